@@ -1,1 +1,16 @@
-//! placeholder
+//! What the api and the worker must agree on: the order and its legal moves, money, the payment and the
+//! gateway's contract, the broker's message, every SQL statement that moves something, and the few pieces of
+//! machinery (group commit, supervised tasks, the accept loop) that all processes run on.
+
+pub mod batch;
+pub mod broker;
+pub mod config;
+pub mod message;
+pub mod money;
+pub mod order;
+pub mod payment;
+pub mod retry;
+pub mod serve;
+pub mod store;
+pub mod tasks;
+pub mod telemetry;

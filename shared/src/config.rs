@@ -1,0 +1,83 @@
+//! Settings: one documented struct per concern, each setting a flag and an environment variable, read once in
+//! `main`. Nothing below a `main` reads the environment.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, ValueEnum};
+
+/// Reads the settings of a program, from its arguments and the environment. A wrong value ends the program with
+/// exit status 2 and one line that names the setting.
+pub fn read<C: Parser>() -> C {
+    C::try_parse().unwrap_or_else(|error| exit_with(&error))
+}
+
+fn exit_with(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        // --help and --version come this way too.
+        error.exit();
+    }
+    // clap's first line names the setting and the value; the usage below it would bury that.
+    let text = error.to_string();
+    eprintln!("{} (see --help)", text.lines().next().unwrap_or(&text));
+    std::process::exit(2);
+}
+
+/// The database.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseConfig {
+    /// PostgreSQL 15 or newer, e.g. `postgres://user:password@host:5432/comanda`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    /// A replica for reads; without it reads go to `DATABASE_URL`
+    #[arg(long, env = "DATABASE_READ_URL", hide_env_values = true)]
+    pub database_read_url: Option<String>,
+}
+
+/// The message broker.
+#[derive(Debug, Clone, Args)]
+pub struct BrokerConfig {
+    /// RabbitMQ 3.10 or newer, e.g. `amqp://user:password@host:5672/%2f`
+    #[arg(long, env = "AMQP_URL", hide_env_values = true)]
+    pub amqp_url: String,
+    /// The queue that carries the payments' names; its dead letters go to `<queue>.dead`
+    #[arg(long, env = "AMQP_QUEUE", default_value = "comanda.payments")]
+    pub amqp_queue: String,
+}
+
+/// Logs and metrics.
+#[derive(Debug, Clone, Args)]
+pub struct TelemetryConfig {
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a filter such as `info,worker=debug`
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// How log lines look
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// Where `/metrics` is served, or `off` [default: 127.0.0.1:9101 api, :9102 worker, :9103 gateway-mock, :9100 standalone]
+    #[arg(long, env = "METRICS_ADDR")]
+    pub metrics_addr: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+/// Reads a number of seconds, fractions allowed (`0.5`), above zero and up to a day.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "must be a number of seconds above 0 and up to 86400, such as 5 or 0.5".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    if seconds > 0.0 && seconds <= 86_400.0 { Ok(Duration::from_secs_f64(seconds)) } else { Err(wrong()) }
+}
+
+/// Reads a share from 0 to 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("must be a number from 0 to 1".to_owned()),
+    }
+}

@@ -1,0 +1,170 @@
+//! Money: integer minor units with an ISO 4217 currency. Parsed from and shown as exact decimals; no floating
+//! point anywhere, every sum checked.
+
+use std::fmt;
+
+pub use iso_currency::Currency;
+use serde_json::value::RawValue;
+
+/// The largest amount that one line, order or payment may have: ten trillion minor units. Far above any
+/// order, and far enough below `i64::MAX` that a sum of a whole order's lines cannot overflow unseen.
+pub const MAX_MINOR: i64 = 10_000_000_000_000;
+
+/// An amount in the minor unit of its currency: 30.97 USD is 3,097 minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Money {
+    minor: i64,
+    currency: Currency,
+}
+
+/// Why a text is no amount of money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    /// Not digits with at most one decimal point (exponents are refused: `1e2` is no price).
+    #[error("must be a plain decimal number such as 12.99")]
+    NotDecimal,
+    /// Below zero.
+    #[error("must not be negative")]
+    Negative,
+    /// More digits behind the point than the currency has.
+    #[error("has more decimal places than its currency allows ({0})")]
+    TooPrecise(u32),
+    /// Above [`MAX_MINOR`].
+    #[error("is too large")]
+    TooLarge,
+    /// No ISO 4217 code.
+    #[error("is in an unknown currency")]
+    UnknownCurrency,
+}
+
+impl Money {
+    /// An amount from the database or another place that already holds minor units.
+    pub const fn from_minor(minor: i64, currency: Currency) -> Self {
+        Self { minor, currency }
+    }
+
+    /// Reads an exact decimal such as `12.99` or `5`.
+    pub fn parse(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        let places = decimal_places(currency);
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !all_digits(whole) || !all_digits(fraction) {
+            return Err(MoneyError::NotDecimal);
+        }
+        // 12.990 is 12.99: zeros at the end carry nothing.
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.len() > places as usize {
+            return Err(MoneyError::TooPrecise(places));
+        }
+        let mut minor: i64 = 0;
+        let padding = std::iter::repeat_n(b'0', places as usize - fraction.len());
+        for digit in whole.bytes().chain(fraction.bytes()).chain(padding) {
+            minor = minor * 10 + i64::from(digit - b'0');
+            if minor > MAX_MINOR {
+                return Err(MoneyError::TooLarge);
+            }
+        }
+        if negative && minor > 0 {
+            return Err(MoneyError::Negative);
+        }
+        Ok(Self { minor, currency })
+    }
+
+    /// Minor units.
+    pub const fn minor(self) -> i64 {
+        self.minor
+    }
+
+    /// The currency.
+    pub const fn currency(self) -> Currency {
+        self.currency
+    }
+
+    /// `self` times a quantity; `None` above [`MAX_MINOR`].
+    pub fn checked_times(self, quantity: u32) -> Option<Self> {
+        let minor = self.minor.checked_mul(i64::from(quantity)).filter(|sum| *sum <= MAX_MINOR)?;
+        Some(Self { minor, ..self })
+    }
+
+    /// The sum of two amounts of one currency; `None` above [`MAX_MINOR`] or where the currencies differ.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        if self.currency != other.currency {
+            return None;
+        }
+        let minor = self.minor.checked_add(other.minor).filter(|sum| *sum <= MAX_MINOR)?;
+        Some(Self { minor, ..self })
+    }
+
+    /// The amount as a JSON number with all its decimals: `30.97`.
+    pub fn to_json(self) -> Box<RawValue> {
+        RawValue::from_string(self.to_string()).expect("a decimal is a JSON number")
+    }
+}
+
+/// The exact decimal without the currency: `30.97`.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = decimal_places(self.currency);
+        if places == 0 {
+            return write!(f, "{}", self.minor);
+        }
+        let unit = 10_u64.pow(places);
+        let sign = if self.minor < 0 { "-" } else { "" };
+        let minor = self.minor.unsigned_abs();
+        write!(f, "{sign}{}.{:0width$}", minor / unit, minor % unit, width = places as usize)
+    }
+}
+
+/// Digits behind the point by ISO 4217; currencies that have none defined (metals, test codes) count as 0.
+fn decimal_places(currency: Currency) -> u32 {
+    currency.exponent().map_or(0, u32::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn usd(text: &str) -> Result<i64, MoneyError> {
+        Money::parse(text, Currency::USD).map(Money::minor)
+    }
+
+    #[test]
+    fn decimals_are_read_exactly() {
+        assert_eq!(usd("12.99"), Ok(1299));
+        assert_eq!(usd("5"), Ok(500));
+        assert_eq!(usd("0.10"), Ok(10));
+        assert_eq!(usd("12.990"), Ok(1299));
+        assert_eq!(usd("-0.00"), Ok(0));
+        assert_eq!(usd("12.999"), Err(MoneyError::TooPrecise(2)));
+        assert_eq!(usd("-1"), Err(MoneyError::Negative));
+        assert_eq!(usd("1e2"), Err(MoneyError::NotDecimal));
+        assert_eq!(usd("1."), Err(MoneyError::NotDecimal));
+        assert_eq!(usd(""), Err(MoneyError::NotDecimal));
+        assert_eq!(usd("99999999999999999999999999"), Err(MoneyError::TooLarge));
+        assert_eq!(Money::parse("12.5", Currency::JPY), Err(MoneyError::TooPrecise(0)));
+        assert_eq!(Money::parse("1.234", Currency::KWD).map(Money::minor), Ok(1234));
+    }
+
+    #[test]
+    fn an_order_sums_exactly() {
+        let price = |text| Money::parse(text, Currency::USD).unwrap();
+        let total = price("12.99").checked_times(2).unwrap().checked_add(price("4.99")).unwrap();
+        assert_eq!(total.to_string(), "30.97");
+        assert_eq!(total.to_json().get(), "30.97");
+        assert_eq!(price("1").checked_add(Money::from_minor(1, Currency::EUR)), None);
+        assert_eq!(Money::from_minor(MAX_MINOR, Currency::USD).checked_times(2), None);
+    }
+
+    proptest! {
+        #[test]
+        fn shown_and_read_again_it_is_the_same(minor in 0..=MAX_MINOR, pick in 0..3_usize) {
+            let money = Money::from_minor(minor, [Currency::USD, Currency::JPY, Currency::KWD][pick]);
+            prop_assert_eq!(Money::parse(&money.to_string(), money.currency()), Ok(money));
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The order: what it is made of, what a client may send, and the one table of legal moves. No I/O.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::money::{Currency, Money, MoneyError};
+
+/// Where an order stands. In capitals on the wire; read case-insensitively.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
+#[sqlx(type_name = "order_status", rename_all = "SCREAMING_SNAKE_CASE")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum OrderStatus {
+    /// Accepted and durable; its payment is not yet claimed.
+    Pending,
+    /// A worker has claimed its payment at least once.
+    PaymentProcessing,
+    /// Paid. The kitchen has until `accept_by`.
+    Confirmed,
+    /// Declined, or given up with the key void: nothing was taken.
+    PaymentFailed,
+    /// The kitchen took it.
+    Accepted,
+    /// Being made.
+    Preparing,
+    /// Waiting to be handed over.
+    Ready,
+    /// Handed over. Final.
+    Delivered,
+    /// The kitchen refused it, or let the deadline pass; refunded. Final.
+    Rejected,
+    /// Cancelled; nothing is kept. Final.
+    Cancelled,
+}
+
+/// The one table of legal moves. The database refuses all others (`migrations/`, trigger `orders_legal_move`);
+/// a test compares the two.
+pub const LEGAL_MOVES: [(OrderStatus, OrderStatus); 17] = {
+    use OrderStatus::{
+        Accepted, Cancelled, Confirmed, Delivered, PaymentFailed, PaymentProcessing, Pending, Preparing, Ready,
+        Rejected,
+    };
+    [
+        (Pending, PaymentProcessing),
+        (Pending, Cancelled),
+        (PaymentProcessing, Confirmed),
+        (PaymentProcessing, PaymentFailed),
+        (PaymentProcessing, Cancelled),
+        (PaymentFailed, PaymentProcessing),
+        (PaymentFailed, Cancelled),
+        (Confirmed, Accepted),
+        (Confirmed, Preparing),
+        (Confirmed, Rejected),
+        (Confirmed, Cancelled),
+        (Accepted, Preparing),
+        (Accepted, Cancelled),
+        (Preparing, Ready),
+        (Preparing, Accepted),
+        (Preparing, Cancelled),
+        (Ready, Delivered),
+    ]
+};
+
+impl OrderStatus {
+    /// Every status, in the order of an order's life.
+    pub const ALL: [Self; 10] = [
+        Self::Pending,
+        Self::PaymentProcessing,
+        Self::Confirmed,
+        Self::PaymentFailed,
+        Self::Accepted,
+        Self::Preparing,
+        Self::Ready,
+        Self::Delivered,
+        Self::Rejected,
+        Self::Cancelled,
+    ];
+
+    /// Whether the table of moves allows `self -> to`.
+    pub fn may_become(self, to: Self) -> bool {
+        LEGAL_MOVES.contains(&(self, to))
+    }
+
+    /// The name on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::PaymentProcessing => "PAYMENT_PROCESSING",
+            Self::Confirmed => "CONFIRMED",
+            Self::PaymentFailed => "PAYMENT_FAILED",
+            Self::Accepted => "ACCEPTED",
+            Self::Preparing => "PREPARING",
+            Self::Ready => "READY",
+            Self::Delivered => "DELIVERED",
+            Self::Rejected => "REJECTED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// Reads a name in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+/// One line of an order, as it was priced when the order came in. Stored and shown in this shape.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Item {
+    /// The client's id of the article.
+    pub item_id: String,
+    /// Its name.
+    pub item_name: String,
+    /// How many, 1 to [`MAX_QUANTITY`].
+    pub quantity: u32,
+    /// Unit price: exact decimal in the order's currency.
+    pub price: Box<RawValue>,
+}
+
+/// What `POST /orders` carries, before anything is known of it but that it is JSON of this shape.
+#[derive(Debug, Deserialize)]
+pub struct OrderRequest<'a> {
+    customer_id: String,
+    #[serde(borrow)]
+    items: Vec<ItemRequest<'a>>,
+    currency: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ItemRequest<'a> {
+    item_id: String,
+    item_name: String,
+    quantity: i64,
+    #[serde(borrow)]
+    price: &'a RawValue,
+}
+
+/// An order as it may be accepted. Made only by [`NewOrder::parse`], so it cannot be wrong.
+#[derive(Debug, Clone)]
+pub struct NewOrder {
+    /// UUIDv7: time-ordered, so that the newest orders share index pages.
+    pub id: Uuid,
+    /// UUIDv7 of its charge: the gateway's idempotency key, fixed here for good.
+    pub payment_id: Uuid,
+    /// Who ordered.
+    pub customer_id: String,
+    /// The lines as JSON, an array of [`Item`].
+    pub items: Box<RawValue>,
+    /// The sum over all lines.
+    pub total: Money,
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// Machine code, such as `too_long`.
+    pub code: &'static str,
+    /// For people.
+    pub detail: String,
+    /// Where: `items[0].price`.
+    pub attr: String,
+}
+
+/// Longest id or key a client may give: 200 characters hold any UUID, ULID or URN in use.
+pub const MAX_ID_CHARS: usize = 200;
+/// Longest name of an article.
+pub const MAX_NAME_CHARS: usize = 500;
+/// Most lines in an order: 200 keep the row and every event of it on a page or two.
+pub const MAX_ITEMS: usize = 200;
+/// Most of one article.
+pub const MAX_QUANTITY: u32 = 10_000;
+/// Currency of an order that names none.
+pub const DEFAULT_CURRENCY: Currency = Currency::USD;
+
+impl NewOrder {
+    /// Checks everything about a request and gives it its ids; all that is wrong comes back at once.
+    pub fn parse(request: &OrderRequest<'_>) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        problems.text("customer_id", &request.customer_id, MAX_ID_CHARS);
+        let currency = match request.currency.as_deref() {
+            None => Some(DEFAULT_CURRENCY),
+            Some(code) => Currency::from_code(code),
+        };
+        if currency.is_none() {
+            problems.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
+        }
+        if request.items.is_empty() {
+            problems.add("items", "empty", "must have at least one item");
+        } else if request.items.len() > MAX_ITEMS {
+            problems.add("items", "too_many", format!("must have at most {MAX_ITEMS} items"));
+        }
+        let currency = currency.unwrap_or(DEFAULT_CURRENCY);
+        let mut total = Some(Money::from_minor(0, currency));
+        let mut items = Vec::with_capacity(request.items.len().min(MAX_ITEMS));
+        for (index, item) in request.items.iter().take(MAX_ITEMS).enumerate() {
+            let Some((item, sum)) = item.parse(index, currency, &mut problems) else { continue };
+            items.push(item);
+            total = total.and_then(|total| total.checked_add(sum));
+        }
+        if total.is_none() {
+            problems.add("items", "too_large", "the total is too large");
+        } else if total.is_some_and(|total| total.minor() == 0) && problems.0.is_empty() {
+            problems.add("items", "nothing_to_pay", "the total must be above zero");
+        }
+        match (total, problems.0) {
+            (Some(total), problems) if problems.is_empty() => Ok(Self {
+                id: Uuid::now_v7(),
+                payment_id: Uuid::now_v7(),
+                customer_id: request.customer_id.clone(),
+                items: serde_json::value::to_raw_value(&items).expect("strings, integers and decimals are JSON"),
+                total,
+            }),
+            (_, problems) => Err(problems),
+        }
+    }
+}
+
+impl ItemRequest<'_> {
+    /// The line and its sum, or `None` with the problems noted.
+    fn parse(&self, index: usize, currency: Currency, problems: &mut Problems) -> Option<(Item, Money)> {
+        let attr = |field: &str| format!("items[{index}].{field}");
+        let before = problems.0.len();
+        problems.text(&attr("item_id"), &self.item_id, MAX_ID_CHARS);
+        problems.text(&attr("item_name"), &self.item_name, MAX_NAME_CHARS);
+        let quantity = u32::try_from(self.quantity).ok().filter(|q| (1..=MAX_QUANTITY).contains(q));
+        if quantity.is_none() {
+            problems.add(attr("quantity"), "out_of_range", format!("must be from 1 to {MAX_QUANTITY}"));
+        }
+        let price = Money::parse(self.price.get(), currency)
+            .inspect_err(|error| problems.add(attr("price"), price_code(*error), error.to_string()));
+        let (quantity, price) = (quantity?, price.ok()?);
+        let Some(sum) = price.checked_times(quantity) else {
+            problems.add(attr("price"), "too_large", "price times quantity is too large");
+            return None;
+        };
+        let item = Item {
+            item_id: self.item_id.clone(),
+            item_name: self.item_name.clone(),
+            quantity,
+            price: price.to_json(),
+        };
+        (problems.0.len() == before).then_some((item, sum))
+    }
+}
+
+const fn price_code(error: MoneyError) -> &'static str {
+    match error {
+        MoneyError::NotDecimal => "not_decimal",
+        MoneyError::Negative => "negative",
+        MoneyError::TooPrecise(_) => "too_precise",
+        MoneyError::TooLarge => "too_large",
+        MoneyError::UnknownCurrency => "unknown_currency",
+    }
+}
+
+/// Collects what is wrong, so that a client learns it all at once.
+#[derive(Debug, Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, attr: impl Into<String>, code: &'static str, detail: impl Into<String>) {
+        self.0.push(Problem { code, detail: detail.into(), attr: attr.into() });
+    }
+
+    fn text(&mut self, attr: &str, text: &str, max_chars: usize) {
+        if let Some((code, detail)) = text_problem(text, max_chars) {
+            self.add(attr, code, detail);
+        }
+    }
+}
+
+/// What is wrong with a text from outside, as (code, detail): empty, too long, or characters that no name has
+/// (NUL, which PostgreSQL cannot store, and the other control characters, which forge log lines).
+pub fn text_problem(text: &str, max_chars: usize) -> Option<(&'static str, String)> {
+    if text.trim().is_empty() {
+        Some(("empty", "must not be empty".to_owned()))
+    } else if text.chars().count() > max_chars {
+        Some(("too_long", format!("must have at most {max_chars} characters")))
+    } else if text.chars().any(char::is_control) {
+        Some(("control_character", "must not contain control characters".to_owned()))
+    } else {
+        None
+    }
+}
+
+/// An order as it is stored.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// Who ordered.
+    pub customer_id: String,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// The lines as JSON, an array of [`Item`].
+    pub items: Box<RawValue>,
+    /// The sum over all lines.
+    pub total: Money,
+    /// 1 when accepted, one more with every move.
+    pub version: i32,
+    /// When it was accepted, by the database's clock.
+    pub created_at: OffsetDateTime,
+    /// When it last moved.
+    pub updated_at: OffsetDateTime,
+    /// Until when the kitchen may take it; set when it is confirmed.
+    pub accept_by: Option<OffsetDateTime>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<NewOrder, Vec<Problem>> {
+        NewOrder::parse(&serde_json::from_str(json).unwrap())
+    }
+
+    fn one_item(quantity: &str, price: &str) -> String {
+        format!(r#"{{"customer_id":"c","items":[{{"item_id":"i","item_name":"n","quantity":{quantity},"price":{price}}}]}}"#)
+    }
+
+    fn first_problem(json: &str) -> (String, &'static str) {
+        let problem = parse(json).unwrap_err().remove(0);
+        (problem.attr, problem.code)
+    }
+
+    #[test]
+    fn a_good_order_has_an_exact_total_and_keeps_its_decimals() {
+        let order = parse(&one_item("2", "12.50")).unwrap();
+        assert_eq!(order.total.to_string(), "25.00");
+        assert_eq!(order.items.get(), r#"[{"item_id":"i","item_name":"n","quantity":2,"price":12.50}]"#);
+        assert!(order.id < order.payment_id, "ids are time-ordered");
+    }
+
+    #[test]
+    fn every_problem_is_named_with_its_place() {
+        let of = |quantity, price| first_problem(&one_item(quantity, price));
+        assert_eq!(of("0", "1"), ("items[0].quantity".into(), "out_of_range"));
+        assert_eq!(of("-5", "1"), ("items[0].quantity".into(), "out_of_range"));
+        assert_eq!(of("3000000000", "1"), ("items[0].quantity".into(), "out_of_range"));
+        assert_eq!(of("1", "12.999"), ("items[0].price".into(), "too_precise"));
+        assert_eq!(of("1", "-1"), ("items[0].price".into(), "negative"));
+        assert_eq!(of("1", "\"1\""), ("items[0].price".into(), "not_decimal"));
+        assert_eq!(of("1", "0"), ("items".into(), "nothing_to_pay"));
+        assert_eq!(of("10000", "9999999999"), ("items[0].price".into(), "too_large"));
+        assert_eq!(first_problem(r#"{"customer_id":"c","items":[]}"#), ("items".into(), "empty"));
+        assert_eq!(first_problem(r#"{"customer_id":" ","items":[]}"#), ("customer_id".into(), "empty"));
+        let nul = one_item("1", "1").replace("\"n\"", "\"a\\u0000b\"");
+        assert_eq!(first_problem(&nul), ("items[0].item_name".into(), "control_character"));
+        let both = parse(&one_item("0", "-1")).unwrap_err();
+        assert_eq!(both.len(), 2, "all problems come at once");
+    }
+
+    #[test]
+    fn final_statuses_have_no_way_out_and_names_are_read_in_any_case() {
+        for from in [OrderStatus::Delivered, OrderStatus::Rejected, OrderStatus::Cancelled] {
+            assert!(OrderStatus::ALL.iter().all(|to| !from.may_become(*to)));
+        }
+        assert_eq!(OrderStatus::parse("payment_Failed"), Some(OrderStatus::PaymentFailed));
+        assert_eq!(OrderStatus::parse("nonsense"), None);
+        for status in OrderStatus::ALL {
+            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{}\"", status.as_str()));
+        }
+    }
+}

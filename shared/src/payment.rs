@@ -1,0 +1,201 @@
+//! The payment, the unit that the workers process, and the contract of the gateway that is asked to charge it.
+//! The wire types below are all that gateway-mock and the worker share.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::money::{Currency, Money, MoneyError};
+
+/// What a payment does with the money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[sqlx(type_name = "payment_kind", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum PaymentKind {
+    /// Takes money for an order.
+    Charge,
+    /// Gives money back.
+    Refund,
+}
+
+/// Where a payment stands. `Pending -> Processing -> Succeeded | Failed`, with `Processing -> Waiting ->
+/// Processing` for every try that did not end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[sqlx(type_name = "payment_status", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum PaymentStatus {
+    /// Accepted, never claimed.
+    Pending,
+    /// Claimed by a worker under an epoch, until `due_at`.
+    Processing,
+    /// To be tried again at `due_at`.
+    Waiting,
+    /// The gateway took the money (or gave it back, for a refund). Final.
+    Succeeded,
+    /// Declined, or voided after the tries ran out. Final; nothing was taken.
+    Failed,
+}
+
+/// What one try asks of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[sqlx(type_name = "attempt_action", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptAction {
+    /// Take the money.
+    Charge,
+    /// See to it that this key can never take money.
+    Void,
+    /// Give money back.
+    Refund,
+}
+
+/// How one try ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[sqlx(type_name = "attempt_outcome", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutcome {
+    /// The money moved; for a void: the key had already been charged, so the payment stands.
+    Succeeded,
+    /// The gateway said no. An answer, not an outage.
+    Declined,
+    /// The key is void: it took nothing and never will.
+    Voided,
+    /// Nobody knows whether the money moved: time-out, broken reply, 5xx after send.
+    InDoubt,
+    /// The gateway could not be reached, or turned the request away before looking at it (503, 429).
+    Unavailable,
+    /// The worker that made this try never told how it ended (it died, or lost its lease).
+    Abandoned,
+}
+
+/// Body of `POST /v1/charges`. The key travels in the `Idempotency-Key` header.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChargeRequest {
+    /// What the charge is for: the order's id.
+    pub reference: String,
+    /// Exact decimal, a JSON number.
+    pub amount: Box<RawValue>,
+    /// ISO 4217 code.
+    pub currency: String,
+}
+
+impl ChargeRequest {
+    /// A request for `money`, for the order named by `reference`.
+    pub fn new(reference: Uuid, money: Money) -> Self {
+        Self {
+            reference: reference.to_string(),
+            amount: money.to_json(),
+            currency: money.currency().code().to_owned(),
+        }
+    }
+
+    /// The amount; an error says what is wrong with it.
+    pub fn money(&self) -> Result<Money, MoneyError> {
+        parse_money(&self.amount, &self.currency)
+    }
+}
+
+/// A charge or a refund as the gateway shows it: answer of `POST /v1/charges` (201), of its replay (201 too),
+/// of `GET /v1/charges/by-key/{key}` (200), and a row of the ledger.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChargeReceipt {
+    /// The gateway's own id.
+    pub id: String,
+    /// The idempotency key it was made under: the payment's id.
+    pub key: String,
+    /// What it is for: the order's id.
+    pub reference: String,
+    /// Exact decimal.
+    pub amount: Box<RawValue>,
+    /// ISO 4217 code.
+    pub currency: String,
+}
+
+impl ChargeReceipt {
+    /// The amount; an error says what is wrong with it.
+    pub fn money(&self) -> Result<Money, MoneyError> {
+        parse_money(&self.amount, &self.currency)
+    }
+}
+
+/// Body of `POST /v1/refunds`: gives back (part of) what `charge_key` took. Own `Idempotency-Key`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefundRequest {
+    /// The key of the charge to give back.
+    pub charge_key: String,
+    /// What the refund is for: the order's id.
+    pub reference: String,
+    /// Exact decimal.
+    pub amount: Box<RawValue>,
+    /// ISO 4217 code.
+    pub currency: String,
+}
+
+/// Answer of `POST /v1/charges/by-key/{key}/void`, always 200.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum VoidReply {
+    /// Nothing was taken under this key, and nothing ever will be: a later charge answers 410.
+    Voided,
+    /// Too late: this was charged.
+    AlreadyCharged {
+        /// What was charged.
+        charge: ChargeReceipt,
+    },
+}
+
+/// Body of every answer of the gateway that is no success.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GatewayProblem {
+    /// Machine code: `card_declined`, `in_progress`, `key_reused`, `voided`, ...
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Answer of `GET /v1/ledger`: what really happened to the money.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Requests that asked to move or void money, by endpoint, every one counted when it arrives.
+    pub requests: LedgerRequests,
+    /// Every charge that took money, in the order in which it did. One row a charge: a key that was charged
+    /// twice stands here twice.
+    pub charges: Vec<ChargeReceipt>,
+    /// Every refund that gave money back.
+    pub refunds: Vec<RefundReceipt>,
+    /// Keys that can never charge.
+    pub voided: Vec<String>,
+}
+
+/// How often each money-moving endpoint was asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRequests {
+    /// `POST /v1/charges`.
+    pub charges: u64,
+    /// `POST /v1/charges/by-key/{key}/void`.
+    pub voids: u64,
+    /// `POST /v1/refunds`.
+    pub refunds: u64,
+}
+
+/// A refund as the gateway shows it: answer of `POST /v1/refunds` (201) and of its replay.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefundReceipt {
+    /// The gateway's own id.
+    pub id: String,
+    /// The refund's idempotency key.
+    pub key: String,
+    /// The key of the charge that it gives back.
+    pub charge_key: String,
+    /// What it is for: the order's id.
+    pub reference: String,
+    /// Exact decimal.
+    pub amount: Box<RawValue>,
+    /// ISO 4217 code.
+    pub currency: String,
+}
+
+fn parse_money(amount: &RawValue, currency: &str) -> Result<Money, MoneyError> {
+    let currency = Currency::from_code(currency).ok_or(MoneyError::UnknownCurrency)?;
+    Money::parse(amount.get(), currency)
+}

@@ -1,0 +1,95 @@
+//! The accept loop of every HTTP server here. `axum::serve` has no time-out for headers, takes 500 KB of them,
+//! and waits for ever on a client that sends half a request; this one bounds headers, connections and the stop.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use crate::tasks::Stop;
+
+/// What one client may take, and how long a stop may last.
+#[derive(Debug, Clone, Copy)]
+pub struct ServeLimits {
+    /// A client that has not sent its whole header by then is cut off. Five seconds: a slow mobile network
+    /// needs less than one.
+    pub header_timeout: Duration,
+    /// Request line and headers together. 32 KiB: four times what browsers and proxies send at most.
+    pub max_header_bytes: usize,
+    /// Connections open at once; further ones wait in the kernel's backlog. 8,192: about 200 MB at worst, and
+    /// below the usual limit of open files once it is raised for servers.
+    pub max_connections: usize,
+    /// After a stop, how long answers under way may still take.
+    pub drain: Duration,
+}
+
+impl Default for ServeLimits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(5),
+            max_header_bytes: 32 * 1024,
+            max_connections: 8_192,
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Serves `app` on `listener` until `stop`, then lets the answers under way finish, for `limits.drain` at most.
+pub async fn serve<S>(listener: TcpListener, app: S, limits: ServeLimits, stop: Stop)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.max_header_bytes)
+        .keep_alive(true);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
+    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
+
+    while let Some(place) = stop.or_stopped(Arc::clone(&places).acquire_owned()).await {
+        let Some(accepted) = stop.or_stopped(listener.accept()).await else { break };
+        let stream = match accepted {
+            Ok((stream, _peer)) => stream,
+            Err(error) => {
+                // Out of file descriptors or memory: the next accept would fail at once, so wait a little.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        // Answers are small and whole: waiting to fill a packet only adds 40 ms to some.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(app.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+        let watched = graceful.watch(connection);
+        connections.spawn(async move {
+            // A client that hangs up or sends garbage ends here; it is told by hyper, and is no fault of ours.
+            let _ = watched.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    drop(app);
+    connections.close();
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "some answers were still under way at the stop");
+    }
+}

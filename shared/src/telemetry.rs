@@ -1,0 +1,79 @@
+//! Logs and metrics: one subscriber, one recorder, and `/metrics` on an address of its own.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::routing::get;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, TelemetryConfig};
+use crate::serve::{ServeLimits, serve};
+use crate::tasks::Stop;
+
+/// Seconds. From half a millisecond (an accept on an idle machine) to the 30 s of a lease.
+const SECONDS: [f64; 16] = [
+    0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0,
+];
+/// Orders or payments in one batch: powers of two up to the largest batch.
+const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// Sends logs to standard output. A program calls it once, first.
+pub fn init_logs(config: &TelemetryConfig) -> Result<()> {
+    // lapin logs every closed channel as an error; the supervisors of ours say the same once, with the cause.
+    let filter = EnvFilter::try_new(format!("{},lapin=off", config.log_level))
+        .with_context(|| format!("LOG_LEVEL={} is no log filter such as info or worker=debug", config.log_level))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stdout().is_terminal());
+    match config.log_format {
+        LogFormat::Text => logs.with_target(false).try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| anyhow::anyhow!("cannot set up logs: {error}"))
+}
+
+/// Installs the process-wide recorder of metrics. A program calls it once, before the first metric.
+pub fn init_metrics() -> Result<PrometheusHandle> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_batch_size".into()), &BATCH)?
+        .install_recorder()
+        .context("cannot install the metrics recorder")
+}
+
+/// Opens the metrics address; `None` where it is switched off.
+pub async fn bind_metrics(config: &TelemetryConfig, default: SocketAddr) -> Result<Option<TcpListener>> {
+    let addr = match config.metrics_addr.as_deref() {
+        Some("off") => return Ok(None),
+        Some(text) => text.parse().with_context(|| format!("METRICS_ADDR={text} is no address such as 127.0.0.1:9100"))?,
+        None => default,
+    };
+    bind(addr, "METRICS_ADDR").await.map(Some)
+}
+
+/// Serves `/metrics` until `stop`.
+pub async fn run_metrics(listener: TcpListener, handle: PrometheusHandle, stop: Stop) -> Result<()> {
+    let upkeep = handle.clone();
+    let page = Router::new().route("/metrics", get(move || std::future::ready(handle.render())));
+    let upkeep_loop = async {
+        // Without it the recorder keeps every histogram sample until the next scrape, which may never come.
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(5));
+        while stop.or_stopped(tick.tick()).await.is_some() {
+            upkeep.run_upkeep();
+        }
+    };
+    tokio::join!(serve(listener, page, ServeLimits::default(), stop.clone()), upkeep_loop);
+    Ok(())
+}
+
+/// Opens a listening socket; the error says which setting to change.
+pub async fn bind(addr: SocketAddr, setting: &str) -> Result<TcpListener> {
+    TcpListener::bind(addr).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{addr} is taken by another program: stop it, or set {setting} to a free address")
+        }
+        _ => anyhow::anyhow!("cannot listen on {addr} ({setting}): {error}"),
+    })
+}
