@@ -1,1 +1,162 @@
-//! Placeholder.
+//! Group commit: commands gather while the last batch is being written; a lane takes all that are there, writes
+//! them at once, and answers each caller. No delay is added: a lone command leaves at once, as a batch of one.
+//!
+//! The connection belongs to the lane, so that nobody's hanging up can cut a write short: a caller that goes away
+//! before its batch begins is passed over, a later one takes only its answer with it.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+/// Why a command was not taken, or got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// As many wait as may wait. Nothing was done.
+    #[error("too many wait already")]
+    Full,
+    /// The lanes have stopped. Whether the command was carried out is unknown.
+    #[error("the writers have stopped")]
+    Stopped,
+}
+
+struct Command<C, A> {
+    command: C,
+    answer: oneshot::Sender<A>,
+}
+
+/// Where commands are handed in. Lanes end when the last one is dropped and all that was handed in is done.
+#[derive(Debug)]
+pub struct Desk<C, A>(mpsc::Sender<Command<C, A>>);
+
+/// Where a lane takes its batches from; clones share one queue.
+#[derive(Debug)]
+pub struct Lane<C, A> {
+    queue: Arc<Mutex<mpsc::Receiver<Command<C, A>>>>,
+    max_batch: usize,
+}
+
+/// A desk that lets `capacity` commands wait, and a lane that takes up to `max_batch` of them at once.
+pub fn desk<C, A>(capacity: usize, max_batch: usize) -> (Desk<C, A>, Lane<C, A>) {
+    let (sender, receiver) = mpsc::channel(capacity);
+    (Desk(sender), Lane { queue: Arc::new(Mutex::new(receiver)), max_batch })
+}
+
+impl<C, A> Clone for Desk<C, A> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C, A> Clone for Lane<C, A> {
+    fn clone(&self) -> Self {
+        Self { queue: Arc::clone(&self.queue), max_batch: self.max_batch }
+    }
+}
+
+impl<C, A> Desk<C, A> {
+    /// Hands in a command and awaits its answer; refused at once where too many wait already.
+    pub async fn offer(&self, command: C) -> Result<A, NotTaken> {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(Command { command, answer }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => NotTaken::Full,
+            mpsc::error::TrySendError::Closed(_) => NotTaken::Stopped,
+        })?;
+        answered.await.map_err(|_| NotTaken::Stopped)
+    }
+
+    /// Hands in a command, waiting for a place if need be, and awaits its answer.
+    pub async fn submit(&self, command: C) -> Result<A, NotTaken> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Command { command, answer }).await.map_err(|_| NotTaken::Stopped)?;
+        answered.await.map_err(|_| NotTaken::Stopped)
+    }
+}
+
+/// Commands to be carried out together.
+#[derive(Debug)]
+pub struct Batch<C, A> {
+    /// The commands, in the order in which they came.
+    pub commands: Vec<C>,
+    answers: Vec<oneshot::Sender<A>>,
+}
+
+impl<C, A> Lane<C, A> {
+    /// The next batch; waits for a first command, then takes what is there. `None`: all desks are gone.
+    pub async fn collect(&self) -> Option<Batch<C, A>> {
+        let mut taken = Vec::new();
+        while taken.is_empty() {
+            if self.queue.lock().await.recv_many(&mut taken, self.max_batch).await == 0 {
+                return None;
+            }
+            // Whoever was told 503 meanwhile, or hung up, should not find the command carried out.
+            taken.retain(|one| !one.answer.is_closed());
+        }
+        let (commands, answers) = taken.into_iter().map(|one| (one.command, one.answer)).unzip();
+        Some(Batch { commands, answers })
+    }
+}
+
+impl<C, A> Batch<C, A> {
+    /// Gives each caller its answer, in the order of the commands.
+    pub fn answer(self, answers: Vec<A>) {
+        debug_assert_eq!(answers.len(), self.answers.len(), "an answer for each command");
+        for (caller, answer) in self.answers.into_iter().zip(answers) {
+            // A caller that is gone needs no answer.
+            let _ = caller.send(answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_is_taken_together_and_everyone_gets_their_own_answer() {
+        let (desk, lane) = desk::<u32, u32>(3, 2);
+        let callers = (1..=3).map(|n| {
+            let desk = desk.clone();
+            async move { desk.offer(n).await }
+        });
+        let work = async {
+            let mut sizes = Vec::new();
+            while let Some(batch) = lane.collect().await {
+                sizes.push(batch.commands.len());
+                let answers = batch.commands.iter().map(|n| n * 10).collect();
+                batch.answer(answers);
+            }
+            sizes
+        };
+        let ask = futures_util::future::join_all(callers);
+        drop(desk);
+        let (answers, sizes) = tokio::join!(ask, work);
+        assert_eq!(answers, [Ok(10), Ok(20), Ok(30)]);
+        assert_eq!(sizes.iter().sum::<usize>(), 3);
+        assert!(sizes.iter().all(|size| *size <= 2));
+    }
+
+    #[tokio::test]
+    async fn a_full_desk_refuses_at_once_and_a_stopped_one_says_so() {
+        let (desk, lane) = desk::<u32, u32>(1, 8);
+        let mut first = Box::pin(desk.offer(1));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert_eq!(desk.offer(2).await, Err(NotTaken::Full));
+        drop(lane);
+        assert_eq!(first.await, Err(NotTaken::Stopped));
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_disturbs_nobody() {
+        let (desk, lane) = desk::<u32, u32>(8, 8);
+        let mut callers: Vec<_> = (1..=3).map(|n| Box::pin(desk.offer(n))).collect();
+        for caller in &mut callers {
+            assert!(futures_util::poll!(caller).is_pending());
+        }
+        drop(callers.remove(0));
+        let batch = lane.collect().await.unwrap();
+        assert_eq!(batch.commands, [2, 3], "who left before the batch began is passed over");
+        drop(callers.remove(0));
+        batch.answer(vec![20, 30]);
+        assert_eq!(callers.remove(0).await, Ok(30));
+    }
+}

@@ -1,1 +1,122 @@
-//! Placeholder.
+//! PostgreSQL, the only truth. One file a verb: every statement that moves something stands in the file named
+//! after the move, and takes a connection, so that the caller shows the transaction.
+//!
+//! The hot paths (accept, claim, settle) each write a whole batch as one statement on a connection of their own
+//! (`session`); only reads use a pool.
+
+pub mod accept;
+pub mod claim;
+pub mod read;
+pub mod session;
+pub mod settle;
+pub mod sweep;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+/// The schema, applied at start by whoever comes first; the others wait for the lock and find it done.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// How long one statement may run. A batch takes milliseconds; past five seconds the server is in trouble, and
+/// the rows are better left to the next try.
+const STATEMENT_TIMEOUT: &str = "5s";
+/// How long a read may wait for a connection. Well below the 3 s in which a client is told 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How to reach a database; opens no connection.
+#[derive(Debug, Clone)]
+pub struct Database {
+    options: PgConnectOptions,
+}
+
+impl Database {
+    /// Reads a `postgres://` URL. `role` shows in `pg_stat_activity`.
+    pub fn new(url: &str, role: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| anyhow::anyhow!("DATABASE_URL is no URL such as postgres://user:password@host:5432/comanda"))?
+            .application_name(&format!("comanda-{role}"))
+            .options([
+                ("statement_timeout", STATEMENT_TIMEOUT),
+                // A lost client must not hold its locks for ever.
+                ("idle_in_transaction_session_timeout", "10s"),
+                // Whatever the server's default is: an answer to a client stands on this.
+                ("synchronous_commit", "on"),
+            ])
+            .log_statements(tracing::log::LevelFilter::Trace);
+        Ok(Self { options })
+    }
+
+    /// A connection for a writer that keeps it.
+    pub async fn connect(&self) -> sqlx::Result<PgConnection> {
+        PgConnection::connect_with(&self.options).await
+    }
+
+    /// A session for a writer: see [`session::Session`].
+    pub fn session(&self) -> session::Session {
+        session::Session::new(self.clone())
+    }
+
+    /// Connections for reads; connects when first used.
+    pub fn read_pool(&self, size: u32) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(size)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(Duration::from_secs(300))
+            .connect_lazy_with(self.options.clone())
+    }
+
+    /// Waits for the server (for `patience`), refuses one that could forget a commit, and applies the schema.
+    pub async fn prepare(&self, patience: Duration) -> Result<()> {
+        let mut conn = self.wait(patience).await?;
+        refuse_forgetful(&mut conn).await?;
+        MIGRATIONS.run_direct(None, &mut conn, false).await.context("cannot apply the schema in migrations/")?;
+        conn.close().await.ok();
+        Ok(())
+    }
+
+    async fn wait(&self, patience: Duration) -> Result<PgConnection> {
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut told = false;
+        loop {
+            let error = match tokio::time::timeout(ACQUIRE_TIMEOUT, self.connect()).await {
+                Ok(Ok(conn)) => return Ok(conn),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            let place = format!("{}:{}", self.options.get_host(), self.options.get_port());
+            if tokio::time::Instant::now() >= deadline {
+                bail!("cannot reach PostgreSQL at {place} (DATABASE_URL): {error}");
+            }
+            if !told {
+                tracing::warn!(error, "waiting for PostgreSQL at {place}");
+                told = true;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+}
+
+/// A 202 promises that the order survives a power cut; a server that answers before its disk has it breaks that.
+async fn refuse_forgetful(conn: &mut PgConnection) -> Result<()> {
+    for (setting, remedy) in [
+        ("fsync", "a crash of the machine would lose accepted orders"),
+        ("full_page_writes", "a crash of the machine could tear pages"),
+        ("synchronous_commit", "accepted orders would be lost in a crash"),
+    ] {
+        let value: String =
+            sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(&mut *conn).await?;
+        if value == "off" || (setting == "synchronous_commit" && value == "local") {
+            bail!("PostgreSQL runs with {setting}={value}: {remedy}. Set {setting}=on and start again");
+        }
+    }
+    Ok(())
+}
+
+/// A length of time as the statements take it: milliseconds, which PostgreSQL multiplies with an interval.
+fn millis(length: Duration) -> f64 {
+    length.as_secs_f64() * 1_000.0
+}

@@ -1,0 +1,169 @@
+//! accept: an order, its charge and its first event become durable together, a whole batch in one statement.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::read::{self, KeyedOrder};
+use crate::order::{NewOrder, Order};
+
+/// What a client asked: an order, under a key where it gave one.
+#[derive(Debug, Clone)]
+pub struct Accept {
+    /// The order, with its ids fixed.
+    pub order: NewOrder,
+    /// The `Idempotency-Key`.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A client's key and the request that it came with.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey {
+    /// Whose key: the same key of two principals is two keys.
+    pub principal: String,
+    /// As the client gave it.
+    pub key: String,
+    /// SHA-256 of the body.
+    pub request_hash: [u8; 32],
+}
+
+/// What became of it.
+#[derive(Debug, Clone)]
+pub enum Accepted {
+    /// Durable now, since this moment of the database's clock.
+    New {
+        /// When.
+        created_at: OffsetDateTime,
+    },
+    /// The same key and body came before: this order was the answer.
+    Replay(Box<Order>),
+    /// The same key came before with another body.
+    KeyReused,
+}
+
+/// Writes all orders of `batch` and answers each, in the batch's order.
+///
+/// `due_in` is how long a lost publish may go unnoticed: after it, a sweep takes the payment up. Running it twice
+/// with the same ids is harmless: the second run finds the first one's rows.
+pub async fn accept(
+    conn: &mut PgConnection,
+    batch: &[Accept],
+    due_in: Duration,
+) -> sqlx::Result<Vec<Accepted>> {
+    let created = insert(conn, batch, due_in).await?;
+    let earlier = if created.len() == batch.len() {
+        HashMap::new()
+    } else {
+        let missing: Vec<&Accept> = batch.iter().filter(|one| !created.contains_key(&one.order.id)).collect();
+        find_earlier(conn, &missing).await?
+    };
+    batch
+        .iter()
+        .map(|one| match (created.get(&one.order.id), earlier.get(&one.order.id)) {
+            (Some(created_at), _) => Ok(Accepted::New { created_at: *created_at }),
+            (None, Some(found)) => Ok(answer_from(one, found)),
+            // Neither written nor there: cannot happen while keys are only forgotten a day later.
+            (None, None) => Err(sqlx::Error::RowNotFound),
+        })
+        .collect()
+}
+
+fn answer_from(one: &Accept, found: &KeyedOrder) -> Accepted {
+    if found.order.id == one.order.id {
+        // An earlier try of this very batch took effect, though its answer was lost.
+        return Accepted::New { created_at: found.order.created_at };
+    }
+    match (&one.key, &found.request_hash) {
+        (Some(key), Some(hash)) if key.request_hash[..] == hash[..] => {
+            Accepted::Replay(Box::new(found.order.clone()))
+        }
+        _ => Accepted::KeyReused,
+    }
+}
+
+/// The one statement. Returns when each order was created; those that it did not write are missing.
+async fn insert(
+    conn: &mut PgConnection,
+    batch: &[Accept],
+    due_in: Duration,
+) -> sqlx::Result<HashMap<Uuid, OffsetDateTime>> {
+    let orders = || batch.iter().map(|one| &one.order);
+    let key = |field: fn(&IdempotencyKey) -> String| -> Vec<Option<String>> {
+        batch.iter().map(|one| one.key.as_ref().map(field)).collect()
+    };
+    let ids: Vec<Uuid> = orders().map(|order| order.id).collect();
+    let payment_ids: Vec<Uuid> = orders().map(|order| order.payment_id).collect();
+    let totals: Vec<i64> = orders().map(|order| order.total.minor()).collect();
+    let currencies: Vec<String> = orders().map(|order| order.total.currency().code().to_owned()).collect();
+    let customers: Vec<String> = orders().map(|order| order.customer_id.clone()).collect();
+    let items: Vec<String> = orders().map(|order| order.items.get().to_owned()).collect();
+    let principals = key(|key| key.principal.clone());
+    let keys = key(|key| key.key.clone());
+    let hashes: Vec<Option<Vec<u8>>> =
+        batch.iter().map(|one| one.key.as_ref().map(|key| key.request_hash.to_vec())).collect();
+    // Keys are inserted in their own order, so that two writers that hold the same two keys cannot wait for each
+    // other. A key that somebody is just inserting makes ours wait until that is decided.
+    let rows = sqlx::query!(
+        r#"
+        WITH input AS (
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                                 $7::text[], $8::text[], $9::bytea[])
+                AS input(id, payment_id, total_minor, currency, customer_id, items, principal, key, request_hash)
+        ), keyed AS (
+            INSERT INTO idempotency_keys (order_id, created_at, principal, key, request_hash)
+            SELECT id, now(), principal, key, request_hash FROM input WHERE key IS NOT NULL ORDER BY principal, key
+            ON CONFLICT (principal, key) DO NOTHING
+            RETURNING order_id
+        ), fresh AS (
+            SELECT * FROM input WHERE key IS NULL OR id IN (SELECT order_id FROM keyed)
+        ), ordered AS (
+            INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
+            SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id, items::jsonb FROM fresh
+            ON CONFLICT (id) DO NOTHING
+            RETURNING id, created_at
+        ), paid AS (
+            INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
+            SELECT payment_id, id, total_minor, now(), now() + $10 * interval '1 ms', 'charge', 'pending', currency
+            FROM fresh
+            ON CONFLICT (id) DO NOTHING
+        ), noted AS (
+            INSERT INTO order_events (order_id, at, version, to_status, actor)
+            SELECT id, now(), 1, 'PENDING', 'api' FROM fresh
+            ON CONFLICT (order_id, version) DO NOTHING
+        )
+        SELECT id, created_at FROM ordered
+        "#,
+        &ids,
+        &payment_ids,
+        &totals,
+        &currencies,
+        &customers,
+        &items,
+        &principals as &[Option<String>],
+        &keys as &[Option<String>],
+        &hashes as &[Option<Vec<u8>>],
+        super::millis(due_in),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.created_at)).collect())
+}
+
+/// For each of `missing`: the order that stands under its key, or under its own id. A statement after the first,
+/// because only a new snapshot sees what others committed meanwhile.
+async fn find_earlier(conn: &mut PgConnection, missing: &[&Accept]) -> sqlx::Result<HashMap<Uuid, KeyedOrder>> {
+    let mut found = HashMap::with_capacity(missing.len());
+    for one in missing {
+        let earlier = match &one.key {
+            Some(key) => read::order_by_key(conn, &key.principal, &key.key).await?,
+            None => read::order(conn, one.order.id).await?.map(|order| KeyedOrder { order, request_hash: None }),
+        };
+        if let Some(earlier) = earlier {
+            found.insert(one.order.id, earlier);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,94 @@
+//! A writer's own connection, which heals: work that meets a dead connection is run once more on a new one.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::Database;
+
+/// Why the database did not do the work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, is going down or does not answer. Whether the work took effect is unknown.
+    #[error("the database is out: {0}")]
+    Unavailable(String),
+    /// It answered, and refused: a fault of ours.
+    #[error("the database refused a statement: {0}")]
+    Refused(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_passing(&error) { Self::Unavailable(error.to_string()) } else { Self::Refused(error) }
+    }
+}
+
+/// All that a writer waits for the database in one go, both tries together. Below the 3 s in which a client is
+/// told 503.
+pub const PATIENCE: Duration = Duration::from_millis(2_500);
+
+/// A connection and the means to replace it.
+#[derive(Debug)]
+pub struct Session {
+    database: Database,
+    conn: Option<PgConnection>,
+}
+
+impl Session {
+    /// A session that connects at its first work.
+    pub fn new(database: Database) -> Self {
+        Self { database, conn: None }
+    }
+
+    /// Runs `work`, for [`PATIENCE`] at most. Where the connection turns out dead, or the server asks for another
+    /// try (deadlock, going down), `work` runs a second time on a new one: it must bear having taken effect
+    /// already, which ids fixed beforehand and guarded moves see to.
+    pub async fn run<T, W>(&mut self, mut work: W) -> Result<T, StoreError>
+    where
+        W: AsyncFnMut(&mut PgConnection) -> sqlx::Result<T>,
+    {
+        let both_tries = async {
+            match self.once(&mut work).await {
+                Err(error) if is_passing(&error) => self.once(&mut work).await,
+                done => done,
+            }
+        };
+        match tokio::time::timeout(PATIENCE, both_tries).await {
+            Ok(done) => done.map_err(StoreError::from),
+            Err(_) => Err(StoreError::Unavailable(format!("no answer within {PATIENCE:?}"))),
+        }
+    }
+
+    /// One try. The connection is taken out and put back only after success: whatever a failed or dropped try
+    /// left open on it ends with it.
+    async fn once<T, W>(&mut self, work: &mut W) -> sqlx::Result<T>
+    where
+        W: AsyncFnMut(&mut PgConnection) -> sqlx::Result<T>,
+    {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => self.database.connect().await?,
+        };
+        let done = work(&mut conn).await?;
+        self.conn = Some(conn);
+        Ok(done)
+    }
+}
+
+/// Whether trying again on a new connection can help.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
+            // PostgreSQL's appendix A: connection exceptions; going down, starting up; too many connections;
+            // serialization failure, deadlock; statement or idle time-out.
+            code.starts_with("08")
+                || matches!(
+                    &*code,
+                    "57P01" | "57P02" | "57P03" | "53300" | "40001" | "40P01" | "57014" | "25P03" | "55P03"
+                )
+        }),
+        _ => false,
+    }
+}

@@ -1,0 +1,173 @@
+//! settle: what a try came to is committed: the attempt is closed, the payment and its order move, the event is
+//! noted, a whole batch in one statement. Guarded by the epoch: a worker that lost its lease settles nothing.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::claim::Claimed;
+use crate::payment::{AttemptOutcome, PaymentStatus};
+
+/// How a try ended, and what follows for the payment.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The payment.
+    pub payment_id: Uuid,
+    /// The epoch under which it was claimed.
+    pub epoch: i32,
+    /// The try.
+    pub number: i32,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// The gateway's code, or ours.
+    pub code: Option<String>,
+    /// For people.
+    pub message: Option<String>,
+    /// What follows.
+    pub next: Next,
+}
+
+/// What follows for the payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// The money moved. The order is confirmed.
+    Succeeded {
+        /// The gateway's id of the charge.
+        gateway_id: String,
+    },
+    /// Nothing was taken and nothing will be. The order's payment failed.
+    Failed,
+    /// It is to be looked at again.
+    Retry {
+        /// When.
+        delay: Duration,
+        /// Whether this try counts against the budget.
+        spend: bool,
+        /// From now on it is only voided, never charged.
+        void: bool,
+    },
+}
+
+impl Next {
+    const fn status(&self) -> PaymentStatus {
+        match self {
+            Self::Succeeded { .. } => PaymentStatus::Succeeded,
+            Self::Failed => PaymentStatus::Failed,
+            Self::Retry { .. } => PaymentStatus::Waiting,
+        }
+    }
+}
+
+/// Commits `batch`. Returns the payments that moved; one that is missing was superseded: its lease had run out
+/// and another worker has it, or had it already settled by an earlier run of this very batch. Its attempt row is
+/// closed all the same, because the answer is true whoever owns the payment.
+///
+/// `accept_in` is how long the kitchen has for a confirmed order.
+pub async fn settle(
+    conn: &mut PgConnection,
+    batch: &[Settlement],
+    accept_in: Duration,
+) -> sqlx::Result<Vec<Uuid>> {
+    let ids: Vec<Uuid> = batch.iter().map(|one| one.payment_id).collect();
+    let epochs: Vec<i32> = batch.iter().map(|one| one.epoch).collect();
+    let numbers: Vec<i32> = batch.iter().map(|one| one.number).collect();
+    let outcomes: Vec<AttemptOutcome> = batch.iter().map(|one| one.outcome).collect();
+    let codes: Vec<Option<String>> = batch.iter().map(|one| one.code.clone()).collect();
+    let messages: Vec<Option<String>> = batch.iter().map(|one| one.message.clone()).collect();
+    let statuses: Vec<PaymentStatus> = batch.iter().map(|one| one.next.status()).collect();
+    let mut gateway_ids = Vec::with_capacity(batch.len());
+    let mut delays = Vec::with_capacity(batch.len());
+    let mut spends = Vec::with_capacity(batch.len());
+    let mut voids = Vec::with_capacity(batch.len());
+    for one in batch {
+        let (gateway_id, delay, spend, void) = match &one.next {
+            Next::Succeeded { gateway_id } => (Some(gateway_id.clone()), Duration::ZERO, false, false),
+            Next::Failed => (None, Duration::ZERO, false, false),
+            Next::Retry { delay, spend, void } => (None, *delay, *spend, *void),
+        };
+        gateway_ids.push(gateway_id);
+        delays.push(super::millis(delay));
+        spends.push(i32::from(spend));
+        voids.push(void);
+    }
+    sqlx::query_scalar!(
+        r#"
+        WITH input AS (
+            SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::attempt_outcome[], $5::text[], $6::text[],
+                                 $7::payment_status[], $8::text[], $9::float8[], $10::int[], $11::bool[])
+                AS input(id, epoch, number, outcome, code, message, status, gateway_id, delay_ms, spend, void)
+        ), closed AS (
+            UPDATE payment_attempts a
+            SET outcome = i.outcome, code = i.code, message = i.message, finished_at = clock_timestamp()
+            FROM input i
+            WHERE a.payment_id = i.id AND a.number = i.number AND a.epoch = i.epoch
+                AND (a.outcome IS NULL OR a.outcome = 'abandoned')
+        ), settled AS (
+            UPDATE payments p
+            SET status = i.status,
+                due_at = CASE WHEN i.status = 'waiting' THEN now() + i.delay_ms * interval '1 ms' END,
+                gateway_id = i.gateway_id, spent = p.spent + i.spend, voiding = p.voiding OR i.void,
+                failure_code = CASE WHEN i.status = 'failed' THEN i.code END
+            FROM input i
+            WHERE p.id = i.id AND p.epoch = i.epoch AND p.status = 'processing'
+            RETURNING p.id, p.order_id, p.kind, p.status, p.failure_code
+        ), moved AS (
+            UPDATE orders o
+            SET status = CASE s.status WHEN 'succeeded' THEN 'CONFIRMED' ELSE 'PAYMENT_FAILED' END::order_status,
+                version = o.version + 1, updated_at = now(),
+                accept_by = CASE s.status WHEN 'succeeded' THEN now() + $12 * interval '1 ms' END
+            FROM settled s
+            WHERE o.id = s.order_id AND o.status = 'PAYMENT_PROCESSING' AND s.kind = 'charge' AND s.status <> 'waiting'
+            RETURNING o.id, o.version, o.status, s.failure_code
+        ), noted AS (
+            INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason)
+            SELECT id, now(), version, 'PAYMENT_PROCESSING', status, 'worker', failure_code FROM moved
+        )
+        SELECT id FROM settled
+        "#,
+        &ids,
+        &epochs,
+        &numbers,
+        &outcomes as &[AttemptOutcome],
+        &codes as &[Option<String>],
+        &messages as &[Option<String>],
+        &statuses as &[PaymentStatus],
+        &gateway_ids as &[Option<String>],
+        &delays,
+        &spends,
+        &voids,
+        super::millis(accept_in),
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Gives back claims of which no request was sent: the try did not happen, so its row goes and its number is
+/// used again. The payment is due again after `delay`.
+pub async fn release(conn: &mut PgConnection, claims: &[Claimed], delay: Duration) -> sqlx::Result<u64> {
+    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.payment_id).collect();
+    let epochs: Vec<i32> = claims.iter().map(|claim| claim.epoch).collect();
+    let numbers: Vec<i32> = claims.iter().map(|claim| claim.number).collect();
+    let done = sqlx::query!(
+        r#"
+        WITH input AS (
+            SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[]) AS input(id, epoch, number)
+        ), released AS (
+            UPDATE payments p
+            SET status = 'waiting', attempts = p.attempts - 1, due_at = now() + $4 * interval '1 ms'
+            FROM input i WHERE p.id = i.id AND p.epoch = i.epoch AND p.status = 'processing'
+            RETURNING p.id, p.epoch
+        )
+        DELETE FROM payment_attempts a USING input i, released r
+        WHERE a.payment_id = i.id AND a.number = i.number AND a.epoch = i.epoch AND r.id = i.id
+        "#,
+        &ids,
+        &epochs,
+        &numbers,
+        super::millis(delay),
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
