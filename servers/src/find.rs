@@ -39,17 +39,17 @@ const RABBITMQ_PLACES: [&str; 6] = [
 pub(crate) fn postgres(named: Option<&Path>, version: Option<u32>) -> Result<PathBuf> {
     let accepted = |found: u32| version.map_or(POSTGRES_VERSIONS.contains(&found), |wanted| wanted == found);
     if let Some(dir) = named {
-        return match postgres_version(dir) {
-            Some(found) if accepted(found) => Ok(dir.to_owned()),
-            Some(found) => {
+        return match postgres_in(dir) {
+            Some((found, dir)) if accepted(found) => Ok(dir),
+            Some((found, _)) => {
                 bail!("{} holds PostgreSQL {found}, not {}", dir.display(), wanted_postgres(version))
             }
             None => bail!("{} holds no PostgreSQL server (postgres and initdb)", dir.display()),
         };
     }
     let places = path().into_iter().chain(POSTGRES_PLACES.iter().flat_map(|place| matching(place)));
-    match places.into_iter().find(|dir| postgres_version(dir).is_some_and(accepted)) {
-        Some(dir) => Ok(dir),
+    match places.filter_map(|dir| postgres_in(&dir)).find(|(found, _)| accepted(*found)) {
+        Some((_, dir)) => Ok(dir),
         None => bail!(
             "no {} on this machine: run scripts/install-postgres, or name its programs in PG_BINDIR",
             wanted_postgres(version)
@@ -91,14 +91,16 @@ fn wanted_postgres(version: Option<u32>) -> String {
     })
 }
 
-/// The major version of the server in a directory, if there is one.
-fn postgres_version(dir: &Path) -> Option<u32> {
+/// The major version of the server in a directory, if there is one, and where its programs really are: on the PATH
+/// there may be links to some of them only.
+fn postgres_in(dir: &Path) -> Option<(u32, PathBuf)> {
+    let dir = dir.join("postgres").canonicalize().ok()?.parent()?.to_owned();
     if !dir.join("initdb").is_file() {
         return None;
     }
     let output = Command::new(dir.join("postgres")).arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    leading_number(text.strip_prefix("postgres (PostgreSQL) ")?)
+    Some((leading_number(text.strip_prefix("postgres (PostgreSQL) ")?)?, dir))
 }
 
 fn leading_number(text: &str) -> Option<u32> {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use servers::{Guard, Postgres, PostgresSettings, RabbitMq, RabbitMqSettings, Watched};
+use servers::{Guard, Home, Postgres, PostgresSettings, RabbitMq, RabbitMqSettings, Watched};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -26,6 +26,9 @@ struct Args {
     /// The directory with PostgreSQL's server programs; looked for if not given.
     #[arg(long, env = "PG_BINDIR", value_name = "DIR")]
     pg_bindir: Option<PathBuf>,
+    /// Keep PostgreSQL's data in this directory, for the next time.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
     /// The database that `DATABASE_URL` names; `comanda` and `postgres` exist.
     #[arg(long, default_value = "comanda", value_name = "NAME")]
     database: String,
@@ -69,7 +72,8 @@ fn run(args: &Args) -> Result<u8> {
 
 fn start_postgres(args: &Args) -> Result<Postgres> {
     let begun = Instant::now();
-    let settings = PostgresSettings { bin_dir: args.pg_bindir.clone(), ..PostgresSettings::temporary() };
+    let home = args.keep.clone().map_or(Home::Temporary, Home::Persistent);
+    let settings = PostgresSettings { home, bin_dir: args.pg_bindir.clone() };
     let postgres = Postgres::start(&settings)?;
     say("PostgreSQL", postgres.port(), begun);
     Ok(postgres)
