@@ -1,1 +1,72 @@
-//! placeholder
+//! The api: accepts orders and reads them back. Stateless; run as many as you like.
+
+pub mod accept;
+mod accept_order;
+pub mod config;
+mod error;
+mod health;
+mod observe;
+pub mod publish;
+mod read_orders;
+mod router;
+mod state;
+mod view;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use shared::broker::Broker;
+use shared::serve::{ServeLimits, serve};
+use shared::store::Database;
+use shared::tasks::{Crew, Stop};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::accept::Writer;
+use crate::config::ApiSettings;
+use crate::publish::BrokerUp;
+use crate::state::AppState;
+
+/// What an api needs, already opened.
+#[derive(Debug)]
+pub struct Api {
+    /// Where it accepts orders.
+    pub listener: TcpListener,
+    /// Where it writes; the schema is in place.
+    pub database: Database,
+    /// Where it reads.
+    pub read_database: Database,
+    /// Where it publishes.
+    pub broker: Broker,
+    /// How it does all that.
+    pub settings: ApiSettings,
+}
+
+/// After the last answer, how long the writers and the publisher may take to finish. They have a batch each.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Accepts and reads orders until `stop`; then answers what is under way, publishes what is durable, and returns.
+pub async fn run(api: Api, stop: Stop) -> Result<()> {
+    let Api { listener, database, read_database, broker, settings } = api;
+    let (desk, lane) = shared::batch::desk(settings.api_backlog, config::MAX_BATCH);
+    let (publish, hints) = mpsc::channel(config::MAX_HINTS);
+    let broker_up = BrokerUp::default();
+    let readers = read_database.read_pool(settings.api_readers);
+
+    let mut crew = Crew::new(stop.clone());
+    for _ in 0..settings.api_writers.max(1) {
+        let writer = Writer::new(lane.clone(), database.session(), publish.clone(), settings.publish_grace);
+        crew.spawn("accept", writer.run());
+    }
+    // From here on only the writers hold these: the lane ends with the last handler, the hints with the last writer.
+    drop((lane, publish));
+    crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
+    let app = router::router(AppState { accept: desk, readers: readers.clone(), broker_up });
+    crew.spawn("http", async move {
+        serve(listener, app, ServeLimits::default(), stop).await;
+        Ok(())
+    });
+    let outcome = crew.run(GRACE).await;
+    readers.close().await;
+    outcome
+}

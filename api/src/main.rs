@@ -1,2 +1,41 @@
-//! placeholder
-fn main() {}
+//! The api as a program of its own.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use api::config::ApiConfig;
+use api::{Api, run};
+use shared::broker::{Broker, amqp::Amqp};
+use shared::store::Database;
+use shared::tasks::{Crew, Stop, stop_on_signal};
+use shared::telemetry;
+
+/// Long enough for a database that is started at the same moment.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// The api's own grace and a little more.
+const GRACE: Duration = Duration::from_secs(20);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let config: ApiConfig = shared::config::read();
+    telemetry::init_logs(&config.telemetry)?;
+    let recorder = telemetry::init_metrics()?;
+    let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into()).await?;
+    let listener = telemetry::bind(config.api_addr, "API_ADDR").await?;
+    let database = Database::new(&config.database.database_url, "api")?;
+    let read_url = config.database.database_read_url.as_ref().unwrap_or(&config.database.database_url);
+    let read_database = Database::new(read_url, "api-read")?;
+    database.prepare(DATABASE_PATIENCE).await?;
+    let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
+
+    let stop = Stop::new();
+    let mut crew = Crew::new(stop.clone());
+    tracing::info!("accepting orders at http://{}/api/v1/orders", config.api_addr);
+    let api = Api { listener, database, read_database, broker, settings: config.settings };
+    crew.spawn("api", run(api, stop.clone()));
+    if let Some(metrics) = metrics {
+        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
+    }
+    crew.spawn("signals", stop_on_signal(stop));
+    crew.run(GRACE).await
+}

@@ -38,8 +38,8 @@ pub enum OrderStatus {
 /// a test compares the two.
 pub const LEGAL_MOVES: [(OrderStatus, OrderStatus); 17] = {
     use OrderStatus::{
-        Accepted, Cancelled, Confirmed, Delivered, PaymentFailed, PaymentProcessing, Pending, Preparing, Ready,
-        Rejected,
+        Accepted, Cancelled, Confirmed, Delivered, PaymentFailed, PaymentProcessing, Pending, Preparing,
+        Ready, Rejected,
     };
     [
         (Pending, PaymentProcessing),
@@ -117,22 +117,28 @@ pub struct Item {
     pub price: Box<RawValue>,
 }
 
-/// What `POST /orders` carries, before anything is known of it but that it is JSON of this shape.
+/// What `POST /orders` carries, before anything is known of it but that it is a JSON object. Fields are kept raw,
+/// so that one that is missing or of the wrong type is a problem with a place, like any other.
 #[derive(Debug, Deserialize)]
 pub struct OrderRequest<'a> {
-    customer_id: String,
     #[serde(borrow)]
-    items: Vec<ItemRequest<'a>>,
-    currency: Option<String>,
+    customer_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    items: Option<&'a RawValue>,
+    #[serde(borrow)]
+    currency: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
 struct ItemRequest<'a> {
-    item_id: String,
-    item_name: String,
-    quantity: i64,
     #[serde(borrow)]
-    price: &'a RawValue,
+    item_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    item_name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    quantity: Option<&'a RawValue>,
+    #[serde(borrow)]
+    price: Option<&'a RawValue>,
 }
 
 /// An order as it may be accepted. Made only by [`NewOrder::parse`], so it cannot be wrong.
@@ -176,24 +182,13 @@ impl NewOrder {
     /// Checks everything about a request and gives it its ids; all that is wrong comes back at once.
     pub fn parse(request: &OrderRequest<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        problems.text("customer_id", &request.customer_id, MAX_ID_CHARS);
-        let currency = match request.currency.as_deref() {
-            None => Some(DEFAULT_CURRENCY),
-            Some(code) => Currency::from_code(code),
-        };
-        if currency.is_none() {
-            problems.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
-        }
-        if request.items.is_empty() {
-            problems.add("items", "empty", "must have at least one item");
-        } else if request.items.len() > MAX_ITEMS {
-            problems.add("items", "too_many", format!("must have at most {MAX_ITEMS} items"));
-        }
-        let currency = currency.unwrap_or(DEFAULT_CURRENCY);
+        let customer_id = problems.text("customer_id", request.customer_id, MAX_ID_CHARS);
+        let currency = problems.currency(request.currency);
+        let lines = problems.lines(request.items);
         let mut total = Some(Money::from_minor(0, currency));
-        let mut items = Vec::with_capacity(request.items.len().min(MAX_ITEMS));
-        for (index, item) in request.items.iter().take(MAX_ITEMS).enumerate() {
-            let Some((item, sum)) = item.parse(index, currency, &mut problems) else { continue };
+        let mut items = Vec::with_capacity(lines.len());
+        for (index, line) in lines.iter().enumerate() {
+            let Some((item, sum)) = line.parse(index, currency, &mut problems) else { continue };
             items.push(item);
             total = total.and_then(|total| total.checked_add(sum));
         }
@@ -202,15 +197,16 @@ impl NewOrder {
         } else if total.is_some_and(|total| total.minor() == 0) && problems.0.is_empty() {
             problems.add("items", "nothing_to_pay", "the total must be above zero");
         }
-        match (total, problems.0) {
-            (Some(total), problems) if problems.is_empty() => Ok(Self {
+        match (customer_id, total) {
+            (Some(customer_id), Some(total)) if problems.0.is_empty() => Ok(Self {
                 id: Uuid::now_v7(),
                 payment_id: Uuid::now_v7(),
-                customer_id: request.customer_id.clone(),
-                items: serde_json::value::to_raw_value(&items).expect("strings, integers and decimals are JSON"),
+                customer_id,
+                items: serde_json::value::to_raw_value(&items)
+                    .expect("strings, integers and decimals are JSON"),
                 total,
             }),
-            (_, problems) => Err(problems),
+            _ => Err(problems.0),
         }
     }
 }
@@ -219,27 +215,16 @@ impl ItemRequest<'_> {
     /// The line and its sum, or `None` with the problems noted.
     fn parse(&self, index: usize, currency: Currency, problems: &mut Problems) -> Option<(Item, Money)> {
         let attr = |field: &str| format!("items[{index}].{field}");
-        let before = problems.0.len();
-        problems.text(&attr("item_id"), &self.item_id, MAX_ID_CHARS);
-        problems.text(&attr("item_name"), &self.item_name, MAX_NAME_CHARS);
-        let quantity = u32::try_from(self.quantity).ok().filter(|q| (1..=MAX_QUANTITY).contains(q));
-        if quantity.is_none() {
-            problems.add(attr("quantity"), "out_of_range", format!("must be from 1 to {MAX_QUANTITY}"));
-        }
-        let price = Money::parse(self.price.get(), currency)
-            .inspect_err(|error| problems.add(attr("price"), price_code(*error), error.to_string()));
-        let (quantity, price) = (quantity?, price.ok()?);
+        let item_id = problems.text(&attr("item_id"), self.item_id, MAX_ID_CHARS);
+        let item_name = problems.text(&attr("item_name"), self.item_name, MAX_NAME_CHARS);
+        let quantity = problems.quantity(&attr("quantity"), self.quantity);
+        let price = problems.price(&attr("price"), self.price, currency);
+        let (quantity, price) = (quantity?, price?);
         let Some(sum) = price.checked_times(quantity) else {
             problems.add(attr("price"), "too_large", "price times quantity is too large");
             return None;
         };
-        let item = Item {
-            item_id: self.item_id.clone(),
-            item_name: self.item_name.clone(),
-            quantity,
-            price: price.to_json(),
-        };
-        (problems.0.len() == before).then_some((item, sum))
+        Some((Item { item_id: item_id?, item_name: item_name?, quantity, price: price.to_json() }, sum))
     }
 }
 
@@ -253,7 +238,7 @@ const fn price_code(error: MoneyError) -> &'static str {
     }
 }
 
-/// Collects what is wrong, so that a client learns it all at once.
+/// Collects what is wrong, so that a client learns it all at once. Each reader returns `None` after noting why.
 #[derive(Debug, Default)]
 struct Problems(Vec<Problem>);
 
@@ -262,10 +247,68 @@ impl Problems {
         self.0.push(Problem { code, detail: detail.into(), attr: attr.into() });
     }
 
-    fn text(&mut self, attr: &str, text: &str, max_chars: usize) {
-        if let Some((code, detail)) = text_problem(text, max_chars) {
-            self.add(attr, code, detail);
+    fn present<'a>(&mut self, attr: &str, raw: Option<&'a RawValue>) -> Option<&'a RawValue> {
+        if raw.is_none() {
+            self.add(attr, "required", "is required");
         }
+        raw
+    }
+
+    fn text(&mut self, attr: &str, raw: Option<&RawValue>, max_chars: usize) -> Option<String> {
+        let Ok(text) = serde_json::from_str::<String>(self.present(attr, raw)?.get()) else {
+            self.add(attr, "not_text", "must be a string");
+            return None;
+        };
+        match text_problem(&text, max_chars) {
+            None => Some(text),
+            Some((code, detail)) => {
+                self.add(attr, code, detail);
+                None
+            }
+        }
+    }
+
+    fn quantity(&mut self, attr: &str, raw: Option<&RawValue>) -> Option<u32> {
+        let raw = self.present(attr, raw)?.get();
+        let quantity = serde_json::from_str::<u32>(raw).ok().filter(|q| (1..=MAX_QUANTITY).contains(q));
+        if quantity.is_none() {
+            let whole = !raw.is_empty() && raw.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+            let (code, what) =
+                if whole { ("out_of_range", "must be") } else { ("not_whole", "must be a whole number") };
+            self.add(attr, code, format!("{what} from 1 to {MAX_QUANTITY}"));
+        }
+        quantity
+    }
+
+    fn price(&mut self, attr: &str, raw: Option<&RawValue>, currency: Currency) -> Option<Money> {
+        Money::parse(self.present(attr, raw)?.get(), currency)
+            .inspect_err(|error| self.add(attr, price_code(*error), error.to_string()))
+            .ok()
+    }
+
+    /// The currency, or the default where none is named or none is meant by what is named.
+    fn currency(&mut self, raw: Option<&RawValue>) -> Currency {
+        let Some(raw) = raw else { return DEFAULT_CURRENCY };
+        let code = serde_json::from_str::<String>(raw.get()).ok();
+        code.and_then(|code| Currency::from_code(&code)).unwrap_or_else(|| {
+            self.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
+            DEFAULT_CURRENCY
+        })
+    }
+
+    /// The lines, still raw; none where something is wrong with the list as a whole.
+    fn lines<'a>(&mut self, raw: Option<&'a RawValue>) -> Vec<ItemRequest<'a>> {
+        let Some(raw) = self.present("items", raw) else { return Vec::new() };
+        let (code, detail) = match serde_json::from_str::<Vec<ItemRequest<'a>>>(raw.get()) {
+            Err(_) => ("not_a_list", "must be a list of objects, each field given once".to_owned()),
+            Ok(lines) if lines.is_empty() => ("empty", "must have at least one item".to_owned()),
+            Ok(lines) if lines.len() > MAX_ITEMS => {
+                ("too_many", format!("must have at most {MAX_ITEMS} items"))
+            }
+            Ok(lines) => return lines,
+        };
+        self.add("items", code, detail);
+        Vec::new()
     }
 }
 
@@ -315,7 +358,9 @@ mod tests {
     }
 
     fn one_item(quantity: &str, price: &str) -> String {
-        format!(r#"{{"customer_id":"c","items":[{{"item_id":"i","item_name":"n","quantity":{quantity},"price":{price}}}]}}"#)
+        format!(
+            r#"{{"customer_id":"c","items":[{{"item_id":"i","item_name":"n","quantity":{quantity},"price":{price}}}]}}"#
+        )
     }
 
     fn first_problem(json: &str) -> (String, &'static str) {
@@ -340,6 +385,15 @@ mod tests {
         assert_eq!(of("1", "12.999"), ("items[0].price".into(), "too_precise"));
         assert_eq!(of("1", "-1"), ("items[0].price".into(), "negative"));
         assert_eq!(of("1", "\"1\""), ("items[0].price".into(), "not_decimal"));
+        assert_eq!(of("\"2\"", "1"), ("items[0].quantity".into(), "not_whole"));
+        assert_eq!(of("1.5", "1"), ("items[0].quantity".into(), "not_whole"));
+        assert_eq!(first_problem("{}"), ("customer_id".into(), "required"));
+        assert_eq!(first_problem(r#"{"customer_id":7,"items":[]}"#), ("customer_id".into(), "not_text"));
+        assert_eq!(first_problem(r#"{"customer_id":"c","items":[1]}"#), ("items".into(), "not_a_list"));
+        assert_eq!(
+            first_problem(r#"{"customer_id":"c","items":[{}]}"#),
+            ("items[0].item_id".into(), "required")
+        );
         assert_eq!(of("1", "0"), ("items".into(), "nothing_to_pay"));
         assert_eq!(of("10000", "9999999999"), ("items[0].price".into(), "too_large"));
         assert_eq!(first_problem(r#"{"customer_id":"c","items":[]}"#), ("items".into(), "empty"));

@@ -15,17 +15,17 @@ use crate::serve::{ServeLimits, serve};
 use crate::tasks::Stop;
 
 /// Seconds. From half a millisecond (an accept on an idle machine) to the 30 s of a lease.
-const SECONDS: [f64; 16] = [
-    0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0,
-];
+const SECONDS: [f64; 16] =
+    [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0];
 /// Orders or payments in one batch: powers of two up to the largest batch.
 const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// Sends logs to standard output. A program calls it once, first.
 pub fn init_logs(config: &TelemetryConfig) -> Result<()> {
     // lapin logs every closed channel as an error; the supervisors of ours say the same once, with the cause.
-    let filter = EnvFilter::try_new(format!("{},lapin=off", config.log_level))
-        .with_context(|| format!("LOG_LEVEL={} is no log filter such as info or worker=debug", config.log_level))?;
+    let filter = EnvFilter::try_new(format!("{},lapin=off", config.log_level)).with_context(|| {
+        format!("LOG_LEVEL={} is no log filter such as info or worker=debug", config.log_level)
+    })?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stdout().is_terminal());
     match config.log_format {
         LogFormat::Text => logs.with_target(false).try_init(),
@@ -47,7 +47,9 @@ pub fn init_metrics() -> Result<PrometheusHandle> {
 pub async fn bind_metrics(config: &TelemetryConfig, default: SocketAddr) -> Result<Option<TcpListener>> {
     let addr = match config.metrics_addr.as_deref() {
         Some("off") => return Ok(None),
-        Some(text) => text.parse().with_context(|| format!("METRICS_ADDR={text} is no address such as 127.0.0.1:9100"))?,
+        Some(text) => text
+            .parse()
+            .with_context(|| format!("METRICS_ADDR={text} is no address such as 127.0.0.1:9100"))?,
         None => default,
     };
     bind(addr, "METRICS_ADDR").await.map(Some)

@@ -58,7 +58,8 @@ impl Amqp {
     }
 
     async fn connect(&self) -> Result<(Connection, Channel)> {
-        let properties = ConnectionProperties::default().with_connection_name(LongString::from(self.name.as_str()));
+        let properties =
+            ConnectionProperties::default().with_connection_name(LongString::from(self.name.as_str()));
         let connect = async {
             let connection = Connection::connect(&self.url, properties).await?;
             let channel = connection.create_channel().await?;
@@ -128,7 +129,13 @@ impl Amqp {
         let (connection, channel) = self.connect().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         channel
-            .basic_publish(ShortString::default(), self.queue.clone(), BasicPublishOptions::default(), bytes, persistent())
+            .basic_publish(
+                ShortString::default(),
+                self.queue.clone(),
+                BasicPublishOptions::default(),
+                bytes,
+                persistent(),
+            )
             .await?
             .await?;
         close(&connection).await;
@@ -176,7 +183,13 @@ impl Publisher {
                 let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
                 let sent = self
                     .channel
-                    .basic_publish(ShortString::default(), self.queue.clone(), options, &message.to_bytes(), properties)
+                    .basic_publish(
+                        ShortString::default(),
+                        self.queue.clone(),
+                        options,
+                        &message.to_bytes(),
+                        properties,
+                    )
                     .await?;
                 confirms.push(sent);
             }
@@ -209,7 +222,9 @@ fn judge(ids: &[String], confirmations: Vec<Confirmation>) -> Result<Vec<Confirm
             Confirmation::NotRequested => bail!("the channel does not confirm"),
         };
         confirms.push(confirm);
-        returned.extend(message.and_then(|m| m.delivery.properties.message_id().as_ref().map(ToString::to_string)));
+        returned.extend(
+            message.and_then(|m| m.delivery.properties.message_id().as_ref().map(ToString::to_string)),
+        );
     }
     for id in returned {
         if let Some(place) = ids.iter().position(|sent| *sent == id) {
@@ -229,7 +244,8 @@ pub struct Consumer {
 
 impl Consumer {
     pub(super) async fn next(&mut self) -> Result<Delivery> {
-        let delivery = self.stream.next().await.context("RabbitMQ ended the delivery")?.context("RabbitMQ hung up")?;
+        let delivery =
+            self.stream.next().await.context("RabbitMQ ended the delivery")?.context("RabbitMQ hung up")?;
         Ok(Delivery {
             message: PaymentsDue::from_bytes(&delivery.data),
             redelivered: delivery.redelivered,

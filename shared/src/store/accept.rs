@@ -154,12 +154,17 @@ async fn insert(
 
 /// For each of `missing`: the order that stands under its key, or under its own id. A statement after the first,
 /// because only a new snapshot sees what others committed meanwhile.
-async fn find_earlier(conn: &mut PgConnection, missing: &[&Accept]) -> sqlx::Result<HashMap<Uuid, KeyedOrder>> {
+async fn find_earlier(
+    conn: &mut PgConnection,
+    missing: &[&Accept],
+) -> sqlx::Result<HashMap<Uuid, KeyedOrder>> {
     let mut found = HashMap::with_capacity(missing.len());
     for one in missing {
         let earlier = match &one.key {
             Some(key) => read::order_by_key(conn, &key.principal, &key.key).await?,
-            None => read::order(conn, one.order.id).await?.map(|order| KeyedOrder { order, request_hash: None }),
+            None => {
+                read::order(conn, one.order.id).await?.map(|order| KeyedOrder { order, request_hash: None })
+            }
         };
         if let Some(earlier) = earlier {
             found.insert(one.order.id, earlier);

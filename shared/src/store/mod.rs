@@ -37,7 +37,9 @@ impl Database {
     /// Reads a `postgres://` URL. `role` shows in `pg_stat_activity`.
     pub fn new(url: &str, role: &str) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)
-            .map_err(|_| anyhow::anyhow!("DATABASE_URL is no URL such as postgres://user:password@host:5432/comanda"))?
+            .map_err(|_| {
+                anyhow::anyhow!("DATABASE_URL is no URL such as postgres://user:password@host:5432/comanda")
+            })?
             .application_name(&format!("comanda-{role}"))
             .options([
                 ("statement_timeout", STATEMENT_TIMEOUT),
@@ -73,7 +75,10 @@ impl Database {
     pub async fn prepare(&self, patience: Duration) -> Result<()> {
         let mut conn = self.wait(patience).await?;
         refuse_forgetful(&mut conn).await?;
-        MIGRATIONS.run_direct(None, &mut conn, false).await.context("cannot apply the schema in migrations/")?;
+        MIGRATIONS
+            .run_direct(None, &mut conn, false)
+            .await
+            .context("cannot apply the schema in migrations/")?;
         conn.close().await.ok();
         Ok(())
     }

@@ -193,9 +193,9 @@ pub async fn list(
         PageStart::Offset(offset) => (Uuid::max(), offset),
         PageStart::After(id) => (id, 0),
     };
-    let rows = match &filter.customer_id {
-        Some(customer_id) => {
-            sqlx::query_as!(
+    let rows =
+        match &filter.customer_id {
+            Some(customer_id) => sqlx::query_as!(
                 Row,
                 r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>",
                           total_minor, currency, version, created_at, updated_at, accept_by
@@ -209,10 +209,8 @@ pub async fn list(
                 offset
             )
             .fetch_all(conn)
-            .await?
-        }
-        None => {
-            sqlx::query_as!(
+            .await?,
+            None => sqlx::query_as!(
                 Row,
                 r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>",
                           total_minor, currency, version, created_at, updated_at, accept_by
@@ -225,9 +223,8 @@ pub async fn list(
                 offset
             )
             .fetch_all(conn)
-            .await?
-        }
-    };
+            .await?,
+        };
     rows.into_iter().map(Order::try_from).collect()
 }
 

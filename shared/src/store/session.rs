@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use super::Database;
@@ -40,16 +41,17 @@ impl Session {
         Self { database, conn: None }
     }
 
-    /// Runs `work`, for [`PATIENCE`] at most. Where the connection turns out dead, or the server asks for another
-    /// try (deadlock, going down), `work` runs a second time on a new one: it must bear having taken effect
+    /// Runs `work` on `input`, for [`PATIENCE`] at most. Where the connection turns out dead, or the server asks for
+    /// another try (deadlock, going down), `work` runs a second time on a new one: it must bear having taken effect
     /// already, which ids fixed beforehand and guarded moves see to.
-    pub async fn run<T, W>(&mut self, mut work: W) -> Result<T, StoreError>
+    pub async fn run<I, T, W>(&mut self, input: &I, work: W) -> Result<T, StoreError>
     where
-        W: AsyncFnMut(&mut PgConnection) -> sqlx::Result<T>,
+        I: ?Sized + Sync,
+        W: for<'c> Fn(&'c mut PgConnection, &'c I) -> BoxFuture<'c, sqlx::Result<T>>,
     {
         let both_tries = async {
-            match self.once(&mut work).await {
-                Err(error) if is_passing(&error) => self.once(&mut work).await,
+            match self.once(input, &work).await {
+                Err(error) if is_passing(&error) => self.once(input, &work).await,
                 done => done,
             }
         };
@@ -61,15 +63,16 @@ impl Session {
 
     /// One try. The connection is taken out and put back only after success: whatever a failed or dropped try
     /// left open on it ends with it.
-    async fn once<T, W>(&mut self, work: &mut W) -> sqlx::Result<T>
+    async fn once<I, T, W>(&mut self, input: &I, work: &W) -> sqlx::Result<T>
     where
-        W: AsyncFnMut(&mut PgConnection) -> sqlx::Result<T>,
+        I: ?Sized + Sync,
+        W: for<'c> Fn(&'c mut PgConnection, &'c I) -> BoxFuture<'c, sqlx::Result<T>>,
     {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => self.database.connect().await?,
         };
-        let done = work(&mut conn).await?;
+        let done = work(&mut conn, input).await?;
         self.conn = Some(conn);
         Ok(done)
     }

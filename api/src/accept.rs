@@ -1,0 +1,146 @@
+//! accept: the writers. Each owns a database connection and commits what gathered while its last batch was being
+//! committed; after the commit, and never before, the payments' names go to the publisher.
+
+use anyhow::Result;
+use metrics::{Counter, Histogram};
+use shared::batch::{Batch, Desk, Lane};
+use shared::store::accept::{self, Accept, Accepted};
+use shared::store::session::{Session, StoreError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// What a handler gets back for its order.
+pub type Answer = Result<Accepted, Fault>;
+/// Where handlers hand in orders.
+pub type AcceptDesk = Desk<Accept, Answer>;
+/// Where a writer takes its batches from.
+pub type AcceptLane = Lane<Accept, Answer>;
+
+/// Why an order was not accepted through no fault of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The database is out. The order may or may not be durable; the same idempotency key finds out.
+    Unavailable,
+    /// The database refused the statement: a fault of ours, logged here.
+    Internal,
+}
+
+/// A writer.
+#[derive(Debug)]
+pub struct Writer {
+    lane: AcceptLane,
+    session: Session,
+    publish: mpsc::Sender<Vec<Uuid>>,
+    publish_grace: Duration,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    batch_size: Histogram,
+    commit_seconds: Histogram,
+    accepted: Counter,
+    replayed: Counter,
+    key_reused: Counter,
+    failed: Counter,
+    not_published: Counter,
+}
+
+impl Writer {
+    /// A writer on its own connection; `publish` takes the names of what became durable.
+    pub fn new(
+        lane: AcceptLane,
+        session: Session,
+        publish: mpsc::Sender<Vec<Uuid>>,
+        publish_grace: Duration,
+    ) -> Self {
+        let outcome = |outcome: &'static str| metrics::counter!("accept_orders_total", "outcome" => outcome);
+        let metrics = Metrics {
+            batch_size: metrics::histogram!("accept_batch_size"),
+            commit_seconds: metrics::histogram!("accept_commit_seconds"),
+            accepted: outcome("accepted"),
+            replayed: outcome("replayed"),
+            key_reused: outcome("key_reused"),
+            failed: outcome("failed"),
+            not_published: metrics::counter!("publish_payments_total", "outcome" => "dropped"),
+        };
+        Self { lane, session, publish, publish_grace, metrics }
+    }
+
+    /// Writes batches until every desk is gone and all that was handed in is answered.
+    pub async fn run(mut self) -> Result<()> {
+        while self.run_once().await.is_some() {}
+        Ok(())
+    }
+
+    /// Writes one batch and says how many orders were in it; `None`: there will be no more.
+    pub async fn run_once(&mut self) -> Option<usize> {
+        let batch = self.lane.collect().await?;
+        let size = batch.commands.len();
+        self.metrics.batch_size.record(u32::try_from(size).unwrap_or(u32::MAX));
+        let answers = self.write(&batch).await;
+        self.publish(&batch, &answers);
+        batch.answer(answers);
+        Some(size)
+    }
+
+    async fn write(&mut self, batch: &Batch<Accept, Answer>) -> Vec<Answer> {
+        let started = Instant::now();
+        let outcome = self.commit(&batch.commands).await;
+        self.metrics.commit_seconds.record(started.elapsed());
+        match outcome {
+            Ok(accepted) => accepted.into_iter().map(Ok).collect(),
+            Err(StoreError::Unavailable(cause)) => {
+                tracing::warn!(cause, orders = batch.commands.len(), "cannot accept orders");
+                batch.commands.iter().map(|_| Err(Fault::Unavailable)).collect()
+            }
+            // One order must not take its neighbours down: each is tried by itself.
+            Err(StoreError::Refused(_)) if batch.commands.len() > 1 => {
+                let mut answers = Vec::with_capacity(batch.commands.len());
+                for order in &batch.commands {
+                    answers.push(self.write_alone(order).await);
+                }
+                answers
+            }
+            Err(error) => vec![Err(internal(&error))],
+        }
+    }
+
+    async fn write_alone(&mut self, order: &Accept) -> Answer {
+        match self.commit(std::slice::from_ref(order)).await {
+            Ok(mut one) => one.pop().ok_or(Fault::Internal),
+            Err(StoreError::Unavailable(_)) => Err(Fault::Unavailable),
+            Err(error) => Err(internal(&error)),
+        }
+    }
+
+    async fn commit(&mut self, orders: &[Accept]) -> Result<Vec<Accepted>, StoreError> {
+        let grace = self.publish_grace;
+        self.session.run(orders, move |conn, orders| Box::pin(accept::accept(conn, orders, grace))).await
+    }
+
+    /// Hands on the names of what is new. Never waits: a full publisher means a slow broker, and the sweep finds
+    /// what is not published.
+    fn publish(&self, batch: &Batch<Accept, Answer>, answers: &[Answer]) {
+        let mut fresh = Vec::with_capacity(answers.len());
+        for (one, answer) in batch.commands.iter().zip(answers) {
+            match answer {
+                Ok(Accepted::New { .. }) => fresh.push(one.order.payment_id),
+                Ok(Accepted::Replay(_)) => self.metrics.replayed.increment(1),
+                Ok(Accepted::KeyReused) => self.metrics.key_reused.increment(1),
+                Err(_) => self.metrics.failed.increment(1),
+            }
+        }
+        let count = fresh.len() as u64;
+        self.metrics.accepted.increment(count);
+        if !fresh.is_empty() && self.publish.try_send(fresh).is_err() {
+            self.metrics.not_published.increment(count);
+        }
+    }
+}
+
+fn internal(error: &StoreError) -> Fault {
+    tracing::error!(%error, "an order was not accepted through a fault of ours");
+    Fault::Internal
+}

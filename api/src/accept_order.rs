@@ -1,0 +1,130 @@
+//! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use sha2::{Digest, Sha256};
+use shared::batch::NotTaken;
+use shared::order::{NewOrder, OrderRequest};
+use shared::store::accept::{Accept, Accepted, IdempotencyKey};
+
+use crate::accept::Fault;
+use crate::config::{ANSWER_TIMEOUT, BODY_TIMEOUT, MAX_BODY};
+use crate::error::{ApiError, ProblemBody};
+use crate::state::AppState;
+use crate::view::{NewOrderBody, OrderView};
+
+/// Longest idempotency key; what others who take them allow, too.
+const MAX_KEY: usize = 255;
+/// Whose keys they are, until callers have identities.
+const PRINCIPAL: &str = "public";
+
+/// Accept an order.
+///
+/// The order is durable when the answer arrives; its payment follows. Send an `Idempotency-Key` to be able to repeat
+/// the request safely: the same key with the same body gives the same answer and no second order.
+#[utoipa::path(
+    post, path = "/orders", tag = "orders",
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    request_body = NewOrderBody,
+    responses(
+        (status = 202, description = "Accepted, durable", body = OrderView),
+        (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON by its content type", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "JSON, but no order; or the key came before with another body", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again; with the same Idempotency-Key if one was sent", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn accept_order(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    if !is_json(&headers) {
+        return Err(ApiError::not_json());
+    }
+    let key = idempotency_key(&headers)?;
+    let body = read_body(&headers, body).await?;
+    let order = parse(&body)?;
+    let key = key.map(|key| IdempotencyKey {
+        principal: PRINCIPAL.to_owned(),
+        key,
+        request_hash: Sha256::digest(&body).into(),
+    });
+    let command = Accept { order: order.clone(), key };
+    // The writer, not this future, does the writing: it is dropped when the client hangs up.
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, state.accept.offer(command)).await;
+    match answer {
+        Ok(Ok(Ok(Accepted::New { created_at }))) => Ok(accepted(&OrderView::accepted(order, created_at))),
+        Ok(Ok(Ok(Accepted::Replay(earlier)))) => Ok(accepted(&OrderView::as_accepted(*earlier))),
+        Ok(Ok(Ok(Accepted::KeyReused))) => {
+            Err(ApiError::invalid_one("Idempotency-Key", "key_reused", "was used before, with another body"))
+        }
+        Ok(Ok(Err(Fault::Internal))) => Err(ApiError::internal(&"the writer could not store the order")),
+        Ok(Err(NotTaken::Full)) => Err(ApiError::unavailable("too many orders are waiting to be stored")),
+        Ok(Ok(Err(Fault::Unavailable)) | Err(NotTaken::Stopped)) | Err(_) => {
+            Err(ApiError::unavailable("orders cannot be stored right now"))
+        }
+    }
+}
+
+fn accepted(view: &OrderView) -> Response {
+    let mut response = (StatusCode::ACCEPTED, Json(view)).into_response();
+    let location = format!("/api/v1/orders/{}", view.id);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = value.split(';').next().unwrap_or("").trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || essence.to_ascii_lowercase().strip_prefix("application/").is_some_and(|sub| sub.ends_with("+json"))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
+            Ok(Some(key.to_owned()))
+        }
+        _ => Err(ApiError::invalid_one(
+            "Idempotency-Key",
+            "invalid",
+            format!("must be 1 to {MAX_KEY} visible ASCII characters"),
+        )),
+    }
+}
+
+/// The whole body, within its size and time.
+async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > MAX_BODY) {
+        return Err(ApiError::too_large(MAX_BODY));
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
+        Ok(Err(_)) => Err(ApiError::malformed("the body broke off")),
+        Err(_) => Err(ApiError::too_slow()),
+    }
+}
+
+fn parse(body: &[u8]) -> Result<NewOrder, ApiError> {
+    let request: OrderRequest<'_> = serde_json::from_slice(body).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        if error.is_data() {
+            let detail = "must be a JSON object with customer_id and items, each given once";
+            return ApiError::invalid_one("body", "not_an_order", detail);
+        }
+        ApiError::malformed(format!("the body is not JSON: error at {place}"))
+    })?;
+    NewOrder::parse(&request).map_err(ApiError::invalid)
+}

@@ -1,0 +1,59 @@
+//! The api's settings.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+use shared::config::{BrokerConfig, DatabaseConfig, TelemetryConfig};
+
+/// Accepts orders and reads them back.
+#[derive(Debug, Parser)]
+#[command(name = "api", version)]
+pub struct ApiConfig {
+    /// Where orders are taken.
+    #[arg(long, env = "API_ADDR", default_value = "127.0.0.1:8080")]
+    pub api_addr: SocketAddr,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub settings: ApiSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub broker: BrokerConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub telemetry: TelemetryConfig,
+}
+
+/// What an api does with orders, whatever it runs in.
+#[derive(Debug, Clone, Args)]
+pub struct ApiSettings {
+    /// Orders that may wait to be written; further ones get 503 at once. The default is what two cores write in about
+    /// a fifth of a second: who waits longer is better told to come again
+    #[arg(long, env = "API_BACKLOG", default_value_t = 4_096)]
+    pub api_backlog: usize,
+    /// Writers, each with a database connection; two keep the disk busy while one parses
+    #[arg(long, env = "API_WRITERS", default_value_t = 2)]
+    pub api_writers: usize,
+    /// Connections for reads
+    #[arg(long, env = "API_READERS", default_value_t = 8)]
+    pub api_readers: u32,
+    /// How long a lost publish goes unnoticed, in seconds: then a worker's sweep takes the payment up
+    #[arg(long, env = "PUBLISH_GRACE_SECONDS", default_value = "3", value_parser = shared::config::seconds)]
+    pub publish_grace: Duration,
+}
+
+/// The largest body of a request. Two hundred lines with long names are 150 KB.
+pub const MAX_BODY: usize = 256 * 1024;
+/// A client that has not sent its body by then is cut off.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// When a client that waits for the database is told 503: the issue of a dead database must be visible within 3 s.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_800);
+/// Seconds after which a client that was told 503 should come again.
+pub const RETRY_AFTER: u32 = 1;
+/// Orders in one group commit. What it made durable shares one message.
+pub const MAX_BATCH: usize = shared::message::MAX_PAYMENTS;
+/// Batches that may wait to be published. More means that the broker is slow or gone; the rest is left to the sweep.
+pub const MAX_HINTS: usize = 1_024;

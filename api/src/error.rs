@@ -1,0 +1,158 @@
+//! What a client is told when something is wrong: one body for all, `application/problem+json` (RFC 9457), with no
+//! SQL, path or type name in it.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use shared::order::Problem;
+use shared::store::session::StoreError;
+
+use crate::config::RETRY_AFTER;
+
+/// An answer that is no success.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    title: &'static str,
+    detail: String,
+    errors: Vec<Problem>,
+    extra: Option<(HeaderName, HeaderValue)>,
+}
+
+/// The body of every answer that is no success.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub(crate) struct ProblemBody {
+    /// Names the kind of problem.
+    #[schema(example = "/problems/unprocessable-entity")]
+    pub r#type: String,
+    /// The kind of problem, for people.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// This problem, for people.
+    pub detail: String,
+    /// This occurrence: `urn:request:` and the request's id, which the logs carry too.
+    pub instance: String,
+    /// Everything that is wrong with the request, each with a machine code and its place.
+    pub errors: Vec<Problem>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, title, detail: detail.into(), errors: Vec::new(), extra: None }
+    }
+
+    /// 400: no JSON.
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "Malformed request", detail)
+    }
+
+    /// 422: understood, and wrong.
+    pub(crate) fn invalid(errors: Vec<Problem>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => format!("{}: {}", one.attr, one.detail),
+            many => format!("{} things are wrong with the request", many.len()),
+        };
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid request", detail) }
+    }
+
+    /// 422 with one problem.
+    pub(crate) fn invalid_one(attr: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::invalid(vec![Problem { code, detail: detail.into(), attr: attr.to_owned() }])
+    }
+
+    /// 404: no such order, or no such page.
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not found", format!("there is no such {what}"))
+    }
+
+    /// 405.
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "Method not allowed",
+            "this address does not take that method",
+        )
+    }
+
+    /// 408: the body did not come in time.
+    pub(crate) fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Request timeout", "the body did not arrive in time")
+    }
+
+    /// 413.
+    pub(crate) fn too_large(max: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Body too large",
+            format!("a body may have at most {max} bytes"),
+        )
+    }
+
+    /// 415.
+    pub(crate) fn not_json() -> Self {
+        let detail = "the body must be JSON, with Content-Type: application/json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail)
+    }
+
+    /// 500: our fault. The cause goes to the log, not to the client.
+    pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request failed through a fault of ours");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", "a fault of ours; it has been logged")
+    }
+
+    /// 503: come again.
+    pub(crate) fn unavailable(detail: &str) -> Self {
+        let extra = Some((header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER)));
+        Self { extra, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", detail) }
+    }
+
+    /// The body, for the request of this id.
+    pub(crate) fn body(&self, request_id: &str) -> ProblemBody {
+        let slug = self.status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace(' ', "-");
+        ProblemBody {
+            r#type: format!("/problems/{slug}"),
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+            instance: format!("urn:request:{request_id}"),
+            errors: self.errors.clone(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::unavailable("orders cannot be stored or read right now"),
+            StoreError::Refused(cause) => Self::internal(&cause),
+        }
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
+/// The status and the error itself, as an extension; `observe` writes the body, because it knows the request's id.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        if let Some((name, value)) = self.extra.clone() {
+            response.headers_mut().insert(name, value);
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// `body` as a response's body; the status and other headers stay.
+pub(crate) fn render(response: &mut Response, body: ProblemBody) {
+    let (mut parts, rendered) = Json(body).into_response().into_parts();
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().extend(parts.headers);
+    *response.body_mut() = rendered;
+}

@@ -1,0 +1,52 @@
+//! Around every request: an id that is taken over or given, returned and logged; one metric; and the body of
+//! every error.
+
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::error::{ApiError, render};
+
+/// The header that carries a request's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id taken over from a client: it goes into every log line.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The middleware.
+pub(crate) async fn observe(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(&request);
+    let method = request.method().clone();
+    // The pattern, never the path itself: a metric must not have a value per order.
+    let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", id, %method, path);
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        render(&mut response, error.body(&id));
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let status = response.status();
+    let labels = [("method", method.to_string()), ("path", path), ("status", status.as_str().to_owned())];
+    metrics::histogram!("http_request_seconds", &labels).record(started.elapsed().as_secs_f64());
+    span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
+    response
+}
+
+/// The client's id where it is a sane one, else a new one.
+fn request_id(request: &Request) -> String {
+    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    match given {
+        Some(id) if (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) => {
+            id.to_owned()
+        }
+        _ => Uuid::now_v7().to_string(),
+    }
+}

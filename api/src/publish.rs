@@ -1,0 +1,163 @@
+//! publish: one task owns the confirm channel. It gathers the names of payments that became durable into messages,
+//! sends them pipelined, and awaits the confirms while the next ones gather. What it cannot deliver it lets go:
+//! the payments are due in a few seconds, and a worker's sweep finds them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use metrics::{Counter, Histogram};
+use shared::broker::{Broker, Confirm, Publisher};
+use shared::message::{MAX_PAYMENTS, PaymentsDue};
+use shared::retry::RetryDelays;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// Between tries to reach a broker that is away.
+const RECONNECT: RetryDelays =
+    RetryDelays { initial: Duration::from_millis(200), max: Duration::from_secs(5) };
+/// Hints taken at once: what gathers during one round trip of confirms at full load, and then some.
+const MAX_TAKEN: usize = 64;
+
+/// What one step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// So many payments were confirmed, and so many refused.
+    Published {
+        /// The broker has them.
+        taken: usize,
+        /// The broker refused them.
+        refused: usize,
+    },
+    /// There will be no more hints.
+    Finished,
+}
+
+/// Whether the broker can be published to, for `/ready`.
+#[derive(Debug, Clone, Default)]
+pub struct BrokerUp(Arc<AtomicBool>);
+
+impl BrokerUp {
+    /// Whether it could at the last look.
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, up: bool) {
+        self.0.store(up, Ordering::Relaxed);
+        metrics::gauge!("publish_broker_up").set(u8::from(up));
+    }
+}
+
+struct Metrics {
+    taken: Counter,
+    refused: Counter,
+    dropped: Counter,
+    confirm_seconds: Histogram,
+    batch_size: Histogram,
+}
+
+/// Publishes until every sender of `hints` is gone; reconnects for as long as it takes.
+pub async fn run(broker: Broker, mut hints: mpsc::Receiver<Vec<Uuid>>, up: BrokerUp) -> Result<()> {
+    let outcome = |outcome: &'static str| metrics::counter!("publish_payments_total", "outcome" => outcome);
+    let metrics = Metrics {
+        taken: outcome("confirmed"),
+        refused: outcome("refused"),
+        dropped: outcome("dropped"),
+        confirm_seconds: metrics::histogram!("publish_confirm_seconds"),
+        batch_size: metrics::histogram!("publish_batch_size"),
+    };
+    while let Some(mut publisher) = connect(&broker, &mut hints, &up, &metrics).await {
+        loop {
+            match run_once(&mut publisher, &mut hints, &metrics).await {
+                Ok(Step::Published { .. }) => {}
+                Ok(Step::Finished) => return Ok(()),
+                Err(error) => {
+                    up.set(false);
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "lost the broker; payments are swept meanwhile"
+                    );
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for hints and publishes what is there. An error means that the publisher is dead.
+async fn run_once(
+    publisher: &mut Publisher,
+    hints: &mut mpsc::Receiver<Vec<Uuid>>,
+    metrics: &Metrics,
+) -> Result<Step> {
+    let mut taken = Vec::with_capacity(MAX_TAKEN);
+    tokio::select! {
+        count = hints.recv_many(&mut taken, MAX_TAKEN) => if count == 0 { return Ok(Step::Finished) },
+        () = publisher.closed() => anyhow::bail!("the connection closed"),
+    }
+    let payments = taken.concat();
+    let messages: Vec<PaymentsDue> =
+        payments.chunks(MAX_PAYMENTS).map(|chunk| PaymentsDue::new(chunk.to_vec())).collect();
+    let started = std::time::Instant::now();
+    let confirms = publisher.publish(&messages).await.inspect_err(|_| {
+        metrics.dropped.increment(payments.len() as u64);
+    })?;
+    metrics.confirm_seconds.record(started.elapsed());
+    let mut step = (0, 0);
+    for (message, confirm) in messages.iter().zip(confirms) {
+        let count = message.payments.len();
+        metrics.batch_size.record(u32::try_from(count).unwrap_or(u32::MAX));
+        match confirm {
+            Confirm::Taken => step.0 += count,
+            Confirm::Refused => step.1 += count,
+        }
+    }
+    metrics.taken.increment(step.0 as u64);
+    metrics.refused.increment(step.1 as u64);
+    if step.1 > 0 {
+        tracing::warn!(payments = step.1, "the broker refused payments (is its queue full?); they are swept");
+    }
+    Ok(Step::Published { taken: step.0, refused: step.1 })
+}
+
+/// Tries until the broker is there, and lets go of the hints that come meanwhile: published late they would only
+/// repeat what the sweep has done. `None`: there will be no more hints.
+async fn connect(
+    broker: &Broker,
+    hints: &mut mpsc::Receiver<Vec<Uuid>>,
+    up: &BrokerUp,
+    metrics: &Metrics,
+) -> Option<Publisher> {
+    let mut tries = 0;
+    let attempt = async {
+        loop {
+            match broker.publisher().await {
+                Ok(publisher) => return publisher,
+                Err(error) => {
+                    tries += 1;
+                    if tries == 1 {
+                        tracing::warn!(
+                            error = format!("{error:#}"),
+                            "no broker; trying on, payments are swept meanwhile"
+                        );
+                    }
+                    tokio::time::sleep(RECONNECT.after(tries)).await;
+                }
+            }
+        }
+    };
+    tokio::pin!(attempt);
+    loop {
+        tokio::select! {
+            publisher = &mut attempt => {
+                up.set(true);
+                tracing::info!("publishing to the broker");
+                return Some(publisher);
+            }
+            hint = hints.recv() => metrics.dropped.increment(hint?.len() as u64),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! `GET /orders`, `GET /orders/{id}` and its history. Every read runs to its end whatever the client does.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use shared::order::{MAX_ID_CHARS, OrderStatus, Problem, text_problem};
+use shared::store::read::{self, Filter, PageStart};
+use shared::tasks::uncancelled;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::error::{ApiError, ProblemBody};
+use crate::state::AppState;
+use crate::view::{EventView, HistoryView, OrderPage, OrderView};
+
+/// Orders on a page where the client says nothing.
+const PAGE_SIZE: i64 = 20;
+/// Most orders on a page.
+const MAX_PAGE_SIZE: i64 = 100;
+/// Deepest page by number: beyond, the database would skip a million rows to show a hundred. A cursor has no depth.
+const MAX_PAGE: i64 = 10_000;
+
+/// Read an order.
+#[utoipa::path(
+    get, path = "/orders/{id}", tag = "orders",
+    params(("id" = String, Path, description = "The order's id")),
+    responses(
+        (status = 200, description = "The order with its payment attempts", body = OrderView),
+        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn read_order(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<OrderView>, ApiError> {
+    let id = parse_id(&id)?;
+    let found = on_reader(state, move |conn| {
+        Box::pin(async move {
+            let Some(order) = read::order(conn, id).await? else { return Ok(None) };
+            Ok(Some((order, read::attempts(conn, id).await?)))
+        })
+    })
+    .await?;
+    let (order, attempts) = found.ok_or_else(|| ApiError::not_found("order"))?;
+    Ok(Json(OrderView::whole(order, attempts)))
+}
+
+/// Read every move of an order.
+#[utoipa::path(
+    get, path = "/orders/{id}/history", tag = "orders",
+    params(("id" = String, Path, description = "The order's id")),
+    responses(
+        (status = 200, description = "Its moves, oldest first", body = HistoryView),
+        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn read_history(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<HistoryView>, ApiError> {
+    let id = parse_id(&id)?;
+    let events = on_reader(state, move |conn| Box::pin(read::history(conn, id))).await?;
+    if events.is_empty() {
+        return Err(ApiError::not_found("order"));
+    }
+    Ok(Json(HistoryView { order_id: id, history: events.into_iter().map(EventView::from).collect() }))
+}
+
+/// What `GET /orders` may be asked, as it came.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ListQuery {
+    customer_id: Option<String>,
+    status: Option<String>,
+    page: Option<String>,
+    page_size: Option<String>,
+    cursor: Option<String>,
+}
+
+/// List orders, newest first.
+#[utoipa::path(
+    get, path = "/orders", tag = "orders",
+    params(
+        ("customer_id" = Option<String>, Query, description = "Only this customer's"),
+        ("status" = Option<String>, Query, description = "Only those that stand here; any case"),
+        ("page" = Option<i64>, Query, description = "1, 2, ... up to 10000"),
+        ("page_size" = Option<i64>, Query, description = "1 to 100; 20 where it is left out"),
+        ("cursor" = Option<String>, Query, description = "The last answer's next_cursor: what follows it, as quick at any depth; not together with page"),
+    ),
+    responses(
+        (status = 200, description = "One page", body = OrderPage),
+        (status = 422, description = "A wrong filter", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list_orders(
+    State(state): State<AppState>,
+    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<OrderPage>, ApiError> {
+    let Query(query) = query.map_err(|_| {
+        ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text")
+    })?;
+    let List { filter, start, page, page_size } = List::parse(query)?;
+    let (mut orders, total) = on_reader(state, move |conn| {
+        Box::pin(async move {
+            // One more than asked tells whether there is a next page.
+            let orders = read::list(conn, &filter, start, page_size + 1).await?;
+            Ok((orders, read::count(conn, &filter).await?))
+        })
+    })
+    .await?;
+    let more = orders.len() as i64 > page_size;
+    orders.truncate(usize::try_from(page_size).unwrap_or(0));
+    let next_cursor = orders.last().filter(|_| more).map(|last| last.id.to_string());
+    let orders = orders.into_iter().map(OrderView::in_list).collect();
+    Ok(Json(OrderPage { orders, total, page, page_size, next_cursor }))
+}
+
+/// What is to be listed, checked.
+struct List {
+    filter: Filter,
+    start: PageStart,
+    page: i64,
+    page_size: i64,
+}
+
+impl List {
+    fn parse(query: ListQuery) -> Result<Self, ApiError> {
+        let mut problems = Vec::new();
+        let mut problem = |attr: &str, code, detail: String| {
+            problems.push(Problem { code, detail, attr: attr.to_owned() });
+        };
+        if let Some((code, detail)) =
+            query.customer_id.as_deref().and_then(|id| text_problem(id, MAX_ID_CHARS))
+        {
+            problem("customer_id", code, detail);
+        }
+        let status = query.status.as_deref().map(OrderStatus::parse);
+        if status == Some(None) {
+            let known: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
+            problem("status", "unknown_status", format!("must be one of {}", known.join(", ")));
+        }
+        let mut number = |attr: &str, text: Option<&str>, default: i64, max: i64| {
+            let number =
+                text.map_or(Some(default), |text| text.parse().ok()).filter(|n| (1..=max).contains(n));
+            number.unwrap_or_else(|| {
+                problem(attr, "out_of_range", format!("must be a number from 1 to {max}"));
+                default
+            })
+        };
+        let page = number("page", query.page.as_deref(), 1, MAX_PAGE);
+        let page_size = number("page_size", query.page_size.as_deref(), PAGE_SIZE, MAX_PAGE_SIZE);
+        let cursor = query.cursor.as_deref().map(|cursor| Uuid::try_parse(cursor).ok());
+        if cursor == Some(None) {
+            problem("cursor", "invalid", "must be the next_cursor of an earlier answer".to_owned());
+        } else if cursor.is_some() && query.page.is_some() {
+            problem("page", "conflict", "cannot be given together with cursor".to_owned());
+        }
+        if !problems.is_empty() {
+            return Err(ApiError::invalid(problems));
+        }
+        let start = cursor.flatten().map_or(PageStart::Offset((page - 1) * page_size), PageStart::After);
+        let filter = Filter { customer_id: query.customer_id, status: status.flatten() };
+        Ok(Self { filter, start, page, page_size })
+    }
+}
+
+/// An id that is no UUID names no order.
+fn parse_id(text: &str) -> Result<Uuid, ApiError> {
+    Uuid::try_parse(text).map_err(|_| ApiError::not_found("order"))
+}
+
+/// Runs a read on a connection of the pool, to its end even if the client hangs up meanwhile.
+async fn on_reader<T: Send + 'static>(
+    state: AppState,
+    work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = uncancelled(async move {
+        let mut conn = state.readers.acquire().await?;
+        work(&mut conn).await
+    })
+    .await;
+    match done {
+        Ok(done) => Ok(done?),
+        Err(panic) => Err(ApiError::internal(&format!("{panic:#}"))),
+    }
+}

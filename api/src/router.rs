@@ -1,0 +1,49 @@
+//! Every route on one screen.
+
+use axum::Router;
+use axum::middleware;
+use axum::response::IntoResponse;
+use tower::Layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::error::ApiError;
+use crate::observe::observe;
+use crate::state::AppState;
+use crate::{accept_order, health, read_orders};
+
+/// Title and text of `openapi.json`.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Comanda",
+    description = "Takes orders, keeps them, charges for them and sees them through the kitchen, \
+                   without losing one and without charging anyone twice."
+))]
+struct Document;
+
+/// The whole service. A slash at a path's end makes no difference.
+pub(crate) fn router(state: AppState) -> NormalizePath<Router> {
+    let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .nest(
+            "/api/v1",
+            OpenApiRouter::new()
+                .routes(routes!(accept_order::accept_order, read_orders::list_orders))
+                .routes(routes!(read_orders::read_order))
+                .routes(routes!(read_orders::read_history)),
+        )
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .with_state(state)
+        .split_for_parts();
+    let app = routes
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .fallback(async || ApiError::not_found("page").into_response())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed().into_response())
+        .layer(CatchPanicLayer::custom(|_panic| ApiError::internal(&"a handler panicked").into_response()))
+        .layer(middleware::from_fn(observe));
+    NormalizePathLayer::trim_trailing_slash().layer(app)
+}

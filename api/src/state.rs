@@ -1,0 +1,17 @@
+//! What handlers share.
+
+use sqlx::PgPool;
+
+use crate::accept::AcceptDesk;
+use crate::publish::BrokerUp;
+
+/// Cloned for every request.
+#[derive(Debug, Clone)]
+pub(crate) struct AppState {
+    /// Where orders are handed in to be written.
+    pub accept: AcceptDesk,
+    /// Connections for reads.
+    pub readers: PgPool,
+    /// Whether the broker is there.
+    pub broker_up: BrokerUp,
+}

@@ -1,0 +1,227 @@
+//! What a client sees and sends: the JSON shapes of the contract.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use shared::order::{NewOrder, Order, OrderStatus};
+use shared::payment::{AttemptAction, AttemptOutcome};
+use shared::store::read::{Attempt, Event};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// An order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OrderView {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// As the client named them.
+    pub customer_id: String,
+    /// Where the order stands.
+    pub status: OrderStatus,
+    /// The lines, as priced when the order came in.
+    #[schema(value_type = Vec<ItemBody>)]
+    pub items: Box<RawValue>,
+    /// The sum over all lines, exact.
+    #[schema(value_type = f64, example = 30.97)]
+    pub total: Box<RawValue>,
+    /// ISO 4217 code.
+    pub currency: &'static str,
+    /// 1 when accepted, one more with every move.
+    pub version: i32,
+    /// When it was accepted.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When it last moved.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// Until when the kitchen may take it; once it is confirmed.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub accept_by: Option<OffsetDateTime>,
+    /// Tries to take the money, oldest first. Left out of lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment_attempts: Option<Vec<AttemptView>>,
+}
+
+impl OrderView {
+    /// An order that was accepted just now.
+    pub(crate) fn accepted(order: NewOrder, created_at: OffsetDateTime) -> Self {
+        Self {
+            id: order.id,
+            customer_id: order.customer_id,
+            status: OrderStatus::Pending,
+            items: order.items,
+            total: order.total.to_json(),
+            currency: order.total.currency().code(),
+            version: 1,
+            created_at,
+            updated_at: created_at,
+            accept_by: None,
+            payment_attempts: Some(Vec::new()),
+        }
+    }
+
+    /// The answer that was given when `order` was accepted, whatever became of it since.
+    pub(crate) fn as_accepted(order: Order) -> Self {
+        let created_at = order.created_at;
+        Self {
+            status: OrderStatus::Pending,
+            version: 1,
+            updated_at: created_at,
+            accept_by: None,
+            payment_attempts: Some(Vec::new()),
+            ..Self::in_list(order)
+        }
+    }
+
+    /// An order as it stands, without its attempts.
+    pub(crate) fn in_list(order: Order) -> Self {
+        Self {
+            id: order.id,
+            customer_id: order.customer_id,
+            status: order.status,
+            items: order.items,
+            total: order.total.to_json(),
+            currency: order.total.currency().code(),
+            version: order.version,
+            created_at: order.created_at,
+            updated_at: order.updated_at,
+            accept_by: order.accept_by,
+            payment_attempts: None,
+        }
+    }
+
+    /// An order as it stands.
+    pub(crate) fn whole(order: Order, attempts: Vec<Attempt>) -> Self {
+        // A void takes no money and is no try to: it stands in the history's reason, not here.
+        let attempts = attempts.into_iter().filter(|attempt| attempt.action != AttemptAction::Void);
+        Self { payment_attempts: Some(attempts.map(AttemptView::from).collect()), ..Self::in_list(order) }
+    }
+}
+
+/// One try at the payment gateway.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AttemptView {
+    /// Which payment.
+    pub payment_id: Uuid,
+    /// 1, 2, ... within the payment.
+    pub number: i32,
+    /// What was asked: `charge` or `refund`.
+    #[schema(value_type = String)]
+    pub action: AttemptAction,
+    /// How it ended: `succeeded`, `declined`, `in_doubt`, `unavailable`, `voided` or `abandoned`; null while under way.
+    #[schema(value_type = Option<String>)]
+    pub outcome: Option<AttemptOutcome>,
+    /// The gateway's code, or ours.
+    pub code: Option<String>,
+    /// For people.
+    pub message: Option<String>,
+    /// Before the call.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// After it.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+impl From<Attempt> for AttemptView {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            payment_id: attempt.payment_id,
+            number: attempt.number,
+            action: attempt.action,
+            outcome: attempt.outcome,
+            code: attempt.code,
+            message: attempt.message,
+            started_at: attempt.started_at,
+            finished_at: attempt.finished_at,
+        }
+    }
+}
+
+/// One page of orders.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OrderPage {
+    /// Newest first.
+    pub orders: Vec<OrderView>,
+    /// How many match in all.
+    pub total: i64,
+    /// 1, 2, ...
+    pub page: i64,
+    /// Orders on a full page.
+    pub page_size: i64,
+    /// Give it as `cursor` to get what follows; null on the last page.
+    pub next_cursor: Option<String>,
+}
+
+/// Every move of an order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HistoryView {
+    /// The order.
+    pub order_id: Uuid,
+    /// Oldest first; `version` counts from 1 without a gap.
+    pub history: Vec<EventView>,
+}
+
+/// One move of an order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventView {
+    /// The order's version since.
+    pub version: i32,
+    /// Null: the order came to be.
+    pub from: Option<OrderStatus>,
+    /// Where it stood since.
+    pub to: OrderStatus,
+    /// Who moved it.
+    pub actor: String,
+    /// Why, where there is more to say.
+    pub reason: Option<String>,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+}
+
+impl From<Event> for EventView {
+    fn from(event: Event) -> Self {
+        Self {
+            version: event.version,
+            from: event.from,
+            to: event.to,
+            actor: event.actor,
+            reason: event.reason,
+            at: event.at,
+        }
+    }
+}
+
+/// What `POST /orders` takes; documentation only, the parser is `shared::order::NewOrder::parse`.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct NewOrderBody {
+    /// 1 to 200 characters.
+    #[schema(example = "customer_123", min_length = 1, max_length = 200)]
+    customer_id: String,
+    /// 1 to 200 lines.
+    #[schema(min_items = 1, max_items = 200)]
+    items: Vec<ItemBody>,
+    /// ISO 4217 code; USD where it is left out.
+    #[schema(example = "USD")]
+    currency: Option<String>,
+}
+
+/// One line of an order.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct ItemBody {
+    /// 1 to 200 characters.
+    #[schema(example = "item_001", min_length = 1, max_length = 200)]
+    item_id: String,
+    /// 1 to 500 characters.
+    #[schema(example = "Burger", min_length = 1, max_length = 500)]
+    item_name: String,
+    /// 1 to 10,000.
+    #[schema(example = 2, minimum = 1, maximum = 10000)]
+    quantity: i32,
+    /// Unit price: a plain decimal with no more places than the currency has.
+    #[schema(example = 12.99, minimum = 0)]
+    price: f64,
+}
