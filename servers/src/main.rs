@@ -62,6 +62,8 @@ fn run(args: &Args) -> Result<u8> {
 
     let mut command = Command::new(&args.command[0]);
     command.args(&args.command[1..]).env("DATABASE_URL", postgres.url(&args.database));
+    // psql and the like are beside the server's programs, and often nowhere else.
+    command.env("PG_BINDIR", postgres.bin_dir());
     if let Some(rabbitmq) = &rabbitmq {
         command.env("AMQP_URL", rabbitmq.url());
     }

@@ -1,0 +1,80 @@
+# Sourced by install-postgres and install-rabbitmq: one way to install with whatever package manager is here,
+# never asking a question, and never leaving a system service started that nobody asked for.
+
+say() { echo "comanda: $*" >&2; }
+fail() { say "$*"; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif ! command -v sudo >/dev/null; then
+        return 1
+    elif [ -t 0 ]; then
+        sudo "$@"
+    else
+        sudo -n "$@" # nobody is there to type a password
+    fi
+}
+
+package_manager() {
+    local name
+    for name in apt-get dnf pacman apk brew; do
+        if command -v "$name" >/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+}
+
+# Installs the packages named. What the package manager prints is shown only if it fails.
+install_packages() {
+    local log
+    log=$(mktemp)
+    say "installing $*"
+    if ! try_install "$@" >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        fail "could not install $*: install by hand and start again (as root: $(package_manager) install $*)"
+    fi
+    rm -f "$log"
+}
+
+try_install() {
+    case $(package_manager) in
+    # The lists may be missing or stale (a fresh container): only then are they fetched.
+    apt-get) apt_install "$@" || { as_root apt-get update && apt_install "$@"; } ;;
+    dnf) as_root dnf install -y "$@" ;;
+    pacman) as_root pacman -S --noconfirm --needed "$@" ;;
+    apk) as_root apk add "$@" ;;
+    brew) brew install "$@" ;;
+    *) echo "no package manager known here" && return 1 ;;
+    esac
+}
+
+# Waits up to five minutes for another apt run (a fresh machine updates itself at first start).
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+}
+
+# Debian starts a service as soon as its package is installed, unless policy-rc.d says no. Ours says no only while
+# this very script lives, so that even a kill -9 of it leaves nothing in force; one that is there already is left alone.
+POLICY=/usr/sbin/policy-rc.d
+
+without_starting_services() {
+    if [ "$(package_manager)" != apt-get ]; then
+        "$@"
+        return
+    fi
+    if [ -e "$POLICY" ] && ! grep -q '^# comanda$' "$POLICY"; then
+        "$@"
+        return
+    fi
+    trap 'as_root rm -f "$POLICY"' EXIT
+    trap 'exit 130' INT TERM HUP
+    as_root sh -c "printf '%s\n' '#!/bin/sh' '# comanda' 'kill -0 $$ 2>/dev/null && exit 101' 'exit 0' >$POLICY &&
+        chmod 755 $POLICY"
+    "$@"
+    as_root rm -f "$POLICY"
+    trap - EXIT INT TERM HUP
+}
