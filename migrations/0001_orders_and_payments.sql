@@ -40,10 +40,12 @@ CREATE TABLE payments (
     status       payment_status NOT NULL,
     voiding      boolean        NOT NULL DEFAULT false, -- the budget is spent: it is never charged again, only voided
     currency     text           NOT NULL,
+    refund_of    uuid,                                -- of a refund: the charge that it gives back
     reference    text,                                -- the client's name for it, where it gave one
     gateway_id   text,
     failure_code text,
-    CHECK ((status IN ('succeeded', 'failed')) = (due_at IS NULL))
+    CHECK ((status IN ('succeeded', 'failed')) = (due_at IS NULL)),
+    CHECK ((kind = 'refund') = (refund_of IS NOT NULL))
 ) WITH (fillfactor = 70);
 CREATE INDEX payments_by_order ON payments (order_id);
 -- The one durable timer. Only what is not final is in it, so it stays small at any size of the table.

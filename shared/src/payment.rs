@@ -156,7 +156,8 @@ pub struct GatewayProblem {
 /// Answer of `GET /v1/ledger`: what really happened to the money.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ledger {
-    /// Requests that asked to move or void money, by endpoint, every one counted when it arrives.
+    /// Requests that asked to move or void money, by endpoint, every one counted when it arrives; since the
+    /// gateway's start.
     pub requests: LedgerRequests,
     /// Every charge that took money, in the order in which it did. One row a charge: a key that was charged
     /// twice stands here twice.
@@ -165,6 +166,57 @@ pub struct Ledger {
     pub refunds: Vec<RefundReceipt>,
     /// Keys that can never charge.
     pub voided: Vec<String>,
+    /// Keys whose charge was declined. One that was voided later stands in both lists.
+    pub declined: Vec<DeclinedKey>,
+    /// Keys under which `POST /v1/charges` came more than once since the gateway's start.
+    pub asked_again: Vec<AskedAgain>,
+}
+
+/// A key whose charge was declined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclinedKey {
+    /// The idempotency key.
+    pub key: String,
+    /// The decline's machine code.
+    pub code: String,
+}
+
+/// How often `POST /v1/charges` came under one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedAgain {
+    /// The idempotency key.
+    pub key: String,
+    /// Requests, two or more.
+    pub requests: u32,
+}
+
+/// Answer of `GET /v1/ledger/summary`: the ledger's counts and sums, at the same small price for ten charges and
+/// for ten million.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerSummary {
+    /// As in [`Ledger`].
+    pub requests: LedgerRequests,
+    /// Rows of [`Ledger::charges`].
+    pub charges: u64,
+    /// Rows of [`Ledger::refunds`].
+    pub refunds: u64,
+    /// Rows of [`Ledger::voided`].
+    pub voided: u64,
+    /// Rows of [`Ledger::declined`].
+    pub declined: u64,
+    /// One row a currency, by code.
+    pub totals: Vec<CurrencyTotal>,
+}
+
+/// What was taken and given back in one currency, in minor units (a sum may be larger than any one amount may).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurrencyTotal {
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Taken.
+    pub charged_minor: i128,
+    /// Given back.
+    pub refunded_minor: i128,
 }
 
 /// How often each money-moving endpoint was asked.

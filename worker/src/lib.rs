@@ -1,1 +1,71 @@
-//! placeholder
+//! The worker: claims payments, charges them, settles them, and sweeps up what is due. Stateless; run as many as you
+//! like. What one drops by dying, the lease hands to another.
+
+pub mod breaker;
+pub mod charge;
+pub mod config;
+pub mod consume;
+pub mod gateway;
+pub mod settle;
+pub mod sweep;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use shared::broker::Broker;
+use shared::store::Database;
+use shared::tasks::{Crew, Stop};
+
+use crate::breaker::Breaker;
+use crate::charge::{RetryPolicy, Till};
+use crate::config::{MAX_SETTLE, SETTLE_LANES, WorkerSettings};
+use crate::consume::Consumption;
+use crate::gateway::Gateway;
+use crate::settle::{SettleLane, Settler};
+use crate::sweep::Sweep;
+
+/// What a worker needs, already opened.
+#[derive(Debug)]
+pub struct Worker {
+    /// Where it claims and settles; the schema is in place.
+    pub database: Database,
+    /// Where it takes messages.
+    pub broker: Broker,
+    /// How it does all that.
+    pub settings: WorkerSettings,
+}
+
+/// A till and the lane in which its settlements gather.
+pub fn till(settings: &WorkerSettings) -> Result<(Till, SettleLane)> {
+    // As many may wait as can be in hand: handing in never blocks for long.
+    let capacity = usize::from(settings.worker_concurrency) * 2;
+    let (settle, lane) = shared::batch::desk(capacity, MAX_SETTLE);
+    let till = Till {
+        gateway: Gateway::new(&settings.gateway_url, settings.gateway_timeout)?,
+        breaker: Breaker::new(settings.circuit_breaker_failure_threshold, settings.circuit_breaker_recovery),
+        settle,
+        policy: RetryPolicy { delays: settings.delays(), budget: i32::from(settings.payment_retry_attempts) },
+        send_within: settings.lease.saturating_sub(settings.gateway_timeout),
+    };
+    Ok((till, lane))
+}
+
+/// Works until `stop`; then takes nothing more, finishes what is in hand, and returns.
+pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
+    let Worker { database, broker, settings } = worker;
+    settings.check()?;
+    let (till, lane) = till(&settings)?;
+    let consumption = Consumption::new(database.session(), till.clone(), &settings);
+    let sweep = Sweep::new(database.session(), till, &settings);
+
+    let mut crew = Crew::new(stop.clone());
+    for _ in 0..SETTLE_LANES {
+        let settler = Settler::new(lane.clone(), database.session(), settings.accept_deadline);
+        crew.spawn("settle", settler.run());
+    }
+    drop(lane);
+    crew.spawn("consume", consumption.run(broker, stop.clone()));
+    crew.spawn("sweep", sweep.run(stop));
+    // A request that was just sent, its settlement, and a little more.
+    crew.run(settings.gateway_timeout + Duration::from_secs(5)).await
+}

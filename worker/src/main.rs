@@ -1,2 +1,38 @@
-//! placeholder
-fn main() {}
+//! The worker as a program of its own.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use shared::broker::{Broker, amqp::Amqp};
+use shared::store::Database;
+use shared::tasks::{Crew, Stop, stop_on_signal};
+use shared::telemetry;
+use worker::config::WorkerConfig;
+use worker::{Worker, run};
+
+/// Long enough for a database that is started at the same moment.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// More than the worker's own grace.
+const GRACE: Duration = Duration::from_secs(60);
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let config: WorkerConfig = shared::config::read();
+    telemetry::init_logs(&config.telemetry)?;
+    config.settings.check()?;
+    let recorder = telemetry::init_metrics()?;
+    let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9102).into()).await?;
+    let database = Database::new(&config.database.database_url, "worker")?;
+    database.prepare(DATABASE_PATIENCE).await?;
+    let broker = Broker::Amqp(Amqp::new(&config.broker, "worker"));
+
+    let stop = Stop::new();
+    let mut crew = Crew::new(stop.clone());
+    tracing::info!(gateway = config.settings.gateway_url, "working");
+    crew.spawn("worker", run(Worker { database, broker, settings: config.settings }, stop.clone()));
+    if let Some(metrics) = metrics {
+        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
+    }
+    crew.spawn("signals", stop_on_signal(stop));
+    crew.run(GRACE).await
+}

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::read::money;
 use crate::money::Money;
-use crate::payment::{AttemptAction, PaymentKind};
+use crate::payment::AttemptAction;
 
 /// A payment that this worker, and nobody else, may now take to the gateway.
 #[derive(Debug, Clone)]
@@ -16,8 +16,8 @@ pub struct Claimed {
     pub payment_id: Uuid,
     /// The order that it is for.
     pub order_id: Uuid,
-    /// Takes money or gives it back.
-    pub kind: PaymentKind,
+    /// Of a refund: the charge that it gives back.
+    pub refund_of: Option<Uuid>,
     /// How much.
     pub amount: Money,
     /// Of this claim. Settling under another one does nothing.
@@ -48,7 +48,7 @@ pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> 
             SET status = 'processing', epoch = p.epoch + 1, attempts = p.attempts + 1,
                 due_at = now() + $2 * interval '1 ms'
             FROM due WHERE p.id = due.id
-            RETURNING p.id, p.order_id, p.kind, p.amount_minor, p.currency, p.epoch, p.attempts, p.spent,
+            RETURNING p.id, p.order_id, p.refund_of, p.kind, p.amount_minor, p.currency, p.epoch, p.attempts, p.spent,
                 CASE WHEN p.voiding THEN 'void' WHEN p.kind = 'refund' THEN 'refund' ELSE 'charge' END::attempt_action
                     AS action
         ), abandoned AS (
@@ -66,7 +66,7 @@ pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> 
             INSERT INTO order_events (order_id, at, version, from_status, to_status, actor)
             SELECT id, now(), version, 'PENDING', 'PAYMENT_PROCESSING', 'worker' FROM moved
         )
-        SELECT id, order_id, kind AS "kind: PaymentKind", amount_minor, currency, epoch, attempts AS number, spent,
+        SELECT id, order_id, refund_of, amount_minor, currency, epoch, attempts AS number, spent,
                action AS "action!: AttemptAction"
         FROM claimed
         "#,
@@ -80,7 +80,7 @@ pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> 
             Ok(Claimed {
                 payment_id: row.id,
                 order_id: row.order_id,
-                kind: row.kind,
+                refund_of: row.refund_of,
                 amount: money(row.amount_minor, &row.currency)?,
                 epoch: row.epoch,
                 number: row.number,

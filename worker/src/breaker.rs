@@ -1,0 +1,196 @@
+//! The circuit breaker in front of the gateway: failsafe's state machine with what it leaves out. While it is not
+//! closed, one probe at a time is let through (failsafe lets everybody through when half-open); its state is kept
+//! from its own callbacks (asking it changes it); and the loops ask here before they take work.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use failsafe::backoff::Constant;
+use failsafe::failure_policy::ConsecutiveFailures;
+use failsafe::futures::CircuitBreaker;
+use failsafe::{Config, Error, Instrument, StateMachine, backoff, failure_policy};
+use tokio::sync::{Semaphore, watch};
+
+use crate::gateway::{Answer, Asked};
+
+/// The breaker; clones share its state.
+#[derive(Debug, Clone)]
+pub struct Breaker {
+    machine: StateMachine<ConsecutiveFailures<Constant>, Callbacks>,
+    state: watch::Receiver<State>,
+    probe: Arc<Semaphore>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Closed,
+    Open { until: Instant },
+    HalfOpen,
+}
+
+/// How much work may be taken up now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// As much as there is room for.
+    All,
+    /// One payment, as a probe.
+    One,
+    /// None: the gateway is out.
+    None,
+}
+
+/// The call was not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejected;
+
+#[derive(Debug)]
+struct Callbacks {
+    state: watch::Sender<State>,
+    recovery: Duration,
+}
+
+impl Callbacks {
+    fn enter(&self, state: State, name: &'static str, gauge: f64) {
+        metrics::gauge!("breaker_state").set(gauge);
+        let before = self.state.send_replace(state);
+        if before != state {
+            metrics::counter!("breaker_moves_total", "to" => name).increment(1);
+            match state {
+                State::Open { .. } => {
+                    tracing::warn!("the gateway fails: the breaker is open, no payment is taken up")
+                }
+                State::HalfOpen => tracing::info!("probing the gateway"),
+                State::Closed => tracing::info!("the gateway works: the breaker is closed"),
+            }
+        }
+    }
+}
+
+impl Instrument for Callbacks {
+    fn on_call_rejected(&self) {
+        metrics::counter!("breaker_rejected_total").increment(1);
+    }
+
+    fn on_open(&self) {
+        self.enter(State::Open { until: Instant::now() + self.recovery }, "open", 2.0);
+    }
+
+    fn on_half_open(&self) {
+        self.enter(State::HalfOpen, "half_open", 1.0);
+    }
+
+    fn on_closed(&self) {
+        self.enter(State::Closed, "closed", 0.0);
+    }
+}
+
+impl Breaker {
+    /// A closed breaker that `threshold` outages in a row open for `recovery`.
+    pub fn new(threshold: u32, recovery: Duration) -> Self {
+        let (sender, state) = watch::channel(State::Closed);
+        let policy = failure_policy::consecutive_failures(threshold, backoff::constant(recovery));
+        let callbacks = Callbacks { state: sender, recovery };
+        let machine = Config::new().failure_policy(policy).instrument(callbacks).build();
+        Self { machine, state, probe: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Makes the call, if it may be made. A call that is dropped half-way counts as nothing, so the time-out belongs
+    /// inside `call`.
+    pub async fn call(&self, call: impl Future<Output = Asked>) -> Result<Answer, Rejected> {
+        let _probe = if *self.state.borrow() == State::Closed {
+            None
+        } else {
+            Some(self.probe.try_acquire().map_err(|_| Rejected)?)
+        };
+        match self.machine.call_with(|_: &Answer| true, call).await {
+            Ok(answer) | Err(Error::Inner(answer)) => Ok(answer),
+            Err(Error::Rejected) => Err(Rejected),
+        }
+    }
+
+    /// How much work may be taken up now.
+    pub fn admits(&self) -> Admission {
+        let state = *self.state.borrow();
+        match state {
+            State::Closed => Admission::All,
+            State::Open { until } if Instant::now() <= until => Admission::None,
+            State::Open { .. } | State::HalfOpen if self.probe.available_permits() > 0 => Admission::One,
+            State::Open { .. } | State::HalfOpen => Admission::None,
+        }
+    }
+
+    /// Returns once it is closed. Cancel-safe.
+    pub async fn closed(&self) {
+        // The sender lives in the machine, which lives in `self`.
+        let _ = self.state.clone().wait_for(|state| *state == State::Closed).await;
+    }
+
+    /// Returns once it is not closed. Cancel-safe.
+    pub async fn opened(&self) {
+        let _ = self.state.clone().wait_for(|state| *state != State::Closed).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Long enough never to pass during a test, short enough to be waited for.
+    const RECOVERY: Duration = Duration::from_millis(50);
+
+    fn fault() -> Asked {
+        Err(Answer::Voided)
+    }
+
+    fn fine() -> Asked {
+        Ok(Answer::Voided)
+    }
+
+    async fn ask(breaker: &Breaker, asked: Asked) -> Result<Answer, Rejected> {
+        breaker.call(std::future::ready(asked)).await
+    }
+
+    #[tokio::test]
+    async fn faults_in_a_row_open_it_and_an_answer_in_between_starts_the_count_anew() {
+        let breaker = Breaker::new(3, Duration::from_secs(3_600));
+        for asked in [fault(), fault(), fine(), fault(), fault()] {
+            ask(&breaker, asked).await.unwrap();
+        }
+        assert_eq!(breaker.admits(), Admission::All);
+        ask(&breaker, fault()).await.unwrap();
+        assert_eq!(breaker.admits(), Admission::None);
+        assert_eq!(ask(&breaker, fine()).await, Err(Rejected));
+        breaker.opened().await;
+    }
+
+    #[tokio::test]
+    async fn after_the_recovery_one_probe_at_a_time_decides() {
+        let breaker = Breaker::new(1, RECOVERY);
+        ask(&breaker, fault()).await.unwrap();
+        while breaker.admits() == Admission::None {
+            tokio::task::yield_now().await;
+        }
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let mut probe = Box::pin(breaker.call(async { answered.await.unwrap() }));
+        assert!(futures_util::poll!(&mut probe).is_pending());
+        assert_eq!(breaker.admits(), Admission::None, "a probe is under way");
+        for _ in 0..1_000 {
+            assert_eq!(ask(&breaker, fine()).await, Err(Rejected), "half-open lets nobody else through");
+        }
+        answer.send(fine()).unwrap();
+        probe.await.unwrap();
+        breaker.closed().await;
+        assert_eq!(breaker.admits(), Admission::All);
+    }
+
+    #[tokio::test]
+    async fn a_failed_probe_opens_it_again() {
+        let breaker = Breaker::new(1, RECOVERY);
+        ask(&breaker, fault()).await.unwrap();
+        while breaker.admits() == Admission::None {
+            tokio::task::yield_now().await;
+        }
+        ask(&breaker, fault()).await.unwrap();
+        assert_eq!(ask(&breaker, fine()).await, Err(Rejected));
+    }
+}

@@ -1,0 +1,211 @@
+//! charge: a claimed payment is taken to the gateway once, and what its answer means is handed to be settled.
+
+use std::time::{Duration, Instant};
+
+use shared::payment::{AttemptAction, AttemptOutcome};
+use shared::retry::RetryDelays;
+use shared::store::claim::Claimed;
+use shared::store::settle::{Next, Settlement};
+
+use crate::breaker::Breaker;
+use crate::gateway::{Answer, Gateway, Reason};
+use crate::settle::{Settle, SettleDesk, Settled};
+
+/// All that it takes to bring a claimed payment to its settlement; clones share everything.
+#[derive(Debug, Clone)]
+pub struct Till {
+    /// The gateway.
+    pub gateway: Gateway,
+    /// The breaker in front of it.
+    pub breaker: Breaker,
+    /// Where settlements are handed in.
+    pub settle: SettleDesk,
+    /// When to try again.
+    pub policy: RetryPolicy,
+    /// How long after its claim a payment may still be sent: the lease less a request's time.
+    pub send_within: Duration,
+}
+
+/// When a payment is tried again, and when it is given up.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryPolicy {
+    /// Between tries.
+    pub delays: RetryDelays,
+    /// Tries of a charge that may end in doubt before its key is voided.
+    pub budget: i32,
+}
+
+/// How long a payment rests that could not be sent because the breaker was open. It is taken up when a sweep may take
+/// work again, whatever this says; long enough not to be looked at for nothing.
+const RELEASED_FOR: Duration = Duration::from_millis(500);
+
+impl Till {
+    /// Charges (or voids, or refunds) one payment and sees it settled. Claimed but not sent, because the breaker
+    /// refused or the lease is nearly over, is released: that was no attempt.
+    pub async fn charge(&self, claim: Claimed, claimed_at: Instant) -> Settled {
+        if claimed_at.elapsed() > self.send_within {
+            return self.settle(Settle::Release { claim, delay: Duration::ZERO }).await;
+        }
+        let started = Instant::now();
+        let Ok(answer) = self.breaker.call(self.gateway.ask(&claim)).await else {
+            return self.settle(Settle::Release { claim, delay: RELEASED_FOR }).await;
+        };
+        metrics::histogram!("charge_gateway_seconds").record(started.elapsed());
+        let settlement = settlement(&claim, answer, self.policy);
+        metrics::counter!("charge_attempts_total",
+            "action" => action_name(claim.action), "outcome" => outcome_name(settlement.outcome))
+        .increment(1);
+        self.settle(Settle::Commit(settlement)).await
+    }
+
+    async fn settle(&self, command: Settle) -> Settled {
+        // A stopped desk means that the process is going down: the lease will tell.
+        self.settle.submit(command).await.unwrap_or(Settled::Lost)
+    }
+}
+
+/// What an answer means for the payment. Pure: the whole policy of charging stands here.
+///
+/// | | charged | declined | void | in doubt | unavailable |
+/// |---|---|---|---|---|---|
+/// | charge | succeeded | failed | failed | again, and counts; when the budget is spent: void | again |
+/// | void | succeeded | - | failed | void again | void again |
+/// | refund | succeeded | failed | failed | again | again |
+pub fn settlement(claim: &Claimed, answer: Answer, policy: RetryPolicy) -> Settlement {
+    let tries = u32::try_from(claim.number).unwrap_or(1);
+    let again = |spend, void, delay| Next::Retry { delay, spend, void };
+    let (outcome, reason, next) = match (claim.action, answer) {
+        (_, Answer::Done { gateway_id }) => (AttemptOutcome::Succeeded, None, Next::Succeeded { gateway_id }),
+        (_, Answer::Declined(reason)) => (AttemptOutcome::Declined, Some(reason), Next::Failed),
+        (AttemptAction::Void, Answer::Voided) => {
+            let message = "no try was answered for certain; the key is void, nothing was taken";
+            let reason = Reason { code: "retries_exhausted".into(), message: message.into() };
+            (AttemptOutcome::Voided, Some(reason), Next::Failed)
+        }
+        (_, Answer::Voided) => {
+            let reason = Reason { code: "voided".into(), message: "the key is void at the gateway".into() };
+            (AttemptOutcome::Voided, Some(reason), Next::Failed)
+        }
+        (AttemptAction::Charge, Answer::InDoubt(reason)) => {
+            let spent = claim.spent + 1;
+            // Asking whether it happened and then failing it would be unsafe: the request may still land. Only a
+            // void closes that door.
+            let next = if spent >= policy.budget {
+                again(true, true, Duration::ZERO)
+            } else {
+                again(true, false, policy.delays.after(u32::try_from(spent).unwrap_or(1)))
+            };
+            (AttemptOutcome::InDoubt, Some(reason), next)
+        }
+        (_, Answer::InDoubt(reason)) => {
+            (AttemptOutcome::InDoubt, Some(reason), again(false, false, policy.delays.after(tries)))
+        }
+        (_, Answer::Unavailable { reason, retry_after }) => {
+            let delay = policy.delays.after(tries).max(retry_after.unwrap_or_default());
+            (AttemptOutcome::Unavailable, Some(reason), again(false, false, delay))
+        }
+    };
+    let (code, message) = reason.map(|reason| (reason.code, reason.message)).unzip();
+    Settlement {
+        payment_id: claim.payment_id,
+        epoch: claim.epoch,
+        number: claim.number,
+        outcome,
+        code,
+        message,
+        next,
+    }
+}
+
+const fn action_name(action: AttemptAction) -> &'static str {
+    match action {
+        AttemptAction::Charge => "charge",
+        AttemptAction::Void => "void",
+        AttemptAction::Refund => "refund",
+    }
+}
+
+const fn outcome_name(outcome: AttemptOutcome) -> &'static str {
+    match outcome {
+        AttemptOutcome::Succeeded => "succeeded",
+        AttemptOutcome::Declined => "declined",
+        AttemptOutcome::Voided => "voided",
+        AttemptOutcome::InDoubt => "in_doubt",
+        AttemptOutcome::Unavailable => "unavailable",
+        AttemptOutcome::Abandoned => "abandoned",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::money::{Currency, Money};
+    use uuid::Uuid;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        delays: RetryDelays { initial: Duration::from_secs(1), max: Duration::from_secs(30) },
+        budget: 3,
+    };
+
+    fn claim(action: AttemptAction, spent: i32) -> Claimed {
+        Claimed {
+            payment_id: Uuid::now_v7(),
+            order_id: Uuid::now_v7(),
+            refund_of: None,
+            amount: Money::from_minor(3097, Currency::USD),
+            epoch: 1,
+            number: spent + 1,
+            action,
+            spent,
+        }
+    }
+
+    fn next(action: AttemptAction, spent: i32, answer: Answer) -> Next {
+        settlement(&claim(action, spent), answer, POLICY).next
+    }
+
+    fn reason() -> Reason {
+        Reason { code: "x".into(), message: "y".into() }
+    }
+
+    #[test]
+    fn only_a_decline_or_a_void_fails_a_payment() {
+        use AttemptAction::{Charge, Void};
+        assert_eq!(next(Charge, 0, Answer::Declined(reason())), Next::Failed);
+        assert_eq!(next(Charge, 0, Answer::Voided), Next::Failed);
+        assert_eq!(next(Void, 3, Answer::Voided), Next::Failed);
+        for spent in 0..1_000 {
+            let unavailable = Answer::Unavailable { reason: reason(), retry_after: None };
+            for (action, answer) in [
+                (Charge, Answer::InDoubt(reason())),
+                (Charge, unavailable.clone()),
+                (Void, Answer::InDoubt(reason())),
+                (Void, unavailable),
+            ] {
+                assert!(matches!(next(action, spent, answer), Next::Retry { .. }));
+            }
+        }
+    }
+
+    #[test]
+    fn doubt_spends_the_budget_and_then_the_key_is_voided_at_once() {
+        let doubt = |spent| next(AttemptAction::Charge, spent, Answer::InDoubt(reason()));
+        assert!(matches!(doubt(0), Next::Retry { spend: true, void: false, .. }));
+        assert!(matches!(doubt(1), Next::Retry { spend: true, void: false, .. }));
+        assert_eq!(doubt(2), Next::Retry { spend: true, void: true, delay: Duration::ZERO });
+    }
+
+    #[test]
+    fn an_outage_spends_nothing_and_a_gateway_that_names_a_time_is_believed() {
+        let later = Duration::from_secs(7);
+        let answer = Answer::Unavailable { reason: reason(), retry_after: Some(later) };
+        let Next::Retry { delay, spend, void } = next(AttemptAction::Charge, 0, answer) else { panic!() };
+        assert_eq!((delay, spend, void), (later, false, false));
+    }
+
+    #[test]
+    fn a_charge_found_by_a_void_stands() {
+        let answer = Answer::Done { gateway_id: "ch_1".into() };
+        assert_eq!(next(AttemptAction::Void, 3, answer), Next::Succeeded { gateway_id: "ch_1".into() });
+    }
+}

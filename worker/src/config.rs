@@ -1,0 +1,100 @@
+//! The worker's settings.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser};
+use shared::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, seconds};
+use shared::retry::RetryDelays;
+
+/// Claims, charges, settles and sweeps payments.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version)]
+pub struct WorkerConfig {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub settings: WorkerSettings,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub database: DatabaseConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub broker: BrokerConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub telemetry: TelemetryConfig,
+}
+
+/// What a worker does with payments, whatever it runs in.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerSettings {
+    /// Where the payment gateway is
+    #[arg(long, env = "GATEWAY_URL", default_value = "http://127.0.0.1:9090")]
+    pub gateway_url: String,
+    /// How long one request to the gateway may take, in seconds; after it the charge is in doubt
+    #[arg(long, env = "GATEWAY_TIMEOUT_SECONDS", default_value = "5", value_parser = seconds)]
+    pub gateway_timeout: Duration,
+    /// Payments in hand at once from the broker, and as many again from the sweep. At 200 ms a charge, 512 are 2,500 a
+    /// second, and about 10 MB
+    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    pub worker_concurrency: u16,
+    /// How long a claim holds, in seconds: a payment whose worker died is taken up after it. Longer than two gateway
+    /// time-outs, so that a living worker never loses one
+    #[arg(long, env = "LEASE_SECONDS", default_value = "20", value_parser = seconds)]
+    pub lease: Duration,
+    /// How often a worker looks for what is due, in seconds
+    #[arg(long, env = "SWEEP_INTERVAL_SECONDS", default_value = "0.2", value_parser = seconds)]
+    pub sweep_interval: Duration,
+    /// Tries of a charge before its key is voided and the payment fails
+    #[arg(long, env = "PAYMENT_RETRY_ATTEMPTS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub payment_retry_attempts: u16,
+    /// Delay after the first try, in seconds; each further one is twice as long, a fifth more or less
+    #[arg(long, env = "PAYMENT_RETRY_INITIAL_SECONDS", default_value = "1", value_parser = seconds)]
+    pub payment_retry_initial: Duration,
+    /// Longest delay between tries, in seconds
+    #[arg(long, env = "PAYMENT_RETRY_MAX_SECONDS", default_value = "30", value_parser = seconds)]
+    pub payment_retry_max: Duration,
+    /// Faults of the gateway in a row that open the circuit breaker
+    #[arg(long, env = "CIRCUIT_BREAKER_FAILURE_THRESHOLD", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub circuit_breaker_failure_threshold: u32,
+    /// How long an open breaker waits before it lets one probe through, in seconds
+    #[arg(long, env = "CIRCUIT_BREAKER_RECOVERY_SECONDS", default_value = "60", value_parser = seconds)]
+    pub circuit_breaker_recovery: Duration,
+    /// How long the kitchen has to take a confirmed order, in seconds
+    #[arg(long, env = "ACCEPT_DEADLINE_SECONDS", default_value = "300", value_parser = seconds)]
+    pub accept_deadline: Duration,
+    /// How long an idempotency key is remembered, in seconds
+    #[arg(long, env = "IDEMPOTENCY_KEY_SECONDS", default_value = "86400", value_parser = seconds)]
+    pub idempotency_key_age: Duration,
+}
+
+impl WorkerSettings {
+    /// Refuses settings that do not go together.
+    pub fn check(&self) -> Result<()> {
+        if self.lease < self.gateway_timeout * 2 {
+            bail!(
+                "LEASE_SECONDS={} must be at least twice GATEWAY_TIMEOUT_SECONDS={}, or living workers lose payments",
+                self.lease.as_secs_f64(),
+                self.gateway_timeout.as_secs_f64()
+            );
+        }
+        if self.payment_retry_max < self.payment_retry_initial {
+            bail!("PAYMENT_RETRY_MAX_SECONDS must not be below PAYMENT_RETRY_INITIAL_SECONDS");
+        }
+        Ok(())
+    }
+
+    /// How long to wait after each try.
+    pub const fn delays(&self) -> RetryDelays {
+        RetryDelays { initial: self.payment_retry_initial, max: self.payment_retry_max }
+    }
+}
+
+/// Payments claimed in one statement: four full messages. More would hold row locks longer than a round trip.
+pub const MAX_CLAIM: usize = 256;
+/// Settlements in one statement.
+pub const MAX_SETTLE: usize = 256;
+/// Writers of settlements; two keep the disk busy while one gathers.
+pub const SETTLE_LANES: usize = 2;
+/// How long a settlement is tried while the database is away. Past a lease somebody else has the payment.
+pub const SETTLE_PATIENCE: Duration = Duration::from_secs(30);

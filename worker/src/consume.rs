@@ -1,0 +1,245 @@
+//! consume: messages are taken from the broker, the payments that they name are claimed in one statement and charged
+//! side by side, and each message is acknowledged when all of its payments are settled or handed to `due_at`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use shared::broker::{Broker, Consumer, Delivery};
+use shared::message::MAX_PAYMENTS;
+use shared::retry::RetryDelays;
+use shared::store::claim::{Claimed, claim};
+use shared::store::session::Session;
+use shared::tasks::Stop;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::charge::Till;
+use crate::config::{MAX_CLAIM, WorkerSettings};
+use crate::settle::Settled;
+
+/// Between tries to reach a broker that is away.
+const RECONNECT: RetryDelays =
+    RetryDelays { initial: Duration::from_millis(200), max: Duration::from_secs(5) };
+
+/// Takes messages and sees their payments through.
+#[derive(Debug)]
+pub struct Consumption {
+    session: Session,
+    till: Till,
+    lease: Duration,
+    in_hand: Arc<Semaphore>,
+    /// Most payments in one claim: no more than can be in hand, or it would wait for room for ever.
+    max_claim: usize,
+    under_way: TaskTracker,
+    prefetch: u16,
+}
+
+/// What one step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// So many payments were named and so many claimed; the rest is done, not due, or somebody else's.
+    Taken {
+        /// By the messages.
+        named: usize,
+        /// For this worker.
+        claimed: usize,
+    },
+    /// The breaker opened, or the stop came: take nothing more.
+    Pause,
+}
+
+impl Consumption {
+    /// Consumption with its own connection for claims.
+    pub fn new(session: Session, till: Till, settings: &WorkerSettings) -> Self {
+        // Room for one whole claim at least, or a full message could never be taken.
+        let in_hand = usize::from(settings.worker_concurrency).max(MAX_PAYMENTS);
+        Self {
+            session,
+            till,
+            lease: settings.lease,
+            in_hand: Arc::new(Semaphore::new(in_hand)),
+            max_claim: MAX_CLAIM.min(in_hand),
+            under_way: TaskTracker::new(),
+            // A message may name one payment only: as many messages as payments may be in hand.
+            prefetch: settings.worker_concurrency,
+        }
+    }
+
+    /// Consumes until `stop`, then finishes what is in hand. Reconnects for as long as it takes, and takes nothing
+    /// while the breaker is not closed: the broker keeps what is not taken.
+    pub async fn run(mut self, broker: Broker, stop: Stop) -> Result<()> {
+        let mut failures = 0;
+        while !stop.is_stopped() {
+            if stop.or_stopped(self.till.breaker.closed()).await.is_none() {
+                break;
+            }
+            match stop.or_stopped(broker.consumer(self.prefetch)).await {
+                None => break,
+                Some(Ok(consumer)) => {
+                    if failures > 0 {
+                        tracing::info!("consuming from the broker again");
+                    }
+                    failures = u32::from(!self.consume(consumer, &stop).await);
+                }
+                Some(Err(error)) => {
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(
+                            error = format!("{error:#}"),
+                            "no broker; trying on, the sweep carries the work"
+                        );
+                    }
+                }
+            }
+            if failures > 0 {
+                stop.or_stopped(tokio::time::sleep(RECONNECT.after(failures))).await;
+            }
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    /// Consumes from one connection, until it is lost (false), or the breaker opens or the stop comes (true).
+    async fn consume(&mut self, mut consumer: Consumer, stop: &Stop) -> bool {
+        metrics::gauge!("claim_broker_up").set(1);
+        let well = loop {
+            match self.run_once(&mut consumer, stop).await {
+                Ok(Step::Taken { .. }) => {}
+                Ok(Step::Pause) => break true,
+                Err(error) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "lost the broker or the database; trying on"
+                    );
+                    break false;
+                }
+            }
+        };
+        metrics::gauge!("claim_broker_up").set(0);
+        if stop.is_stopped() {
+            // Acknowledgements need the connection.
+            self.finish().await;
+        }
+        consumer.close().await;
+        well
+    }
+
+    /// Waits until all that was claimed is settled.
+    pub async fn finish(&self) {
+        self.under_way.close();
+        self.under_way.wait().await;
+        self.under_way.reopen();
+    }
+
+    /// Takes the messages that are there (waits for one), claims their payments, and starts to charge them. Once
+    /// this returns they are under way; `finish` waits for their settlement. An error means that the consumer is to
+    /// be dropped: what it delivered comes again.
+    pub async fn run_once(&mut self, consumer: &mut Consumer, stop: &Stop) -> Result<Step> {
+        let first = tokio::select! {
+            delivery = consumer.next() => delivery?,
+            () = self.till.breaker.opened() => return Ok(Step::Pause),
+            () = stop.stopped() => return Ok(Step::Pause),
+        };
+        let deliveries = gather(first, consumer, self.max_claim).await?;
+        let named: Vec<Uuid> = deliveries.iter().flat_map(|(_, payments)| payments).copied().collect();
+        if named.is_empty() {
+            return Ok(Step::Taken { named: 0, claimed: 0 });
+        }
+        // First room, then the claim: its lease should not run while it waits.
+        let count = u32::try_from(named.len()).context("a claim is small")?;
+        let room = Arc::clone(&self.in_hand).acquire_many_owned(count);
+        let Some(room) = stop.or_stopped(room).await else { return Ok(Step::Pause) };
+        let claimed = self.claim(&named).await?;
+        let step = Step::Taken { named: named.len(), claimed: claimed.len() };
+        self.start(deliveries, claimed, room?);
+        Ok(step)
+    }
+
+    async fn claim(&mut self, named: &[Uuid]) -> Result<Vec<Claimed>> {
+        let lease = self.lease;
+        let started = Instant::now();
+        let claimed = self
+            .session
+            .run(named, move |conn, named| Box::pin(claim(conn, named, lease)))
+            .await
+            .context("cannot claim")?;
+        metrics::histogram!("claim_commit_seconds").record(started.elapsed());
+        metrics::counter!("claim_payments_total", "by" => "message").increment(claimed.len() as u64);
+        metrics::counter!("claim_superseded_total").increment((named.len() - claimed.len()) as u64);
+        Ok(claimed)
+    }
+
+    /// Charges each message's payments side by side, and acknowledges it after the last.
+    fn start(
+        &self,
+        deliveries: Vec<(Delivery, Vec<Uuid>)>,
+        claimed: Vec<Claimed>,
+        mut room: OwnedSemaphorePermit,
+    ) {
+        let claimed_at = Instant::now();
+        let mut claimed: HashMap<Uuid, Claimed> =
+            claimed.into_iter().map(|one| (one.payment_id, one)).collect();
+        for (delivery, payments) in deliveries {
+            let charges: Vec<_> = payments
+                .iter()
+                .filter_map(|id| claimed.remove(id))
+                .map(|claim| {
+                    let place = room.split(1);
+                    let till = self.till.clone();
+                    async move {
+                        let settled = till.charge(claim, claimed_at).await;
+                        drop(place);
+                        settled
+                    }
+                })
+                .collect();
+            self.under_way.spawn(async move {
+                if join_all(charges).await.contains(&Settled::Lost) {
+                    // Not dealt with: it comes again when this connection ends.
+                    return;
+                }
+                if let Err(error) = delivery.ack().await {
+                    tracing::debug!(
+                        error = format!("{error:#}"),
+                        "an acknowledgement came too late; the message comes again"
+                    );
+                }
+            });
+        }
+    }
+}
+
+/// `first` and whatever else is there, up to one claim's worth. Poison is laid aside.
+async fn gather(
+    first: Delivery,
+    consumer: &mut Consumer,
+    max_claim: usize,
+) -> Result<Vec<(Delivery, Vec<Uuid>)>> {
+    let mut deliveries = Vec::new();
+    let mut named = 0;
+    let mut next = Some(first);
+    while let Some(delivery) = next {
+        match &delivery.message {
+            Ok(message) => {
+                let payments = message.payments.clone();
+                named += payments.len();
+                deliveries.push((delivery, payments));
+            }
+            Err(malformed) => {
+                tracing::error!(%malformed, "a poisoned message; it is laid aside as a dead letter");
+                metrics::counter!("claim_dead_letters_total").increment(1);
+                delivery.bury().await?;
+            }
+        }
+        if named + MAX_PAYMENTS > max_claim {
+            break;
+        }
+        next = consumer.next().now_or_never().transpose()?;
+    }
+    Ok(deliveries)
+}

@@ -1,0 +1,191 @@
+//! settle: the writers that commit what tries came to, a batch in one statement, and give back what was not sent.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use metrics::{Counter, Histogram};
+use shared::batch::{Desk, Lane};
+use shared::store::claim::Claimed;
+use shared::store::session::{Session, StoreError};
+use shared::store::settle::{self, Settlement};
+use uuid::Uuid;
+
+use crate::config::SETTLE_PATIENCE;
+
+/// What is to be committed.
+#[derive(Debug, Clone)]
+pub enum Settle {
+    /// How a try ended.
+    Commit(Settlement),
+    /// A claim of which nothing was sent.
+    Release {
+        /// The claim.
+        claim: Claimed,
+        /// When the payment is due again.
+        delay: Duration,
+    },
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// The payment moved.
+    Moved,
+    /// The claim was given back.
+    Released,
+    /// The lease had run out: somebody else has the payment. A normal outcome.
+    Superseded,
+    /// The database was away for too long. The lease will run out and the payment be taken up again.
+    Lost,
+}
+
+/// Where settlements are handed in.
+pub type SettleDesk = Desk<Settle, Settled>;
+/// Where a writer takes its batches from.
+pub type SettleLane = Lane<Settle, Settled>;
+
+/// Between tries while the database is away.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A writer.
+#[derive(Debug)]
+pub struct Settler {
+    lane: SettleLane,
+    session: Session,
+    accept_deadline: Duration,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    batch_size: Histogram,
+    commit_seconds: Histogram,
+    moved: Counter,
+    released: Counter,
+    superseded: Counter,
+    lost: Counter,
+}
+
+impl Settler {
+    /// A writer on its own connection.
+    pub fn new(lane: SettleLane, session: Session, accept_deadline: Duration) -> Self {
+        let outcome =
+            |outcome: &'static str| metrics::counter!("settle_payments_total", "outcome" => outcome);
+        let metrics = Metrics {
+            batch_size: metrics::histogram!("settle_batch_size"),
+            commit_seconds: metrics::histogram!("settle_commit_seconds"),
+            moved: outcome("moved"),
+            released: outcome("released"),
+            superseded: outcome("superseded"),
+            lost: outcome("lost"),
+        };
+        Self { lane, session, accept_deadline, metrics }
+    }
+
+    /// Settles until every desk is gone and all that was handed in is answered.
+    pub async fn run(mut self) -> Result<()> {
+        while self.run_once().await.is_some() {}
+        Ok(())
+    }
+
+    /// Settles one batch and says how many payments were in it; `None`: there will be no more.
+    pub async fn run_once(&mut self) -> Option<usize> {
+        let batch = self.lane.collect().await?;
+        let size = batch.commands.len();
+        self.metrics.batch_size.record(u32::try_from(size).unwrap_or(u32::MAX));
+        let started = Instant::now();
+        let answers = self.settle(&batch.commands).await;
+        self.metrics.commit_seconds.record(started.elapsed());
+        for answer in &answers {
+            match answer {
+                Settled::Moved => self.metrics.moved.increment(1),
+                Settled::Released => self.metrics.released.increment(1),
+                Settled::Superseded => self.metrics.superseded.increment(1),
+                Settled::Lost => self.metrics.lost.increment(1),
+            }
+        }
+        batch.answer(answers);
+        Some(size)
+    }
+
+    async fn settle(&mut self, commands: &[Settle]) -> Vec<Settled> {
+        let mut settlements = Vec::with_capacity(commands.len());
+        let mut released = Vec::new();
+        let mut release_after = Duration::ZERO;
+        for command in commands {
+            match command {
+                Settle::Commit(settlement) => settlements.push(settlement.clone()),
+                Settle::Release { claim, delay } => {
+                    released.push(claim.clone());
+                    release_after = release_after.max(*delay);
+                }
+            }
+        }
+        // One order of rows for every writer, so that no two wait for each other.
+        settlements.sort_unstable_by_key(|one| one.payment_id);
+        let moved = self.commit_all(&settlements).await;
+        let given_back = self.release_all(&released, release_after).await;
+        commands
+            .iter()
+            .map(|command| match command {
+                Settle::Commit(one) => match &moved {
+                    Some(moved) if moved.binary_search(&one.payment_id).is_ok() => Settled::Moved,
+                    Some(_) => Settled::Superseded,
+                    None => Settled::Lost,
+                },
+                Settle::Release { .. } if given_back => Settled::Released,
+                Settle::Release { .. } => Settled::Lost,
+            })
+            .collect()
+    }
+
+    /// Commits, for as long as the payments are ours; returns what moved, sorted. `None`: it could not.
+    async fn commit_all(&mut self, settlements: &[Settlement]) -> Option<Vec<Uuid>> {
+        if settlements.is_empty() {
+            return Some(Vec::new());
+        }
+        let accept_in = self.accept_deadline;
+        let deadline = Instant::now() + SETTLE_PATIENCE;
+        let mut batch_size = settlements.len();
+        let mut moved = Vec::with_capacity(settlements.len());
+        let mut rest = settlements;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(batch_size.min(rest.len()));
+            let done = self
+                .session
+                .run(now, move |conn, batch| Box::pin(settle::settle(conn, batch, accept_in)))
+                .await;
+            match done {
+                Ok(ids) => {
+                    moved.extend(ids);
+                    rest = later;
+                }
+                Err(StoreError::Unavailable(cause)) if Instant::now() < deadline => {
+                    tracing::warn!(cause, payments = now.len(), "cannot settle; trying on");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(StoreError::Unavailable(_)) => return None,
+                // One payment must not hold up its neighbours: each is tried by itself.
+                Err(StoreError::Refused(_)) if batch_size > 1 => batch_size = 1,
+                Err(error) => {
+                    tracing::error!(%error, payment = %now[0].payment_id, "cannot settle through a fault of ours");
+                    rest = later;
+                }
+            }
+        }
+        moved.sort_unstable();
+        Some(moved)
+    }
+
+    async fn release_all(&mut self, claims: &[Claimed], delay: Duration) -> bool {
+        if claims.is_empty() {
+            return true;
+        }
+        let done = self
+            .session
+            .run(claims, move |conn, claims| Box::pin(settle::release(conn, claims, delay)))
+            .await;
+        done.inspect_err(|error| tracing::warn!(%error, "cannot release claims; their leases will run out"))
+            .is_ok()
+    }
+}

@@ -1,0 +1,132 @@
+//! sweep: what is due is claimed straight from the database and charged: payments whose publish was lost, whose retry
+//! has come, or whose worker died. With no broker at all it carries the whole work; with an open breaker it is the one
+//! that sends the probe.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use shared::store::session::Session;
+use shared::store::sweep::{claim_due, forget_keys};
+use shared::tasks::Stop;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::breaker::Admission;
+use crate::charge::Till;
+use crate::config::{MAX_CLAIM, WorkerSettings};
+
+/// Finds what is due and sees it through.
+#[derive(Debug)]
+pub struct Sweep {
+    session: Session,
+    till: Till,
+    lease: Duration,
+    interval: Duration,
+    key_age: Duration,
+    in_hand: Arc<Semaphore>,
+    under_way: TaskTracker,
+}
+
+/// How often old idempotency keys are forgotten, and how many at once: more than a minute's worth at ten thousand
+/// orders a second would hold the writer for long; the rest goes a minute later.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+const FORGET_AT_ONCE: u32 = 10_000;
+
+impl Sweep {
+    /// A sweep with its own connection, and with room of its own, so that a full queue never starves retries.
+    pub fn new(session: Session, till: Till, settings: &WorkerSettings) -> Self {
+        Self {
+            session,
+            till,
+            lease: settings.lease,
+            interval: settings.sweep_interval,
+            key_age: settings.idempotency_key_age,
+            in_hand: Arc::new(Semaphore::new(usize::from(settings.worker_concurrency))),
+            under_way: TaskTracker::new(),
+        }
+    }
+
+    /// Sweeps until `stop`, then finishes what is in hand.
+    pub async fn run(mut self, stop: Stop) -> Result<()> {
+        let mut well = true;
+        let mut forget_at = Instant::now() + FORGET_EVERY;
+        while !stop.is_stopped() {
+            let full = match self.run_once().await {
+                Ok(swept) => {
+                    well = true;
+                    swept == MAX_CLAIM
+                }
+                Err(error) => {
+                    if std::mem::take(&mut well) {
+                        tracing::warn!(error = format!("{error:#}"), "cannot sweep; trying on");
+                    }
+                    false
+                }
+            };
+            if Instant::now() >= forget_at {
+                self.forget_keys().await;
+                forget_at = Instant::now() + FORGET_EVERY;
+            }
+            if !full {
+                stop.or_stopped(tokio::time::sleep(self.interval)).await;
+            }
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    /// Waits until all that was claimed is settled.
+    pub async fn finish(&self) {
+        self.under_way.close();
+        self.under_way.wait().await;
+        self.under_way.reopen();
+    }
+
+    /// Claims what is due, as far as there is room and the breaker lets it, and starts to charge it. Says how much
+    /// that was. Once this returns it is under way; `finish` waits for its settlement.
+    pub async fn run_once(&mut self) -> Result<usize> {
+        let limit = match self.till.breaker.admits() {
+            Admission::None => return Ok(0),
+            Admission::One => 1,
+            Admission::All => MAX_CLAIM,
+        };
+        let limit = limit.min(self.in_hand.available_permits());
+        let Ok(count) = u32::try_from(limit) else { return Ok(0) };
+        // Only this loop takes from this room, so what is available stays so.
+        let Ok(mut room) = Arc::clone(&self.in_hand).try_acquire_many_owned(count) else { return Ok(0) };
+        if count == 0 {
+            return Ok(0);
+        }
+        let lease = self.lease;
+        let due = self
+            .session
+            .run(&count, move |conn, limit| Box::pin(claim_due(conn, *limit, lease)))
+            .await
+            .context("cannot claim what is due")?;
+        let claimed_at = Instant::now();
+        let swept = due.len();
+        metrics::counter!("claim_payments_total", "by" => "sweep").increment(swept as u64);
+        for claim in due {
+            let place = room.split(1);
+            let till = self.till.clone();
+            self.under_way.spawn(async move {
+                till.charge(claim, claimed_at).await;
+                drop(place);
+            });
+        }
+        Ok(swept)
+    }
+
+    async fn forget_keys(&mut self) {
+        let age = self.key_age;
+        let done = self
+            .session
+            .run(&FORGET_AT_ONCE, move |conn, limit| Box::pin(forget_keys(conn, age, *limit)))
+            .await;
+        match done {
+            Ok(forgotten) => metrics::counter!("sweep_forgotten_keys_total").increment(forgotten),
+            Err(error) => tracing::warn!(%error, "cannot forget old idempotency keys; next minute again"),
+        }
+    }
+}
