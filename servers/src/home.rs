@@ -37,7 +37,8 @@ const HOMES_OUT_OF_REACH: &str = "/var/lib/comanda";
 /// An owner that was asked to end stops its server first; that takes a second or two.
 const OTHER_OWNER_ENDS: Duration = Duration::from_secs(15);
 
-/// Others may pass through to the data, which belongs to the server's user, but list nothing.
+/// For the owner alone; or for the server's user, too, to pass through to its data.
+const PRIVATE: u32 = 0o700;
 const PASSABLE: u32 = 0o711;
 
 #[derive(Debug)]
@@ -57,19 +58,19 @@ impl Dir {
         signals: &[(Signal, Duration)],
     ) -> Result<Self> {
         match home {
-            Home::Temporary => Self::temporary(kind, signals),
+            Home::Temporary => Self::temporary(kind, user, signals),
             Home::Persistent(path) => Self::persistent(path, user, signals),
         }
     }
 
-    fn temporary(kind: &str, signals: &[(Signal, Duration)]) -> Result<Self> {
+    fn temporary(kind: &str, user: Option<&User>, signals: &[(Signal, Duration)]) -> Result<Self> {
         let root = Path::new(TEMPORARY_HOMES);
         let prefix = format!("comanda-{kind}-");
         clear_litter(root, &prefix, signals);
         // Locked under a name that nobody clears, and only then given the one that is looked for.
         let suffix = format!("{:08x}", rand::random::<u32>());
         let new = root.join(format!(".{prefix}{suffix}"));
-        make(&new)?;
+        make(&new, if user.is_some() { PASSABLE } else { PRIVATE })?;
         let lock = lock(&new)?.context("somebody else holds a home just made")?;
         let path = root.join(format!("{prefix}{suffix}"));
         fs::rename(&new, &path).with_context(|| format!("cannot rename {}", new.display()))?;
@@ -77,13 +78,16 @@ impl Dir {
     }
 
     fn persistent(wanted: &Path, user: Option<&User>, signals: &[(Signal, Duration)]) -> Result<Self> {
-        make(wanted)?;
+        make(wanted, if user.is_some() { PASSABLE } else { PRIVATE })?;
         let wanted = wanted.canonicalize()?;
         let path = match user {
             Some(user) if !can_enter(user, &wanted) => out_of_reach(&wanted, user)?,
             _ => wanted,
         };
         let mut held = lock(&path)?;
+        if held.is_none() {
+            eprintln!("comanda: waiting for the one that uses {} to end", path.display());
+        }
         wait::until(OTHER_OWNER_ENDS, || {
             if held.is_none() {
                 held = lock(&path).ok().flatten();
@@ -147,7 +151,7 @@ impl Dir {
     /// A log that a server's output is appended to.
     pub(crate) fn log(&self) -> Result<(PathBuf, File)> {
         let path = self.join("log");
-        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         Ok((path, file))
     }
@@ -167,14 +171,19 @@ pub(crate) fn random_password() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-fn make(path: &Path) -> Result<()> {
+fn make(path: &Path, mode: u32) -> Result<()> {
+    let is_new = !path.exists();
     DirBuilder::new()
         .recursive(true)
-        .mode(PASSABLE)
+        .mode(mode)
         .create(path)
         .with_context(|| format!("cannot make {}", path.display()))?;
     if fs::symlink_metadata(path)?.uid() != geteuid().as_raw() {
         bail!("{} belongs to another user: remove it, or run as that user", path.display());
+    }
+    if is_new {
+        // A strict umask may have taken the passage away.
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     Ok(())
 }
@@ -200,7 +209,7 @@ fn can_enter(user: &User, path: &Path) -> bool {
 fn out_of_reach(wanted: &Path, user: &User) -> Result<PathBuf> {
     let name = wanted.to_string_lossy().replace('/', "%");
     let path = Path::new(HOMES_OUT_OF_REACH).join(name);
-    make(&path)?;
+    make(&path, PASSABLE)?;
     fs::set_permissions(HOMES_OUT_OF_REACH, Permissions::from_mode(PASSABLE))?;
     eprintln!(
         "comanda: user {} cannot enter {}: the data is kept in {}",

@@ -306,7 +306,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let _ = self.stop();
+        // Nobody wants a checkpoint of a temporary cluster.
+        let signals = if self.home.if_temporary().is_some() { &STOP[1..] } else { &STOP[..] };
+        let _ = self.process.take().map(|process| process.end(signals));
     }
 }
 

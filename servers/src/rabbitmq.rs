@@ -172,6 +172,7 @@ impl RabbitMq {
         self.home.write("enabled_plugins", &format!("[{}].\n", settings.plugins.join(",")))?;
         // Sourced by RabbitMQ's scripts instead of the one in /etc.
         self.home.write("rabbitmq-env.conf", "")?;
+        self.home.write("advanced.config", "[].\n")?;
         self.home.write(
             "rabbitmq.conf",
             &format!(
