@@ -1,2 +1,37 @@
-//! placeholder
-fn main() {}
+//! The payment gateway as a program of its own.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use gateway_mock::{Settings, run};
+use shared::tasks::{Crew, Stop, stop_on_signal};
+use shared::{config, telemetry};
+
+/// For the stop: longer than the 5 s that answers under way are given.
+const GRACE: Duration = Duration::from_secs(8);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if let Err(error) = start(config::read()).await {
+        eprintln!("gateway-mock: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+async fn start(settings: Settings) -> anyhow::Result<()> {
+    telemetry::init_logs(&settings.telemetry)?;
+    let recorder = telemetry::init_metrics()?;
+    let listener = telemetry::bind(settings.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR").await?;
+    let metrics =
+        telemetry::bind_metrics(&settings.telemetry, SocketAddr::from(([127, 0, 0, 1], 9103))).await?;
+    let stop = Stop::new();
+    let mut crew = Crew::new(stop.clone());
+    if let Some(metrics) = metrics {
+        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
+    }
+    crew.spawn("signals", stop_on_signal(stop.clone()));
+    crew.spawn("gateway", run(settings.gateway, listener, stop));
+    crew.run(GRACE).await
+}

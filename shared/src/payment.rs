@@ -131,6 +131,23 @@ pub struct RefundRequest {
     pub currency: String,
 }
 
+impl RefundRequest {
+    /// A request to give `money` back of what `charge_key` took, for the order named by `reference`.
+    pub fn new(charge_key: Uuid, reference: Uuid, money: Money) -> Self {
+        Self {
+            charge_key: charge_key.to_string(),
+            reference: reference.to_string(),
+            amount: money.to_json(),
+            currency: money.currency().code().to_owned(),
+        }
+    }
+
+    /// The amount; an error says what is wrong with it.
+    pub fn money(&self) -> Result<Money, MoneyError> {
+        parse_money(&self.amount, &self.currency)
+    }
+}
+
 /// Answer of `POST /v1/charges/by-key/{key}/void`, always 200.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
@@ -245,6 +262,13 @@ pub struct RefundReceipt {
     pub amount: Box<RawValue>,
     /// ISO 4217 code.
     pub currency: String,
+}
+
+impl RefundReceipt {
+    /// The amount; an error says what is wrong with it.
+    pub fn money(&self) -> Result<Money, MoneyError> {
+        parse_money(&self.amount, &self.currency)
+    }
 }
 
 fn parse_money(amount: &RawValue, currency: &str) -> Result<Money, MoneyError> {

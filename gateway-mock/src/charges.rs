@@ -1,0 +1,164 @@
+//! `POST /v1/charges`, and what can be asked of a charge by its key: look up and void.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use shared::payment::{ChargeReceipt, ChargeRequest, VoidReply};
+
+use crate::Gateway;
+use crate::counters::Outcome;
+use crate::faults::{Endpoint, Faults};
+use crate::ledger::{Answer, ChargeOrder, Start, Verdict};
+use crate::name::Name;
+use crate::play::{Pace, pause, play};
+use crate::problem::{Problem, bad_money, idempotency_key, parse_key, parse_name, read_json};
+
+/// Takes money, once a key.
+pub(crate) async fn charge(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    gateway.ledger.charges_asked.fetch_add(1, Ordering::Relaxed);
+    let faults = gateway.faults();
+    if faults.down {
+        gateway.counters.charge(Outcome::Fault);
+        return Problem::down().into_response();
+    }
+    let (key, order) = match read_charge(request).await {
+        Ok(read) => read,
+        Err(problem) => {
+            gateway.counters.charge(Outcome::Refused);
+            return problem.into_response();
+        }
+    };
+    let try_number = gateway.ledger.charge_keys.count_try(&key);
+    let fate = faults.fate(Endpoint::Charge, &key, try_number);
+    let latency = faults.latency(Endpoint::Charge, &key, try_number);
+    let verdict = faults.verdict(&key);
+    let worker = Arc::clone(&gateway);
+    let pace = Pace { latency, hold: faults.timeout() };
+    play(&gateway, fate, pace, move |time| async move { worker.charge(&key, order, verdict, time).await })
+        .await
+}
+
+/// What became of a key: 200 with the receipt, or the problem that a charge under it would meet.
+pub(crate) async fn look_up(
+    State(gateway): State<Arc<Gateway>>,
+    Path(key): Path<String>,
+) -> Result<Response, Problem> {
+    let key = gateway.admit_control(&key).await?;
+    match gateway.ledger.look_up(&key) {
+        Answer::Done { receipt, .. } => Ok(Json(receipt).into_response()),
+        other => Ok(charge_response(other)),
+    }
+}
+
+/// Sees to it that a key never charges, unless it already has.
+pub(crate) async fn void(
+    State(gateway): State<Arc<Gateway>>,
+    Path(key): Path<String>,
+) -> Result<Response, Problem> {
+    gateway.ledger.voids_asked.fetch_add(1, Ordering::Relaxed);
+    let count = |outcome| gateway.counters.void(outcome);
+    let key = gateway.admit_control(&key).await.inspect_err(|_| count(Outcome::Fault))?;
+    match gateway.ledger.void(&key) {
+        Ok(Answer::Done { receipt, .. }) => {
+            count(Outcome::AlreadyCharged);
+            Ok(Json(VoidReply::AlreadyCharged { charge: receipt }).into_response())
+        }
+        Ok(_) => {
+            count(Outcome::Voided);
+            Ok(Json(VoidReply::Voided).into_response())
+        }
+        Err(error) => {
+            count(Outcome::Fault);
+            Err(unbooked(&error))
+        }
+    }
+}
+
+impl Gateway {
+    /// Holds the key's seat for as long as the charge takes, then books. Dropped half-way (the client hung up) it
+    /// gives the seat back with nothing booked.
+    async fn charge(&self, key: &Name, order: ChargeOrder, verdict: Verdict, time: Duration) -> Response {
+        let answer = match self.ledger.begin_charge(key, &order) {
+            Start::Work(seat) => {
+                pause(time).await;
+                match self.ledger.charge(seat, key, order, verdict) {
+                    Ok(answer) => answer,
+                    Err(error) => {
+                        self.counters.charge(Outcome::Fault);
+                        return unbooked(&error).into_response();
+                    }
+                }
+            }
+            Start::Over(answer) => answer,
+        };
+        self.counters.charge(Outcome::of(&answer));
+        charge_response(answer)
+    }
+
+    /// The checks that void and look-up share.
+    async fn admit_control(&self, key: &str) -> Result<Name, Problem> {
+        let faults: Faults = self.faults();
+        if faults.down {
+            return Err(Problem::down());
+        }
+        let key = parse_key(key)?;
+        // Counted only while it matters, so that look-ups of unknown keys leave nothing behind.
+        let number =
+            if faults.control_error_rate > 0.0 { self.ledger.charge_keys.count_control(&key) } else { 0 };
+        pause(faults.latency(Endpoint::Control, &key, number)).await;
+        if faults.control_fails(&key, number) { Err(Problem::internal()) } else { Ok(key) }
+    }
+}
+
+/// 500 for a change that the journal did not take: nothing was done.
+pub(crate) fn unbooked(error: &anyhow::Error) -> Problem {
+    tracing::error!(error = format!("{error:#}"), "the ledger cannot be written");
+    Problem::internal()
+}
+
+async fn read_charge(request: Request) -> Result<(Name, ChargeOrder), Problem> {
+    let key = idempotency_key(request.headers())?;
+    let body: ChargeRequest = read_json(request).await?;
+    let money = body.money().map_err(bad_money)?;
+    Ok((key, ChargeOrder { reference: parse_name("reference", &body.reference)?, money }))
+}
+
+fn charge_response(answer: Answer<ChargeReceipt>) -> Response {
+    match answer {
+        Answer::Done { receipt, .. } => (StatusCode::CREATED, Json(receipt)).into_response(),
+        other => problem_of(other, "No charge was ever made under this key.").into_response(),
+    }
+}
+
+/// The problem that an answer without a receipt is.
+pub(crate) fn problem_of<R>(answer: Answer<R>, not_found: &str) -> Problem {
+    match answer {
+        Answer::Declined { code, .. } => {
+            let (code, message) = code.words();
+            Problem::new(StatusCode::PAYMENT_REQUIRED, code, message)
+        }
+        Answer::InProgress => Problem::new(
+            StatusCode::CONFLICT,
+            "in_progress",
+            "An earlier request with this key is still being worked on.",
+        ),
+        Answer::KeyReused => Problem::unprocessable("key_reused", "This key came with another body before."),
+        Answer::Voided => {
+            Problem::new(StatusCode::GONE, "voided", "This key was voided and can never charge.")
+        }
+        Answer::NotFound => Problem::not_found(not_found),
+        Answer::ExceedsCharge { left } => Problem::unprocessable(
+            "refund_exceeds_charge",
+            format!("Only {left} {} of the charge is left to refund.", left.currency().code()),
+        ),
+        Answer::OtherCurrency => {
+            Problem::unprocessable("currency_mismatch", "The charge was made in another currency.")
+        }
+        Answer::Done { .. } => Problem::internal(),
+    }
+}

@@ -1,0 +1,384 @@
+//! What can be made to go wrong, and how often: the settings, from flags, the environment or `PUT /v1/faults`, and
+//! the draw that turns them into the fate of one request.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use shared::config::share;
+
+use crate::dice;
+use crate::ledger::{DeclineCode, Verdict};
+use crate::name::Name;
+
+/// The longest latency or hold: ten minutes, more than any client waits.
+const MAX_MILLIS: u64 = 600_000;
+/// Between a nearby and a distant card network.
+const LATENCY_MIN_MS: u64 = 50;
+const LATENCY_MAX_MS: u64 = 200;
+/// One card in twenty is declined: what shops commonly see.
+const SUCCESS_RATE: f64 = 0.95;
+/// How long a request without an answer is held: longer than sensible clients wait.
+const TIMEOUT_MS: u64 = 30_000;
+
+/// The switches. Rates are shares of requests from 0 to 1; where several faults strike one request, the first in
+/// the order below is played.
+#[derive(Debug, Clone, Copy, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Faults {
+    /// Shortest time that the gateway takes for a request, in milliseconds
+    #[arg(
+        id = "payment_mock_latency_min",
+        long = "payment-mock-latency-min",
+        env = "PAYMENT_MOCK_LATENCY_MIN"
+    )]
+    #[arg(value_name = "MS", default_value_t = LATENCY_MIN_MS)]
+    pub latency_min_ms: u64,
+    /// Longest time that the gateway takes for a request, in milliseconds
+    #[arg(
+        id = "payment_mock_latency_max",
+        long = "payment-mock-latency-max",
+        env = "PAYMENT_MOCK_LATENCY_MAX"
+    )]
+    #[arg(value_name = "MS", default_value_t = LATENCY_MAX_MS)]
+    pub latency_max_ms: u64,
+    /// Share of keys whose charge succeeds; the others are declined
+    #[arg(
+        id = "payment_mock_success_rate",
+        long = "payment-mock-success-rate",
+        env = "PAYMENT_MOCK_SUCCESS_RATE"
+    )]
+    #[arg(value_name = "SHARE", default_value_t = SUCCESS_RATE, value_parser = share)]
+    pub success_rate: f64,
+    /// Share of charges and refunds turned away with 429 before anything is done
+    #[arg(id = "payment_mock_too_many_rate", long = "payment-mock-too-many-rate")]
+    #[arg(env = "PAYMENT_MOCK_TOO_MANY_RATE", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub too_many_rate: f64,
+    /// Share of charges and refunds answered 500 with nothing done
+    #[arg(id = "payment_mock_error_rate", long = "payment-mock-error-rate", env = "PAYMENT_MOCK_ERROR_RATE")]
+    #[arg(value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub error_rate: f64,
+    /// Share of charges and refunds that are held without an answer, nothing done
+    #[arg(id = "payment_mock_timeout_before_rate", long = "payment-mock-timeout-before-rate")]
+    #[arg(env = "PAYMENT_MOCK_TIMEOUT_BEFORE_RATE", value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(value_parser = share)]
+    pub timeout_before_rate: f64,
+    /// Share of charges and refunds that are done, and answered 500
+    #[arg(id = "payment_mock_error_after_rate", long = "payment-mock-error-after-rate")]
+    #[arg(env = "PAYMENT_MOCK_ERROR_AFTER_RATE", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub error_after_rate: f64,
+    /// Share of charges and refunds that are done, then held without an answer
+    #[arg(id = "payment_mock_timeout_after_rate", long = "payment-mock-timeout-after-rate")]
+    #[arg(env = "PAYMENT_MOCK_TIMEOUT_AFTER_RATE", value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(value_parser = share)]
+    pub timeout_after_rate: f64,
+    /// Share of charges and refunds that are done, with an answer that nobody can read
+    #[arg(id = "payment_mock_malformed_rate", long = "payment-mock-malformed-rate")]
+    #[arg(env = "PAYMENT_MOCK_MALFORMED_RATE", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub malformed_rate: f64,
+    /// Share of charges and refunds that are done only after the hold, whether or not the client still waits
+    #[arg(id = "payment_mock_late_rate", long = "payment-mock-late-rate", env = "PAYMENT_MOCK_LATE_RATE")]
+    #[arg(value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub late_rate: f64,
+    /// Share of voids and look-ups answered 500 with nothing done
+    #[arg(id = "payment_mock_control_error_rate", long = "payment-mock-control-error-rate")]
+    #[arg(env = "PAYMENT_MOCK_CONTROL_ERROR_RATE", value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(value_parser = share)]
+    pub control_error_rate: f64,
+    /// How long a request without an answer is held, in milliseconds, should the client wait
+    #[arg(id = "payment_mock_timeout_ms", long = "payment-mock-timeout-ms", env = "PAYMENT_MOCK_TIMEOUT_MS")]
+    #[arg(value_name = "MS", default_value_t = TIMEOUT_MS)]
+    pub timeout_ms: u64,
+    /// Answers 503 to everything but /health, /v1/faults and /v1/ledger
+    #[arg(id = "payment_mock_down", long = "payment-mock-down", env = "PAYMENT_MOCK_DOWN")]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub down: bool,
+    /// Repeats a run: the same seed decides the same for the same keys [default: drawn and logged at start]
+    #[arg(
+        id = "payment_mock_seed",
+        long = "payment-mock-seed",
+        env = "PAYMENT_MOCK_SEED",
+        value_name = "NUMBER"
+    )]
+    pub seed: Option<u64>,
+}
+
+impl Default for Faults {
+    /// A believable day: some latency, some declines, no outage.
+    fn default() -> Self {
+        Self {
+            latency_min_ms: LATENCY_MIN_MS,
+            latency_max_ms: LATENCY_MAX_MS,
+            success_rate: SUCCESS_RATE,
+            ..Self::none()
+        }
+    }
+}
+
+impl Faults {
+    /// Answers at once and charges everything: for tests and benchmarks, which switch on what they are about.
+    pub const fn none() -> Self {
+        Self {
+            latency_min_ms: 0,
+            latency_max_ms: 0,
+            success_rate: 1.0,
+            too_many_rate: 0.0,
+            error_rate: 0.0,
+            timeout_before_rate: 0.0,
+            error_after_rate: 0.0,
+            timeout_after_rate: 0.0,
+            malformed_rate: 0.0,
+            late_rate: 0.0,
+            control_error_rate: 0.0,
+            timeout_ms: TIMEOUT_MS,
+            down: false,
+            seed: None,
+        }
+    }
+
+    /// These switches with those named in `patch` set anew; the error names the one that is wrong.
+    pub(crate) fn merged(self, patch: Map<String, Value>) -> Result<Self, String> {
+        let mut merged = self;
+        for (name, value) in patch {
+            let Ok(Value::Object(mut all)) = serde_json::to_value(merged) else {
+                return Err("the switches are no JSON object".to_owned());
+            };
+            all.insert(name.clone(), value);
+            merged =
+                serde_json::from_value(Value::Object(all)).map_err(|error| format!("{name}: {error}"))?;
+        }
+        // Only when all are set: a new minimum may need the new maximum that came with it.
+        merged.checked()
+    }
+
+    /// Itself if every value is within its range, with a seed drawn where none was given.
+    pub(crate) fn checked(mut self) -> Result<Self, String> {
+        let rates = [
+            ("success_rate", self.success_rate),
+            ("too_many_rate", self.too_many_rate),
+            ("error_rate", self.error_rate),
+            ("timeout_before_rate", self.timeout_before_rate),
+            ("error_after_rate", self.error_after_rate),
+            ("timeout_after_rate", self.timeout_after_rate),
+            ("malformed_rate", self.malformed_rate),
+            ("late_rate", self.late_rate),
+            ("control_error_rate", self.control_error_rate),
+        ];
+        if let Some((name, rate)) = rates.into_iter().find(|(_, rate)| !(0.0..=1.0).contains(rate)) {
+            return Err(format!("{name}: must be from 0 to 1, not {rate}"));
+        }
+        for (name, millis) in [("latency_max_ms", self.latency_max_ms), ("timeout_ms", self.timeout_ms)] {
+            if millis > MAX_MILLIS {
+                return Err(format!("{name}: must be at most {MAX_MILLIS}, not {millis}"));
+            }
+        }
+        if self.latency_min_ms > self.latency_max_ms {
+            let (min, max) = (self.latency_min_ms, self.latency_max_ms);
+            return Err(format!("latency_min_ms: must not be above latency_max_ms ({max}), not {min}"));
+        }
+        // 32 bits: short enough to be typed, and exact in every JSON reader.
+        self.seed.get_or_insert_with(|| rand::random::<u32>().into());
+        Ok(self)
+    }
+
+    /// What becomes of try number `try_number` of a charge or refund under `key`.
+    pub(crate) fn fate(&self, endpoint: Endpoint, key: &Name, try_number: u32) -> Fate {
+        let order = [
+            (Fate::TooMany, self.too_many_rate),
+            (Fate::ErrorBefore, self.error_rate),
+            (Fate::TimeoutBefore, self.timeout_before_rate),
+            (Fate::ErrorAfter, self.error_after_rate),
+            (Fate::TimeoutAfter, self.timeout_after_rate),
+            (Fate::Malformed, self.malformed_rate),
+            (Fate::Late, self.late_rate),
+        ];
+        let strikes = |fate: Fate, rate: f64| {
+            rate > 0.0 && dice::within(self.roll(endpoint, fate.label(), key, try_number), rate)
+        };
+        order.into_iter().find(|(fate, rate)| strikes(*fate, *rate)).map_or(Fate::Plain, |(fate, _)| fate)
+    }
+
+    /// How long this try takes.
+    pub(crate) fn latency(&self, endpoint: Endpoint, key: &Name, try_number: u32) -> Duration {
+        if self.latency_max_ms == 0 {
+            return Duration::ZERO;
+        }
+        let roll = self.roll(endpoint, "latency", key, try_number);
+        Duration::from_millis(dice::between(roll, self.latency_min_ms, self.latency_max_ms))
+    }
+
+    /// Whether a void or look-up fails.
+    pub(crate) fn control_fails(&self, key: &Name, try_number: u32) -> bool {
+        dice::within(self.roll(Endpoint::Control, "error", key, try_number), self.control_error_rate)
+    }
+
+    /// What the bank says to a charge: of the key alone, so that every try of it hears the same.
+    pub(crate) fn verdict(&self, key: &Name) -> Verdict {
+        if dice::within(self.roll(Endpoint::Charge, "success", key, 0), self.success_rate) {
+            return Verdict::Approved;
+        }
+        let roll = self.roll(Endpoint::Charge, "decline", key, 0);
+        let last = DeclineCode::ALL.len() as u64 - 1;
+        Verdict::Declined(DeclineCode::ALL[dice::between(roll, 0, last) as usize])
+    }
+
+    /// How long a request without an answer is held.
+    pub(crate) const fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    fn roll(&self, endpoint: Endpoint, purpose: &str, key: &Name, try_number: u32) -> u64 {
+        let seed = self.seed.unwrap_or_default();
+        dice::roll(seed, (endpoint.label(), purpose), key.bytes(), try_number)
+    }
+}
+
+/// Which dice are thrown: a charge and a refund under one key have nothing to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Charge,
+    Refund,
+    Control,
+}
+
+impl Endpoint {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Charge => "charge",
+            Self::Refund => "refund",
+            Self::Control => "control",
+        }
+    }
+}
+
+/// What becomes of one request that wants to move money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Plain,
+    TooMany,
+    ErrorBefore,
+    TimeoutBefore,
+    ErrorAfter,
+    TimeoutAfter,
+    Malformed,
+    Late,
+}
+
+impl Fate {
+    /// In the order of their declaration.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Plain,
+        Self::TooMany,
+        Self::ErrorBefore,
+        Self::TimeoutBefore,
+        Self::ErrorAfter,
+        Self::TimeoutAfter,
+        Self::Malformed,
+        Self::Late,
+    ];
+
+    /// As the metrics call it.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "none",
+            Self::TooMany => "too_many",
+            Self::ErrorBefore => "error",
+            Self::TimeoutBefore => "timeout_before",
+            Self::ErrorAfter => "error_after",
+            Self::TimeoutAfter => "timeout_after",
+            Self::Malformed => "malformed",
+            Self::Late => "late",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn merge(patch: Value) -> Result<Faults, String> {
+        let Value::Object(patch) = patch else { panic!("a patch is an object") };
+        Faults { seed: Some(7), ..Faults::none() }.merged(patch)
+    }
+
+    fn fates(faults: &Faults) -> Vec<Fate> {
+        (0..2_000)
+            .map(|key| faults.fate(Endpoint::Charge, &Name::from(key.to_string().as_str()), 1))
+            .collect()
+    }
+
+    #[test]
+    fn a_patch_sets_what_it_names_and_nothing_else() {
+        let merged =
+            merge(json!({ "error_rate": 0.5, "down": true, "latency_min_ms": 10, "latency_max_ms": 20 }));
+        let expected = Faults {
+            error_rate: 0.5,
+            down: true,
+            latency_min_ms: 10,
+            latency_max_ms: 20,
+            seed: Some(7),
+            ..Faults::none()
+        };
+        assert_eq!(merged, Ok(expected));
+        assert_eq!(merge(json!({})), Ok(Faults { seed: Some(7), ..Faults::none() }));
+        assert!(merge(json!({ "seed": null })).unwrap().seed.is_some(), "a seed taken away is drawn anew");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_patch_is_named() {
+        for (patch, says) in [
+            (json!({ "eror_rate": 0.5 }), "eror_rate: unknown field"),
+            (json!({ "error_rate": 1.5 }), "error_rate: must be from 0 to 1, not 1.5"),
+            (json!({ "success_rate": -0.1 }), "success_rate: must be from 0 to 1"),
+            (json!({ "late_rate": "often" }), "late_rate: invalid type"),
+            (json!({ "latency_max_ms": -1 }), "latency_max_ms: invalid value"),
+            (json!({ "latency_min_ms": 5 }), "latency_min_ms: must not be above latency_max_ms (0), not 5"),
+            (json!({ "timeout_ms": 600_001 }), "timeout_ms: must be at most 600000, not 600001"),
+        ] {
+            let error = merge(patch).unwrap_err();
+            assert!(error.starts_with(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn without_faults_nothing_strikes_and_with_all_each_does() {
+        assert!(fates(&merge(json!({})).unwrap()).iter().all(|fate| *fate == Fate::Plain));
+        let all = merge(json!({
+            "too_many_rate": 0.2, "error_rate": 0.2, "timeout_before_rate": 0.2, "error_after_rate": 0.2,
+            "timeout_after_rate": 0.2, "malformed_rate": 0.2, "late_rate": 0.2,
+        }));
+        let drawn = fates(&all.unwrap());
+        for fate in Fate::ALL {
+            // Rarest is the last in the order: 0.8^6 x 0.2 = 5 % of 2,000.
+            assert!(drawn.iter().filter(|one| **one == fate).count() > 50, "{fate:?}");
+        }
+    }
+
+    #[test]
+    fn raising_one_rate_leaves_what_the_others_strike() {
+        let few = fates(&merge(json!({ "error_rate": 0.1 })).unwrap());
+        let more = fates(&merge(json!({ "error_rate": 0.1, "malformed_rate": 0.5 })).unwrap());
+        for (few, more) in few.iter().zip(&more).filter(|(few, _)| **few == Fate::ErrorBefore) {
+            assert_eq!(few, more);
+        }
+    }
+
+    #[test]
+    fn a_verdict_is_of_the_key_and_a_fate_of_the_try() {
+        let faults = merge(json!({ "success_rate": 0.5, "error_rate": 0.5 })).unwrap();
+        let key = Name::from("one key");
+        let tries: Vec<Fate> = (1..=64).map(|number| faults.fate(Endpoint::Charge, &key, number)).collect();
+        assert!(tries.contains(&Fate::Plain) && tries.contains(&Fate::ErrorBefore));
+        let verdicts: Vec<Verdict> =
+            (0..1_000).map(|key| faults.verdict(&Name::from(key.to_string().as_str()))).collect();
+        for code in DeclineCode::ALL {
+            assert!(verdicts.contains(&Verdict::Declined(code)), "{code:?}");
+        }
+        let approved = verdicts.iter().filter(|verdict| **verdict == Verdict::Approved).count();
+        assert!((430..=570).contains(&approved), "{approved}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Every answer that is no success, and the reading of requests that may end in one.
+
+use axum::Json;
+use axum::body::{Bytes, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use shared::money::MoneyError;
+use shared::payment::GatewayProblem;
+
+use crate::name::{MAX_NAME_BYTES, Name};
+
+/// A charge's body is some 150 bytes; 16 KiB is room for any client's taste.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// What a turned-away client is told to wait, in seconds.
+const RETRY_AFTER: &str = "1";
+
+/// A refusal: status, machine code, and a sentence.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    /// 400.
+    pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 422.
+    pub(crate) fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+    }
+
+    /// 500, in the words of a gateway that does not know what hit it.
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "Something went wrong on our side.")
+    }
+
+    /// 503: switched off by the fault `down`.
+    pub(crate) fn down() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The gateway is down.")
+    }
+
+    /// 429.
+    pub(crate) fn too_many() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests; try again shortly.")
+    }
+
+    /// 404.
+    pub(crate) fn not_found(message: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = GatewayProblem { code: self.code.to_owned(), message: self.message };
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER));
+        }
+        response
+    }
+}
+
+/// The header `Idempotency-Key`.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Name, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Err(Problem::bad_request("key_missing", "The header Idempotency-Key is missing."));
+    };
+    parse_key(std::str::from_utf8(value.as_bytes()).unwrap_or_default())
+}
+
+/// A key from a header or a path.
+pub(crate) fn parse_key(text: &str) -> Result<Name, Problem> {
+    let range = || format!("An idempotency key has 1 to {MAX_NAME_BYTES} printable bytes.");
+    Name::parse(text).ok_or_else(|| Problem::bad_request("key_invalid", range()))
+}
+
+/// The whole body as JSON.
+pub(crate) async fn read_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    let bytes: Bytes = to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|_| {
+        Problem::bad_request(
+            "body_unreadable",
+            format!("The body is cut short or above {MAX_BODY_BYTES} bytes."),
+        )
+    })?;
+    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request("body_invalid", error.to_string()))
+}
+
+/// A field of a body that is no amount of money.
+pub(crate) fn bad_money(error: MoneyError) -> Problem {
+    let field = if error == MoneyError::UnknownCurrency { "currency" } else { "amount" };
+    Problem::bad_request("body_invalid", format!("{field} {error}"))
+}
+
+/// A field of a body that names something.
+pub(crate) fn parse_name(field: &str, text: &str) -> Result<Name, Problem> {
+    let range = || format!("{field} must have 1 to {MAX_NAME_BYTES} printable bytes");
+    Name::parse(text).ok_or_else(|| Problem::bad_request("body_invalid", range()))
+}
