@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -187,7 +187,8 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new() -> Self {
         let path = PathBuf::from(format!("/var/tmp/servers-test-{}", std::process::id()));
-        fs::DirBuilder::new().mode(0o755).create(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         Self(path)
     }
 }
