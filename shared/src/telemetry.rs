@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::routing::get;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+pub use metrics_exporter_prometheus::PrometheusHandle as Recorder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -35,7 +36,7 @@ pub fn init_logs(config: &TelemetryConfig) -> Result<()> {
 }
 
 /// Installs the process-wide recorder of metrics. A program calls it once, before the first metric.
-pub fn init_metrics() -> Result<PrometheusHandle> {
+pub fn init_metrics() -> Result<Recorder> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_batch_size".into()), &BATCH)?
@@ -56,7 +57,7 @@ pub async fn bind_metrics(config: &TelemetryConfig, default: SocketAddr) -> Resu
 }
 
 /// Serves `/metrics` until `stop`.
-pub async fn run_metrics(listener: TcpListener, handle: PrometheusHandle, stop: Stop) -> Result<()> {
+pub async fn run_metrics(listener: TcpListener, handle: Recorder, stop: Stop) -> Result<()> {
     let upkeep = handle.clone();
     let page = Router::new().route("/metrics", get(move || std::future::ready(handle.render())));
     let upkeep_loop = async {

@@ -1,2 +1,136 @@
-//! placeholder
-fn main() {}
+//! Everything in one process, for a first look and for small installations: api, worker and gateway-mock over a private
+//! PostgreSQL (or the one that `DATABASE_URL` names) and the in-process broker. Composition only.
+
+mod config;
+mod postgres;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use api::Api;
+use gateway_mock::GatewayMockConfig;
+use shared::broker::{Broker, in_process::InProcess};
+use shared::store::Database;
+use shared::tasks::{Crew, Stop, stop_on_signal};
+use shared::telemetry;
+use tokio::net::TcpListener;
+use worker::Worker;
+
+use crate::config::StandaloneConfig;
+
+/// How long a server of somebody else's may take to come up.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// More than each part's own grace.
+const GRACE: Duration = Duration::from_secs(30);
+/// Messages that may wait inside the process: at 64 payments each more than a minute of the highest rate.
+const QUEUE: usize = 16_384;
+
+fn main() -> Result<()> {
+    let config: StandaloneConfig = shared::config::read();
+    telemetry::init_logs(&config.telemetry)?;
+    config.worker.check()?;
+    let recorder = telemetry::init_metrics()?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    // Ports first: a taken one should be told at once, and not after a database was made.
+    let listeners = runtime.block_on(Listeners::bind(&config))?;
+    // Here and not on a thread of the runtime: the server is to end with this thread, whatever ends it.
+    let private = postgres::find_or_start(&config)?;
+    let outcome = runtime.block_on(run(config, listeners, recorder, private.url()));
+    drop(private);
+    outcome
+}
+
+struct Listeners {
+    api: TcpListener,
+    gateway: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(config: &StandaloneConfig) -> Result<Self> {
+        Ok(Self {
+            api: telemetry::bind(config.api_addr, "API_ADDR").await?,
+            gateway: telemetry::bind(config.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR").await?,
+            metrics: telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9100).into()).await?,
+        })
+    }
+}
+
+async fn run(
+    config: StandaloneConfig,
+    listeners: Listeners,
+    recorder: telemetry::Recorder,
+    database_url: &str,
+) -> Result<()> {
+    let api_addr = listeners.api.local_addr()?;
+    let gateway_addr = listeners.gateway.local_addr()?;
+    let metrics_addr = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+    let database = Database::new(database_url, "standalone")?;
+    database.prepare(DATABASE_PATIENCE).await?;
+    let broker = Broker::InProcess(InProcess::new(QUEUE));
+
+    let gateway = GatewayMockConfig {
+        // The database outlives this process, so the gateway's memory has to, too.
+        gateway_mock_journal: config
+            .gateway
+            .gateway_mock_journal
+            .or(Some(config.data_dir.join("gateway.journal"))),
+        ..config.gateway
+    };
+    let worker_settings =
+        worker::config::WorkerSettings { gateway_url: format!("http://{gateway_addr}"), ..config.worker };
+    let api = Api {
+        listener: listeners.api,
+        database: database.clone(),
+        read_database: database.clone(),
+        broker: broker.clone(),
+        settings: config.api,
+    };
+
+    let stop = Stop::new();
+    let mut crew = Crew::new(stop.clone());
+    crew.spawn("signals", stop_on_signal(stop.clone()));
+    if let Some(listener) = listeners.metrics {
+        crew.spawn("metrics", telemetry::run_metrics(listener, recorder, stop.clone()));
+    }
+    // A stop follows an order's way: first nothing more is accepted, then what is in hand is charged and settled,
+    // and only then the gateway goes.
+    let (api_done, worker_done) = (Stop::new(), Stop::new());
+    crew.spawn("api", then_stop(api::run(api, stop), api_done.clone()));
+    let worker = worker::run(Worker { database, broker, settings: worker_settings }, api_done);
+    crew.spawn("worker", then_stop(worker, worker_done.clone()));
+    crew.spawn("gateway-mock", gateway_mock::run(gateway, listeners.gateway, worker_done));
+    greet(api_addr, gateway_addr, metrics_addr);
+    crew.run(GRACE).await
+}
+
+/// Runs a part; when it has ended, well or not, the next one may.
+async fn then_stop(part: impl Future<Output = Result<()>>, next: Stop) -> Result<()> {
+    let outcome = part.await;
+    next.stop();
+    outcome
+}
+
+fn greet(api: std::net::SocketAddr, gateway: std::net::SocketAddr, metrics: Option<std::net::SocketAddr>) {
+    let metrics = metrics.map_or("off".to_owned(), |addr| format!("http://{addr}/metrics"));
+    println!(
+        r#"
+Comanda is up.
+
+  orders    http://{api}/api/v1/orders
+  docs      http://{api}/docs
+  gateway   http://{gateway}/v1/ledger      (what was really charged)
+  faults    http://{gateway}/v1/faults      (PUT: make it slow, declining, failing, down)
+  metrics   {metrics}
+
+Order something:
+
+  curl -i http://{api}/api/v1/orders -H 'Content-Type: application/json' -d '
+    {{"customer_id":"customer_123","items":[
+      {{"item_id":"item_001","item_name":"Burger","quantity":2,"price":12.99}},
+      {{"item_id":"item_002","item_name":"Fries","quantity":1,"price":4.99}}]}}'
+
+and watch it confirm: curl the address in its Location. Ctrl-C stops everything; the data stays.
+"#
+    );
+}
