@@ -12,7 +12,8 @@ use shared::payment::{ChargeReceipt, ChargeRequest, VoidReply};
 
 use crate::Gateway;
 use crate::counters::Outcome;
-use crate::faults::{Endpoint, Faults};
+use crate::fate::Endpoint;
+use crate::faults::Faults;
 use crate::ledger::{Answer, ChargeOrder, Start, Verdict};
 use crate::name::Name;
 use crate::play::{Pace, pause, play};

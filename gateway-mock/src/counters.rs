@@ -2,7 +2,7 @@
 
 use metrics::{Counter, counter, describe_counter};
 
-use crate::faults::Fate;
+use crate::fate::Fate;
 use crate::ledger::Answer;
 
 /// How a request ended, as the metrics call it.

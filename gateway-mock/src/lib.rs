@@ -7,6 +7,7 @@ mod charges;
 mod config;
 mod counters;
 mod dice;
+mod fate;
 mod faults;
 mod journal;
 mod keys;

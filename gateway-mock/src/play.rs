@@ -10,7 +10,7 @@ use futures_util::stream;
 use shared::tasks::uncancelled;
 
 use crate::Gateway;
-use crate::faults::Fate;
+use crate::fate::Fate;
 use crate::problem::Problem;
 
 /// What a broken proxy leaves of an answer: JSON that ends in the middle.

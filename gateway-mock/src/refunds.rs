@@ -14,7 +14,7 @@ use shared::payment::RefundRequest;
 use crate::Gateway;
 use crate::charges::{problem_of, unbooked};
 use crate::counters::Outcome;
-use crate::faults::Endpoint;
+use crate::fate::Endpoint;
 use crate::ledger::{Answer, RefundOrder, Start};
 use crate::name::Name;
 use crate::play::{Pace, pause, play};

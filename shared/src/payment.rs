@@ -150,7 +150,7 @@ impl RefundRequest {
 
 /// Answer of `POST /v1/charges/by-key/{key}/void`, always 200.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
+#[serde(tag = "status", rename_all = "snake_case", try_from = "VoidReplyFields")]
 pub enum VoidReply {
     /// Nothing was taken under this key, and nothing ever will be: a later charge answers 410.
     Voided,
@@ -159,6 +159,34 @@ pub enum VoidReply {
         /// What was charged.
         charge: ChargeReceipt,
     },
+}
+
+/// [`VoidReply`] as it is read: a `RawValue`, as the receipt's amount is, cannot be read from within a tagged enum.
+#[derive(Deserialize)]
+struct VoidReplyFields {
+    status: VoidStatus,
+    charge: Option<ChargeReceipt>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum VoidStatus {
+    Voided,
+    AlreadyCharged,
+}
+
+impl TryFrom<VoidReplyFields> for VoidReply {
+    type Error = &'static str;
+
+    fn try_from(fields: VoidReplyFields) -> Result<Self, Self::Error> {
+        match fields.status {
+            VoidStatus::Voided => Ok(Self::Voided),
+            VoidStatus::AlreadyCharged => {
+                let charge = fields.charge.ok_or("already_charged, but without the charge")?;
+                Ok(Self::AlreadyCharged { charge })
+            }
+        }
+    }
 }
 
 /// Body of every answer of the gateway that is no success.
@@ -274,4 +302,28 @@ impl RefundReceipt {
 fn parse_money(amount: &RawValue, currency: &str) -> Result<Money, MoneyError> {
     let currency = Currency::from_code(currency).ok_or(MoneyError::UnknownCurrency)?;
     Money::parse(amount.get(), currency)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::Currency;
+
+    #[test]
+    fn both_replies_to_a_void_are_read_as_they_were_written() {
+        let charge = ChargeReceipt {
+            id: "ch_1".into(),
+            key: "k".into(),
+            reference: "r".into(),
+            amount: Money::from_minor(3_097, Currency::USD).to_json(),
+            currency: "USD".into(),
+        };
+        for reply in [VoidReply::Voided, VoidReply::AlreadyCharged { charge }] {
+            let written = serde_json::to_string(&reply).unwrap();
+            let read: VoidReply = serde_json::from_str(&written).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), written);
+        }
+        let error = serde_json::from_str::<VoidReply>(r#"{"status":"already_charged"}"#).unwrap_err();
+        assert!(error.to_string().contains("without the charge"), "{error}");
+    }
 }
