@@ -39,6 +39,7 @@ pub struct Amqp {
     queue: ShortString,
     dead: ShortString,
     name: String,
+    max_queue: i64,
 }
 
 impl Amqp {
@@ -54,7 +55,15 @@ impl Amqp {
             queue: config.amqp_queue.as_str().into(),
             dead: format!("{}.dead", config.amqp_queue).into(),
             name: format!("comanda-{role}"),
+            max_queue: MAX_QUEUE,
         }
+    }
+
+    /// The same with room for fewer messages. Only for a queue that is not there yet: RabbitMQ refuses to declare one
+    /// again with another bound.
+    #[must_use]
+    pub fn with_max_queue(self, max_queue: u32) -> Self {
+        Self { max_queue: max_queue.into(), ..self }
     }
 
     async fn connect(&self) -> Result<(Connection, Channel)> {
@@ -84,7 +93,7 @@ impl Amqp {
         // Refuse when full. The default drops the oldest and confirms it; and only with this is dead-lettering
         // at least once.
         live.insert("x-overflow".into(), text("reject-publish"));
-        live.insert("x-max-length".into(), AMQPValue::LongLongInt(MAX_QUEUE));
+        live.insert("x-max-length".into(), AMQPValue::LongLongInt(self.max_queue));
         live.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(MAX_DELIVERIES));
         live.insert("x-dead-letter-exchange".into(), text(""));
         live.insert("x-dead-letter-routing-key".into(), text(self.dead.as_str()));

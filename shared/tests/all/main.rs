@@ -1,0 +1,4 @@
+//! What the store and the broker promise, on a real PostgreSQL and a real RabbitMQ.
+
+mod broker;
+mod store;
