@@ -5,7 +5,7 @@ use axum::middleware;
 use axum::response::IntoResponse;
 use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
+use tower_http::normalize_path::NormalizePathLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,8 +25,9 @@ use crate::{accept_order, health, read_orders};
 ))]
 struct Document;
 
-/// The whole service. A slash at a path's end makes no difference.
-pub(crate) fn router(state: AppState) -> NormalizePath<Router> {
+/// The whole service. A slash at a path's end makes no difference, but for the documentation's pages, whose links
+/// depend on it.
+pub(crate) fn router(state: AppState) -> Router {
     let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
         .nest(
             "/api/v1",
@@ -40,10 +41,11 @@ pub(crate) fn router(state: AppState) -> NormalizePath<Router> {
         .with_state(state)
         .split_for_parts();
     let app = routes
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
         .fallback(async || ApiError::not_found("page").into_response())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed().into_response())
         .layer(CatchPanicLayer::custom(|_panic| ApiError::internal(&"a handler panicked").into_response()))
         .layer(middleware::from_fn(observe));
-    NormalizePathLayer::trim_trailing_slash().layer(app)
+    Router::new()
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
+        .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(app))
 }

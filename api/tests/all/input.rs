@@ -1,0 +1,158 @@
+//! Wrong input gets a clear answer in one shape, and never a 5xx.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use testbed::Client;
+
+use crate::api;
+
+/// Sends a body as it is, and returns status and body of the answer after checking its shape.
+async fn post_raw(
+    client: &Client,
+    content_type: &str,
+    body: impl Into<reqwest::Body>,
+) -> Result<(u16, Value)> {
+    let request =
+        client.http.post(format!("{}/api/v1/orders", client.api)).header("content-type", content_type);
+    problem(request.body(body).send().await?).await
+}
+
+async fn problem(response: reqwest::Response) -> Result<(u16, Value)> {
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let request_id = response.headers()["x-request-id"].to_str()?.to_owned();
+    let text = response.text().await?;
+    let lower = text.to_lowercase();
+    for leak in ["sqlx", "select ", "insert ", "postgres", "i64", "u32", "serde", "::", ".rs", "struct"] {
+        assert!(!lower.contains(leak), "{leak:?} leaks in {text}");
+    }
+    let body: Value = serde_json::from_str(&text)?;
+    assert_eq!(body["status"], status);
+    assert_eq!(body["instance"], format!("urn:request:{request_id}"));
+    for field in ["type", "title", "detail"] {
+        assert!(body[field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {body}");
+    }
+    assert!(body["errors"].is_array());
+    Ok((status, body))
+}
+
+/// The README's order with one thing changed.
+fn with(pointer: &str, value: Value) -> Value {
+    let mut order = Client::an_order();
+    *order.pointer_mut(pointer).unwrap() = value;
+    order
+}
+
+#[tokio::test]
+async fn every_wrong_order_is_refused_with_its_place_and_code() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let long = "x".repeat(501);
+    let cases = [
+        (with("/items", json!([])), "items", "empty"),
+        (with("/items/0/quantity", json!(0)), "items[0].quantity", "out_of_range"),
+        (with("/items/0/quantity", json!(-5)), "items[0].quantity", "out_of_range"),
+        (with("/items/0/quantity", json!(3_000_000_000_i64)), "items[0].quantity", "out_of_range"),
+        (with("/items/1/quantity", json!("2")), "items[1].quantity", "not_whole"),
+        (with("/items/0/price", json!(12.999)), "items[0].price", "too_precise"),
+        (with("/items/0/price", json!(-1)), "items[0].price", "negative"),
+        (with("/items/0/price", json!("12.99")), "items[0].price", "not_decimal"),
+        (with("/customer_id", json!("")), "customer_id", "empty"),
+        (with("/customer_id", json!(7)), "customer_id", "not_text"),
+        (with("/items/0/item_name", json!("a\u{0}b")), "items[0].item_name", "control_character"),
+        (with("/items/0/item_name", json!(long)), "items[0].item_name", "too_long"),
+        (json!({"items": [], "customer_id": "c", "currency": "XXXX"}), "currency", "unknown_currency"),
+        (json!([1, 2]), "body", "not_an_order"),
+        (json!("an order"), "body", "not_an_order"),
+    ];
+    for (order, attr, code) in cases {
+        let (status, body) = post_raw(client, "application/json", order.to_string()).await?;
+        assert_eq!(status, 422, "{order}: {body}");
+        assert_eq!(
+            (&body["errors"][0]["attr"], &body["errors"][0]["code"]),
+            (&json!(attr), &json!(code)),
+            "{order}"
+        );
+    }
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn what_is_no_order_at_all_is_told_apart() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    for broken in ["", "{", "{\"customer_id\":", "nonsense", "{\"a\":1}}", "\u{feff}{}"] {
+        let (status, body) = post_raw(client, "application/json", broken).await?;
+        assert_eq!(status, 400, "{broken:?}: {body}");
+    }
+    let not_utf8 = vec![b'{', b'"', 0xff, b'"', b':', b'1', b'}'];
+    assert_eq!(post_raw(client, "application/json", not_utf8).await?.0, 400);
+    let good = Client::an_order().to_string();
+    for wrong in ["text/plain", "application/xml", "application/jsonp", ""] {
+        assert_eq!(post_raw(client, wrong, good.clone()).await?.0, 415, "{wrong:?}");
+    }
+    let megabyte = " ".repeat(1024 * 1024);
+    assert_eq!(post_raw(client, "application/json", megabyte.clone()).await?.0, 413);
+    // The same without a length announced.
+    let chunks = reqwest::Body::wrap(reqwest::Body::from(megabyte));
+    assert_eq!(post_raw(client, "application/json", chunks).await?.0, 413);
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn unknown_places_and_methods_have_the_same_shape() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let get =
+        async |path: &str| problem(client.http.get(format!("{}{path}", client.api)).send().await?).await;
+    assert_eq!(get("/nowhere").await?.0, 404);
+    assert_eq!(get("/api/v1/orders/not-a-uuid").await?.0, 404);
+    assert_eq!(get("/api/v1/orders/not-a-uuid/history").await?.0, 404);
+    assert_eq!(get("/api/v1/orders/01a1fd07-dc79-723f-84c4-757c17a7226a").await?.0, 404);
+    assert_eq!(get("/api/v1/orders/01a1fd07-dc79-723f-84c4-757c17a7226a/history/").await?.0, 404);
+    for (query, attr) in [
+        ("status=nonsense", "status"),
+        ("page_size=101", "page_size"),
+        ("page_size=0", "page_size"),
+        ("page_size=x", "page_size"),
+        ("page=0", "page"),
+        ("page=-1", "page"),
+        ("page=99999999999999999999", "page"),
+        ("cursor=x", "cursor"),
+        ("customer_id=", "customer_id"),
+        ("customer_id=a%00b", "customer_id"),
+        ("status=a%00b", "status"),
+        ("status=pending&status=ready", "query"),
+    ] {
+        let (status, body) = get(&format!("/api/v1/orders?{query}")).await?;
+        assert_eq!((status, &body["errors"][0]["attr"]), (422, &json!(attr)), "{query}: {body}");
+    }
+    let delete = client.http.delete(format!("{}/api/v1/orders", client.api)).send().await?;
+    assert_eq!(problem(delete).await?.0, 405);
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_good_order_is_accepted_with_its_location_and_exact_total() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    for slash in ["", "/"] {
+        let request = client.http.post(format!("{}/api/v1/orders{slash}", client.api));
+        let response = request
+            .header("content-type", "application/json; charset=utf-8")
+            .header("x-request-id", "my-own-id")
+            .body(Client::an_order().to_string())
+            .send()
+            .await?;
+        assert_eq!(response.status(), 202);
+        assert_eq!(response.headers()["x-request-id"], "my-own-id");
+        let location = response.headers()["location"].to_str()?.to_owned();
+        let text = response.text().await?;
+        assert!(text.contains(r#""total":30.97,"#), "{text}");
+        let accepted: Value = serde_json::from_str(&text)?;
+        assert_eq!(accepted["status"], "PENDING");
+        assert_eq!(location, format!("/api/v1/orders/{}", accepted["id"].as_str().unwrap()));
+        assert_eq!(client.get(&format!("{location}{slash}")).await?, accepted, "read back, it is the same");
+    }
+    pipeline.stop().await
+}

@@ -1,0 +1,89 @@
+//! Lists, pages, history, health and documentation.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use testbed::Client;
+
+use crate::api;
+
+fn ids(page: &Value) -> Vec<String> {
+    page["orders"].as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn order_of(client: &Client, customer: &str) -> Result<String> {
+    let mut order = Client::an_order();
+    order["customer_id"] = json!(customer);
+    Ok(client.order(&order).await?.to_string())
+}
+
+#[tokio::test]
+async fn pages_and_cursors_show_every_order_once_newest_first() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let mut sent = Vec::new();
+    for n in 0..25 {
+        sent.push(order_of(client, if n % 5 == 0 { "ann" } else { "bob" }).await?);
+    }
+    sent.reverse();
+    let first = client.get("/api/v1/orders").await?;
+    assert_eq!((&first["total"], &first["page"], &first["page_size"]), (&json!(25), &json!(1), &json!(20)));
+    assert_eq!(ids(&first), sent[..20]);
+    let second = client.get("/api/v1/orders/?page=2").await?;
+    assert_eq!(ids(&second), sent[20..]);
+    assert_eq!(second["next_cursor"], Value::Null);
+
+    let mut seen = Vec::new();
+    let mut next = String::new();
+    loop {
+        let page = client.get(&format!("/api/v1/orders?page_size=7{next}")).await?;
+        seen.extend(ids(&page));
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        next = format!("&cursor={cursor}");
+    }
+    assert_eq!(seen, sent);
+
+    let ann = client.get("/api/v1/orders?customer_id=ann&status=pending").await?;
+    assert_eq!((ids(&ann).len(), &ann["total"]), (5, &json!(5)));
+    assert!(ann["orders"].as_array().unwrap().iter().all(|order| order["customer_id"] == "ann"));
+    let none = client.get("/api/v1/orders?status=Delivered").await?;
+    assert_eq!((ids(&none).len(), &none["total"]), (0, &json!(0)));
+    assert_eq!(ids(&client.get("/api/v1/orders?page=10000").await?), Vec::<String>::new());
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn history_begins_with_the_order_coming_to_be() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let id = order_of(client, "ann").await?;
+    let mut history = client.get(&format!("/api/v1/orders/{id}/history")).await?;
+    assert!(history["history"][0]["at"].take().is_string());
+    assert_eq!(
+        history,
+        json!({"order_id": id, "history": [
+            {"version": 1, "from": null, "to": "PENDING", "actor": "api", "reason": null, "at": null}]})
+    );
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn health_readiness_and_documentation_answer() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    assert_eq!(client.get("/health").await?, json!({"status": "ok"}));
+    testbed::until("the publisher is connected", async || {
+        let ready = client.get("/ready").await?;
+        Ok((ready == json!({"status": "ok", "database": "up", "broker": "up"})).then_some(()))
+    })
+    .await?;
+    let document = client.get("/openapi.json").await?;
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        paths,
+        ["/api/v1/orders", "/api/v1/orders/{id}", "/api/v1/orders/{id}/history", "/health", "/ready"]
+    );
+    assert!(document["paths"]["/api/v1/orders"]["post"]["responses"]["422"].is_object());
+    let docs = client.http.get(format!("{}/docs/", client.api)).send().await?.text().await?;
+    assert!(docs.contains("swagger"), "{docs}");
+    pipeline.stop().await
+}

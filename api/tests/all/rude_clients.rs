@@ -1,0 +1,107 @@
+//! Clients that dawdle, hang up or send too much disturb nobody.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use testbed::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::api;
+
+async fn connect(client: &Client) -> Result<TcpStream> {
+    Ok(TcpStream::connect(client.api.trim_start_matches("http://")).await?)
+}
+
+#[tokio::test]
+async fn half_a_header_is_cut_off_after_five_seconds() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let mut stream = connect(&pipeline.client).await?;
+    let begun = Instant::now();
+    stream.write_all(b"POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-").await?;
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest)).await??;
+    assert!(begun.elapsed() >= Duration::from_secs(4), "cut off too early: {:?}", begun.elapsed());
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_huge_header_is_refused() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let mut stream = connect(&pipeline.client).await?;
+    let header = format!("GET /health HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(500_000));
+    // The server may hang up before it has read it all.
+    let _ = stream.write_all(header.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn clients_that_hang_up_cost_others_no_order() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = pipeline.client.clone();
+    let body = Client::an_order().to_string();
+    let request = format!(
+        "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    // They send a whole request and are gone before the answer, some with a reset.
+    let rude = async {
+        for n in 0..600 {
+            let mut stream = connect(&client).await?;
+            stream.write_all(request.as_bytes()).await?;
+            if n % 2 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        anyhow::Ok(())
+    };
+    let honest = client.orders(600, 8);
+    let (rude, honest) = tokio::join!(rude, honest);
+    rude?;
+    let mut conn = database.connect().await?;
+    for id in honest? {
+        let found: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM orders o JOIN payments p ON p.order_id = o.id JOIN order_events e ON e.order_id = o.id
+             WHERE o.id = $1",
+        )
+        .bind(id)
+        .fetch_one(&mut conn)
+        .await?;
+        assert_eq!(found, 1, "{id} was answered with 202 and is not whole");
+    }
+    let open: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'",
+    )
+    .fetch_one(&mut conn)
+    .await?;
+    assert_eq!(open, 0);
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_stop_lets_the_answers_under_way_finish() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = pipeline.client.clone();
+    let sending = client.orders(300, 16);
+    let stopping = async {
+        testbed::until("some are accepted", async || {
+            let count: i64 = sqlx::query_scalar("SELECT count(*) FROM orders")
+                .fetch_one(&mut database.connect().await?)
+                .await?;
+            Ok((count >= 20).then_some(()))
+        })
+        .await?;
+        pipeline.stop().await
+    };
+    let (sent, stopped) = tokio::join!(sending, stopping);
+    stopped?;
+    // Once it has stopped, connections are refused; what was sent before is answered, never broken off.
+    let refused = sent.expect_err("the later ones cannot all have been sent");
+    let source = refused.downcast_ref::<reqwest::Error>();
+    assert!(source.is_some_and(reqwest::Error::is_connect), "{refused:#}");
+    Ok(())
+}
