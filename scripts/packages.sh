@@ -26,6 +26,23 @@ package_manager() {
     done
 }
 
+# Ends here, with the command to type, where nothing can be installed.
+must_be_able_to_install() {
+    case $(package_manager) in
+    brew) ;; # refuses root
+    "") fail "no package manager known here: install $1 by hand and start again" ;;
+    *) as_root true 2>/dev/null || fail "$1 is missing and only root can install it: $(by_hand "$1")" ;;
+    esac
+}
+
+by_hand() {
+    case $(package_manager) in
+    pacman) echo "pacman -S $*" ;;
+    apk) echo "apk add $*" ;;
+    *) echo "$(package_manager) install $*" ;;
+    esac
+}
+
 # Installs the packages named. What the package manager prints is shown only if it fails.
 install_packages() {
     local log
@@ -34,7 +51,7 @@ install_packages() {
     if ! try_install "$@" >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
         rm -f "$log"
-        fail "could not install $*: install by hand and start again (as root: $(package_manager) install $*)"
+        fail "could not install $*: do it by hand and start again: $(by_hand "$@")"
     fi
     rm -f "$log"
 }
@@ -47,7 +64,6 @@ try_install() {
     pacman) as_root pacman -S --noconfirm --needed "$@" ;;
     apk) as_root apk add "$@" ;;
     brew) brew install "$@" ;;
-    *) echo "no package manager known here" && return 1 ;;
     esac
 }
 

@@ -33,8 +33,15 @@ family() {
     for child in $(children "$1"); do (family "$child"); done
 }
 
+# A zombie is dead, and where process 1 reaps nobody (some containers) it stays for ever.
 alive() {
-    for pid in $all; do kill -0 "$pid" && return 0; done
+    for pid in $all; do
+        if [ -d /proc/self ]; then
+            read -r _ _ state _ <"/proc/$pid/stat" && [ "$state" != Z ] && return 0
+        else
+            kill -0 "$pid" && return 0
+        fi
+    done
     return 1
 }
 
