@@ -1,0 +1,162 @@
+//! The orders, each with what the other tables and the ledger say about it, compared in the end.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use futures_util::TryStreamExt;
+use shared::money::Money;
+use shared::order::OrderStatus;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Invariant, Report, money, show};
+
+/// An order and the sums over what belongs to it.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) status: OrderStatus,
+    pub(super) version: i32,
+    pub(super) total: Money,
+    /// Charges here, of any status, and of these two.
+    pub(super) charges: u32,
+    pub(super) succeeded: u32,
+    pub(super) failed: u32,
+    /// The sum of all charges here, in minor units.
+    pub(super) charged_minor: i64,
+    /// Rows and money in the ledger that name this order.
+    pub(super) ledger_charges: u32,
+    pub(super) kept_minor: i64,
+    /// Another currency than the order's, here or in the ledger.
+    pub(super) mixed_currencies: bool,
+    pub(super) events: u32,
+    pub(super) keys: u32,
+}
+
+/// All orders by id.
+#[derive(Debug)]
+pub(super) struct Orders(HashMap<Uuid, Order>);
+
+type OrderRow = (Uuid, OrderStatus, i32, i64, String);
+
+impl Orders {
+    pub(super) async fn read(conn: &mut PgConnection) -> Result<Self> {
+        let mut orders = HashMap::new();
+        let mut rows =
+            sqlx::query_as::<_, OrderRow>("SELECT id, status, version, total_minor, currency FROM orders")
+                .fetch(conn);
+        while let Some((id, status, version, minor, currency)) = rows.try_next().await? {
+            let total = money(minor, &currency)?;
+            orders.insert(id, Order::new(status, version, total));
+        }
+        Ok(Self(orders))
+    }
+
+    pub(super) fn get_mut(&mut self, id: Uuid) -> Option<&mut Order> {
+        self.0.get_mut(&id)
+    }
+
+    /// A key's principal and name are its primary key; what is left to check is where it leads.
+    pub(super) async fn read_keys(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows = sqlx::query_as::<_, (Uuid,)>("SELECT order_id FROM idempotency_keys").fetch(conn);
+        while let Some((id,)) = rows.try_next().await? {
+            let order = self.0.get_mut(&id);
+            report.check(Invariant::RowsBelong, order.is_some(), || {
+                format!("a key of order {id}, which is not")
+            });
+            if let Some(order) = order {
+                order.keys += 1;
+                report.check(Invariant::OneOrderAKey, order.keys == 1, || {
+                    format!("order {id} has {} keys", order.keys)
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares each order with its sums.
+    pub(super) fn check(&self, report: &mut Report) {
+        for (id, order) in &self.0 {
+            order.check(*id, report);
+        }
+    }
+}
+
+impl Order {
+    fn new(status: OrderStatus, version: i32, total: Money) -> Self {
+        Self {
+            status,
+            version,
+            total,
+            charges: 0,
+            succeeded: 0,
+            failed: 0,
+            charged_minor: 0,
+            ledger_charges: 0,
+            kept_minor: 0,
+            mixed_currencies: false,
+            events: 0,
+            keys: 0,
+        }
+    }
+
+    fn check(&self, id: Uuid, report: &mut Report) {
+        let status = self.status.as_str();
+        let ended = !matches!(self.status, OrderStatus::Pending | OrderStatus::PaymentProcessing);
+        report.check(Invariant::OrdersEnded, ended, || format!("order {id} is {status}"));
+
+        let adds_up = self.charges > 0 && self.charged_minor == self.total.minor() && !self.mixed_currencies;
+        report.check(Invariant::ChargesAreTotal, adds_up, || {
+            let (total, sum) = (show(self.total), self.sum(self.charged_minor));
+            format!("order {id} of {total} has {} charges of {sum} together", self.charges)
+        });
+
+        // Add-ons are charges of their own under the order's reference, so twice may be right.
+        report.check(Invariant::ChargedOnce, self.ledger_charges <= self.charges, || {
+            format!("order {id} was charged {} times for {} charges", self.ledger_charges, self.charges)
+        });
+
+        if let Some(kept) = self.to_be_kept() {
+            report.check(Invariant::MoneyKept, self.kept_minor == kept && !self.mixed_currencies, || {
+                let (total, kept) = (show(self.total), self.sum(self.kept_minor));
+                format!("order {id} of {total} is {status}, and the ledger kept {kept}")
+            });
+        }
+
+        let paid = match self.status {
+            OrderStatus::PaymentFailed => self.failed > 0 && self.succeeded == 0,
+            _ if self.is_paid() => self.succeeded > 0,
+            _ => true,
+        };
+        report.check(Invariant::StatusPaid, paid, || {
+            format!(
+                "order {id} is {status} with {} charges succeeded, {} failed",
+                self.succeeded, self.failed
+            )
+        });
+
+        // Orders without any event are met nowhere else.
+        let whole = i64::from(self.version) == i64::from(self.events);
+        report.check(Invariant::HistoryWhole, whole, || {
+            format!("order {id} has version {} and {} events", self.version, self.events)
+        });
+    }
+
+    const fn is_paid(&self) -> bool {
+        use OrderStatus::{Accepted, Confirmed, Delivered, Preparing, Ready};
+        matches!(self.status, Confirmed | Accepted | Preparing | Ready | Delivered)
+    }
+
+    /// What the ledger must have kept in the end, refunds taken off; `None` while that is open.
+    const fn to_be_kept(&self) -> Option<i64> {
+        match self.status {
+            OrderStatus::Pending | OrderStatus::PaymentProcessing => None,
+            OrderStatus::PaymentFailed | OrderStatus::Rejected | OrderStatus::Cancelled => Some(0),
+            _ => Some(self.total.minor()),
+        }
+    }
+
+    fn sum(&self, minor: i64) -> String {
+        let mixed = if self.mixed_currencies { ", other currencies among it" } else { "" };
+        format!("{}{mixed}", show(Money::from_minor(minor, self.total.currency())))
+    }
+}

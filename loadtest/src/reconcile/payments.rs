@@ -1,0 +1,192 @@
+//! Payments and their attempts, each compared with its order and with the ledger as it is read.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use futures_util::TryStreamExt;
+use shared::payment::{AttemptAction, AttemptOutcome, Ledger, PaymentKind, PaymentStatus};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::ledger::{Entry, LedgerRows};
+use super::orders::Orders;
+use super::{Invariant, Report, money};
+
+/// What the attempts of one payment came to.
+#[derive(Debug, Default)]
+struct Attempts {
+    count: i32,
+    /// Is `count` where the numbers are 1, 2, .. without a gap (no two are equal: they are the key).
+    highest: i32,
+    charges: u32,
+    paid: bool,
+    refused: bool,
+}
+
+/// Rows of attempts by what was asked.
+#[derive(Debug, Default)]
+struct Asked {
+    charges: u64,
+    voids: u64,
+    refunds: u64,
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct Payment {
+    id: Uuid,
+    order_id: Uuid,
+    refund_of: Option<Uuid>,
+    amount_minor: i64,
+    currency: String,
+    kind: PaymentKind,
+    status: PaymentStatus,
+    attempts: i32,
+    is_due: bool,
+    gateway_id: Option<String>,
+}
+
+/// Reads attempts, then payments, and checks both.
+pub(super) async fn check(
+    conn: &mut PgConnection,
+    ledger: &Ledger,
+    rows: &mut LedgerRows,
+    orders: &mut Orders,
+    report: &mut Report,
+) -> Result<()> {
+    let (mut attempts, asked) = read_attempts(conn, report).await?;
+    check_requests(ledger, &asked, report);
+    let mut payments = sqlx::query_as::<_, Payment>(
+        "SELECT id, order_id, refund_of, amount_minor, currency, kind, status, attempts,
+                due_at IS NOT NULL AS is_due, gateway_id FROM payments",
+    )
+    .fetch(conn);
+    while let Some(payment) = payments.try_next().await? {
+        let tried = attempts.remove(&payment.id).unwrap_or_default();
+        payment.check_attempts(&tried, rows, report);
+        payment.check_ledger(ledger, rows, report)?;
+        payment.add_to_order(orders, report)?;
+    }
+    for payment in attempts.keys() {
+        report.check(Invariant::RowsBelong, false, || format!("attempts of payment {payment}, which is not"));
+    }
+    Ok(())
+}
+
+type AttemptRow = (Uuid, i32, AttemptAction, Option<AttemptOutcome>);
+
+async fn read_attempts(
+    conn: &mut PgConnection,
+    report: &mut Report,
+) -> Result<(HashMap<Uuid, Attempts>, Asked)> {
+    let mut by_payment: HashMap<Uuid, Attempts> = HashMap::new();
+    let mut asked = Asked::default();
+    let mut rows =
+        sqlx::query_as::<_, AttemptRow>("SELECT payment_id, number, action, outcome FROM payment_attempts")
+            .fetch(conn);
+    while let Some((payment, number, action, outcome)) = rows.try_next().await? {
+        report.check(Invariant::AttemptsClosed, outcome.is_some(), || {
+            format!("attempt {number} of payment {payment}")
+        });
+        let attempts = by_payment.entry(payment).or_default();
+        attempts.count += 1;
+        attempts.highest = attempts.highest.max(number);
+        attempts.paid |= outcome == Some(AttemptOutcome::Succeeded);
+        attempts.refused |= matches!(outcome, Some(AttemptOutcome::Declined | AttemptOutcome::Voided));
+        match action {
+            AttemptAction::Charge => {
+                attempts.charges += 1;
+                asked.charges += 1;
+            }
+            AttemptAction::Void => asked.voids += 1,
+            AttemptAction::Refund => asked.refunds += 1,
+        }
+    }
+    Ok((by_payment, asked))
+}
+
+/// The gateway counts since its start, so it may have counted less than there are rows, never more.
+fn check_requests(ledger: &Ledger, asked: &Asked, report: &mut Report) {
+    let requests = &ledger.requests;
+    for (what, requests, attempts) in [
+        ("charges", requests.charges, asked.charges),
+        ("voids", requests.voids, asked.voids),
+        ("refunds", requests.refunds, asked.refunds),
+    ] {
+        report.check(Invariant::RequestsCovered, requests <= attempts, || {
+            format!("{requests} requests for {what}, {attempts} attempts")
+        });
+    }
+}
+
+impl Payment {
+    fn check_attempts(&self, tried: &Attempts, rows: &mut LedgerRows, report: &mut Report) {
+        let Self { id, status, attempts, .. } = self;
+        report.check(Invariant::NothingDue, !self.is_due, || format!("payment {id} is {status:?} and due"));
+        let counted = *attempts == tried.count && tried.highest == tried.count;
+        report.check(Invariant::AttemptsCounted, counted, || {
+            let Attempts { count, highest, .. } = tried;
+            format!("payment {id} counts {attempts}; it has {count} rows, the highest is number {highest}")
+        });
+        let explained = match status {
+            PaymentStatus::Succeeded => tried.paid && !tried.refused,
+            PaymentStatus::Failed => tried.refused && !tried.paid,
+            _ => true,
+        };
+        report.check(Invariant::AttemptsExplain, explained, || {
+            let Attempts { paid, refused, .. } = tried;
+            format!(
+                "payment {id} is {status:?}; an attempt succeeded: {paid}, was declined or void: {refused}"
+            )
+        });
+        if let Some(requests) = rows.take_asked_again(*id) {
+            report.check(Invariant::RequestsCovered, requests <= tried.charges, || {
+                format!("payment {id} was asked for {requests} times with {} attempts", tried.charges)
+            });
+        }
+    }
+
+    fn check_ledger(&self, ledger: &Ledger, rows: &mut LedgerRows, report: &mut Report) -> Result<()> {
+        let Self { id, status, .. } = self;
+        if *status == PaymentStatus::Succeeded {
+            let found = match self.kind {
+                PaymentKind::Charge => rows.explain_charge(ledger, *id),
+                PaymentKind::Refund => rows.explain_refund(ledger, *id),
+            };
+            let ours = Entry {
+                reference: self.order_id,
+                money: money(self.amount_minor, &self.currency)?,
+                gateway_id: self.gateway_id.as_deref().unwrap_or(""),
+                refund_of: self.refund_of,
+            };
+            report.check(Invariant::SucceededInLedger, found.as_ref() == Some(&ours), || {
+                let theirs = found.map_or("nothing".to_owned(), |found| found.to_string());
+                format!("payment {id} is {ours} here and {theirs} there")
+            });
+        }
+        if *status == PaymentStatus::Failed && self.kind == PaymentKind::Charge {
+            report.check(Invariant::FailedIsClosed, rows.explain_closed(*id), || {
+                format!("charge {id} failed here and could still be charged")
+            });
+        }
+        Ok(())
+    }
+
+    fn add_to_order(&self, orders: &mut Orders, report: &mut Report) -> Result<()> {
+        let Self { id, order_id, .. } = self;
+        let order = orders.get_mut(*order_id);
+        report.check(Invariant::RowsBelong, order.is_some(), || {
+            format!("payment {id} of order {order_id}, which is not")
+        });
+        if let Some(order) = order
+            && self.kind == PaymentKind::Charge
+        {
+            order.charges += 1;
+            order.succeeded += u32::from(self.status == PaymentStatus::Succeeded);
+            order.failed += u32::from(self.status == PaymentStatus::Failed);
+            order.charged_minor += self.amount_minor;
+            let currency = money(self.amount_minor, &self.currency)?.currency();
+            order.mixed_currencies |= currency != order.total.currency();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! What a reconciliation found: one line an invariant, with how many were checked, how many break it, and a few of
+//! those by name.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Breaches of one invariant that are named; the rest is only counted. Five show a pattern.
+const EXAMPLES: usize = 5;
+
+/// What must hold once everything has ended. The words of each stand in [`Invariant::says`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "`says` has the words, and prints them")]
+pub enum Invariant {
+    OrdersEnded,
+    NothingDue,
+    RowsBelong,
+    ChargesAreTotal,
+    SucceededInLedger,
+    LedgerExplained,
+    ChargedOnce,
+    MoneyKept,
+    StatusPaid,
+    FailedIsClosed,
+    HistoryLegal,
+    HistoryWhole,
+    AttemptsCounted,
+    AttemptsClosed,
+    AttemptsExplain,
+    RequestsCovered,
+    OneOrderAKey,
+}
+
+impl Invariant {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 17] = [
+        Self::OrdersEnded,
+        Self::NothingDue,
+        Self::RowsBelong,
+        Self::ChargesAreTotal,
+        Self::SucceededInLedger,
+        Self::LedgerExplained,
+        Self::ChargedOnce,
+        Self::MoneyKept,
+        Self::StatusPaid,
+        Self::FailedIsClosed,
+        Self::HistoryLegal,
+        Self::HistoryWhole,
+        Self::AttemptsCounted,
+        Self::AttemptsClosed,
+        Self::AttemptsExplain,
+        Self::RequestsCovered,
+        Self::OneOrderAKey,
+    ];
+
+    /// The invariant in words.
+    pub const fn says(self) -> &'static str {
+        match self {
+            Self::OrdersEnded => "no order is PENDING or PAYMENT_PROCESSING",
+            Self::NothingDue => "no payment is due, none is leased",
+            Self::RowsBelong => "payments, attempts, events and keys belong to a row that exists",
+            Self::ChargesAreTotal => "an order has a charge, and its charges add up to its total",
+            Self::SucceededInLedger => "a succeeded payment stands in the ledger as it stands here",
+            Self::LedgerExplained => "a row of the ledger has its succeeded payment here",
+            Self::ChargedOnce => "no key stands in the ledger twice, no order more often than it has charges",
+            Self::MoneyKept => "the ledger kept the total of a paid order, and nothing of any other",
+            Self::StatusPaid => "a confirmed order has a succeeded charge, a failed one a failed charge only",
+            Self::FailedIsClosed => {
+                "a failed charge is declined or void at the gateway, and the other way round"
+            }
+            Self::HistoryLegal => "every event is a legal move",
+            Self::HistoryWhole => "events lead from nothing to the order's status, versions without a gap",
+            Self::AttemptsCounted => "a payment has as many attempts as it counts, numbered from 1",
+            Self::AttemptsClosed => "every attempt has an outcome",
+            Self::AttemptsExplain => {
+                "a final payment has the attempt that made it so, and none that denies it"
+            }
+            Self::RequestsCovered => "the gateway was never asked without an attempt row",
+            Self::OneOrderAKey => "an idempotency key has one order, an order one key",
+        }
+    }
+}
+
+/// One invariant and what was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// Which.
+    pub invariant: Invariant,
+    /// How many orders, payments, rows or keys were looked at.
+    pub checked: u64,
+    /// How many of them break it.
+    pub violated: u64,
+    /// A few of those.
+    pub examples: Vec<String>,
+}
+
+/// What a reconciliation found. `Display` is a table, breaches named below it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// One a member of [`Invariant::ALL`], in its order.
+    pub checks: Vec<Check>,
+}
+
+impl Report {
+    pub(super) fn new() -> Self {
+        let check = |invariant| Check { invariant, checked: 0, violated: 0, examples: Vec::new() };
+        Self { checks: Invariant::ALL.map(check).into() }
+    }
+
+    /// Whether nothing breaks any invariant. An empty database is clean, too: see [`Report::orders`].
+    pub fn is_clean(&self) -> bool {
+        self.checks.iter().all(|check| check.violated == 0)
+    }
+
+    /// How many orders were looked at.
+    pub fn orders(&self) -> u64 {
+        self.of(Invariant::OrdersEnded).checked
+    }
+
+    /// What was found about one invariant.
+    pub fn of(&self, invariant: Invariant) -> &Check {
+        &self.checks[invariant as usize]
+    }
+
+    /// The invariants that are broken.
+    pub fn broken(&self) -> Vec<Invariant> {
+        self.checks.iter().filter(|check| check.violated > 0).map(|check| check.invariant).collect()
+    }
+
+    /// Counts one look; a breach is described by `complaint`.
+    pub(super) fn check(&mut self, invariant: Invariant, holds: bool, complaint: impl FnOnce() -> String) {
+        let check = &mut self.checks[invariant as usize];
+        check.checked += 1;
+        if !holds {
+            check.violated += 1;
+            if check.examples.len() < EXAMPLES {
+                check.examples.push(complaint());
+            }
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = Invariant::ALL.iter().map(|one| one.says().len()).max().unwrap_or_default();
+        writeln!(f, "{:width$}  {:>10}  {:>10}", "invariant", "checked", "violated")?;
+        for check in &self.checks {
+            let words = check.invariant.says();
+            writeln!(f, "{words:width$}  {:>10}  {:>10}", check.checked, check.violated)?;
+        }
+        for check in self.checks.iter().filter(|check| check.violated > 0) {
+            writeln!(f, "\nBROKEN, {} of {}: {}", check.violated, check.checked, check.invariant.says())?;
+            for example in &check.examples {
+                writeln!(f, "  {example}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,335 @@
+//! Each invariant of the reconciliation is broken on purpose, and must be the one that says so.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use loadtest::reconcile::{Invariant, Missing, accepted_missing, reconcile};
+use shared::money::{Currency, Money};
+use shared::order::{NewOrder, OrderStatus};
+use shared::payment::{
+    AskedAgain, AttemptOutcome, ChargeReceipt, DeclinedKey, Ledger, LedgerRequests, RefundReceipt,
+};
+use shared::store::accept::{Accept, IdempotencyKey, accept};
+use shared::store::claim::claim;
+use shared::store::settle::{Next, Settlement, settle};
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
+use testbed::TestDatabase;
+use uuid::Uuid;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Five orders that ended in every way there is, and the ledger to them.
+struct World {
+    database: TestDatabase,
+    conn: PgConnection,
+    paid: NewOrder,
+    keyed: NewOrder,
+    declined: NewOrder,
+    voided: NewOrder,
+    rejected: NewOrder,
+    ledger: Ledger,
+}
+
+impl World {
+    async fn new() -> Result<Self> {
+        Self::on(TestDatabase::new().await?).await
+    }
+
+    /// The same in a database that was used before.
+    async fn on(database: TestDatabase) -> Result<Self> {
+        let mut conn = database.connect().await?;
+        conn.execute("TRUNCATE orders, payments, payment_attempts, order_events, idempotency_keys").await?;
+        let [paid, keyed, declined, voided, rejected] = std::array::from_fn(|_| an_order());
+        let accepts = [&paid, &keyed, &declined, &voided, &rejected].map(|order| Accept {
+            order: order.clone(),
+            key: (order.id == keyed.id).then(|| IdempotencyKey {
+                principal: "p".into(),
+                key: "k".into(),
+                request_hash: [0; 32],
+            }),
+        });
+        accept(&mut conn, &accepts, SOON).await?;
+        let doubt = Next::Retry { delay: Duration::ZERO, spend: true, void: true };
+        try_once(&mut conn, &voided, AttemptOutcome::InDoubt, doubt).await?;
+        try_once(&mut conn, &voided, AttemptOutcome::Voided, Next::Failed).await?;
+        try_once(&mut conn, &declined, AttemptOutcome::Declined, Next::Failed).await?;
+        for order in [&paid, &keyed, &rejected] {
+            let next = Next::Succeeded { gateway_id: gateway_id(order.payment_id) };
+            try_once(&mut conn, order, AttemptOutcome::Succeeded, next).await?;
+        }
+        let refund = reject(&mut conn, &rejected).await?;
+        let ledger = Ledger {
+            requests: LedgerRequests { charges: 5, voids: 1, refunds: 1 },
+            charges: [&paid, &keyed, &rejected].map(charge_of).into(),
+            refunds: vec![refund],
+            voided: vec![voided.payment_id.to_string()],
+            declined: vec![DeclinedKey {
+                key: declined.payment_id.to_string(),
+                code: "card_declined".into(),
+            }],
+            asked_again: vec![],
+        };
+        // From here on the tests do what the triggers would refuse.
+        conn.execute("SET session_replication_role = replica").await?;
+        Ok(Self { database, conn, paid, keyed, declined, voided, rejected, ledger })
+    }
+
+    async fn broken(&self) -> Result<Vec<Invariant>> {
+        let report = reconcile(self.database.url(), &self.ledger).await?;
+        assert_eq!(report.is_clean(), report.broken().is_empty());
+        Ok(report.broken())
+    }
+
+    /// What is broken once `sql` has run, with `$paid` and the like replaced by the order's id, `$paid.pay` by its
+    /// charge's.
+    async fn broken_by(&mut self, sql: &str) -> Result<Vec<Invariant>> {
+        let mut sql = sql.to_owned();
+        for (name, order) in [
+            ("$paid", &self.paid),
+            ("$keyed", &self.keyed),
+            ("$declined", &self.declined),
+            ("$voided", &self.voided),
+            ("$rejected", &self.rejected),
+        ] {
+            sql = sql.replace(&format!("{name}.pay"), &format!("'{}'", order.payment_id));
+            sql = sql.replace(name, &format!("'{}'", order.id));
+        }
+        let done = self.conn.execute(AssertSqlSafe(sql.clone())).await?;
+        assert!(done.rows_affected() > 0, "nothing was broken by {sql}");
+        self.broken().await
+    }
+}
+
+fn an_order() -> NewOrder {
+    let body = r#"{"customer_id":"c","items":[{"item_id":"i","item_name":"n","quantity":2,"price":12.99}]}"#;
+    NewOrder::parse(&serde_json::from_str(body).unwrap()).unwrap()
+}
+
+fn gateway_id(payment: Uuid) -> String {
+    format!("ch_{payment}")
+}
+
+fn charge_of(order: &NewOrder) -> ChargeReceipt {
+    ChargeReceipt {
+        id: gateway_id(order.payment_id),
+        key: order.payment_id.to_string(),
+        reference: order.id.to_string(),
+        amount: order.total.to_json(),
+        currency: order.total.currency().code().into(),
+    }
+}
+
+async fn try_once(
+    conn: &mut PgConnection,
+    order: &NewOrder,
+    outcome: AttemptOutcome,
+    next: Next,
+) -> Result<()> {
+    let claimed = claim(conn, &[order.payment_id], SOON).await?.remove(0);
+    let (payment_id, epoch, number) = (claimed.payment_id, claimed.epoch, claimed.number);
+    let settlement = Settlement { payment_id, epoch, number, outcome, code: None, message: None, next };
+    assert_eq!(settle(conn, &[settlement], SOON).await?.len(), 1);
+    Ok(())
+}
+
+/// The kitchen refuses a paid order, and the money went back.
+async fn reject(conn: &mut PgConnection, order: &NewOrder) -> Result<RefundReceipt> {
+    let refund = Uuid::now_v7();
+    let (id, charge, minor) = (order.id, order.payment_id, order.total.minor());
+    conn.execute(AssertSqlSafe(format!(
+        "UPDATE orders SET status = 'REJECTED', version = 4 WHERE id = '{id}';
+         INSERT INTO order_events VALUES ('{id}', now(), 4, 'CONFIRMED', 'REJECTED', 'kitchen', NULL);
+         INSERT INTO payments (id, order_id, amount_minor, created_at, attempts, epoch, kind, status, currency,
+                               refund_of, gateway_id)
+         VALUES ('{refund}', '{id}', {minor}, now(), 1, 1, 'refund', 'succeeded', 'USD', '{charge}', 're_1');
+         INSERT INTO payment_attempts VALUES ('{refund}', now(), now(), 1, 1, 'refund', 'succeeded')"
+    )))
+    .await?;
+    Ok(RefundReceipt {
+        id: "re_1".into(),
+        key: refund.to_string(),
+        charge_key: charge.to_string(),
+        reference: id.to_string(),
+        amount: order.total.to_json(),
+        currency: "USD".into(),
+    })
+}
+
+#[tokio::test]
+async fn what_is_right_is_clean_and_all_of_it_was_looked_at() -> Result<()> {
+    let world = World::new().await?;
+    let report = reconcile(world.database.url(), &world.ledger).await?;
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.orders(), 5);
+    assert!(report.checks.iter().all(|check| check.checked > 0), "{report}");
+    assert_eq!(report.of(Invariant::LedgerExplained).checked, 4);
+    Ok(())
+}
+
+/// Each with the statement that breaks it, and all that must be said about that.
+#[tokio::test]
+async fn a_row_broken_in_the_database_is_found() -> Result<()> {
+    use Invariant::{
+        AttemptsClosed, AttemptsCounted, AttemptsExplain, ChargedOnce, ChargesAreTotal, FailedIsClosed,
+        HistoryLegal, HistoryWhole, LedgerExplained, MoneyKept, NothingDue, OneOrderAKey, OrdersEnded,
+        RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
+    };
+    let cases: [(&str, &[Invariant]); 24] = [
+        ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
+        (
+            "UPDATE payments SET status = 'waiting', due_at = now() WHERE id = $declined.pay",
+            &[NothingDue, StatusPaid, FailedIsClosed],
+        ),
+        (
+            "DELETE FROM orders WHERE id = $paid",
+            // The ledger's row still has its payment; that has no order.
+            &[RowsBelong],
+        ),
+        ("UPDATE payments SET order_id = $paid WHERE id = $declined.pay", &[ChargesAreTotal, StatusPaid]),
+        ("UPDATE idempotency_keys SET order_id = gen_random_uuid()", &[RowsBelong]),
+        (
+            "INSERT INTO payment_attempts SELECT gen_random_uuid(), started_at, finished_at, number, epoch, action, outcome FROM payment_attempts LIMIT 1",
+            &[RowsBelong],
+        ),
+        (
+            "INSERT INTO order_events VALUES (gen_random_uuid(), now(), 1, NULL, 'PENDING', 'api')",
+            &[RowsBelong],
+        ),
+        ("UPDATE orders SET total_minor = total_minor + 1 WHERE id = $declined", &[ChargesAreTotal]),
+        ("UPDATE orders SET total_minor = total_minor + 1 WHERE id = $paid", &[ChargesAreTotal, MoneyKept]),
+        ("UPDATE orders SET currency = 'EUR' WHERE id = $paid", &[ChargesAreTotal, MoneyKept]),
+        (
+            "UPDATE payments SET amount_minor = amount_minor + 1 WHERE id = $paid.pay",
+            &[ChargesAreTotal, SucceededInLedger],
+        ),
+        (
+            "UPDATE payments SET currency = 'EUR' WHERE id = $paid.pay",
+            &[ChargesAreTotal, SucceededInLedger, MoneyKept],
+        ),
+        ("UPDATE payments SET gateway_id = 'ch_0' WHERE id = $paid.pay", &[SucceededInLedger]),
+        (
+            "UPDATE payments SET status = 'failed' WHERE id = $paid.pay",
+            &[LedgerExplained, StatusPaid, FailedIsClosed, AttemptsExplain],
+        ),
+        (
+            "DELETE FROM payments WHERE id = $paid.pay",
+            &[RowsBelong, ChargesAreTotal, LedgerExplained, ChargedOnce, StatusPaid],
+        ),
+        (
+            "UPDATE orders SET status = 'CONFIRMED' WHERE id = $declined",
+            &[MoneyKept, StatusPaid, HistoryWhole],
+        ),
+        (
+            "UPDATE order_events SET from_status = 'PENDING' WHERE order_id = $paid AND version = 3",
+            &[HistoryLegal, HistoryWhole],
+        ),
+        ("DELETE FROM order_events WHERE order_id = $paid AND version = 2", &[HistoryWhole]),
+        ("DELETE FROM order_events WHERE order_id = $paid", &[HistoryWhole]),
+        ("UPDATE orders SET version = 9 WHERE id = $paid", &[HistoryWhole]),
+        ("UPDATE payments SET attempts = attempts + 1 WHERE id = $paid.pay", &[AttemptsCounted]),
+        ("UPDATE payment_attempts SET number = 7 WHERE payment_id = $paid.pay", &[AttemptsCounted]),
+        (
+            "UPDATE payment_attempts SET outcome = NULL WHERE payment_id = $paid.pay",
+            &[AttemptsClosed, AttemptsExplain],
+        ),
+        (
+            "DELETE FROM payment_attempts WHERE payment_id = $declined.pay",
+            &[AttemptsCounted, AttemptsExplain, RequestsCovered],
+        ),
+    ];
+    let database = TestDatabase::new().await?;
+    for (sql, expected) in cases {
+        let mut world = World::on(database.clone()).await?;
+        assert_eq!(world.broken_by(sql).await?, expected, "{sql}");
+    }
+    let mut world = World::on(database).await?;
+    let another = "INSERT INTO idempotency_keys SELECT order_id, now(), 'p', 'other', request_hash FROM idempotency_keys";
+    assert_eq!(world.broken_by(another).await?, [OneOrderAKey]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_too_many_or_too_few_in_the_ledger_is_found() -> Result<()> {
+    use Invariant::{
+        ChargedOnce, FailedIsClosed, LedgerExplained, MoneyKept, RequestsCovered, SucceededInLedger,
+    };
+    let world = World::new().await?;
+    let broken = async |change: &dyn Fn(&mut Ledger)| {
+        let mut ledger = world.ledger.clone();
+        change(&mut ledger);
+        reconcile(world.database.url(), &ledger).await.map(|report| report.broken())
+    };
+    let pays = |order: &NewOrder| order.payment_id.to_string();
+
+    // One key charged twice; one order charged under two keys; a charge of a failed order.
+    let twice = broken(&|ledger| ledger.charges.push(charge_of(&world.paid))).await?;
+    assert_eq!(twice, [ChargedOnce, MoneyKept]);
+    let second_key = ChargeReceipt { key: Uuid::now_v7().to_string(), ..charge_of(&world.paid) };
+    let other_key = broken(&|ledger| ledger.charges.push(second_key.clone())).await?;
+    assert_eq!(other_key, [LedgerExplained, ChargedOnce, MoneyKept]);
+    let failed = broken(&|ledger| ledger.charges.push(charge_of(&world.voided))).await?;
+    assert_eq!(failed, [LedgerExplained, MoneyKept]);
+    // A stranger's.
+    let strange = ChargeReceipt { key: "x".into(), reference: "y".into(), ..charge_of(&world.paid) };
+    assert_eq!(broken(&|ledger| ledger.charges.push(strange.clone())).await?, [LedgerExplained]);
+
+    // Never charged; charged wrongly; for another order.
+    let lost = broken(&|ledger| drop(ledger.charges.remove(0))).await?;
+    assert_eq!(lost, [SucceededInLedger, MoneyKept]);
+    let more = Money::from_minor(1, Currency::USD).to_json();
+    let wrong = broken(&|ledger| ledger.charges[0].amount = more.clone()).await?;
+    assert_eq!(wrong, [SucceededInLedger, MoneyKept]);
+    let misplaced = broken(&|ledger| ledger.charges[0].reference = world.keyed.id.to_string()).await?;
+    assert_eq!(misplaced, [SucceededInLedger, ChargedOnce, MoneyKept]);
+
+    // A refund that never happened, and one that nobody asked for.
+    assert_eq!(broken(&|ledger| ledger.refunds.clear()).await?, [SucceededInLedger, MoneyKept]);
+    let key = Uuid::now_v7().to_string();
+    let gift = RefundReceipt { key, reference: world.paid.id.to_string(), ..world.ledger.refunds[0].clone() };
+    assert_eq!(broken(&|ledger| ledger.refunds.push(gift.clone())).await?, [LedgerExplained, MoneyKept]);
+
+    // A failed charge that the gateway could still take, and a paid one that it calls void.
+    assert_eq!(broken(&|ledger| ledger.voided.clear()).await?, [FailedIsClosed]);
+    assert_eq!(broken(&|ledger| ledger.voided.push(pays(&world.paid))).await?, [FailedIsClosed]);
+
+    // Requests that no attempt row stands for.
+    assert_eq!(broken(&|ledger| ledger.requests.charges += 1).await?, [RequestsCovered]);
+    assert_eq!(broken(&|ledger| ledger.requests.voids += 1).await?, [RequestsCovered]);
+    assert_eq!(broken(&|ledger| ledger.requests.refunds += 1).await?, [RequestsCovered]);
+    let again = AskedAgain { key: pays(&world.paid), requests: 2 };
+    assert_eq!(broken(&|ledger| ledger.asked_again.push(again.clone())).await?, [RequestsCovered]);
+    // Fewer are fine: the gateway counts since its start.
+    assert_eq!(broken(&|ledger| ledger.requests = LedgerRequests::default()).await?, []);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_ids_of_a_client_are_all_looked_up() -> Result<()> {
+    let mut world = World::new().await?;
+    let unknown = Uuid::now_v7();
+    let late = an_order();
+    accept(&mut world.conn, &[Accept { order: late.clone(), key: None }], SOON).await?;
+    let ids = [world.paid.id, unknown, late.id, world.declined.id, world.rejected.id];
+    // More than one statement's worth.
+    let many = std::iter::repeat_n(world.keyed.id, 25_000).chain(ids);
+    let mut missing = accepted_missing(world.database.url(), many).await?;
+    missing.sort_by_key(|missing| missing.id != unknown);
+    assert_eq!(
+        missing,
+        [Missing { id: unknown, status: None }, Missing { id: late.id, status: Some(OrderStatus::Pending) },]
+    );
+    let due = world.broken().await?;
+    assert_eq!(due, [Invariant::OrdersEnded, Invariant::NothingDue]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_table_names_what_is_broken() -> Result<()> {
+    let mut world = World::new().await?;
+    world.broken_by("UPDATE payments SET attempts = attempts + 1 WHERE id = $paid.pay").await?;
+    let report = reconcile(world.database.url(), &world.ledger).await?.to_string();
+    let told = format!("payment {} counts 2; it has 1 rows, the highest is number 1", world.paid.payment_id);
+    assert!(report.contains("BROKEN, 1 of 6: a payment has as many attempts as it counts"), "{report}");
+    assert!(report.contains(&told), "{report}");
+    Ok(())
+}
