@@ -1,0 +1,167 @@
+//! The worker's steps, one at a time, against a real PostgreSQL and the gateway of the demo.
+
+mod answers;
+mod steps;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+use gateway_mock::GatewayMockConfig;
+use serde_json::json;
+use shared::broker::{Broker, Consumer, Publisher, in_process::InProcess};
+use shared::message::PaymentsDue;
+use shared::order::{NewOrder, OrderRequest};
+use shared::payment::Ledger;
+use shared::store::accept::{Accept, accept};
+use shared::tasks::Stop;
+use testbed::{Client, TestDatabase};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+use worker::breaker::Breaker;
+use worker::charge::Till;
+use worker::config::WorkerSettings;
+use worker::consume::{Consumption, Step};
+use worker::settle::Settler;
+use worker::sweep::Sweep;
+
+#[derive(Parser)]
+struct Defaults {
+    #[command(flatten)]
+    worker: WorkerSettings,
+}
+
+/// A worker taken apart: each of its loops can be stepped.
+struct Bench {
+    database: TestDatabase,
+    client: Client,
+    settings: WorkerSettings,
+    till: Till,
+    publisher: Publisher,
+    consumer: Consumer,
+    consumption: Consumption,
+    sweep: Sweep,
+}
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut WorkerSettings)) -> Result<Self> {
+        let database = TestDatabase::new().await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let gateway = Stop::new();
+        let client = Client::new("http://unused", &url)?;
+        let mut tasks = shared::tasks::Crew::new(gateway.clone());
+        tasks.spawn("gateway", gateway_mock::run(GatewayMockConfig::default(), listener, gateway.clone()));
+        client.no_faults().await?;
+
+        let Defaults { worker: mut settings } = Defaults::parse_from(["test"]);
+        settings.gateway_url = url;
+        settings.payment_retry_initial = Duration::from_millis(1);
+        settings.payment_retry_max = Duration::from_millis(1);
+        change(&mut settings);
+        let (till, lane) = worker::till(&settings)?;
+        let broker = Broker::InProcess(InProcess::new(16));
+        tasks.spawn(
+            "settle",
+            Settler::new(lane, database.database().session(), settings.accept_deadline).run(),
+        );
+        #[expect(clippy::disallowed_methods, reason = "lives as long as the test")]
+        tokio::spawn(tasks.run(Duration::from_secs(5)));
+        Ok(Self {
+            consumption: Consumption::new(database.database().session(), till.clone(), &settings),
+            sweep: Sweep::new(database.database().session(), till.clone(), &settings),
+            publisher: broker.publisher().await?,
+            consumer: broker.consumer(16).await?,
+            database,
+            client,
+            settings,
+            till,
+        })
+    }
+
+    /// Accepts `count` orders; they are due at once.
+    async fn accept(&self, count: usize) -> Result<Vec<NewOrder>> {
+        let body = Client::an_order().to_string();
+        let request: OrderRequest<'_> = serde_json::from_str(&body)?;
+        let orders: Vec<NewOrder> = (0..count).map(|_| NewOrder::parse(&request).unwrap()).collect();
+        let batch: Vec<Accept> =
+            orders.iter().map(|order| Accept { order: order.clone(), key: None }).collect();
+        accept(&mut self.database.connect().await?, &batch, Duration::from_nanos(1)).await?;
+        Ok(orders)
+    }
+
+    async fn publish(&mut self, orders: &[NewOrder]) -> Result<()> {
+        let message = PaymentsDue::new(orders.iter().map(|order| order.payment_id).collect());
+        self.publisher.publish(&[message]).await?;
+        Ok(())
+    }
+
+    /// One step of the consumer, to its end.
+    async fn consume(&mut self) -> Result<Step> {
+        let step = self.consumption.run_once(&mut self.consumer, &Stop::new()).await?;
+        self.consumption.finish().await;
+        Ok(step)
+    }
+
+    /// One step of the sweep, to its end.
+    async fn sweep(&mut self) -> Result<usize> {
+        let swept = self.sweep.run_once().await?;
+        self.sweep.finish().await;
+        Ok(swept)
+    }
+
+    /// Makes what waits due now.
+    async fn hurry(&self) -> Result<()> {
+        sqlx::query("UPDATE payments SET due_at = now() WHERE due_at IS NOT NULL")
+            .execute(&mut self.database.connect().await?)
+            .await?;
+        Ok(())
+    }
+
+    async fn status(&self, order: &NewOrder) -> Result<String> {
+        Ok(sqlx::query_scalar("SELECT status::text FROM orders WHERE id = $1")
+            .bind(order.id)
+            .fetch_one(&mut self.database.connect().await?)
+            .await?)
+    }
+
+    /// Action and outcome of every try.
+    async fn tries(&self, order: &NewOrder) -> Result<Vec<(String, String)>> {
+        Ok(sqlx::query_as(
+            "SELECT action::text, coalesce(outcome::text, 'open') FROM payment_attempts WHERE payment_id = $1 ORDER BY number",
+        )
+        .bind(order.payment_id)
+        .fetch_all(&mut self.database.connect().await?)
+        .await?)
+    }
+
+    async fn ledger(&self) -> Result<Ledger> {
+        self.client.ledger().await
+    }
+
+    async fn faults(&self, faults: serde_json::Value) -> Result<()> {
+        self.client.faults(faults).await
+    }
+}
+
+/// Tries as the tests write them.
+fn tries(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(action, outcome)| ((*action).to_owned(), (*outcome).to_owned())).collect()
+}
+
+/// The breaker must not have moved; it admits everything.
+fn is_closed(breaker: &Breaker) -> bool {
+    breaker.admits() == worker::breaker::Admission::All
+}
+
+fn ids(orders: &[NewOrder]) -> Vec<Uuid> {
+    orders.iter().map(|order| order.payment_id).collect()
+}
+
+fn refusing() -> serde_json::Value {
+    json!({"success_rate": 0.0})
+}
