@@ -30,7 +30,7 @@ async fn main() -> Result<()> {
 
     let stop = Stop::new();
     let mut crew = Crew::new(stop.clone());
-    tracing::info!("accepting orders at http://{}/api/v1/orders", config.api_addr);
+    tracing::info!("accepting orders at http://{}/api/v1/orders", listener.local_addr()?);
     let api = Api { listener, database, read_database, broker, settings: config.settings };
     crew.spawn("api", run(api, stop.clone()));
     if let Some(metrics) = metrics {

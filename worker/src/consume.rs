@@ -141,9 +141,11 @@ impl Consumption {
     /// be dropped: what it delivered comes again.
     pub async fn run_once(&mut self, consumer: &mut Consumer, stop: &Stop) -> Result<Step> {
         let first = tokio::select! {
-            delivery = consumer.next() => delivery?,
-            () = self.till.breaker.opened() => return Ok(Step::Pause),
+            // Whether to take comes before what there is to take.
+            biased;
             () = stop.stopped() => return Ok(Step::Pause),
+            () = self.till.breaker.opened() => return Ok(Step::Pause),
+            delivery = consumer.next() => delivery?,
         };
         let deliveries = gather(first, consumer, self.max_claim).await?;
         let named: Vec<Uuid> = deliveries.iter().flat_map(|(_, payments)| payments).copied().collect();
