@@ -16,9 +16,10 @@ fn exit_with(error: &clap::Error) -> ! {
         // --help and --version come this way too.
         error.exit();
     }
-    // clap's first line names the setting and the value; the usage below it would bury that.
+    // clap's first paragraph names the setting and the value; the usage below it would bury that.
     let text = error.to_string();
-    eprintln!("{} (see --help)", text.lines().next().unwrap_or(&text));
+    let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    eprintln!("{} (each flag has an environment variable; see --help)", first.join(" "));
     std::process::exit(2);
 }
 

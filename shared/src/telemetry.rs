@@ -35,6 +35,17 @@ pub fn init_logs(config: &TelemetryConfig) -> Result<()> {
     .map_err(|error| anyhow::anyhow!("cannot set up logs: {error}"))
 }
 
+/// How a program ends: a fault is one line on standard error, causes included.
+pub fn exit_code(outcome: Result<()>) -> std::process::ExitCode {
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
 /// Installs the process-wide recorder of metrics. A program calls it once, before the first metric.
 pub fn init_metrics() -> Result<Recorder> {
     PrometheusBuilder::new()

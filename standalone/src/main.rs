@@ -4,6 +4,7 @@
 mod config;
 mod postgres;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -25,7 +26,11 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Messages that may wait inside the process: at 64 payments each more than a minute of the highest rate.
 const QUEUE: usize = 16_384;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    telemetry::exit_code(start())
+}
+
+fn start() -> Result<()> {
     let config: StandaloneConfig = shared::config::read();
     telemetry::init_logs(&config.telemetry)?;
     config.worker.check()?;

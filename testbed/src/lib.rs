@@ -35,7 +35,8 @@ impl TestDatabase {
     pub async fn on(server_url: &str) -> Result<Self> {
         let name = format!("test_{}", Uuid::new_v4().simple());
         let options = sqlx::postgres::PgConnectOptions::from_str(server_url)?;
-        let mut conn = PgConnection::connect_with(&options).await.context("the tests' PostgreSQL is not there")?;
+        let mut conn =
+            PgConnection::connect_with(&options).await.context("the tests' PostgreSQL is not there")?;
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut conn).await?;
         conn.close().await?;
         let url = options.database(&name).to_url_lossy().to_string();

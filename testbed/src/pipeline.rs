@@ -37,6 +37,8 @@ pub struct Options {
     pub worker: WorkerSettings,
     /// Whether there is a worker at all.
     pub with_worker: bool,
+    /// Somebody else's gateway to use instead of one of its own.
+    pub gateway: Option<String>,
 }
 
 /// The settings' own defaults, as a program without any environment has them.
@@ -59,7 +61,7 @@ impl Options {
             sweep_interval: Duration::from_millis(50),
             ..worker
         };
-        Self { via, api, worker, with_worker: true }
+        Self { via, api, worker, with_worker: true, gateway: None }
     }
 }
 
@@ -85,12 +87,16 @@ impl Pipeline {
             Via::RabbitMq(queue) => queue.broker(),
             Via::InProcess => Broker::InProcess(InProcess::new(1_024)),
         };
-        let gateway = TcpListener::bind("127.0.0.1:0").await?;
+        let own_gateway = match options.gateway {
+            Some(_) => None,
+            None => Some(TcpListener::bind("127.0.0.1:0").await?),
+        };
+        let gateway_url = match (&options.gateway, &own_gateway) {
+            (None, Some(listener)) => format!("http://{}", listener.local_addr()?),
+            (url, _) => url.clone().unwrap_or_default(),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let client = Client::new(
-            format!("http://{}", listener.local_addr()?),
-            format!("http://{}", gateway.local_addr()?),
-        )?;
+        let client = Client::new(format!("http://{}", listener.local_addr()?), gateway_url)?;
         let settings = WorkerSettings { gateway_url: client.gateway.clone(), ..options.worker };
         let api = Api {
             listener,
@@ -107,8 +113,10 @@ impl Pipeline {
         if options.with_worker {
             start(&mut parts, |stop| worker::run(worker, stop));
         }
-        start(&mut parts, |stop| gateway_mock::run(GatewayMockConfig::default(), gateway, stop));
-        client.no_faults().await.context("the gateway does not answer")?;
+        if let Some(gateway) = own_gateway {
+            start(&mut parts, |stop| gateway_mock::run(GatewayMockConfig::default(), gateway, stop));
+            client.no_faults().await.context("the gateway does not answer")?;
+        }
         Ok(Self { client, broker, parts })
     }
 

@@ -1,5 +1,6 @@
 //! The worker as a program of its own.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -16,7 +17,11 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(60);
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    telemetry::exit_code(start().await)
+}
+
+async fn start() -> Result<()> {
     let config: WorkerConfig = shared::config::read();
     telemetry::init_logs(&config.telemetry)?;
     config.settings.check()?;

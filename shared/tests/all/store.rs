@@ -8,9 +8,9 @@ use shared::order::{LEGAL_MOVES, NewOrder, OrderRequest, OrderStatus};
 use shared::payment::{AttemptAction, AttemptOutcome};
 use shared::store::accept::{Accept, Accepted, IdempotencyKey, accept};
 use shared::store::claim::{Claimed, claim};
+use shared::store::read;
 use shared::store::settle::{Next, Settlement, release, settle};
 use shared::store::sweep::{claim_due, forget_keys};
-use shared::store::read;
 use sqlx::PgConnection;
 use testbed::{TestDatabase, until};
 

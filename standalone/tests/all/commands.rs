@@ -1,0 +1,69 @@
+//! What a program says when it cannot start: one line with the remedy.
+
+use anyhow::Result;
+
+use crate::program::Program;
+
+/// Starts a program that must not start, and returns what it says.
+async fn refusal(name: &'static str, settings: &[(&str, &str)]) -> Result<String> {
+    let mut program = Program::start(name, settings)?;
+    let status = program.ended().await?;
+    assert!(!status.success());
+    // Its last words may still be on their way through the pipe.
+    testbed::until("it has said why", async || {
+        let said = program.said();
+        Ok((!said.is_empty()).then_some(said))
+    })
+    .await
+}
+
+fn is_one_line(said: &str) {
+    let lines: Vec<_> =
+        said.lines().filter(|line| !line.contains(" INFO ") && !line.contains(" WARN ")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    assert!(
+        !said.contains("panicked") && !said.contains("Stack backtrace") && !said.contains("Caused by"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_setting_is_named_in_one_line() -> Result<()> {
+    let database = ("DATABASE_URL", "postgres://u:secret@127.0.0.1:1/x");
+    let amqp = ("AMQP_URL", "amqp://127.0.0.1:1");
+    for (name, settings, expected) in [
+        ("api", vec![], "DATABASE_URL"),
+        ("api", vec![("DATABASE_URL", "nonsense"), amqp, ("API_ADDR", "127.0.0.1:0")], "DATABASE_URL"),
+        ("api", vec![database, amqp, ("API_ADDR", "here")], "'here'"),
+        ("worker", vec![database, amqp, ("PAYMENT_RETRY_ATTEMPTS", "0")], "--payment-retry-attempts"),
+        ("worker", vec![database, amqp, ("CIRCUIT_BREAKER_RECOVERY_SECONDS", "soon")], "a number of seconds"),
+        ("worker", vec![database, amqp, ("LEASE_SECONDS", "6")], "LEASE_SECONDS=6"),
+        ("worker", vec![database, amqp, ("LOG_LEVEL", "loud=quiet=x")], "LOG_LEVEL"),
+        ("gateway-mock", vec![("PAYMENT_MOCK_SUCCESS_RATE", "2")], "2"),
+        ("gateway-mock", vec![("METRICS_ADDR", "nowhere")], "METRICS_ADDR=nowhere"),
+    ] {
+        let said = refusal(name, &settings).await?;
+        is_one_line(&said);
+        assert!(said.contains(expected), "{name} {settings:?}: {said}");
+        assert!(!said.contains("secret"), "a password in {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named_with_the_setting_to_change() -> Result<()> {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let addr = taken.local_addr()?.to_string();
+    for (name, setting) in [
+        ("standalone", "API_ADDR"),
+        ("standalone", "GATEWAY_MOCK_ADDR"),
+        ("gateway-mock", "GATEWAY_MOCK_ADDR"),
+    ] {
+        let mut settings = vec![("API_ADDR", "127.0.0.1:0"), ("GATEWAY_MOCK_ADDR", "127.0.0.1:0")];
+        settings.push((setting, &addr));
+        let said = refusal(name, &settings).await?;
+        is_one_line(&said);
+        assert!(said.contains(&addr) && said.contains(setting), "{said}");
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! The whole pipeline: in one process over both brokers, as separate processes, and as the one-command program. Every
+//! test ends by reconciling with the gateway's ledger.
+
+mod commands;
+mod outages;
+mod pipeline;
+mod processes;
+mod program;
+
+use anyhow::{Result, ensure};
+use loadtest::reconcile;
+use shared::broker::Broker;
+use testbed::{Client, TestDatabase, until};
+
+/// Waits until all has ended, then compares every order with the ledger. Returns how many orders there were.
+async fn settled(database_url: &str, client: &Client, broker: Option<&Broker>) -> Result<u64> {
+    let database = shared::store::Database::new(database_url, "test")?;
+    let mut conn = database.connect().await?;
+    until("all payments are final", async || {
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM payments WHERE due_at IS NOT NULL")
+            .fetch_one(&mut conn)
+            .await?;
+        Ok((open == 0).then_some(()))
+    })
+    .await?;
+    if let Some(broker) = broker {
+        until("the queue is empty", async || Ok((broker.depth().await?.waiting == 0).then_some(()))).await?;
+    }
+    let report = reconcile(database_url, &client.ledger().await?).await?;
+    ensure!(report.is_clean(), "\n{report}");
+    Ok(report.orders())
+}
+
+/// Orders by status.
+async fn count(database: &TestDatabase, status: &str) -> Result<i64> {
+    Ok(sqlx::query_scalar("SELECT count(*) FROM orders WHERE status::text = $1")
+        .bind(status)
+        .fetch_one(&mut database.connect().await?)
+        .await?)
+}

@@ -1,0 +1,171 @@
+//! Parts go away and come back while orders arrive; nothing is restarted for it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde_json::json;
+use servers::{Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
+use testbed::{Client, Options, Pipeline, TestDatabase, TestQueue, Via, until};
+
+use uuid::Uuid;
+
+use crate::{count, settled};
+
+/// A blocking call of `servers`.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(call).await?
+}
+
+async fn until_confirmed(database: &TestDatabase, orders: i64) -> Result<()> {
+    until(&format!("{orders} orders are confirmed"), async || {
+        Ok((count(database, "CONFIRMED").await? == orders).then_some(()))
+    })
+    .await
+}
+
+async fn until_broker(client: &Client, state: &str) -> Result<()> {
+    until(&format!("the broker is {state}"), async || {
+        Ok((client.get("/ready").await?["broker"] == state).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn orders_are_accepted_and_confirmed_without_rabbitmq_and_it_is_used_again_when_it_is_back()
+-> Result<()> {
+    let mut rabbitmq = blocking(|| RabbitMq::start(&RabbitMqSettings::temporary())).await?;
+    let database = TestDatabase::new().await?;
+    let pipeline =
+        Pipeline::start(&database, Options::new(Via::RabbitMq(TestQueue::on(&rabbitmq.url())))).await?;
+    let client = &pipeline.client;
+    until_broker(client, "up").await?;
+    client.orders(100, 8).await?;
+    until_confirmed(&database, 100).await?;
+
+    rabbitmq = blocking(move || rabbitmq.stop().map(|()| rabbitmq)).await?;
+    until_broker(client, "down").await?;
+    assert_eq!(client.get("/ready").await?["status"], "degraded");
+    client.orders(100, 8).await?;
+    until_confirmed(&database, 200).await?;
+
+    rabbitmq = blocking(move || rabbitmq.restart().map(|()| rabbitmq)).await?;
+    until_broker(client, "up").await?;
+    // That it is used again shows in the speed: without it these would wait for their publish grace of an hour.
+    sqlx::query("ALTER TABLE payments ALTER COLUMN due_at SET DEFAULT now()")
+        .execute(&mut database.connect().await?)
+        .await?;
+    client.orders(100, 8).await?;
+    until_confirmed(&database, 300).await?;
+    assert_eq!(settled(database.url(), client, Some(&pipeline.broker)).await?, 300);
+
+    // Killed in the middle of it, too.
+    let sending = client.orders(400, 8);
+    let killing = blocking(move || rabbitmq.kill().map(|()| rabbitmq));
+    let (sent, killed) = tokio::join!(sending, killing);
+    assert_eq!(sent?.len(), 400);
+    rabbitmq = blocking(move || {
+        let mut rabbitmq = killed?;
+        rabbitmq.restart().map(|()| rabbitmq)
+    })
+    .await?;
+    until_broker(client, "up").await?;
+    until_confirmed(&database, 700).await?;
+    assert_eq!(settled(database.url(), client, Some(&pipeline.broker)).await?, 700);
+    pipeline.stop().await?;
+    blocking(move || rabbitmq.stop()).await
+}
+
+#[tokio::test]
+async fn a_pipeline_starts_without_rabbitmq_and_picks_it_up_when_it_comes() -> Result<()> {
+    let mut rabbitmq = blocking(|| RabbitMq::start(&RabbitMqSettings::temporary())).await?;
+    let url = rabbitmq.url();
+    rabbitmq = blocking(move || rabbitmq.stop().map(|()| rabbitmq)).await?;
+    let database = TestDatabase::new().await?;
+    let pipeline = Pipeline::start(&database, Options::new(Via::RabbitMq(TestQueue::on(&url)))).await?;
+    pipeline.client.orders(20, 4).await?;
+    until_confirmed(&database, 20).await?;
+    rabbitmq = blocking(move || rabbitmq.restart().map(|()| rabbitmq)).await?;
+    until_broker(&pipeline.client, "up").await?;
+    pipeline.client.orders(20, 4).await?;
+    assert_eq!(settled(database.url(), &pipeline.client, Some(&pipeline.broker)).await?, 40);
+    pipeline.stop().await?;
+    blocking(move || rabbitmq.stop()).await
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_down_fails_no_order() -> Result<()> {
+    for via in [Via::InProcess, Via::RabbitMq(TestQueue::new()?)] {
+        let database = TestDatabase::new().await?;
+        let pipeline = Pipeline::start(&database, Options::new(via)).await?;
+        let client = &pipeline.client;
+        client.faults(json!({"down": true})).await?;
+        client.orders(200, 8).await?;
+        until("the breaker has opened: payments stay untouched", async || {
+            let rejected: i64 = sqlx::query_scalar("SELECT count(*) FROM payments WHERE attempts > 0")
+                .fetch_one(&mut database.connect().await?)
+                .await?;
+            Ok((rejected >= 5).then_some(()))
+        })
+        .await?;
+        client.orders(100, 8).await?;
+        assert_eq!(count(&database, "PAYMENT_FAILED").await?, 0);
+        client.faults(json!({"down": false})).await?;
+        until_confirmed(&database, 300).await?;
+        settled(database.url(), client, Some(&pipeline.broker)).await?;
+        pipeline.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn postgres_stops_and_returns_under_a_running_pipeline() -> Result<()> {
+    let mut postgres = blocking(|| Postgres::start(&PostgresSettings::temporary())).await?;
+    let database = TestDatabase::on(&postgres.url("postgres")).await?;
+    let mut options = Options::new(Via::RabbitMq(TestQueue::new()?));
+    // Leases of the killed server's time run out soon.
+    options.worker.gateway_timeout = Duration::from_millis(500);
+    options.worker.lease = Duration::from_secs(2);
+    let pipeline = Pipeline::start(&database, options).await?;
+    let client = pipeline.client.clone();
+    client.faults(json!({"latency_min_ms": 1, "latency_max_ms": 20})).await?;
+    let mut accepted = client.orders(100, 8).await?;
+    for kill in [false, true, true] {
+        // Orders arrive all the while; some get 503 and are not counted.
+        let begun = Instant::now();
+        let arriving = async {
+            let mut ids: Vec<Uuid> = Vec::new();
+            while begun.elapsed() < Duration::from_secs(3) {
+                let response = client.post(&Client::an_order()).await?;
+                match response.status().as_u16() {
+                    202 => {
+                        ids.push(response.json::<serde_json::Value>().await?["id"].as_str().unwrap().parse()?)
+                    }
+                    503 => assert_eq!(response.headers()["retry-after"], "1"),
+                    other => panic!("{other}: {}", response.text().await?),
+                }
+            }
+            anyhow::Ok(ids)
+        };
+        let ending = blocking(move || {
+            if kill {
+                postgres.kill()?
+            } else {
+                postgres.stop()?
+            }
+            postgres.restart()?;
+            Ok(postgres)
+        });
+        let (ids, ended) = tokio::join!(arriving, ending);
+        postgres = ended?;
+        accepted.extend(ids?);
+    }
+    until("orders are accepted again", async || {
+        Ok((client.post(&Client::an_order()).await?.status() == 202).then_some(()))
+    })
+    .await?;
+    settled(database.url(), &client, Some(&pipeline.broker)).await?;
+    let missing = loadtest::accepted_missing(database.url(), accepted.iter().copied()).await?;
+    assert!(missing.is_empty(), "accepted and not there: {missing:?}");
+    pipeline.stop().await?;
+    blocking(move || postgres.stop()).await
+}
