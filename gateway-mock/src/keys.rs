@@ -28,7 +28,7 @@ pub(crate) enum Standing {
     Voided,
 }
 
-/// All that is known of one key. 24 bytes, kept so on purpose: there is one for every charge.
+/// All that is known of one key. There is one for every charge, so its size counts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyState {
     /// Of the body that the key first came with.
@@ -39,6 +39,8 @@ pub(crate) struct KeyState {
     /// Voids and look-ups; counted only while those can fail.
     controls: u32,
 }
+
+const _: () = assert!(size_of::<KeyState>() == 24);
 
 impl Default for KeyState {
     fn default() -> Self {

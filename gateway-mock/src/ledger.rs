@@ -218,7 +218,8 @@ impl Ledger {
         })
     }
 
-    /// Does again what the journal says was done.
+    /// Does again what the journal says was done. Only at start, before there are requests: it alone takes the
+    /// books' lock before a shard's.
     fn restore(&self, change: Change) -> Result<()> {
         let mut books = self.books();
         match change {

@@ -1,5 +1,5 @@
-//! Plays a request's fate: the work is done, done twice as late, answered with garbage or not at all, as the dice
-//! fell. The work itself knows nothing of this.
+//! Plays a request's fate: its work is done or not, in time or late, and answered well, with garbage or not at all,
+//! as the dice fell. The work itself knows nothing of this.
 
 use std::future::Future;
 use std::time::Duration;

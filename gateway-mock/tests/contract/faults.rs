@@ -87,7 +87,7 @@ async fn a_stop_does_not_wait_for_requests_that_get_no_answer() {
 
 #[tokio::test]
 async fn a_late_charge_lands_after_its_client_has_gone() {
-    let gateway = Running::with(Faults { late_rate: 1.0, timeout_ms: 100, ..Faults::none() }).await;
+    let gateway = Running::with(Faults { late_rate: 1.0, timeout_ms: 2_000, ..Faults::none() }).await;
     let client = gateway.ask.half_charge(KEY).await;
     gateway.ask.until("the charge arrives", |summary| summary.requests.charges == 1).await;
     assert_eq!(gateway.ask.summary().await.charges, 0);

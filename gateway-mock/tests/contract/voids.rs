@@ -48,7 +48,7 @@ async fn a_charged_key_cannot_be_voided() {
 
 #[tokio::test]
 async fn a_void_wins_over_a_charge_that_is_still_under_way() {
-    let gateway = Running::with(Faults { late_rate: 1.0, timeout_ms: 200, ..Faults::none() }).await;
+    let gateway = Running::with(Faults { late_rate: 1.0, timeout_ms: 2_000, ..Faults::none() }).await;
     let charge = gateway.ask.half_charge("slow").await;
     gateway.ask.until("the charge arrives", |summary| summary.requests.charges == 1).await;
     is_voided(&gateway.ask.void("slow").await);
