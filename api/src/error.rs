@@ -2,7 +2,7 @@
 //! SQL, path or type name in it.
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shared::order::Problem;
@@ -17,7 +17,7 @@ pub(crate) struct ApiError {
     title: &'static str,
     detail: String,
     errors: Vec<Problem>,
-    extra: Option<(HeaderName, HeaderValue)>,
+    come_again: bool,
 }
 
 /// The body of every answer that is no success.
@@ -40,7 +40,7 @@ pub(crate) struct ProblemBody {
 
 impl ApiError {
     fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), errors: Vec::new(), extra: None }
+        Self { status, title, detail: detail.into(), errors: Vec::new(), come_again: false }
     }
 
     /// 400: no JSON.
@@ -104,8 +104,7 @@ impl ApiError {
 
     /// 503: come again.
     pub(crate) fn unavailable(detail: &str) -> Self {
-        let extra = Some((header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER)));
-        Self { extra, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", detail) }
+        Self { come_again: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", detail) }
     }
 
     /// The body, for the request of this id.
@@ -141,8 +140,8 @@ impl From<sqlx::Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        if let Some((name, value)) = self.extra.clone() {
-            response.headers_mut().insert(name, value);
+        if self.come_again {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
         }
         response.extensions_mut().insert(self);
         response

@@ -33,7 +33,7 @@ pub enum Confirm {
 #[derive(Debug)]
 pub enum Publisher {
     /// To RabbitMQ.
-    Amqp(amqp::Publisher),
+    Amqp(Box<amqp::Publisher>),
     /// To the channel.
     InProcess(in_process::InProcess),
 }
@@ -42,7 +42,7 @@ pub enum Publisher {
 #[derive(Debug)]
 pub enum Consumer {
     /// From RabbitMQ.
-    Amqp(amqp::Consumer),
+    Amqp(Box<amqp::Consumer>),
     /// From the channel.
     InProcess(in_process::InProcess),
 }
@@ -67,7 +67,7 @@ impl Broker {
     /// Opens a way to send: connects, declares, asks for confirms.
     pub async fn publisher(&self) -> Result<Publisher> {
         match self {
-            Self::Amqp(amqp) => amqp.publisher().await.map(Publisher::Amqp),
+            Self::Amqp(amqp) => Ok(Publisher::Amqp(Box::new(amqp.publisher().await?))),
             Self::InProcess(channel) => Ok(Publisher::InProcess(channel.clone())),
         }
     }
@@ -75,7 +75,7 @@ impl Broker {
     /// Opens a way to receive, with up to `prefetch` messages unacknowledged at once.
     pub async fn consumer(&self, prefetch: u16) -> Result<Consumer> {
         match self {
-            Self::Amqp(amqp) => amqp.consumer(prefetch).await.map(Consumer::Amqp),
+            Self::Amqp(amqp) => Ok(Consumer::Amqp(Box::new(amqp.consumer(prefetch).await?))),
             Self::InProcess(channel) => Ok(Consumer::InProcess(channel.clone())),
         }
     }

@@ -126,7 +126,7 @@ async fn insert(
             RETURNING id, created_at
         ), paid AS (
             INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
-            SELECT payment_id, id, total_minor, now(), now() + $10 * interval '1 ms', 'charge', 'pending', currency
+            SELECT payment_id, id, total_minor, now(), now() + $10::bigint * interval '1 ms', 'charge', 'pending', currency
             FROM fresh
             ON CONFLICT (id) DO NOTHING
         ), noted AS (

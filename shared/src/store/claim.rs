@@ -46,7 +46,7 @@ pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> 
         ), claimed AS (
             UPDATE payments p
             SET status = 'processing', epoch = p.epoch + 1, attempts = p.attempts + 1,
-                due_at = now() + $2 * interval '1 ms'
+                due_at = now() + $2::bigint * interval '1 ms'
             FROM due WHERE p.id = due.id
             RETURNING p.id, p.order_id, p.refund_of, p.kind, p.amount_minor, p.currency, p.epoch, p.attempts, p.spent,
                 CASE WHEN p.voiding THEN 'void' WHEN p.kind = 'refund' THEN 'refund' ELSE 'charge' END::attempt_action

@@ -120,7 +120,7 @@ async fn refuse_forgetful(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// A length of time as the statements take it: milliseconds, which PostgreSQL multiplies with an interval.
-fn millis(length: Duration) -> f64 {
-    length.as_secs_f64() * 1_000.0
+/// A length of time as the statements take it: whole milliseconds, which they multiply with an interval.
+fn millis(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }

@@ -95,7 +95,7 @@ pub async fn settle(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::attempt_outcome[], $5::text[], $6::text[],
-                                 $7::payment_status[], $8::text[], $9::float8[], $10::int[], $11::bool[])
+                                 $7::payment_status[], $8::text[], $9::bigint[], $10::int[], $11::bool[])
                 AS input(id, epoch, number, outcome, code, message, status, gateway_id, delay_ms, spend, void)
         ), closed AS (
             UPDATE payment_attempts a
@@ -116,7 +116,7 @@ pub async fn settle(
             UPDATE orders o
             SET status = CASE s.status WHEN 'succeeded' THEN 'CONFIRMED' ELSE 'PAYMENT_FAILED' END::order_status,
                 version = o.version + 1, updated_at = now(),
-                accept_by = CASE s.status WHEN 'succeeded' THEN now() + $12 * interval '1 ms' END
+                accept_by = CASE s.status WHEN 'succeeded' THEN now() + $12::bigint * interval '1 ms' END
             FROM settled s
             WHERE o.id = s.order_id AND o.status = 'PAYMENT_PROCESSING' AND s.kind = 'charge' AND s.status <> 'waiting'
             RETURNING o.id, o.version, o.status, s.failure_code
@@ -155,7 +155,7 @@ pub async fn release(conn: &mut PgConnection, claims: &[Claimed], delay: Duratio
             SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[]) AS input(id, epoch, number)
         ), released AS (
             UPDATE payments p
-            SET status = 'waiting', attempts = p.attempts - 1, due_at = now() + $4 * interval '1 ms'
+            SET status = 'waiting', attempts = p.attempts - 1, due_at = now() + $4::bigint * interval '1 ms'
             FROM input i WHERE p.id = i.id AND p.epoch = i.epoch AND p.status = 'processing'
             RETURNING p.id, p.epoch
         )

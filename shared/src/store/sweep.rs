@@ -31,7 +31,7 @@ pub async fn forget_keys(conn: &mut PgConnection, age: Duration, limit: u32) -> 
         r#"
         DELETE FROM idempotency_keys WHERE (principal, key) IN (
             SELECT principal, key FROM idempotency_keys
-            WHERE created_at < now() - $1 * interval '1 ms' LIMIT $2
+            WHERE created_at < now() - $1::bigint * interval '1 ms' LIMIT $2
             FOR UPDATE SKIP LOCKED)
         "#,
         super::millis(age),
