@@ -10,20 +10,18 @@ mod orders;
 mod payments;
 mod report;
 
-use std::str::FromStr;
-
 use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use shared::money::{Currency, Money};
 use shared::order::OrderStatus;
 use shared::payment::Ledger;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::Connection;
 use uuid::Uuid;
 
 use self::ledger::LedgerRows;
 use self::orders::Orders;
 pub use self::report::{Check, Invariant, Report};
+use crate::settled::connect;
 
 /// Ids asked for in one statement.
 const IDS_A_STATEMENT: usize = 10_000;
@@ -82,15 +80,6 @@ pub async fn accepted_missing(
     }
     conn.close().await?;
     Ok(missing)
-}
-
-/// Not through `shared::store`: its statement time-out is for orders, not for reading all of them.
-async fn connect(database_url: &str) -> Result<PgConnection> {
-    let options = PgConnectOptions::from_str(database_url)
-        .context("no database URL")?
-        .application_name("comanda-reconcile")
-        .disable_statement_logging();
-    PgConnection::connect_with(&options).await.context("cannot reach the database to reconcile")
 }
 
 fn money(minor: i64, code: &str) -> Result<Money> {
