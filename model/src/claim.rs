@@ -1,0 +1,131 @@
+//! claim and sweep: a payment becomes one worker's, under a new epoch and until a lease ends; its attempt row stands
+//! before any call. A claim by message and one by the sweep differ only in who asks.
+//!
+//! Time is left to chance: what is pending or waits for its retry may be due at any moment. Only a lease is looked at
+//! closely, because it runs out for a living worker by a fault alone.
+
+use shared::order::OrderStatus;
+
+use crate::action::Action;
+use crate::bits::Bits;
+use crate::design::Design;
+use crate::state::{Ask, Hand, Kind, PAYMENTS, Payment, Standing, State, Step, Worker};
+
+/// What the queue, the claims and the leases may do now.
+pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
+    for payment in 0..PAYMENTS as u8 {
+        let Some(row) = &state.payments[usize::from(payment)] else { continue };
+        if row.messages > 0 {
+            actions.push(Action::Drop { payment });
+        }
+        if state.faults > 0 && !row.standing.is_final() {
+            actions.push(Action::Forge { payment });
+        }
+        if row.standing == Standing::Processing
+            && !row.lease_over
+            && (state.faults > 0 || state.holder(payment).is_none())
+        {
+            actions.push(Action::Expire { payment });
+        }
+        let claimable = is_claimable(design, row);
+        for worker in 0..state.workers.len() as u8 {
+            if state.workers[usize::from(worker)] != Worker::Idle {
+                continue;
+            }
+            if row.messages > 0 && (claimable || makes_payment(design, state, payment)) {
+                actions.push(Action::Claim { worker, payment });
+            }
+            if claimable && !design.no_sweep {
+                actions.push(Action::Sweep { worker, payment });
+            }
+        }
+    }
+}
+
+/// `status = 'pending' OR (status IN ('processing', 'waiting') AND due_at <= now())`.
+fn is_claimable(design: &Design, payment: &Payment) -> bool {
+    let claimable = match payment.standing {
+        Standing::Pending | Standing::Waiting => true,
+        Standing::Processing => payment.lease_over || design.no_lease,
+        Standing::Succeeded | Standing::Failed => false,
+    };
+    // A weakened protocol may claim for ever; it is followed as far as a state can tell epochs apart.
+    let countable = payment.epoch + 1 < Bits::LIMIT;
+    assert!(!claimable || countable || *design != Design::full(), "the scope allows too many faults");
+    claimable && countable
+}
+
+/// The weakening: a message for a payment that is not new is taken for a new one.
+fn makes_payment(design: &Design, state: &State, payment: u8) -> bool {
+    design.message_makes_payment
+        && state.payment(payment).standing != Standing::Pending
+        && state.payments.iter().any(Option::is_none)
+}
+
+/// A worker takes a message and claims what it names.
+pub fn claim(design: &Design, state: &mut State, worker: u8, payment: u8) {
+    state.payment_mut(payment).messages -= 1;
+    let mut named = payment;
+    if makes_payment(design, state, payment) {
+        let order = state.payment(payment).order;
+        named = state.insert(Payment::new(order, Kind::Charge));
+    }
+    let message = !design.ack_before_settle;
+    take(design, state, worker, named, message);
+}
+
+/// A worker claims what is due.
+pub fn sweep(design: &Design, state: &mut State, worker: u8, payment: u8) {
+    take(design, state, worker, payment, false);
+}
+
+/// The one statement of a claim.
+fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bool) {
+    let row = state.payment_mut(payment);
+    row.standing = Standing::Processing;
+    row.lease_over = false;
+    row.epoch += 1;
+    row.attempts += 1;
+    let ask = match row.kind {
+        _ if row.voiding => Ask::Void,
+        Kind::Charge => Ask::Charge,
+        Kind::Refund => Ask::Refund,
+    };
+    let hand = Hand {
+        payment,
+        epoch: row.epoch,
+        number: row.attempts,
+        ask,
+        spent: row.spent,
+        step: Step::Claimed,
+        message,
+        overdue: false,
+    };
+    let order = row.order;
+    if !design.call_before_attempt_row {
+        write_attempt(state, &hand);
+    }
+    if hand.ask != Ask::Refund && state.orders[usize::from(order)].status == Some(OrderStatus::Pending) {
+        state.move_order(order, OrderStatus::PaymentProcessing);
+    }
+    state.workers[usize::from(worker)] = Worker::Busy(hand);
+}
+
+/// The row of a try; its number is the key of the table.
+pub fn write_attempt(state: &mut State, hand: &Hand) {
+    let row = &mut state.payment_mut(hand.payment).rows[usize::from(hand.number)];
+    let taken = *row != 0;
+    *row = hand.epoch;
+    state.wrongs.number_taken |= taken;
+}
+
+/// A lease runs out. Of a worker that lives: it was stopped, and knows nothing.
+pub fn expire(state: &mut State, payment: u8) {
+    if let Some(holder) = state.holder(payment) {
+        state.faults -= 1;
+        if let Worker::Busy(hand) = &mut state.workers[holder] {
+            hand.overdue = true;
+        }
+    }
+    state.payment_mut(payment).lease_over = true;
+}

@@ -1,0 +1,99 @@
+//! That everything ends. The checker's own `eventually` is of no use here: it marks a state as visited whatever had
+//! happened on the way there, so it may miss a run that never gets there. Instead two things are checked of which it
+//! follows, both with nothing but plain states:
+//!
+//! - every step raises the [`rank`], so there are no circles: each run comes to an end, because a scope allows only
+//!   so many faults;
+//! - a run does not end before every durable order has: as long as one has not, something is left to do that needs
+//!   neither luck nor a fault ([`can_go_on`]).
+
+use shared::order::OrderStatus;
+use stateright::Model;
+
+use crate::action::Action;
+use crate::protocol::Protocol;
+use crate::state::{Api, Standing, State, Step, Worker};
+
+/// Whether every order that is durable has ended, and each of its payments.
+pub fn has_ended(state: &State) -> bool {
+    let orders = state.orders.iter().all(|order| {
+        let ended = [OrderStatus::Confirmed, OrderStatus::PaymentFailed, OrderStatus::Cancelled];
+        order.status.is_none_or(|status| ended.contains(&status))
+    });
+    orders && state.payments.iter().flatten().all(|payment| payment.standing.is_final())
+}
+
+/// Whether something will happen even if no fault strikes, no client comes, and nothing that is late arrives.
+pub fn can_go_on(protocol: &Protocol, state: &State) -> bool {
+    let mut actions = Vec::new();
+    protocol.actions(state, &mut actions);
+    actions.into_iter().any(|action| match action {
+        Action::CrashApi | Action::Crash { .. } | Action::Cancel { .. } => false,
+        Action::Forge { .. } | Action::Drop { .. } => false,
+        Action::TimeOut { .. } | Action::Refuse { .. } => false,
+        Action::Settle { heard, .. } => heard,
+        // Of a worker that died; that of a living one runs out by a fault.
+        Action::Expire { payment } => state.holder(payment).is_none(),
+        // One that wakes up; in the others' way only the breaker stands.
+        Action::Release { worker } => {
+            matches!(state.workers[usize::from(worker)], Worker::Busy(hand) if hand.overdue)
+        }
+        Action::Land { payment, epoch, .. } => state.workers.iter().any(|worker| {
+            matches!(worker, Worker::Busy(hand)
+                if (hand.payment, hand.epoch, hand.step) == (payment, epoch, Step::Asking))
+        }),
+        Action::Accept { .. } | Action::Tell { .. } | Action::Publish { .. } => true,
+        Action::Claim { .. } | Action::Sweep { .. } | Action::Ack { .. } => true,
+        Action::Charge { .. } | Action::Void { .. } | Action::Refund { .. } => true,
+    })
+}
+
+/// How near the end a state is; what stands first counts most. In the protocol as it is, every step raises it.
+pub fn rank(state: &State) -> [i32; 9] {
+    let payments = || state.payments.iter().flatten();
+    let sum = |of: &dyn Fn(&crate::state::Payment) -> u32| payments().map(of).sum::<u32>() as i32;
+    [
+        state.orders.iter().map(order_rank).sum(),
+        -i32::from(state.faults),
+        sum(&|payment| payment.epoch.into()),
+        sum(&|payment| match payment.standing {
+            Standing::Pending => 0,
+            Standing::Processing => 1,
+            Standing::Waiting => 2,
+            Standing::Succeeded | Standing::Failed => 3,
+        }),
+        sum(&|payment| payment.lease_over.into()),
+        sum(&|payment| payment.sent.len() + payment.voids.len()),
+        -sum(&|payment| payment.in_flight.len()),
+        -sum(&|payment| payment.messages.into()),
+        state.workers.iter().map(worker_rank).sum(),
+    ]
+}
+
+fn order_rank(order: &crate::state::Order) -> i32 {
+    let api = match order.api {
+        Api::Nothing | Api::Waiting => 0,
+        Api::Committed => 1,
+        Api::Left => 2,
+    };
+    let status = match order.status {
+        None | Some(OrderStatus::Pending) => 0,
+        Some(OrderStatus::PaymentProcessing) => 1,
+        Some(OrderStatus::Confirmed | OrderStatus::PaymentFailed) => 2,
+        Some(_) => 3,
+    };
+    api + status + i32::from(order.told) + i32::from(order.wish)
+}
+
+fn worker_rank(worker: &Worker) -> i32 {
+    match worker {
+        Worker::Busy(hand) => match hand.step {
+            Step::Claimed => 0,
+            Step::Asking => 1,
+            Step::Heard(_) => 2,
+            Step::Unheard(_) => 3,
+        },
+        Worker::Acking(_) => 4,
+        Worker::Idle => 5,
+    }
+}

@@ -1,0 +1,24 @@
+//! The protocol as a model: what accept, publish, claim, charge, settle, sweep and cancel do to the rows, the queue
+//! and the gateway's ledger, one atomic step at a time, with everything that can go wrong between any two steps. The
+//! checker walks through every order of those steps and holds each state against the promises.
+//!
+//! It mirrors the code verb by verb: [`accept`] is `shared/src/store/accept.rs` and the api around it, [`claim`] is
+//! `store/claim.rs`, `store/sweep.rs` and their loops, [`charge`] is the worker's request and the gateway that gets
+//! it, [`settle`] is `store/settle.rs` with the policy of `worker/src/charge.rs`, [`cancel`] is what is to come.
+//! [`promises`] says what must hold; [`weakenings`] breaks the protocol in one place at a time and names the promise
+//! that then falls. What is left out, and why, is in the README beside this.
+
+pub mod accept;
+pub mod action;
+pub mod bits;
+pub mod cancel;
+pub mod charge;
+pub mod claim;
+pub mod design;
+pub mod ending;
+pub mod promises;
+pub mod protocol;
+pub mod search;
+pub mod settle;
+pub mod state;
+pub mod weakenings;

@@ -1,0 +1,63 @@
+//! Checks the protocol, or shows how it breaks without one of its safeguards.
+
+use std::env::args;
+use std::process::ExitCode;
+
+use model::design::{Design, Scope};
+use model::protocol::Protocol;
+use model::{search, weakenings};
+
+const USAGE: &str = "usage: model                check the protocol
+       model --faults N     the same with so many faults in each run
+       model --list         name the weakenings
+       model --show NAME    the shortest way in which a weakened protocol breaks a promise; all: of each";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        [] => check(None),
+        ["--faults", faults] => match faults.parse() {
+            Ok(faults) => check(Some(faults)),
+            Err(_) => usage(),
+        },
+        ["--list"] => {
+            for weakening in weakenings::all() {
+                println!("{:<32} {}", weakening.name, weakening.falls);
+            }
+            ExitCode::SUCCESS
+        }
+        ["--show", name] => show(name),
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::FAILURE
+}
+
+fn check(faults: Option<u8>) -> ExitCode {
+    let mut well = true;
+    for (name, scope) in Scope::ALL {
+        let scope = Scope { faults: faults.unwrap_or(scope.faults), ..scope };
+        let walk = search::walk(Protocol { design: Design::full(), scope });
+        println!("{name}, {} faults: {walk}", scope.faults);
+        well &= walk.broken.is_empty() && walk.unseen.is_empty();
+    }
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn show(name: &str) -> ExitCode {
+    let mut shown = false;
+    for weakening in weakenings::all().iter().filter(|weakening| [weakening.name, "all"].contains(&name)) {
+        shown = true;
+        match search::shortest(weakening.protocol, weakening.falls) {
+            Some(path) => {
+                println!("{} breaks \"{}\":\n{}", weakening.name, weakening.falls, search::tell(path));
+            }
+            None => println!("{} does not break \"{}\"\n", weakening.name, weakening.falls),
+        }
+    }
+    if shown { ExitCode::SUCCESS } else { usage() }
+}

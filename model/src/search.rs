@@ -1,0 +1,122 @@
+//! Walks through the states: all of them, or as far as the shortest way to a broken promise.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
+
+use crate::action::Action;
+use crate::protocol::Protocol;
+use crate::state::{State, Worker};
+
+/// Threads of a full walk: as many as the smallest machine that CI runs on has cores.
+const THREADS: usize = 2;
+/// No way to a broken promise is sought that is longer. The longest that the whole protocol has is 29 steps.
+const LONGEST: usize = 40;
+
+/// What a full walk found.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    /// States that differ, workers being alike.
+    pub states: usize,
+    /// Steps that led to them.
+    pub steps: usize,
+    /// The longest way.
+    pub depth: usize,
+    /// How long it took.
+    pub took: Duration,
+    /// Promises that do not hold.
+    pub broken: Vec<&'static str>,
+    /// What should have been seen to happen, and was not.
+    pub unseen: Vec<&'static str>,
+}
+
+/// Visits every state.
+pub fn walk(protocol: Protocol) -> Walk {
+    let started = Instant::now();
+    let checker = protocol.checker().threads(THREADS).symmetry().spawn_dfs().join();
+    let found = checker.discoveries();
+    let of = |kind: Expectation, discovered| {
+        let mut names: Vec<_> = protocol
+            .properties()
+            .into_iter()
+            .filter(|property| {
+                property.expectation == kind && found.contains_key(property.name) == discovered
+            })
+            .map(|property| property.name)
+            .collect();
+        names.sort_unstable();
+        names
+    };
+    Walk {
+        states: checker.unique_state_count(),
+        steps: checker.state_count(),
+        depth: checker.max_depth(),
+        took: started.elapsed(),
+        broken: of(Expectation::Always, true),
+        unseen: of(Expectation::Sometimes, false),
+    }
+}
+
+/// The shortest way to a state in which `promise` does not hold. The checker may overwrite what it found with
+/// something longer, so it is let go one step further at a time.
+pub fn shortest(protocol: Protocol, promise: &'static str) -> Option<Path<State, Action>> {
+    (1..=LONGEST).find_map(|depth| {
+        let checker = protocol
+            .checker()
+            .target_max_depth(depth)
+            .finish_when(HasDiscoveries::AnyOf([promise].into()))
+            .spawn_bfs()
+            .join();
+        checker.discovery(promise)
+    })
+}
+
+impl fmt::Display for Walk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { states, steps, depth, took, broken, unseen } = self;
+        write!(f, "{states} states, {steps} steps, {depth} deep, {took:.1?}")?;
+        if !broken.is_empty() {
+            write!(f, "; broken: {}", broken.join(", "))?;
+        }
+        if !unseen.is_empty() {
+            write!(f, "; never seen: {}", unseen.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// A way, a line a step: what happened, and how things stood then.
+pub fn tell(path: Path<State, Action>) -> String {
+    let steps = path.into_vec();
+    let actions = steps.iter().filter_map(|(_, action)| *action);
+    let after = steps.iter().skip(1).map(|(state, _)| state);
+    actions.zip(after).map(|(action, state)| format!("    {:<46} {state}\n", format!("{action:?}"))).collect()
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for status in self.orders.iter().filter_map(|order| order.status) {
+            write!(f, "{}; ", status.as_str())?;
+        }
+        for payment in self.payments.iter().flatten() {
+            write!(f, "{:?} {:?} epoch {}", payment.kind, payment.standing, payment.epoch)?;
+            let sets = [
+                ("on its way", payment.in_flight),
+                ("taken", payment.taken),
+                ("declined", payment.declined),
+                ("void", payment.void),
+            ];
+            for (name, set) in sets.iter().filter(|(_, set)| !set.is_empty()) {
+                write!(f, ", {name} {set:?}")?;
+            }
+            write!(f, "; ")?;
+        }
+        for (index, worker) in self.workers.iter().enumerate() {
+            if let Worker::Busy(hand) = worker {
+                write!(f, "worker {index} {:?} under epoch {}; ", hand.step, hand.epoch)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! settle, release and ack: what a try came to is committed with what follows for the payment and its order, in one
+//! statement that does nothing for a worker that lost its lease; only then is the message acknowledged.
+
+use shared::order::OrderStatus;
+
+use crate::action::Action;
+use crate::claim::write_attempt;
+use crate::design::{Design, Scope};
+use crate::state::{Answer, Ask, Hand, Kind, Payment, Standing, State, Step, Worker};
+
+/// What workers may settle, give back or acknowledge, and where they may die.
+pub fn actions(state: &State, actions: &mut Vec<Action>) {
+    let fault = state.faults > 0;
+    for (worker, busy) in (0..).zip(&state.workers) {
+        match busy {
+            Worker::Idle => continue,
+            Worker::Acking(_) => actions.push(Action::Ack { worker }),
+            Worker::Busy(hand) => match hand.step {
+                // A worker that wakes up after its lease finds that out by itself.
+                Step::Claimed if fault || hand.overdue => actions.push(Action::Release { worker }),
+                Step::Claimed | Step::Asking => {}
+                Step::Heard(_) if fault => {
+                    actions.extend([false, true].map(|heard| Action::Settle { worker, heard }))
+                }
+                Step::Heard(_) | Step::Unheard(_) => actions.push(Action::Settle { worker, heard: true }),
+            },
+        }
+        if fault {
+            actions.push(Action::Crash { worker });
+        }
+    }
+}
+
+/// What follows for the payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Succeeded,
+    Failed,
+    Retry { spend: bool, void: bool },
+}
+
+/// The policy: `settlement` of `worker/src/charge.rs`.
+fn next(design: &Design, scope: &Scope, hand: &Hand, answer: Answer) -> Next {
+    let spend = |void| Next::Retry { spend: true, void };
+    let last = hand.spent + 1 >= scope.budget;
+    match (hand.ask, answer) {
+        (_, Answer::Done) => Next::Succeeded,
+        (_, Answer::Declined | Answer::Voided) => Next::Failed,
+        (Ask::Charge, Answer::InDoubt) if design.doubt_confirms => Next::Succeeded,
+        (Ask::Charge, Answer::InDoubt) if last && design.fail_without_asking => Next::Failed,
+        (Ask::Charge, Answer::InDoubt) => spend(last),
+        (Ask::Charge, Answer::Unavailable) if design.outage_counts => spend(last),
+        (_, Answer::InDoubt | Answer::Unavailable) => Next::Retry { spend: false, void: false },
+    }
+}
+
+/// Commits what the worker heard.
+pub fn settle(design: &Design, scope: &Scope, state: &mut State, worker: u8, heard: bool) {
+    let hand = *state.hand_mut(worker);
+    let (Step::Heard(answer) | Step::Unheard(answer)) = hand.step else {
+        unreachable!("only what was heard is settled")
+    };
+    if design.call_before_attempt_row {
+        write_attempt(state, &hand);
+    }
+    let next = next(design, scope, &hand, answer);
+    if is_ours(design, state.payment(hand.payment), &hand) {
+        commit(design, state, hand.payment, next);
+    }
+    if heard {
+        put_down(state, worker);
+    } else {
+        state.faults -= 1;
+        state.hand_mut(worker).step = Step::Unheard(answer);
+    }
+}
+
+/// `WHERE epoch = .. AND status = 'processing'`.
+fn is_ours(design: &Design, payment: &Payment, hand: &Hand) -> bool {
+    let status = payment.standing == Standing::Processing || design.no_guard;
+    let epoch = payment.epoch == hand.epoch || design.no_guard || design.no_epoch_guard;
+    status && epoch
+}
+
+/// The payment moves, and its order where it waits for it.
+fn commit(design: &Design, state: &mut State, payment: u8, next: Next) {
+    let row = state.payment_mut(payment);
+    let Payment { order, kind, .. } = *row;
+    let to = match next {
+        Next::Succeeded => Standing::Succeeded,
+        Next::Failed => Standing::Failed,
+        Next::Retry { spend, void } => {
+            row.spent += u8::from(spend);
+            row.voiding |= void;
+            Standing::Waiting
+        }
+    };
+    state.move_payment(payment, to);
+    let status = state.orders[usize::from(order)].status;
+    let waits = status == Some(OrderStatus::PaymentProcessing) || design.settle_resurrects;
+    if kind == Kind::Refund || !to.is_final() || !waits {
+        return;
+    }
+    match (to, state.orders[usize::from(order)].wish) {
+        (Standing::Succeeded, false) => state.move_order(order, OrderStatus::Confirmed),
+        (_, false) => state.move_order(order, OrderStatus::PaymentFailed),
+        (to, true) => {
+            state.move_order(order, OrderStatus::Cancelled);
+            if to == Standing::Succeeded {
+                state.insert(Payment::new(order, Kind::Refund));
+            }
+        }
+    }
+}
+
+/// Gives a claim back of which nothing was sent: its row goes and its number is used again.
+pub fn release(design: &Design, scope: &Scope, state: &mut State, worker: u8) {
+    let hand = *state.hand_mut(worker);
+    if !hand.overdue {
+        state.faults -= 1;
+    }
+    if is_ours(design, state.payment(hand.payment), &hand) {
+        if design.outage_counts && hand.ask == Ask::Charge {
+            let next = next(design, scope, &hand, Answer::Unavailable);
+            commit(design, state, hand.payment, next);
+        } else {
+            let row = state.payment_mut(hand.payment);
+            row.attempts -= 1;
+            let written = &mut row.rows[usize::from(hand.number)];
+            if *written == hand.epoch {
+                *written = 0;
+            }
+            state.move_payment(hand.payment, Standing::Waiting);
+        }
+    }
+    put_down(state, worker);
+}
+
+fn put_down(state: &mut State, worker: u8) {
+    let hand = *state.hand_mut(worker);
+    state.workers[usize::from(worker)] =
+        if hand.message { Worker::Acking(hand.payment) } else { Worker::Idle };
+}
+
+/// The message is gone.
+pub fn ack(state: &mut State, worker: u8) {
+    state.workers[usize::from(worker)] = Worker::Idle;
+}
+
+/// A worker dies. What the broker has not seen acknowledged comes again; what was sent stays sent.
+pub fn crash(state: &mut State, worker: u8) {
+    state.faults -= 1;
+    let unacknowledged = match state.workers[usize::from(worker)] {
+        Worker::Busy(Hand { payment, message: true, .. }) | Worker::Acking(payment) => Some(payment),
+        Worker::Busy(_) | Worker::Idle => None,
+    };
+    if let Some(payment) = unacknowledged {
+        state.payment_mut(payment).messages += 1;
+    }
+    state.workers[usize::from(worker)] = Worker::Idle;
+}

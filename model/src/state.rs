@@ -1,0 +1,299 @@
+//! What there is: the rows of the database, the queue, the workers, and the gateway's ledger.
+
+use shared::order::OrderStatus;
+use stateright::Representative;
+
+use crate::bits::Bits;
+
+/// Workers. Two are the fewest of which one can overtake the other; each stands for one payment in hand.
+pub const WORKERS: usize = 2;
+/// Payments: of two orders, or of one order with its refund.
+pub const PAYMENTS: usize = 2;
+
+/// Everything, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// What clients sent.
+    pub orders: [Order; PAYMENTS],
+    /// Rows of `payments`, with what concerns them elsewhere.
+    pub payments: [Option<Payment>; PAYMENTS],
+    /// Who works.
+    pub workers: [Worker; WORKERS],
+    /// Faults that may still strike.
+    pub faults: u8,
+    /// What should never have happened, noted when it did: a state does not know its past.
+    pub wrongs: Wrongs,
+}
+
+/// An order, and how far the api has come with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Order {
+    /// How far the api is.
+    pub api: Api,
+    /// Whether the client holds a 202.
+    pub told: bool,
+    /// The row. `None`: there is none.
+    pub status: Option<OrderStatus>,
+    /// The client wishes to cancel, which is decided when the charge is.
+    pub wish: bool,
+}
+
+/// How far the api has come with an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// No client ever sent it.
+    Nothing,
+    /// It waits for the next group commit.
+    Waiting,
+    /// It is committed; the api holds the hint.
+    Committed,
+    /// The api is done with it, or died over it.
+    Left,
+}
+
+/// Takes money, or gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names of shared::payment::PaymentKind")]
+pub enum Kind {
+    Charge,
+    Refund,
+}
+
+/// Where a payment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names of shared::payment::PaymentStatus")]
+pub enum Standing {
+    Pending,
+    Processing,
+    Waiting,
+    Succeeded,
+    Failed,
+}
+
+impl Standing {
+    /// Whether nothing follows.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// A payment: its row, its attempts' rows, its messages, its requests, and its keys at the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Payment {
+    /// Index of its order.
+    pub order: u8,
+    /// What it does.
+    pub kind: Kind,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Of a claimed one: `due_at` has passed. The others may be due at any moment.
+    pub lease_over: bool,
+    /// One more with every claim.
+    pub epoch: u8,
+    /// Tries made.
+    pub attempts: u8,
+    /// Tries that count.
+    pub spent: u8,
+    /// Only voided from now on.
+    pub voiding: bool,
+    /// Rows of `payment_attempts`: the epoch of the row with each number, from 1; 0: no such row.
+    pub rows: [u8; Bits::LIMIT as usize],
+    /// Messages in the queue that name it.
+    pub messages: u8,
+    /// Epochs under which a charge (or a refund) was sent that the gateway did not turn away.
+    pub sent: Bits,
+    /// Epochs under which a void was sent.
+    pub voids: Bits,
+    /// Epochs whose request is on its way.
+    pub in_flight: Bits,
+    /// Keys under which money moved.
+    pub taken: Bits,
+    /// Keys that were declined.
+    pub declined: Bits,
+    /// Keys that can never move money.
+    pub void: Bits,
+}
+
+impl Payment {
+    /// As accept (or a settlement that asks for a refund) writes it.
+    pub fn new(order: u8, kind: Kind) -> Self {
+        Self {
+            order,
+            kind,
+            standing: Standing::Pending,
+            lease_over: false,
+            epoch: 0,
+            attempts: 0,
+            spent: 0,
+            voiding: false,
+            rows: [0; Bits::LIMIT as usize],
+            messages: 0,
+            sent: Bits::default(),
+            voids: Bits::default(),
+            in_flight: Bits::default(),
+            taken: Bits::default(),
+            declined: Bits::default(),
+            void: Bits::default(),
+        }
+    }
+
+    /// Whether money can still move under `key`.
+    pub const fn is_open(&self, key: u8) -> bool {
+        !(self.taken.has(key) || self.declined.has(key) || self.void.has(key))
+    }
+}
+
+/// A worker: one place for one payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Worker {
+    /// Takes the next one.
+    Idle,
+    /// Sees one through.
+    Busy(Hand),
+    /// Has settled, and not yet acknowledged the message that named this payment.
+    Acking(u8),
+}
+
+/// A claim in a worker's hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hand {
+    /// Which payment.
+    pub payment: u8,
+    /// Under which epoch.
+    pub epoch: u8,
+    /// Number of its try.
+    pub number: u8,
+    /// What is asked.
+    pub ask: Ask,
+    /// Tries that had counted when it was claimed.
+    pub spent: u8,
+    /// How far it is.
+    pub step: Step,
+    /// A message of this payment is to be acknowledged.
+    pub message: bool,
+    /// The worker was stopped for longer than its lease.
+    pub overdue: bool,
+}
+
+/// What a try asks of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names of shared::payment::AttemptAction")]
+pub enum Ask {
+    Charge,
+    Void,
+    Refund,
+}
+
+/// How far a try is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Step {
+    /// The claim is committed; nothing is sent.
+    Claimed,
+    /// The request is on its way, or its answer is.
+    Asking,
+    /// To be settled.
+    Heard(Answer),
+    /// Settled without learning so: to be settled again.
+    Unheard(Answer),
+}
+
+/// What the worker makes of an answer, or of its absence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names of worker::gateway::Answer")]
+pub enum Answer {
+    Done,
+    Declined,
+    Voided,
+    InDoubt,
+    Unavailable,
+}
+
+/// What should never have happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Wrongs {
+    /// A final payment changed, or an order that had failed or was cancelled.
+    pub final_moved: bool,
+    /// An order made a move that is not in the table.
+    pub illegal_move: bool,
+    /// A second attempt row under a number that was taken: the claim's statement would be refused, for ever.
+    pub number_taken: bool,
+    /// A request left before its attempt row was written.
+    pub unwritten: bool,
+}
+
+impl State {
+    /// Before anything: `orders` orders on their way to the api.
+    pub fn new(orders: u8, faults: u8) -> Self {
+        let order = |index| Order {
+            api: if index < usize::from(orders) { Api::Waiting } else { Api::Nothing },
+            told: false,
+            status: None,
+            wish: false,
+        };
+        Self {
+            orders: std::array::from_fn(order),
+            payments: [None; PAYMENTS],
+            workers: [Worker::Idle; WORKERS],
+            faults,
+            wrongs: Wrongs::default(),
+        }
+    }
+
+    /// A payment that there is.
+    pub fn payment(&self, payment: u8) -> &Payment {
+        self.payments[usize::from(payment)].as_ref().expect("an action names a payment that there is")
+    }
+
+    /// The same, to be changed.
+    pub fn payment_mut(&mut self, payment: u8) -> &mut Payment {
+        self.payments[usize::from(payment)].as_mut().expect("an action names a payment that there is")
+    }
+
+    /// What a busy worker holds.
+    pub fn hand_mut(&mut self, worker: u8) -> &mut Hand {
+        match &mut self.workers[usize::from(worker)] {
+            Worker::Busy(hand) => hand,
+            Worker::Idle | Worker::Acking(_) => unreachable!("an action of a busy worker"),
+        }
+    }
+
+    /// The worker that holds a payment under its present epoch.
+    pub fn holder(&self, payment: u8) -> Option<usize> {
+        let epoch = self.payment(payment).epoch;
+        self.workers.iter().position(
+            |worker| matches!(worker, Worker::Busy(hand) if (hand.payment, hand.epoch) == (payment, epoch)),
+        )
+    }
+
+    /// Adds a payment, and says where.
+    pub fn insert(&mut self, payment: Payment) -> u8 {
+        let place = self.payments.iter().position(Option::is_none).expect("room for a refund");
+        self.payments[place] = Some(payment);
+        place as u8
+    }
+
+    /// Moves an order.
+    pub fn move_order(&mut self, order: u8, to: OrderStatus) {
+        let row = &mut self.orders[usize::from(order)];
+        let from = row.status.replace(to).expect("an order that there is");
+        self.wrongs.illegal_move |= !from.may_become(to);
+        self.wrongs.final_moved |= matches!(from, OrderStatus::PaymentFailed | OrderStatus::Cancelled);
+    }
+
+    /// Moves a payment.
+    pub fn move_payment(&mut self, payment: u8, to: Standing) {
+        let row = self.payment_mut(payment);
+        let from = std::mem::replace(&mut row.standing, to);
+        row.lease_over = false;
+        self.wrongs.final_moved |= from.is_final() && from != to;
+    }
+}
+
+impl Representative for State {
+    /// Workers are alike: who is first makes no difference.
+    fn representative(&self) -> Self {
+        let mut same = *self;
+        same.workers.sort_unstable();
+        same
+    }
+}
