@@ -4,6 +4,7 @@
 use anyhow::Result;
 use metrics::{Counter, Histogram};
 use shared::batch::{Batch, Desk, Lane};
+use shared::chaos::crash_point;
 use shared::store::accept::{self, Accept, Accepted};
 use shared::store::session::{Session, StoreError};
 use std::time::{Duration, Instant};
@@ -80,7 +81,9 @@ impl Writer {
         let size = batch.commands.len();
         self.metrics.batch_size.record(u32::try_from(size).unwrap_or(u32::MAX));
         let answers = self.write(&batch).await;
+        crash_point("api.after_commit");
         self.publish(&batch, &answers);
+        crash_point("api.after_handover");
         batch.answer(answers);
         Some(size)
     }
@@ -117,6 +120,7 @@ impl Writer {
 
     async fn commit(&mut self, orders: &[Accept]) -> Result<Vec<Accepted>, StoreError> {
         let grace = self.publish_grace;
+        crash_point("api.before_commit");
         self.session.run(orders, move |conn, orders| Box::pin(accept::accept(conn, orders, grace))).await
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use metrics::{Counter, Histogram};
 use shared::broker::{Broker, Confirm, Publisher};
+use shared::chaos::crash_point;
 use shared::message::{MAX_PAYMENTS, PaymentsDue};
 use shared::retry::RetryDelays;
 use tokio::sync::mpsc;
@@ -102,9 +103,11 @@ async fn run_once(
     let messages: Vec<PaymentsDue> =
         payments.chunks(MAX_PAYMENTS).map(|chunk| PaymentsDue::new(chunk.to_vec())).collect();
     let started = std::time::Instant::now();
+    crash_point("api.before_publish");
     let confirms = publisher.publish(&messages).await.inspect_err(|_| {
         metrics.dropped.increment(payments.len() as u64);
     })?;
+    crash_point("api.after_confirm");
     metrics.confirm_seconds.record(started.elapsed());
     let mut step = (0, 0);
     for (message, confirm) in messages.iter().zip(confirms) {

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod broker;
+pub mod chaos;
 pub mod config;
 pub mod message;
 pub mod money;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use shared::chaos::{crash_point, sabotaged};
 use shared::payment::{AttemptAction, AttemptOutcome};
 use shared::retry::RetryDelays;
 use shared::store::claim::Claimed;
@@ -47,9 +48,24 @@ impl Till {
             return self.settle(Settle::Release { claim, delay: Duration::ZERO }).await;
         }
         let started = Instant::now();
+        crash_point(if claim.action == AttemptAction::Void {
+            "worker.before_void"
+        } else {
+            "worker.before_send"
+        });
         let Ok(answer) = self.breaker.call(self.gateway.ask(&claim)).await else {
+            if sabotaged("breaker_open_is_attempt") {
+                let reason = Reason { code: "breaker_open".into(), message: String::new() };
+                let settlement = settlement(&claim, Answer::InDoubt(reason), self.policy);
+                return self.settle(Settle::Commit(settlement)).await;
+            }
             return self.settle(Settle::Release { claim, delay: RELEASED_FOR }).await;
         };
+        crash_point(if claim.action == AttemptAction::Void {
+            "worker.after_void"
+        } else {
+            "worker.after_answer"
+        });
         metrics::histogram!("charge_gateway_seconds").record(started.elapsed());
         let settlement = settlement(&claim, answer, self.policy);
         metrics::counter!("charge_attempts_total",
@@ -90,7 +106,9 @@ pub fn settlement(claim: &Claimed, answer: Answer, policy: RetryPolicy) -> Settl
             let spent = claim.spent + 1;
             // Asking whether it happened and then failing it would be unsafe: the request may still land. Only a
             // void closes that door.
-            let next = if spent >= policy.budget {
+            let next = if spent >= policy.budget && sabotaged("fail_without_void") {
+                Next::Failed
+            } else if spent >= policy.budget {
                 again(true, true, Duration::ZERO)
             } else {
                 again(true, false, policy.delays.after(u32::try_from(spent).unwrap_or(1)))

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use shared::broker::{Broker, Consumer, Delivery};
+use shared::chaos::{crash_point, sabotaged};
 use shared::message::MAX_PAYMENTS;
 use shared::retry::RetryDelays;
 use shared::store::claim::{Claimed, claim};
@@ -156,6 +157,9 @@ impl Consumption {
         let count = u32::try_from(named.len()).context("a claim is small")?;
         let room = Arc::clone(&self.in_hand).acquire_many_owned(count);
         let Some(room) = stop.or_stopped(room).await else { return Ok(Step::Pause) };
+        if sabotaged("repeat_is_new") {
+            self.repeat(&deliveries).await?;
+        }
         let claimed = self.claim(&named).await?;
         let step = Step::Taken { named: named.len(), claimed: claimed.len() };
         self.start(deliveries, claimed, room?);
@@ -165,15 +169,36 @@ impl Consumption {
     async fn claim(&mut self, named: &[Uuid]) -> Result<Vec<Claimed>> {
         let lease = self.lease;
         let started = Instant::now();
+        crash_point("worker.before_claim");
         let claimed = self
             .session
             .run(named, move |conn, named| Box::pin(claim(conn, named, lease)))
             .await
             .context("cannot claim")?;
+        crash_point("worker.after_claim");
         metrics::histogram!("claim_commit_seconds").record(started.elapsed());
         metrics::counter!("claim_payments_total", "by" => "message").increment(claimed.len() as u64);
         metrics::counter!("claim_superseded_total").increment((named.len() - claimed.len()) as u64);
         Ok(claimed)
+    }
+
+    /// The bug of treating a message that comes again as a new payment.
+    #[cfg(feature = "chaos")]
+    async fn repeat(&mut self, deliveries: &[(Delivery, Vec<Uuid>)]) -> Result<()> {
+        let again: Vec<Uuid> = deliveries
+            .iter()
+            .filter(|(delivery, _)| delivery.redelivered)
+            .flat_map(|(_, ids)| ids.clone())
+            .collect();
+        self.session
+            .run(&again, |conn, ids| Box::pin(shared::store::sabotage::copy_payments(conn, ids)))
+            .await?;
+        Ok(())
+    }
+
+    #[cfg(not(feature = "chaos"))]
+    async fn repeat(&mut self, _: &[(Delivery, Vec<Uuid>)]) -> Result<()> {
+        Ok(())
     }
 
     /// Charges each message's payments side by side, and acknowledges it after the last.
@@ -201,11 +226,19 @@ impl Consumption {
                 })
                 .collect();
             self.under_way.spawn(async move {
+                if sabotaged("ack_before_settle_no_sweep") {
+                    let _ = delivery.ack().await;
+                    join_all(charges).await;
+                    return;
+                }
                 if join_all(charges).await.contains(&Settled::Lost) {
                     // Not dealt with: it comes again when this connection ends.
                     return;
                 }
-                if let Err(error) = delivery.ack().await {
+                crash_point("worker.before_ack");
+                let acknowledged = delivery.ack().await;
+                crash_point("worker.after_ack");
+                if let Err(error) = acknowledged {
                     tracing::debug!(
                         error = format!("{error:#}"),
                         "an acknowledgement came too late; the message comes again"
@@ -235,6 +268,7 @@ async fn gather(
             Err(malformed) => {
                 tracing::error!(%malformed, "a poisoned message; it is laid aside as a dead letter");
                 metrics::counter!("claim_dead_letters_total").increment(1);
+                crash_point("worker.before_bury");
                 delivery.bury().await?;
             }
         }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use reqwest::{Response, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
+use shared::chaos::sabotaged;
 use shared::payment::{
     AttemptAction, ChargeReceipt, ChargeRequest, GatewayProblem, RefundReceipt, RefundRequest, VoidReply,
 };
 use shared::store::claim::Claimed;
+use uuid::Uuid;
 
 /// What an answer, or its absence, means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl Gateway {
                 done(
                     sent,
                     |receipt: &ChargeReceipt| {
-                        receipt.key == claim.payment_id.to_string() && receipt.money() == Ok(claim.amount)
+                        is_ours(&receipt.key, claim) && receipt.money() == Ok(claim.amount)
                     },
                     |r| r.id,
                 )
@@ -109,8 +111,7 @@ impl Gateway {
                     currency: claim.amount.currency().code().to_owned(),
                 };
                 let sent = self.send(claim, "/v1/refunds", Some(&body)).await?;
-                done(sent, |receipt: &RefundReceipt| receipt.key == claim.payment_id.to_string(), |r| r.id)
-                    .await
+                done(sent, |receipt: &RefundReceipt| is_ours(&receipt.key, claim), |r| r.id).await
             }
             AttemptAction::Void => {
                 let path = format!("/v1/charges/by-key/{}/void", claim.payment_id);
@@ -135,7 +136,7 @@ impl Gateway {
         let mut request = self
             .http
             .post(format!("{}{path}", self.base))
-            .header("idempotency-key", claim.payment_id.to_string())
+            .header("idempotency-key", key_of(claim).to_string())
             .header("x-request-id", claim.order_id.to_string());
         if let Some(body) = body {
             request = request.json(body);
@@ -156,6 +157,15 @@ impl Gateway {
             Reason::new("no_answer", "the connection broke before the answer was whole")
         })
     }
+}
+
+/// The one key of this payment, whichever try it is.
+fn key_of(claim: &Claimed) -> Uuid {
+    if sabotaged("new_key_per_try") { Uuid::new_v4() } else { claim.payment_id }
+}
+
+fn is_ours(key: &str, claim: &Claimed) -> bool {
+    key == claim.payment_id.to_string() || sabotaged("new_key_per_try")
 }
 
 /// The answer to a charge or a refund; `is_ours` compares the receipt with what was asked.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use metrics::{Counter, Histogram};
 use shared::batch::{Desk, Lane};
+use shared::chaos::crash_point;
 use shared::store::claim::Claimed;
 use shared::store::session::{Session, StoreError};
 use shared::store::settle::{self, Settlement};
@@ -151,12 +152,14 @@ impl Settler {
         let mut rest = settlements;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(batch_size.min(rest.len()));
+            crash_point("worker.before_settle");
             let done = self
                 .session
                 .run(now, move |conn, batch| Box::pin(settle::settle(conn, batch, accept_in)))
                 .await;
             match done {
                 Ok(ids) => {
+                    crash_point("worker.after_settle");
                     moved.extend(ids);
                     rest = later;
                 }
@@ -181,10 +184,12 @@ impl Settler {
         if claims.is_empty() {
             return true;
         }
+        crash_point("worker.before_release");
         let done = self
             .session
             .run(claims, move |conn, claims| Box::pin(settle::release(conn, claims, delay)))
             .await;
+        crash_point("worker.after_release");
         done.inspect_err(|error| tracing::warn!(%error, "cannot release claims; their leases will run out"))
             .is_ok()
     }

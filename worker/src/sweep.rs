@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use shared::chaos::{crash_point, sabotaged};
 use shared::store::session::Session;
 use shared::store::sweep::{claim_due, forget_keys};
 use shared::tasks::Stop;
@@ -86,6 +87,9 @@ impl Sweep {
     /// Claims what is due, as far as there is room and the breaker lets it, and starts to charge it. Says how much
     /// that was. Once this returns it is under way; `finish` waits for its settlement.
     pub async fn run_once(&mut self) -> Result<usize> {
+        if ["no_sweep", "ack_before_settle_no_sweep", "no_confirms_no_sweep"].into_iter().any(sabotaged) {
+            return Ok(0);
+        }
         let limit = match self.till.breaker.admits() {
             Admission::None => return Ok(0),
             Admission::One => 1,
@@ -104,6 +108,9 @@ impl Sweep {
             .run(&count, move |conn, limit| Box::pin(claim_due(conn, *limit, lease)))
             .await
             .context("cannot claim what is due")?;
+        if !due.is_empty() {
+            crash_point("worker.after_sweep");
+        }
         let claimed_at = Instant::now();
         let swept = due.len();
         metrics::counter!("claim_payments_total", "by" => "sweep").increment(swept as u64);

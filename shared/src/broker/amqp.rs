@@ -15,6 +15,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use uuid::Uuid;
 
 use super::{Confirm, Delivery, Depth, Ticket};
+use crate::chaos::{crash_point, sabotaged};
 use crate::config::BrokerConfig;
 use crate::message::PaymentsDue;
 
@@ -201,6 +202,10 @@ impl Publisher {
                     )
                     .await?;
                 confirms.push(sent);
+            }
+            crash_point("api.before_confirm");
+            if sabotaged("no_confirms_no_sweep") {
+                return Ok(ids.iter().map(|_| Confirmation::Ack(None)).collect());
             }
             join_all(confirms).await.into_iter().collect::<lapin::Result<Vec<_>>>()
         };

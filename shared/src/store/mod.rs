@@ -7,6 +7,8 @@
 pub mod accept;
 pub mod claim;
 pub mod read;
+#[cfg(feature = "chaos")]
+pub mod sabotage;
 pub mod session;
 pub mod settle;
 pub mod sweep;
@@ -17,6 +19,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use crate::chaos::sabotaged;
 
 /// The schema, applied at start by whoever comes first; the others wait for the lock and find it done.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
@@ -46,7 +50,7 @@ impl Database {
                 // A lost client must not hold its locks for ever.
                 ("idle_in_transaction_session_timeout", "10s"),
                 // Whatever the server's default is: an answer to a client stands on this.
-                ("synchronous_commit", "on"),
+                ("synchronous_commit", if sabotaged("synchronous_commit_off") { "off" } else { "on" }),
             ])
             .log_statements(tracing::log::LevelFilter::Trace);
         Ok(Self { options })
@@ -111,7 +115,7 @@ async fn refuse_forgetful(conn: &mut PgConnection) -> Result<()> {
         let value: String =
             sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(&mut *conn).await?;
         // Of synchronous_commit, `local` and the `remote_` levels flush here first; only `off` answers before that.
-        if value == "off" {
+        if value == "off" && !sabotaged("synchronous_commit_off") {
             bail!(
                 "PostgreSQL runs with {setting}={value}: a crash would lose accepted orders. Set {setting}=on"
             );

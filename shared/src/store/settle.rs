@@ -50,7 +50,7 @@ pub enum Next {
 }
 
 impl Next {
-    const fn status(&self) -> PaymentStatus {
+    pub(super) const fn status(&self) -> PaymentStatus {
         match self {
             Self::Succeeded { .. } => PaymentStatus::Succeeded,
             Self::Failed => PaymentStatus::Failed,
@@ -69,6 +69,10 @@ pub async fn settle(
     batch: &[Settlement],
     accept_in: Duration,
 ) -> sqlx::Result<Vec<Uuid>> {
+    #[cfg(feature = "chaos")]
+    if let Some(moved) = super::sabotage::settle(conn, batch).await? {
+        return Ok(moved);
+    }
     let ids: Vec<Uuid> = batch.iter().map(|one| one.payment_id).collect();
     let epochs: Vec<i32> = batch.iter().map(|one| one.epoch).collect();
     let numbers: Vec<i32> = batch.iter().map(|one| one.number).collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 
 use super::claim::{Claimed, claim};
+use crate::chaos::crash_point;
 
 /// Claims up to `limit` due payments, longest due first. What another worker is just claiming is passed over.
 pub async fn claim_due(conn: &mut PgConnection, limit: u32, lease: Duration) -> sqlx::Result<Vec<Claimed>> {
@@ -20,6 +21,7 @@ pub async fn claim_due(conn: &mut PgConnection, limit: u32, lease: Duration) -> 
         tx.rollback().await?;
         return Ok(Vec::new());
     }
+    crash_point("worker.mid_sweep");
     let claimed = claim(&mut tx, &due, lease).await?;
     tx.commit().await?;
     Ok(claimed)

@@ -1,0 +1,113 @@
+//! Places where a process can be told to die, and bugs that it can be told to have: how the chaos harness proves that
+//! nothing is lost at any of the places, and that it would notice each of the bugs. Compiled in by the cargo feature
+//! `chaos` alone; without it every function here is empty, and nothing in the environment changes anything.
+
+/// Where a process can be told to die. The prefix says which process passes the place.
+pub const CRASH_POINTS: &[&str] = &[
+    "api.before_commit",
+    "api.after_commit",
+    "api.after_handover",
+    "api.before_publish",
+    "api.before_confirm",
+    "api.after_confirm",
+    "worker.before_claim",
+    "worker.after_claim",
+    "worker.before_send",
+    "worker.after_answer",
+    "worker.before_void",
+    "worker.after_void",
+    "worker.before_settle",
+    "worker.after_settle",
+    "worker.before_release",
+    "worker.after_release",
+    "worker.before_ack",
+    "worker.after_ack",
+    "worker.before_bury",
+    "worker.mid_sweep",
+    "worker.after_sweep",
+];
+
+/// Bugs that a process can be told to have.
+pub const SABOTAGES: &[&str] = &[
+    "new_key_per_try",
+    "ack_before_settle_no_sweep",
+    "no_epoch_guard",
+    "no_sweep",
+    "no_confirms_no_sweep",
+    "settle_outside_transaction",
+    "fail_without_void",
+    "synchronous_commit_off",
+    "repeat_is_new",
+    "breaker_open_is_attempt",
+];
+
+#[cfg(feature = "chaos")]
+pub use armed::{crash_point, sabotaged};
+
+/// Dies here, if this is the place and the time. Empty without the feature.
+#[cfg(not(feature = "chaos"))]
+#[inline(always)]
+pub fn crash_point(_place: &str) {}
+
+/// Whether this bug is to be had. `false` without the feature, known to the compiler.
+#[cfg(not(feature = "chaos"))]
+#[inline(always)]
+pub const fn sabotaged(_bug: &str) -> bool {
+    false
+}
+
+#[cfg(feature = "chaos")]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::{CRASH_POINTS, SABOTAGES};
+
+    /// What the environment says: `CRASH_POINT=place:hits`, `CRASH_MARKER=file`, `SABOTAGE=bug`.
+    struct Orders {
+        crash_point: Option<(String, u64)>,
+        marker: Option<String>,
+        sabotage: Option<String>,
+    }
+
+    static ORDERS: OnceLock<Orders> = OnceLock::new();
+    static HITS: AtomicU64 = AtomicU64::new(0);
+
+    fn orders() -> &'static Orders {
+        ORDERS.get_or_init(|| {
+            #[expect(clippy::disallowed_methods, reason = "test builds only; no setting of the product")]
+            let var = |name| std::env::var(name).ok();
+            let crash_point = var("CRASH_POINT").map(|text| {
+                let (place, hits) = text.split_once(':').unwrap_or((&text, "1"));
+                assert!(CRASH_POINTS.contains(&place), "CRASH_POINT={text} names no crash point");
+                (place.to_owned(), hits.parse().expect("CRASH_POINT=place:hits"))
+            });
+            let sabotage = var("SABOTAGE");
+            if let Some(bug) = &sabotage {
+                assert!(SABOTAGES.contains(&bug.as_str()), "SABOTAGE={bug} names no bug");
+                tracing::error!(bug, "sabotaged: this process has a bug on purpose");
+            }
+            Orders { crash_point, marker: var("CRASH_MARKER"), sabotage }
+        })
+    }
+
+    /// Dies here, if this is the place and the time: leaves its name in the marker file and aborts, which is as
+    /// sudden as a kill.
+    pub fn crash_point(place: &str) {
+        debug_assert!(CRASH_POINTS.contains(&place), "{place} is not in CRASH_POINTS");
+        let orders = orders();
+        let Some((wanted, hits)) = &orders.crash_point else { return };
+        if wanted == place && HITS.fetch_add(1, Ordering::SeqCst) + 1 == *hits {
+            if let Some(marker) = &orders.marker {
+                let _ = std::fs::write(marker, place);
+            }
+            std::process::abort();
+        }
+    }
+
+    /// Whether this bug is to be had.
+    pub fn sabotaged(bug: &str) -> bool {
+        debug_assert!(SABOTAGES.contains(&bug), "{bug} is not in SABOTAGES");
+        orders().sabotage.as_deref() == Some(bug)
+    }
+}
