@@ -16,6 +16,7 @@ pub mod charge;
 pub mod claim;
 pub mod design;
 pub mod ending;
+pub mod moves;
 pub mod promises;
 pub mod protocol;
 pub mod search;

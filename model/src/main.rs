@@ -8,7 +8,7 @@ use model::protocol::Protocol;
 use model::{search, weakenings};
 
 const USAGE: &str = "usage: model                check the protocol
-       model --faults N     the same with so many faults in each run
+       model --faults N     the same with so many faults in each run; and one of deep, wide, cancel: that alone
        model --list         name the weakenings
        model --show NAME    the shortest way in which a weakened protocol breaks a promise; all: of each";
 
@@ -16,11 +16,13 @@ fn main() -> ExitCode {
     let args: Vec<String> = args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        [] => check(None),
-        ["--faults", faults] => match faults.parse() {
-            Ok(faults) => check(Some(faults)),
-            Err(_) => usage(),
-        },
+        [] => check(None, None),
+        ["--faults", faults] if faults.parse::<u8>().is_ok() => check(faults.parse().ok(), None),
+        ["--faults", faults, scope]
+            if faults.parse::<u8>().is_ok() && Scope::ALL.iter().any(|(name, _)| *name == scope) =>
+        {
+            check(faults.parse().ok(), Some(scope))
+        }
         ["--list"] => {
             for weakening in weakenings::all() {
                 println!("{:<32} {}", weakening.name, weakening.falls);
@@ -37,9 +39,9 @@ fn usage() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn check(faults: Option<u8>) -> ExitCode {
+fn check(faults: Option<u8>, only: Option<&str>) -> ExitCode {
     let mut well = true;
-    for (name, scope) in Scope::ALL {
+    for (name, scope) in Scope::ALL.into_iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         let scope = Scope { faults: faults.unwrap_or(scope.faults), ..scope };
         let walk = search::walk(Protocol { design: Design::full(), scope });
         println!("{name}, {} faults: {walk}", scope.faults);

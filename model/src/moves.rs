@@ -1,0 +1,84 @@
+//! What every verb uses: where things begin, who holds what, and the two ways in which a status changes, which note
+//! what should never happen.
+
+use shared::order::OrderStatus;
+use stateright::Representative;
+
+use crate::state::{Api, Hand, Order, PAYMENTS, Payment, Standing, State, WORKERS, Worker, Wrongs};
+
+impl State {
+    /// Before anything: `orders` orders on their way to the api.
+    pub fn new(orders: u8, faults: u8) -> Self {
+        let order = |index| Order {
+            api: if index < usize::from(orders) { Api::Waiting } else { Api::Nothing },
+            told: false,
+            status: None,
+            wish: false,
+        };
+        Self {
+            orders: std::array::from_fn(order),
+            payments: [None; PAYMENTS],
+            workers: [Worker::Idle; WORKERS],
+            faults,
+            wrongs: Wrongs::default(),
+        }
+    }
+
+    /// A payment that there is.
+    pub fn payment(&self, payment: u8) -> &Payment {
+        self.payments[usize::from(payment)].as_ref().expect("an action names a payment that there is")
+    }
+
+    /// The same, to be changed.
+    pub fn payment_mut(&mut self, payment: u8) -> &mut Payment {
+        self.payments[usize::from(payment)].as_mut().expect("an action names a payment that there is")
+    }
+
+    /// What a busy worker holds.
+    pub fn hand_mut(&mut self, worker: u8) -> &mut Hand {
+        match &mut self.workers[usize::from(worker)] {
+            Worker::Busy(hand) => hand,
+            Worker::Idle | Worker::Acking(_) => unreachable!("an action of a busy worker"),
+        }
+    }
+
+    /// The worker that holds a payment under its present epoch.
+    pub fn holder(&self, payment: u8) -> Option<usize> {
+        let epoch = self.payment(payment).epoch;
+        self.workers.iter().position(
+            |worker| matches!(worker, Worker::Busy(hand) if (hand.payment, hand.epoch) == (payment, epoch)),
+        )
+    }
+
+    /// Adds a payment, and says where.
+    pub fn insert(&mut self, payment: Payment) -> u8 {
+        let place = self.payments.iter().position(Option::is_none).expect("room for a refund");
+        self.payments[place] = Some(payment);
+        place as u8
+    }
+
+    /// Moves an order.
+    pub fn move_order(&mut self, order: u8, to: OrderStatus) {
+        let row = &mut self.orders[usize::from(order)];
+        let from = row.status.replace(to).expect("an order that there is");
+        self.wrongs.illegal_move |= !from.may_become(to);
+        self.wrongs.final_moved |= matches!(from, OrderStatus::PaymentFailed | OrderStatus::Cancelled);
+    }
+
+    /// Moves a payment.
+    pub fn move_payment(&mut self, payment: u8, to: Standing) {
+        let row = self.payment_mut(payment);
+        let from = std::mem::replace(&mut row.standing, to);
+        row.lease_over = false;
+        self.wrongs.final_moved |= from.is_final() && from != to;
+    }
+}
+
+impl Representative for State {
+    /// Workers are alike: who is first makes no difference.
+    fn representative(&self) -> Self {
+        let mut same = *self;
+        same.workers.sort_unstable();
+        same
+    }
+}
