@@ -67,3 +67,22 @@ async fn a_port_that_is_taken_is_named_with_the_setting_to_change() -> Result<()
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn the_sample_lists_every_setting_with_its_default() -> Result<()> {
+    let sample = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.sample"))?;
+    for name in ["api", "worker", "gateway-mock", "standalone"] {
+        let help = Program::help(name).await?;
+        let settings: Vec<_> = help.split("[env: ").skip(1).collect();
+        assert!(settings.len() > 3, "{help}");
+        for setting in settings {
+            let name = setting.split(['=', ']']).next().unwrap();
+            let default = setting.split("[default: ").nth(1).and_then(|rest| rest.split(']').next());
+            // What follows may already be the next setting's.
+            let default = default.filter(|_| setting.lines().take(3).any(|line| line.contains("[default: ")));
+            let line = default.map_or(format!("#{name}="), |default| format!("{name}={default}"));
+            assert!(sample.lines().any(|sampled| sampled == line), "{line:?} is not in .env.sample");
+        }
+    }
+    Ok(())
+}

@@ -77,6 +77,10 @@ async fn a_thousand_orders_through_separate_processes() -> Result<()> {
 #[tokio::test]
 async fn sixty_orders_far_apart_on_an_idle_worker() -> Result<()> {
     let processes = Processes::start().await?;
+    until("the api is connected to the broker", async || {
+        Ok((processes.client.get("/ready").await?["broker"] == "up").then_some(()))
+    })
+    .await?;
     let mut tick = tokio::time::interval(Duration::from_millis(600));
     for _ in 0..60 {
         tick.tick().await;

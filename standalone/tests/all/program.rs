@@ -38,6 +38,12 @@ impl Program {
         Ok(Self { name, child, said })
     }
 
+    /// What the program called `name` answers to `--help`.
+    pub(crate) async fn help(name: &str) -> Result<String> {
+        let output = Command::new(binary(name)).arg("--help").env_clear().output().await?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// Everything that it said so far, the last lines of it.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().iter().cloned().collect::<Vec<_>>().join("\n")
