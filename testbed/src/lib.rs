@@ -1,7 +1,7 @@
 //! What a test stands on: a database and a queue of its own on the servers that `make test` starts, and a whole
 //! pipeline in this process over them. Nothing is faked; nothing is shared between two tests but the servers.
 //!
-//! A test that fails here with "DATABASE_URL" was not run by `make test`.
+//! A test that fails here with `DATABASE_URL` was not run by `make test`.
 
 mod client;
 mod pipeline;

@@ -39,6 +39,16 @@ pub enum Admission {
     None,
 }
 
+/// The call was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Called {
+    /// What came of it.
+    pub answer: Answer,
+    /// Whether it was made to see if the gateway works again. Such a try spends none of its payment's budget: the
+    /// outage is not the payment's.
+    pub probe: bool,
+}
+
 /// The call was not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejected;
@@ -96,14 +106,14 @@ impl Breaker {
 
     /// Makes the call, if it may be made. A call that is dropped half-way counts as nothing, so the time-out belongs
     /// inside `call`.
-    pub async fn call(&self, call: impl Future<Output = Asked>) -> Result<Answer, Rejected> {
-        let _probe = if *self.state.borrow() == State::Closed {
+    pub async fn call(&self, call: impl Future<Output = Asked>) -> Result<Called, Rejected> {
+        let probe = if *self.state.borrow() == State::Closed {
             None
         } else {
             Some(self.probe.try_acquire().map_err(|_| Rejected)?)
         };
         match self.machine.call_with(|_: &Answer| true, call).await {
-            Ok(answer) | Err(Error::Inner(answer)) => Ok(answer),
+            Ok(answer) | Err(Error::Inner(answer)) => Ok(Called { answer, probe: probe.is_some() }),
             Err(Error::Rejected) => Err(Rejected),
         }
     }
@@ -146,7 +156,7 @@ mod tests {
         Ok(Answer::Voided)
     }
 
-    async fn ask(breaker: &Breaker, asked: Asked) -> Result<Answer, Rejected> {
+    async fn ask(breaker: &Breaker, asked: Asked) -> Result<Called, Rejected> {
         breaker.call(std::future::ready(asked)).await
     }
 
@@ -178,7 +188,7 @@ mod tests {
             assert_eq!(ask(&breaker, fine()).await, Err(Rejected), "half-open lets nobody else through");
         }
         answer.send(fine()).unwrap();
-        probe.await.unwrap();
+        assert!(probe.await.unwrap().probe);
         breaker.closed().await;
         assert_eq!(breaker.admits(), Admission::All);
     }

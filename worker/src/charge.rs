@@ -8,7 +8,7 @@ use shared::retry::RetryDelays;
 use shared::store::claim::Claimed;
 use shared::store::settle::{Next, Settlement};
 
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Called};
 use crate::gateway::{Answer, Gateway, Reason};
 use crate::settle::{Settle, SettleDesk, Settled};
 
@@ -53,10 +53,10 @@ impl Till {
         } else {
             "worker.before_send"
         });
-        let Ok(answer) = self.breaker.call(self.gateway.ask(&claim)).await else {
+        let Ok(Called { answer, probe }) = self.breaker.call(self.gateway.ask(&claim)).await else {
             if sabotaged("breaker_open_is_attempt") {
                 let reason = Reason { code: "breaker_open".into(), message: String::new() };
-                let settlement = settlement(&claim, Answer::InDoubt(reason), self.policy);
+                let settlement = settlement(&claim, Answer::InDoubt(reason), false, self.policy);
                 return self.settle(Settle::Commit(settlement)).await;
             }
             return self.settle(Settle::Release { claim, delay: RELEASED_FOR }).await;
@@ -67,7 +67,7 @@ impl Till {
             "worker.after_answer"
         });
         metrics::histogram!("charge_gateway_seconds").record(started.elapsed());
-        let settlement = settlement(&claim, answer, self.policy);
+        let settlement = settlement(&claim, answer, probe, self.policy);
         metrics::counter!("charge_attempts_total",
             "action" => action_name(claim.action), "outcome" => outcome_name(settlement.outcome))
         .increment(1);
@@ -80,14 +80,15 @@ impl Till {
     }
 }
 
-/// What an answer means for the payment. Pure: the whole policy of charging stands here.
+/// What an answer means for the payment. Pure: the whole policy of charging stands here. `probe`: it was asked while
+/// the breaker was not closed, which spends nothing.
 ///
 /// | | charged | declined | void | in doubt | unavailable |
 /// |---|---|---|---|---|---|
 /// | charge | succeeded | failed | failed | again, and counts; when the budget is spent: void | again |
 /// | void | succeeded | - | failed | void again | void again |
 /// | refund | succeeded | failed | failed | again | again |
-pub fn settlement(claim: &Claimed, answer: Answer, policy: RetryPolicy) -> Settlement {
+pub fn settlement(claim: &Claimed, answer: Answer, probe: bool, policy: RetryPolicy) -> Settlement {
     let tries = u32::try_from(claim.number).unwrap_or(1);
     let again = |spend, void, delay| Next::Retry { delay, spend, void };
     let (outcome, reason, next) = match (claim.action, answer) {
@@ -102,7 +103,7 @@ pub fn settlement(claim: &Claimed, answer: Answer, policy: RetryPolicy) -> Settl
             let reason = Reason { code: "voided".into(), message: "the key is void at the gateway".into() };
             (AttemptOutcome::Voided, Some(reason), Next::Failed)
         }
-        (AttemptAction::Charge, Answer::InDoubt(reason)) => {
+        (AttemptAction::Charge, Answer::InDoubt(reason)) if !probe => {
             let spent = claim.spent + 1;
             // Asking whether it happened and then failing it would be unsafe: the request may still land. Only a
             // void closes that door.
@@ -179,7 +180,7 @@ mod tests {
     }
 
     fn next(action: AttemptAction, spent: i32, answer: Answer) -> Next {
-        settlement(&claim(action, spent), answer, POLICY).next
+        settlement(&claim(action, spent), answer, false, POLICY).next
     }
 
     fn reason() -> Reason {
@@ -211,6 +212,15 @@ mod tests {
         assert!(matches!(doubt(0), Next::Retry { spend: true, void: false, .. }));
         assert!(matches!(doubt(1), Next::Retry { spend: true, void: false, .. }));
         assert_eq!(doubt(2), Next::Retry { spend: true, void: true, delay: Duration::ZERO });
+    }
+
+    #[test]
+    fn a_probe_spends_nothing() {
+        for spent in 0..10 {
+            let probed =
+                settlement(&claim(AttemptAction::Charge, spent), Answer::InDoubt(reason()), true, POLICY);
+            assert!(matches!(probed.next, Next::Retry { spend: false, void: false, .. }));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::FutureExt;
@@ -12,16 +12,15 @@ use shared::broker::{Broker, Consumer, Delivery};
 use shared::chaos::{crash_point, sabotaged};
 use shared::message::MAX_PAYMENTS;
 use shared::retry::RetryDelays;
-use shared::store::claim::{Claimed, claim};
-use shared::store::session::Session;
+use shared::store::claim::Claimed;
 use shared::tasks::Stop;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::charge::Till;
+use crate::claim::{Claimer, Claims};
 use crate::config::{MAX_CLAIM, WorkerSettings};
-use crate::settle::Settled;
 
 /// Between tries to reach a broker that is away.
 const RECONNECT: RetryDelays =
@@ -30,9 +29,8 @@ const RECONNECT: RetryDelays =
 /// Takes messages and sees their payments through.
 #[derive(Debug)]
 pub struct Consumption {
-    session: Session,
+    claimer: Claimer,
     till: Till,
-    lease: Duration,
     in_hand: Arc<Semaphore>,
     /// Most payments in one claim: no more than can be in hand, or it would wait for room for ever.
     max_claim: usize,
@@ -55,14 +53,13 @@ pub enum Step {
 }
 
 impl Consumption {
-    /// Consumption with its own connection for claims.
-    pub fn new(session: Session, till: Till, settings: &WorkerSettings) -> Self {
+    /// Consumption with a claimer of its own.
+    pub fn new(claimer: Claimer, till: Till, settings: &WorkerSettings) -> Self {
         // Room for one whole claim at least, or a full message could never be taken.
         let in_hand = usize::from(settings.worker_concurrency).max(MAX_PAYMENTS);
         Self {
-            session,
+            claimer,
             till,
-            lease: settings.lease,
             in_hand: Arc::new(Semaphore::new(in_hand)),
             max_claim: MAX_CLAIM.min(in_hand),
             under_way: TaskTracker::new(),
@@ -160,26 +157,10 @@ impl Consumption {
         if sabotaged("repeat_is_new") {
             self.repeat(&deliveries).await?;
         }
-        let claimed = self.claim(&named).await?;
-        let step = Step::Taken { named: named.len(), claimed: claimed.len() };
+        let claimed = self.claimer.named(&named).await?;
+        let step = Step::Taken { named: named.len(), claimed: claimed.claims.len() };
         self.start(deliveries, claimed, room?);
         Ok(step)
-    }
-
-    async fn claim(&mut self, named: &[Uuid]) -> Result<Vec<Claimed>> {
-        let lease = self.lease;
-        let started = Instant::now();
-        crash_point("worker.before_claim");
-        let claimed = self
-            .session
-            .run(named, move |conn, named| Box::pin(claim(conn, named, lease)))
-            .await
-            .context("cannot claim")?;
-        crash_point("worker.after_claim");
-        metrics::histogram!("claim_commit_seconds").record(started.elapsed());
-        metrics::counter!("claim_payments_total", "by" => "message").increment(claimed.len() as u64);
-        metrics::counter!("claim_superseded_total").increment((named.len() - claimed.len()) as u64);
-        Ok(claimed)
     }
 
     /// The bug of treating a message that comes again as a new payment.
@@ -190,7 +171,8 @@ impl Consumption {
             .filter(|(delivery, _)| delivery.redelivered)
             .flat_map(|(_, ids)| ids.clone())
             .collect();
-        self.session
+        self.claimer
+            .session()
             .run(&again, |conn, ids| Box::pin(shared::store::sabotage::copy_payments(conn, ids)))
             .await?;
         Ok(())
@@ -202,15 +184,10 @@ impl Consumption {
     }
 
     /// Charges each message's payments side by side, and acknowledges it after the last.
-    fn start(
-        &self,
-        deliveries: Vec<(Delivery, Vec<Uuid>)>,
-        claimed: Vec<Claimed>,
-        mut room: OwnedSemaphorePermit,
-    ) {
-        let claimed_at = Instant::now();
+    fn start(&self, deliveries: Vec<(Delivery, Vec<Uuid>)>, claimed: Claims, mut room: OwnedSemaphorePermit) {
+        let since = claimed.since;
         let mut claimed: HashMap<Uuid, Claimed> =
-            claimed.into_iter().map(|one| (one.payment_id, one)).collect();
+            claimed.claims.into_iter().map(|one| (one.payment_id, one)).collect();
         for (delivery, payments) in deliveries {
             let charges: Vec<_> = payments
                 .iter()
@@ -219,9 +196,8 @@ impl Consumption {
                     let place = room.split(1);
                     let till = self.till.clone();
                     async move {
-                        let settled = till.charge(claim, claimed_at).await;
+                        till.charge(claim, since).await;
                         drop(place);
-                        settled
                     }
                 })
                 .collect();
@@ -231,10 +207,8 @@ impl Consumption {
                     join_all(charges).await;
                     return;
                 }
-                if join_all(charges).await.contains(&Settled::Lost) {
-                    // Not dealt with: it comes again when this connection ends.
-                    return;
-                }
+                // Whatever each came to, it is settled or has a `due_at`: the message has no more to say.
+                join_all(charges).await;
                 crash_point("worker.before_ack");
                 let acknowledged = delivery.ack().await;
                 crash_point("worker.after_ack");

@@ -46,12 +46,25 @@ pub struct Reason {
 
 impl Reason {
     fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self { code: clean(code.into(), MAX_CODE), message: clean(message.into(), MAX_MESSAGE) }
     }
 }
 
 /// `Ok`: the gateway works, whatever it said. `Err`: an outage, which the breaker counts.
 pub type Asked = std::result::Result<Answer, Answer>;
+
+/// Longest code or id that is kept of what a gateway says; real ones have 30 characters.
+const MAX_CODE: usize = 200;
+/// Longest message that is kept.
+const MAX_MESSAGE: usize = 1_000;
+
+/// What a third party says, fit to be stored: PostgreSQL takes no NUL, and no row should grow because a gateway talks.
+fn clean(text: String, max_chars: usize) -> String {
+    if text.len() <= max_chars && !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().filter(|c| !c.is_control()).take(max_chars).collect()
+}
 
 /// A client of the gateway.
 #[derive(Debug, Clone)]
@@ -118,7 +131,9 @@ impl Gateway {
                 let sent = self.send(claim, &path, None::<&()>).await?;
                 match read::<VoidReply>(sent).await? {
                     Ok(VoidReply::Voided) => Ok(Answer::Voided),
-                    Ok(VoidReply::AlreadyCharged { charge }) => Ok(Answer::Done { gateway_id: charge.id }),
+                    Ok(VoidReply::AlreadyCharged { charge }) => {
+                        Ok(Answer::Done { gateway_id: clean(charge.id, MAX_CODE) })
+                    }
                     // A declined void is no void.
                     Err(Answer::Declined(reason)) => Ok(Answer::InDoubt(reason)),
                     Err(answer) => Ok(answer),
@@ -175,7 +190,7 @@ async fn done<T: DeserializeOwned>(
     id: impl Fn(T) -> String,
 ) -> Asked {
     match read::<T>(response).await? {
-        Ok(receipt) if is_ours(&receipt) => Ok(Answer::Done { gateway_id: id(receipt) }),
+        Ok(receipt) if is_ours(&receipt) => Ok(Answer::Done { gateway_id: clean(id(receipt), MAX_CODE) }),
         Ok(_) => {
             Err(Answer::InDoubt(Reason::new("foreign_receipt", "the receipt is not for what was asked")))
         }

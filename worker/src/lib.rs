@@ -3,6 +3,7 @@
 
 pub mod breaker;
 pub mod charge;
+pub mod claim;
 pub mod config;
 pub mod consume;
 pub mod gateway;
@@ -18,6 +19,7 @@ use shared::tasks::{Crew, Stop};
 
 use crate::breaker::Breaker;
 use crate::charge::{RetryPolicy, Till};
+use crate::claim::Claimer;
 use crate::config::{MAX_SETTLE, SETTLE_LANES, WorkerSettings};
 use crate::consume::Consumption;
 use crate::gateway::Gateway;
@@ -55,8 +57,9 @@ pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
     let Worker { database, broker, settings } = worker;
     settings.check()?;
     let (till, lane) = till(&settings)?;
-    let consumption = Consumption::new(database.session(), till.clone(), &settings);
-    let sweep = Sweep::new(database.session(), till, &settings);
+    let consumption =
+        Consumption::new(Claimer::new(database.session(), settings.lease), till.clone(), &settings);
+    let sweep = Sweep::new(Claimer::new(database.session(), settings.lease), till, &settings);
 
     let mut crew = Crew::new(stop.clone());
     for _ in 0..SETTLE_LANES {

@@ -1,5 +1,6 @@
 //! settle: the writers that commit what tries came to, a batch in one statement, and give back what was not sent.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -36,7 +37,8 @@ pub enum Settled {
     Released,
     /// The lease had run out: somebody else has the payment. A normal outcome.
     Superseded,
-    /// The database was away for too long. The lease will run out and the payment be taken up again.
+    /// It could not be committed: the database was away for too long, or refused it (a fault of ours, logged). The
+    /// lease will run out and the payment be taken up again.
     Lost,
 }
 
@@ -44,6 +46,13 @@ pub enum Settled {
 pub type SettleDesk = Desk<Settle, Settled>;
 /// Where a writer takes its batches from.
 pub type SettleLane = Lane<Settle, Settled>;
+
+/// What became of a batch; what is in neither was superseded.
+#[derive(Debug, Default)]
+struct Committed {
+    moved: HashSet<Uuid>,
+    lost: HashSet<Uuid>,
+}
 
 /// Between tries while the database is away.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -124,31 +133,26 @@ impl Settler {
         }
         // One order of rows for every writer, so that no two wait for each other.
         settlements.sort_unstable_by_key(|one| one.payment_id);
-        let moved = self.commit_all(&settlements).await;
+        let Committed { moved, lost } = self.commit_all(&settlements).await;
         let given_back = self.release_all(&released, release_after).await;
         commands
             .iter()
             .map(|command| match command {
-                Settle::Commit(one) => match &moved {
-                    Some(moved) if moved.binary_search(&one.payment_id).is_ok() => Settled::Moved,
-                    Some(_) => Settled::Superseded,
-                    None => Settled::Lost,
-                },
+                Settle::Commit(one) if moved.contains(&one.payment_id) => Settled::Moved,
+                Settle::Commit(one) if lost.contains(&one.payment_id) => Settled::Lost,
+                Settle::Commit(_) => Settled::Superseded,
                 Settle::Release { .. } if given_back => Settled::Released,
                 Settle::Release { .. } => Settled::Lost,
             })
             .collect()
     }
 
-    /// Commits, for as long as the payments are ours; returns what moved, sorted. `None`: it could not.
-    async fn commit_all(&mut self, settlements: &[Settlement]) -> Option<Vec<Uuid>> {
-        if settlements.is_empty() {
-            return Some(Vec::new());
-        }
+    /// Commits, for as long as the payments are ours.
+    async fn commit_all(&mut self, settlements: &[Settlement]) -> Committed {
         let accept_in = self.accept_deadline;
         let deadline = Instant::now() + SETTLE_PATIENCE;
-        let mut batch_size = settlements.len();
-        let mut moved = Vec::with_capacity(settlements.len());
+        let mut batch_size = settlements.len().max(1);
+        let mut committed = Committed::default();
         let mut rest = settlements;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(batch_size.min(rest.len()));
@@ -160,24 +164,27 @@ impl Settler {
             match done {
                 Ok(ids) => {
                     crash_point("worker.after_settle");
-                    moved.extend(ids);
+                    committed.moved.extend(ids);
                     rest = later;
                 }
                 Err(StoreError::Unavailable(cause)) if Instant::now() < deadline => {
                     tracing::warn!(cause, payments = now.len(), "cannot settle; trying on");
                     tokio::time::sleep(PAUSE).await;
                 }
-                Err(StoreError::Unavailable(_)) => return None,
+                Err(StoreError::Unavailable(_)) => {
+                    committed.lost.extend(rest.iter().map(|one| one.payment_id));
+                    return committed;
+                }
                 // One payment must not hold up its neighbours: each is tried by itself.
                 Err(StoreError::Refused(_)) if batch_size > 1 => batch_size = 1,
                 Err(error) => {
                     tracing::error!(%error, payment = %now[0].payment_id, "cannot settle through a fault of ours");
+                    committed.lost.insert(now[0].payment_id);
                     rest = later;
                 }
             }
         }
-        moved.sort_unstable();
-        Some(moved)
+        committed
     }
 
     async fn release_all(&mut self, claims: &[Claimed], delay: Duration) -> bool {

@@ -5,24 +5,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use shared::chaos::{crash_point, sabotaged};
-use shared::store::session::Session;
-use shared::store::sweep::{claim_due, forget_keys};
+use anyhow::Result;
+use shared::chaos::sabotaged;
+use shared::store::sweep::forget_keys;
 use shared::tasks::Stop;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::breaker::Admission;
 use crate::charge::Till;
+use crate::claim::{Claimer, Claims};
 use crate::config::{MAX_CLAIM, WorkerSettings};
 
 /// Finds what is due and sees it through.
 #[derive(Debug)]
 pub struct Sweep {
-    session: Session,
+    claimer: Claimer,
     till: Till,
-    lease: Duration,
     interval: Duration,
     key_age: Duration,
     in_hand: Arc<Semaphore>,
@@ -35,12 +34,11 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FORGET_AT_ONCE: u32 = 10_000;
 
 impl Sweep {
-    /// A sweep with its own connection, and with room of its own, so that a full queue never starves retries.
-    pub fn new(session: Session, till: Till, settings: &WorkerSettings) -> Self {
+    /// A sweep with a claimer of its own, and with room of its own, so that a full queue never starves retries.
+    pub fn new(claimer: Claimer, till: Till, settings: &WorkerSettings) -> Self {
         Self {
-            session,
+            claimer,
             till,
-            lease: settings.lease,
             interval: settings.sweep_interval,
             key_age: settings.idempotency_key_age,
             in_hand: Arc::new(Semaphore::new(usize::from(settings.worker_concurrency))),
@@ -102,23 +100,13 @@ impl Sweep {
         if count == 0 {
             return Ok(0);
         }
-        let lease = self.lease;
-        let due = self
-            .session
-            .run(&count, move |conn, limit| Box::pin(claim_due(conn, *limit, lease)))
-            .await
-            .context("cannot claim what is due")?;
-        if !due.is_empty() {
-            crash_point("worker.after_sweep");
-        }
-        let claimed_at = Instant::now();
-        let swept = due.len();
-        metrics::counter!("claim_payments_total", "by" => "sweep").increment(swept as u64);
-        for claim in due {
+        let Claims { claims, since } = self.claimer.due(count).await?;
+        let swept = claims.len();
+        for claim in claims {
             let place = room.split(1);
             let till = self.till.clone();
             self.under_way.spawn(async move {
-                till.charge(claim, claimed_at).await;
+                till.charge(claim, since).await;
                 drop(place);
             });
         }
@@ -128,7 +116,8 @@ impl Sweep {
     async fn forget_keys(&mut self) {
         let age = self.key_age;
         let done = self
-            .session
+            .claimer
+            .session()
             .run(&FORGET_AT_ONCE, move |conn, limit| Box::pin(forget_keys(conn, age, *limit)))
             .await;
         match done {

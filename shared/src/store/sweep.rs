@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use super::claim::{Claimed, claim};
 use crate::chaos::crash_point;
@@ -11,12 +12,7 @@ use crate::chaos::crash_point;
 /// Claims up to `limit` due payments, longest due first. What another worker is just claiming is passed over.
 pub async fn claim_due(conn: &mut PgConnection, limit: u32, lease: Duration) -> sqlx::Result<Vec<Claimed>> {
     let mut tx = conn.begin().await?;
-    let due = sqlx::query_scalar!(
-        "SELECT id FROM payments WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
-        i64::from(limit)
-    )
-    .fetch_all(&mut *tx)
-    .await?;
+    let due = due(&mut tx, limit).await?;
     if due.is_empty() {
         tx.rollback().await?;
         return Ok(Vec::new());
@@ -25,6 +21,29 @@ pub async fn claim_due(conn: &mut PgConnection, limit: u32, lease: Duration) -> 
     let claimed = claim(&mut tx, &due, lease).await?;
     tx.commit().await?;
     Ok(claimed)
+}
+
+/// Up to `limit` payments that are due, longest due first, locked for the rest of the transaction.
+pub async fn due(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM payments WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Puts off when a payment that is not final is looked at again. For one that cannot be claimed: it must not stand in
+/// the way of those behind it.
+pub async fn postpone(conn: &mut PgConnection, payment_id: Uuid, by: Duration) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE payments SET due_at = now() + $2::bigint * interval '1 ms' WHERE id = $1 AND due_at IS NOT NULL",
+        payment_id,
+        super::millis(by)
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Forgets idempotency keys older than `age`, `limit` at most; says how many.

@@ -103,3 +103,23 @@ fn a_wrong_gateway_url_is_told_in_one_line() {
         assert!(error.starts_with("GATEWAY_URL="), "{error}");
     }
 }
+
+#[tokio::test]
+async fn what_a_gateway_says_is_stored_whatever_it_says() -> Result<()> {
+    let mut bench = Bench::with_gateway(axum::Router::new().route(
+        "/v1/charges",
+        axum::routing::post(async || {
+            let body = format!(r#"{{"code":"no\u0000","message":"{}\u0000\u0007"}}"#, "x".repeat(100_000));
+            (axum::http::StatusCode::PAYMENT_REQUIRED, body)
+        }),
+    ))
+    .await?;
+    let order = bench.accept(1).await?.remove(0);
+    assert_eq!(bench.sweep().await?, 1);
+    assert_eq!(bench.status(&order).await?, "PAYMENT_FAILED");
+    let (code, length): (String, i32) = sqlx::query_as("SELECT code, length(message) FROM payment_attempts")
+        .fetch_one(&mut bench.database.connect().await?)
+        .await?;
+    assert_eq!((code.as_str(), length), ("no", 1_000));
+    Ok(())
+}

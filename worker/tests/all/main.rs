@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 use worker::breaker::Breaker;
 use worker::charge::Till;
+use worker::claim::Claimer;
 use worker::config::WorkerSettings;
 use worker::consume::{Consumption, Step};
 use worker::settle::Settler;
@@ -49,17 +50,36 @@ impl Bench {
     }
 
     async fn with(change: impl FnOnce(&mut WorkerSettings)) -> Result<Self> {
-        let database = TestDatabase::new().await?;
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let (listener, stop) = (TcpListener::bind("127.0.0.1:0").await?, Stop::new());
         let url = format!("http://{}", listener.local_addr()?);
-        let gateway = Stop::new();
-        let client = Client::new("http://unused", &url)?;
-        let mut tasks = shared::tasks::Crew::new(gateway.clone());
-        tasks.spawn("gateway", gateway_mock::run(GatewayMockConfig::default(), listener, gateway.clone()));
-        client.no_faults().await?;
+        let gateway = gateway_mock::run(GatewayMockConfig::default(), listener, stop.clone());
+        let bench = Self::over(&url, gateway, stop, change).await?;
+        bench.client.no_faults().await?;
+        Ok(bench)
+    }
+
+    /// With a gateway of the test's own.
+    async fn with_gateway(gateway: axum::Router) -> Result<Self> {
+        let (listener, stop) = (TcpListener::bind("127.0.0.1:0").await?, Stop::new());
+        let url = format!("http://{}", listener.local_addr()?);
+        let serve =
+            shared::serve::serve(listener, gateway, shared::serve::ServeLimits::default(), stop.clone());
+        Self::over(&url, async move { anyhow::Ok(serve.await) }, stop, |_| {}).await
+    }
+
+    async fn over(
+        url: &str,
+        gateway: impl Future<Output = Result<()>> + Send + 'static,
+        stop: Stop,
+        change: impl FnOnce(&mut WorkerSettings),
+    ) -> Result<Self> {
+        let database = TestDatabase::new().await?;
+        let client = Client::new("http://unused", url)?;
+        let mut tasks = shared::tasks::Crew::new(stop);
+        tasks.spawn("gateway", gateway);
 
         let Defaults { worker: mut settings } = Defaults::parse_from(["test"]);
-        settings.gateway_url = url;
+        settings.gateway_url = url.to_owned();
         settings.payment_retry_initial = Duration::from_millis(1);
         settings.payment_retry_max = Duration::from_millis(1);
         change(&mut settings);
@@ -72,8 +92,16 @@ impl Bench {
         #[expect(clippy::disallowed_methods, reason = "lives as long as the test")]
         tokio::spawn(tasks.run(Duration::from_secs(5)));
         Ok(Self {
-            consumption: Consumption::new(database.database().session(), till.clone(), &settings),
-            sweep: Sweep::new(database.database().session(), till.clone(), &settings),
+            consumption: Consumption::new(
+                Claimer::new(database.database().session(), settings.lease),
+                till.clone(),
+                &settings,
+            ),
+            sweep: Sweep::new(
+                Claimer::new(database.database().session(), settings.lease),
+                till.clone(),
+                &settings,
+            ),
             publisher: broker.publisher().await?,
             consumer: broker.consumer(16).await?,
             database,

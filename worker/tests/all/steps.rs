@@ -193,3 +193,30 @@ async fn a_refund_takes_the_same_road() -> Result<()> {
     assert_eq!(bench.status(&order).await?, "CONFIRMED", "a refund by itself moves no order");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_payment_that_cannot_be_claimed_does_not_hold_up_its_neighbours() -> Result<()> {
+    let mut bench = Bench::new().await?;
+    let orders = bench.accept(5).await?;
+    // A try that should not be there: the claim's own row cannot be written.
+    let sick = &orders[0];
+    sqlx::query(
+        "INSERT INTO payment_attempts (payment_id, started_at, number, epoch, action) VALUES ($1, now(), 1, 1, 'charge')",
+    )
+    .bind(sick.payment_id)
+    .execute(&mut bench.database.connect().await?)
+    .await?;
+    bench.publish(&orders[..3]).await?;
+    assert_eq!(bench.consume().await?, Step::Taken { named: 3, claimed: 2 });
+    sqlx::query("UPDATE payments SET due_at = now() WHERE id = $1")
+        .bind(sick.payment_id)
+        .execute(&mut bench.database.connect().await?)
+        .await?;
+    assert_eq!(bench.sweep().await?, 2);
+    assert_eq!(bench.sweep().await?, 0, "it is put off");
+    for order in &orders[1..] {
+        assert_eq!(bench.status(order).await?, "CONFIRMED");
+    }
+    assert_eq!(bench.status(sick).await?, "PENDING");
+    Ok(())
+}
