@@ -40,7 +40,7 @@ fn start() -> Result<()> {
     let listeners = runtime.block_on(Listeners::bind(&config))?;
     // Here and not on a thread of the runtime: the server is to end with this thread, whatever ends it.
     let private = postgres::find_or_start(&config)?;
-    let outcome = runtime.block_on(run(config, listeners, recorder, private.url()));
+    let outcome = runtime.block_on(run(config, listeners, recorder, &private.url));
     drop(private);
     outcome
 }

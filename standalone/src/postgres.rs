@@ -8,36 +8,22 @@ use crate::config::StandaloneConfig;
 
 /// A database to use.
 #[derive(Debug)]
-pub(crate) enum Found {
-    /// Somebody else's; left alone at the end.
-    Given(String),
-    /// Ours; stopped when dropped.
-    Private {
-        /// How to reach it.
-        url: String,
-        /// The server.
-        _server: Postgres,
-    },
-}
-
-impl Found {
+pub(crate) struct Found {
     /// How to reach it.
-    pub(crate) fn url(&self) -> &str {
-        match self {
-            Self::Given(url) | Self::Private { url, .. } => url,
-        }
-    }
+    pub(crate) url: String,
+    /// The server, where it is ours; stopped when dropped.
+    _server: Option<Postgres>,
 }
 
 /// Takes the given database, or starts the private one.
 pub(crate) fn find_or_start(config: &StandaloneConfig) -> Result<Found> {
     if let Some(url) = &config.database_url {
-        return Ok(Found::Given(url.clone()));
+        return Ok(Found { url: url.clone(), _server: None });
     }
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot make {} (COMANDA_DATA_DIR)", config.data_dir.display()))?;
     let home = Home::Persistent(config.data_dir.join("postgres"));
     let server = Postgres::start(&PostgresSettings { home, bin_dir: config.pg_bindir.clone() })?;
     tracing::info!(port = server.port(), data = %server.dir().display(), "a private PostgreSQL is up");
-    Ok(Found::Private { url: server.url("comanda"), _server: server })
+    Ok(Found { url: server.url("comanda"), _server: Some(server) })
 }
