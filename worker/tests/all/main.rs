@@ -64,7 +64,11 @@ impl Bench {
         let url = format!("http://{}", listener.local_addr()?);
         let serve =
             shared::serve::serve(listener, gateway, shared::serve::ServeLimits::default(), stop.clone());
-        Self::over(&url, async move { anyhow::Ok(serve.await) }, stop, |_| {}).await
+        let gateway = async move {
+            serve.await;
+            Ok(())
+        };
+        Self::over(&url, gateway, stop, |_| {}).await
     }
 
     async fn over(
