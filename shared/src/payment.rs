@@ -37,7 +37,7 @@ pub enum PaymentStatus {
 }
 
 /// What one try asks of the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
 #[sqlx(type_name = "attempt_action", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum AttemptAction {
@@ -49,8 +49,22 @@ pub enum AttemptAction {
     Refund,
 }
 
+impl AttemptAction {
+    /// Every action.
+    pub const ALL: [Self; 3] = [Self::Charge, Self::Void, Self::Refund];
+
+    /// The name on the wire, in the database and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Charge => "charge",
+            Self::Void => "void",
+            Self::Refund => "refund",
+        }
+    }
+}
+
 /// How one try ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
 #[sqlx(type_name = "attempt_outcome", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptOutcome {
@@ -66,6 +80,24 @@ pub enum AttemptOutcome {
     Unavailable,
     /// The worker that made this try never told how it ended (it died, or lost its lease).
     Abandoned,
+}
+
+impl AttemptOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 6] =
+        [Self::Succeeded, Self::Declined, Self::Voided, Self::InDoubt, Self::Unavailable, Self::Abandoned];
+
+    /// The name on the wire, in the database and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Declined => "declined",
+            Self::Voided => "voided",
+            Self::InDoubt => "in_doubt",
+            Self::Unavailable => "unavailable",
+            Self::Abandoned => "abandoned",
+        }
+    }
 }
 
 /// Body of `POST /v1/charges`. The key travels in the `Idempotency-Key` header.

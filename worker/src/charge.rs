@@ -1,7 +1,9 @@
 //! charge: a claimed payment is taken to the gateway once, and what its answer means is handed to be settled.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use metrics::{Counter, Histogram};
 use shared::chaos::{crash_point, sabotaged};
 use shared::payment::{AttemptAction, AttemptOutcome};
 use shared::retry::RetryDelays;
@@ -12,8 +14,8 @@ use crate::breaker::{Breaker, Called};
 use crate::gateway::{Answer, Gateway, Reason};
 use crate::settle::{Settle, SettleDesk, Settled};
 
-/// All that it takes to bring a claimed payment to its settlement; clones share everything.
-#[derive(Debug, Clone)]
+/// All that it takes to bring a claimed payment to its settlement.
+#[derive(Debug)]
 pub struct Till {
     /// The gateway.
     pub gateway: Gateway,
@@ -25,6 +27,42 @@ pub struct Till {
     pub policy: RetryPolicy,
     /// How long after its claim a payment may still be sent: the lease less a request's time.
     pub send_within: Duration,
+    /// What it counts.
+    pub metrics: ChargeMetrics,
+}
+
+/// What charging counts; looked up once, because every payment passes here.
+#[derive(Debug)]
+pub struct ChargeMetrics {
+    gateway_seconds: Histogram,
+    attempts: HashMap<(AttemptAction, AttemptOutcome), Counter>,
+}
+
+impl ChargeMetrics {
+    /// The handles.
+    pub fn new() -> Self {
+        let mut attempts = HashMap::new();
+        for action in AttemptAction::ALL {
+            for outcome in AttemptOutcome::ALL {
+                let counter = metrics::counter!("charge_attempts_total",
+                    "action" => action.as_str(), "outcome" => outcome.as_str());
+                attempts.insert((action, outcome), counter);
+            }
+        }
+        Self { gateway_seconds: metrics::histogram!("charge_gateway_seconds"), attempts }
+    }
+
+    fn record(&self, action: AttemptAction, outcome: AttemptOutcome) {
+        if let Some(counter) = self.attempts.get(&(action, outcome)) {
+            counter.increment(1);
+        }
+    }
+}
+
+impl Default for ChargeMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// When a payment is tried again, and when it is given up.
@@ -66,11 +104,9 @@ impl Till {
         } else {
             "worker.after_answer"
         });
-        metrics::histogram!("charge_gateway_seconds").record(started.elapsed());
+        self.metrics.gateway_seconds.record(started.elapsed());
         let settlement = settlement(&claim, answer, probe, self.policy);
-        metrics::counter!("charge_attempts_total",
-            "action" => action_name(claim.action), "outcome" => outcome_name(settlement.outcome))
-        .increment(1);
+        self.metrics.record(claim.action, settlement.outcome);
         self.settle(Settle::Commit(settlement)).await
     }
 
@@ -133,25 +169,6 @@ pub fn settlement(claim: &Claimed, answer: Answer, probe: bool, policy: RetryPol
         code,
         message,
         next,
-    }
-}
-
-const fn action_name(action: AttemptAction) -> &'static str {
-    match action {
-        AttemptAction::Charge => "charge",
-        AttemptAction::Void => "void",
-        AttemptAction::Refund => "refund",
-    }
-}
-
-const fn outcome_name(outcome: AttemptOutcome) -> &'static str {
-    match outcome {
-        AttemptOutcome::Succeeded => "succeeded",
-        AttemptOutcome::Declined => "declined",
-        AttemptOutcome::Voided => "voided",
-        AttemptOutcome::InDoubt => "in_doubt",
-        AttemptOutcome::Unavailable => "unavailable",
-        AttemptOutcome::Abandoned => "abandoned",
     }
 }
 

@@ -30,7 +30,7 @@ const RECONNECT: RetryDelays =
 #[derive(Debug)]
 pub struct Consumption {
     claimer: Claimer,
-    till: Till,
+    till: Arc<Till>,
     in_hand: Arc<Semaphore>,
     /// Most payments in one claim: no more than can be in hand, or it would wait for room for ever.
     max_claim: usize,
@@ -54,7 +54,7 @@ pub enum Step {
 
 impl Consumption {
     /// Consumption with a claimer of its own.
-    pub fn new(claimer: Claimer, till: Till, settings: &WorkerSettings) -> Self {
+    pub fn new(claimer: Claimer, till: Arc<Till>, settings: &WorkerSettings) -> Self {
         // Room for one whole claim at least, or a full message could never be taken.
         let in_hand = usize::from(settings.worker_concurrency).max(MAX_PAYMENTS);
         Self {
@@ -194,7 +194,7 @@ impl Consumption {
                 .filter_map(|id| claimed.remove(id))
                 .map(|claim| {
                     let place = room.split(1);
-                    let till = self.till.clone();
+                    let till = Arc::clone(&self.till);
                     async move {
                         till.charge(claim, since).await;
                         drop(place);

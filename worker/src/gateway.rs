@@ -70,7 +70,8 @@ fn clean(text: String, max_chars: usize) -> String {
 #[derive(Debug, Clone)]
 pub struct Gateway {
     http: reqwest::Client,
-    base: String,
+    charges: Url,
+    refunds: Url,
     timeout: Duration,
 }
 
@@ -98,7 +99,12 @@ impl Gateway {
             http = http.tls_certs_only([]);
         }
         let http = http.build().context("cannot set up the gateway client")?;
-        Ok(Self { http, base: url.trim_end_matches('/').to_owned(), timeout })
+        let under = |path: &str| parsed.join(path).with_context(wrong);
+        // Below whatever path the gateway's URL has.
+        let base = parsed.path().trim_end_matches('/');
+        let charges = under(&format!("{base}/v1/charges"))?;
+        let refunds = under(&format!("{base}/v1/refunds"))?;
+        Ok(Self { http, charges, refunds, timeout })
     }
 
     /// Asks what the claim says, once, under the payment's own key.
@@ -106,7 +112,7 @@ impl Gateway {
         match claim.action {
             AttemptAction::Charge => {
                 let body = ChargeRequest::new(claim.order_id, claim.amount);
-                let sent = self.send(claim, "/v1/charges", Some(&body)).await?;
+                let sent = self.send(claim, self.charges.clone(), Some(&body)).await?;
                 done(
                     sent,
                     |receipt: &ChargeReceipt| {
@@ -123,12 +129,13 @@ impl Gateway {
                     amount: claim.amount.to_json(),
                     currency: claim.amount.currency().code().to_owned(),
                 };
-                let sent = self.send(claim, "/v1/refunds", Some(&body)).await?;
+                let sent = self.send(claim, self.refunds.clone(), Some(&body)).await?;
                 done(sent, |receipt: &RefundReceipt| is_ours(&receipt.key, claim), |r| r.id).await
             }
             AttemptAction::Void => {
-                let path = format!("/v1/charges/by-key/{}/void", claim.payment_id);
-                let sent = self.send(claim, &path, None::<&()>).await?;
+                let mut url = self.charges.clone();
+                url.set_path(&format!("{}/by-key/{}/void", url.path(), claim.payment_id));
+                let sent = self.send(claim, url, None::<&()>).await?;
                 match read::<VoidReply>(sent).await? {
                     Ok(VoidReply::Voided) => Ok(Answer::Voided),
                     Ok(VoidReply::AlreadyCharged { charge }) => {
@@ -145,12 +152,12 @@ impl Gateway {
     async fn send(
         &self,
         claim: &Claimed,
-        path: &str,
+        url: Url,
         body: Option<&impl serde::Serialize>,
     ) -> std::result::Result<Response, Answer> {
         let mut request = self
             .http
-            .post(format!("{}{path}", self.base))
+            .post(url)
             .header("idempotency-key", key_of(claim).to_string())
             .header("x-request-id", claim.order_id.to_string());
         if let Some(body) = body {

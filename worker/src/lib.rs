@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod settle;
 pub mod sweep;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -18,7 +19,7 @@ use shared::store::Database;
 use shared::tasks::{Crew, Stop};
 
 use crate::breaker::Breaker;
-use crate::charge::{RetryPolicy, Till};
+use crate::charge::{ChargeMetrics, RetryPolicy, Till};
 use crate::claim::Claimer;
 use crate::config::{MAX_SETTLE, SETTLE_LANES, WorkerSettings};
 use crate::consume::Consumption;
@@ -38,7 +39,7 @@ pub struct Worker {
 }
 
 /// A till and the lane in which its settlements gather.
-pub fn till(settings: &WorkerSettings) -> Result<(Till, SettleLane)> {
+pub fn till(settings: &WorkerSettings) -> Result<(Arc<Till>, SettleLane)> {
     // As many may wait as can be in hand: handing in never blocks for long.
     let capacity = usize::from(settings.worker_concurrency) * 2;
     let (settle, lane) = shared::batch::desk(capacity, MAX_SETTLE);
@@ -48,8 +49,9 @@ pub fn till(settings: &WorkerSettings) -> Result<(Till, SettleLane)> {
         settle,
         policy: RetryPolicy { delays: settings.delays(), budget: i32::from(settings.payment_retry_attempts) },
         send_within: settings.lease.saturating_sub(settings.gateway_timeout),
+        metrics: ChargeMetrics::new(),
     };
-    Ok((till, lane))
+    Ok((Arc::new(till), lane))
 }
 
 /// Works until `stop`; then takes nothing more, finishes what is in hand, and returns.
@@ -58,7 +60,7 @@ pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
     settings.check()?;
     let (till, lane) = till(&settings)?;
     let consumption =
-        Consumption::new(Claimer::new(database.session(), settings.lease), till.clone(), &settings);
+        Consumption::new(Claimer::new(database.session(), settings.lease), Arc::clone(&till), &settings);
     let sweep = Sweep::new(Claimer::new(database.session(), settings.lease), till, &settings);
 
     let mut crew = Crew::new(stop.clone());

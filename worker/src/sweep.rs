@@ -21,7 +21,7 @@ use crate::config::{MAX_CLAIM, WorkerSettings};
 #[derive(Debug)]
 pub struct Sweep {
     claimer: Claimer,
-    till: Till,
+    till: Arc<Till>,
     interval: Duration,
     key_age: Duration,
     in_hand: Arc<Semaphore>,
@@ -35,7 +35,7 @@ const FORGET_AT_ONCE: u32 = 10_000;
 
 impl Sweep {
     /// A sweep with a claimer of its own, and with room of its own, so that a full queue never starves retries.
-    pub fn new(claimer: Claimer, till: Till, settings: &WorkerSettings) -> Self {
+    pub fn new(claimer: Claimer, till: Arc<Till>, settings: &WorkerSettings) -> Self {
         Self {
             claimer,
             till,
@@ -104,7 +104,7 @@ impl Sweep {
         let swept = claims.len();
         for claim in claims {
             let place = room.split(1);
-            let till = self.till.clone();
+            let till = Arc::clone(&self.till);
             self.under_way.spawn(async move {
                 till.charge(claim, since).await;
                 drop(place);

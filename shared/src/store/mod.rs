@@ -31,6 +31,17 @@ const STATEMENT_TIMEOUT: &str = "5s";
 /// How long a read may wait for a connection. Well below the 3 s in which a client is told 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How the writers' statements are planned, which only ever look up rows by their keys. Left to itself the planner sees
+/// a new, empty table, joins by scanning it, and keeps that plan for as long as the table grows without an ANALYZE;
+/// and it plans each statement anew five times before it keeps a plan at all.
+const WRITERS_PLANS: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
+
 /// How to reach a database; opens no connection.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -63,7 +74,7 @@ impl Database {
 
     /// A session for a writer: see [`session::Session`].
     pub fn session(&self) -> session::Session {
-        session::Session::new(self.clone())
+        session::Session::new(Self { options: self.options.clone().options(WRITERS_PLANS) })
     }
 
     /// Connections for reads; connects when first used.

@@ -3,6 +3,7 @@
 mod answers;
 mod steps;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -37,7 +38,7 @@ struct Bench {
     database: TestDatabase,
     client: Client,
     settings: WorkerSettings,
-    till: Till,
+    till: Arc<Till>,
     publisher: Publisher,
     consumer: Consumer,
     consumption: Consumption,
