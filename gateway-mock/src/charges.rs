@@ -17,11 +17,12 @@ use crate::faults::Faults;
 use crate::ledger::{Answer, ChargeOrder, Start, Verdict};
 use crate::name::Name;
 use crate::play::{Pace, pause, play};
-use crate::problem::{Problem, bad_money, idempotency_key, parse_key, parse_name, read_json};
+use crate::problem::{Problem, bad_money, idempotency_key, parse_key, parse_name, raw_key, read_json};
 
 /// Takes money, once a key.
 pub(crate) async fn charge(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     gateway.ledger.charges_asked.fetch_add(1, Ordering::Relaxed);
+    gateway.access.note("charge", raw_key(request.headers()));
     let faults = gateway.faults();
     if faults.down {
         gateway.counters.charge(Outcome::Fault);
@@ -62,6 +63,7 @@ pub(crate) async fn void(
     Path(key): Path<String>,
 ) -> Result<Response, Problem> {
     gateway.ledger.voids_asked.fetch_add(1, Ordering::Relaxed);
+    gateway.access.note("void", key.as_bytes());
     let count = |outcome| gateway.counters.void(outcome);
     let key = gateway.admit_control(&key).await.inspect_err(|_| count(Outcome::Fault))?;
     match gateway.ledger.void(&key) {

@@ -20,6 +20,9 @@ pub struct GatewayMockConfig {
     /// A file that keeps the ledger over a restart, even after a kill -9; without it a restart forgets all charges
     #[arg(long, env = "GATEWAY_MOCK_JOURNAL", value_name = "FILE")]
     pub gateway_mock_journal: Option<PathBuf>,
+    /// A file with a line for every request to charge, refund or void: microseconds since 1970, what, which key
+    #[arg(long, env = "GATEWAY_MOCK_ACCESS_LOG", value_name = "FILE")]
+    pub gateway_mock_access_log: Option<PathBuf>,
     /// What goes wrong at the start; `PUT /v1/faults` changes it later.
     #[command(flatten)]
     pub faults: Faults,
@@ -27,7 +30,12 @@ pub struct GatewayMockConfig {
 
 impl Default for GatewayMockConfig {
     fn default() -> Self {
-        Self { gateway_mock_addr: default_addr(), gateway_mock_journal: None, faults: Faults::default() }
+        Self {
+            gateway_mock_addr: default_addr(),
+            gateway_mock_journal: None,
+            gateway_mock_access_log: None,
+            faults: Faults::default(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! dawdles, breaks as it is told to, and keeps a ledger of what really happened to the money, against which every
 //! run is reconciled. It runs as a program of its own or inside another one; nothing here is global.
 
+mod access;
 mod books;
 mod charges;
 mod config;
@@ -31,6 +32,7 @@ use tokio::net::TcpListener;
 pub use crate::config::{GatewayMockConfig, Settings};
 pub use crate::faults::Faults;
 
+use crate::access::AccessLog;
 use crate::counters::Counters;
 use crate::ledger::Ledger;
 use crate::problem::Problem;
@@ -40,11 +42,17 @@ use crate::problem::Problem;
 pub async fn run(config: GatewayMockConfig, listener: TcpListener, stop: Stop) -> Result<()> {
     let faults = config.faults.checked().map_err(|wrong| anyhow!("PAYMENT_MOCK settings: {wrong}"))?;
     let ledger = Ledger::open(config.gateway_mock_journal.as_deref())?;
+    let access = AccessLog::open(config.gateway_mock_access_log.as_deref())?;
     let addr = listener.local_addr().context("the gateway's listener has no address")?;
     let remembered = ledger.books().charges.len();
     tracing::info!(%addr, seed = faults.seed, charges = remembered, "the payment gateway listens");
-    let gateway =
-        Gateway { ledger, faults: RwLock::new(faults), counters: Counters::new(), stop: stop.clone() };
+    let gateway = Gateway {
+        ledger,
+        access,
+        faults: RwLock::new(faults),
+        counters: Counters::new(),
+        stop: stop.clone(),
+    };
     serve(listener, routes(Arc::new(gateway)), ServeLimits::default(), stop).await;
     Ok(())
 }
@@ -52,6 +60,7 @@ pub async fn run(config: GatewayMockConfig, listener: TcpListener, stop: Stop) -
 /// What all requests share.
 pub(crate) struct Gateway {
     ledger: Ledger,
+    access: AccessLog,
     faults: RwLock<Faults>,
     counters: Counters,
     stop: Stop,

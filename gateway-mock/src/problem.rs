@@ -79,6 +79,11 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Name, Problem> {
     parse_key(std::str::from_utf8(value.as_bytes()).unwrap_or_default())
 }
 
+/// The header `Idempotency-Key` as it came, right or wrong.
+pub(crate) fn raw_key(headers: &HeaderMap) -> &[u8] {
+    headers.get("idempotency-key").map_or(&[], |value| value.as_bytes())
+}
+
 /// A key from a header or a path.
 pub(crate) fn parse_key(text: &str) -> Result<Name, Problem> {
     let range = || format!("An idempotency key has 1 to {MAX_NAME_BYTES} printable bytes.");

@@ -18,11 +18,12 @@ use crate::fate::Endpoint;
 use crate::ledger::{Answer, RefundOrder, Start};
 use crate::name::Name;
 use crate::play::{Pace, pause, play};
-use crate::problem::{Problem, bad_money, idempotency_key, parse_name, read_json};
+use crate::problem::{Problem, bad_money, idempotency_key, parse_name, raw_key, read_json};
 
 /// Gives money back, once a key.
 pub(crate) async fn refund(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     gateway.ledger.refunds_asked.fetch_add(1, Ordering::Relaxed);
+    gateway.access.note("refund", raw_key(request.headers()));
     let faults = gateway.faults();
     if faults.down {
         gateway.counters.refund(Outcome::Fault);

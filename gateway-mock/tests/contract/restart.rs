@@ -34,6 +34,7 @@ impl Program {
     async fn start(journal: &Path) -> Self {
         let mut command = command("127.0.0.1:0");
         command.env("GATEWAY_MOCK_JOURNAL", journal).env("PAYMENT_MOCK_SUCCESS_RATE", "0.8");
+        command.env("GATEWAY_MOCK_ACCESS_LOG", journal.with_extension("access"));
         command
             .env("PAYMENT_MOCK_LATENCY_MIN", "0")
             .env("PAYMENT_MOCK_LATENCY_MAX", "2")
@@ -98,6 +99,13 @@ async fn a_kill_loses_nothing_that_was_answered() {
         }
     }
     assert!(!charged.is_empty() && !voided.is_empty() && !declined.is_empty());
+    let access = std::fs::read_to_string(journal.with_extension("access")).unwrap();
+    let asked: HashSet<(&str, &str)> =
+        access.lines().filter_map(|line| line.split_once(' ')?.1.split_once(' ')).collect();
+    for (key, (status, _)) in &answers {
+        let what = if *status == StatusCode::OK { "void" } else { "charge" };
+        assert!(asked.contains(&(what, key.as_str())), "{what} {key} is not in the access log");
+    }
     // And it goes on as before: replays, refusals and all.
     for (key, (status, body)) in answers.iter().take(200) {
         let money = Money::from_minor(500, Currency::USD);

@@ -1,0 +1,37 @@
+//! The access log: a line for every request that wants to move or void money, written when it arrives and before
+//! anything is done about it, whatever becomes of it. What a merchant asked can so be compared with what it noted
+//! down before it asked. Like the journal's, a line survives the death of the process, not of the machine.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+
+/// The file, where there is one.
+#[derive(Debug, Default)]
+pub(crate) struct AccessLog(Option<File>);
+
+impl AccessLog {
+    /// Opens or creates the file; without a path nothing is logged.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self(None)) };
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        let file = file.with_context(|| {
+            format!("cannot open the access log {} (GATEWAY_MOCK_ACCESS_LOG)", path.display())
+        })?;
+        Ok(Self(Some(file)))
+    }
+
+    /// Notes a request: microseconds since 1970, what is asked, and under which key.
+    pub(crate) fn note(&self, what: &str, key: &[u8]) {
+        let Some(mut file) = self.0.as_ref() else { return };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let key = String::from_utf8_lossy(key);
+        // One write to a file opened for appending: lines of requests side by side do not mix.
+        if let Err(error) = file.write_all(format!("{now} {what} {key}\n").as_bytes()) {
+            tracing::error!(%error, "the access log cannot be written");
+        }
+    }
+}
