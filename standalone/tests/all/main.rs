@@ -1,6 +1,7 @@
 //! The whole pipeline: in one process over both brokers, as separate processes, and as the one-command program. Every
 //! test ends by reconciling with the gateway's ledger.
 
+mod budget;
 mod commands;
 mod outages;
 mod pipeline;

@@ -1,0 +1,155 @@
+//! What an order may cost, in counts that do not depend on the machine's mood. One place for all bounds: a change that
+//! raises one has to say so here.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use api::accept::{Answer, Writer};
+use servers::{Postgres, PostgresSettings};
+use shared::order::{NewOrder, OrderRequest};
+use shared::payment::AttemptOutcome;
+use shared::store::accept::{Accept, accept};
+use shared::store::claim::claim;
+use shared::store::settle::{Next, Settlement, settle};
+use sqlx::PgConnection;
+use testbed::{Client, TestDatabase, until};
+use tokio::sync::mpsc;
+
+/// Orders in one group commit at full load.
+const BATCH: usize = 64;
+/// Batches measured: enough for the pages that a batch shares to average out.
+const BATCHES: usize = 50;
+/// Orders measured.
+const ORDERS: i64 = (BATCH * BATCHES) as i64;
+
+/// Statements, which are also transactions and round trips: accept, claim, settle, each once a batch.
+const STATEMENTS_A_BATCH: i64 = 3;
+/// Rows inserted an order: order, payment, attempt, three events.
+const INSERTS: i64 = 6;
+/// Rows updated an order: payment and order twice, attempt once.
+const UPDATES: i64 = 5;
+/// Bytes of write-ahead log an order, everything included: 3,480 measured, and a tenth.
+const WAL_BYTES: i64 = 3_850;
+/// Messages a batch.
+const MESSAGES_A_BATCH: usize = 1;
+/// Bytes of a message an order.
+const MESSAGE_BYTES: usize = 40;
+
+fn batch() -> Vec<Accept> {
+    let body = Client::an_order().to_string();
+    let request: OrderRequest<'_> = serde_json::from_str(&body).unwrap();
+    std::iter::repeat_with(|| Accept { order: NewOrder::parse(&request).unwrap(), key: None })
+        .take(BATCH)
+        .collect()
+}
+
+/// Transactions, inserted and updated rows since the server began to count, once they stand still.
+async fn counted(conn: &mut PgConnection, expected_inserts: i64) -> Result<(i64, i64, i64)> {
+    until("the server has counted everything", async || {
+        let counts: (i64, i64, i64) = sqlx::query_as(
+            "SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()),
+                    sum(n_tup_ins)::bigint, sum(n_tup_upd)::bigint FROM pg_stat_user_tables
+             WHERE relname IN ('orders', 'payments', 'payment_attempts', 'order_events', 'idempotency_keys')",
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+        Ok((counts.1 >= expected_inserts).then_some(counts))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_order_costs_no_more_than_its_budget() -> Result<()> {
+    // A server of its own: the log and the counters are the whole server's.
+    let mut server =
+        tokio::task::spawn_blocking(|| Postgres::start(&PostgresSettings::temporary())).await??;
+    let database = TestDatabase::on(&server.url("postgres")).await?;
+    let lease = Duration::from_secs(60);
+    let mut conn = database.connect().await?;
+    let before: i64 = sqlx::query_scalar("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+        .fetch_one(&mut conn)
+        .await?;
+    for _ in 0..BATCHES {
+        let batch = batch();
+        accept(&mut conn, &batch, lease).await?;
+        let hints: Vec<_> = batch.iter().map(|one| one.order.payment_id).collect();
+        let claimed = claim(&mut conn, &hints, lease).await?;
+        let settlements: Vec<_> = claimed
+            .iter()
+            .map(|claim| Settlement {
+                payment_id: claim.payment_id,
+                epoch: claim.epoch,
+                number: claim.number,
+                outcome: AttemptOutcome::Succeeded,
+                code: None,
+                message: None,
+                next: Next::Succeeded { gateway_id: "ch_0123456789abcdef".into() },
+            })
+            .collect();
+        assert_eq!(settle(&mut conn, &settlements, lease).await?.len(), BATCH);
+    }
+    let after: i64 = sqlx::query_scalar("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+        .fetch_one(&mut conn)
+        .await?;
+    // A session tells what it has counted when it ends.
+    sqlx::Connection::close(conn).await?;
+    let mut conn = database.connect().await?;
+    let (transactions, inserts, updates) = counted(&mut conn, ORDERS * INSERTS).await?;
+    assert_eq!((inserts, updates), (ORDERS * INSERTS, ORDERS * UPDATES));
+    // Beside the three a batch: making the schema, and looking at these counters.
+    let others = 40;
+    assert!(transactions <= STATEMENTS_A_BATCH * BATCHES as i64 + others, "{transactions} transactions");
+    let wal = (after - before) / ORDERS;
+    assert!(wal <= WAL_BYTES, "{wal} bytes of log an order");
+    println!("{wal} bytes of write-ahead log an order");
+    drop(conn);
+    tokio::task::spawn_blocking(move || server.stop()).await?
+}
+
+#[tokio::test]
+async fn a_group_commit_is_one_message() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let (desk, lane) = shared::batch::desk::<Accept, Answer>(BATCH, BATCH);
+    let (publish, mut hints) = mpsc::channel(16);
+    let mut writer = Writer::new(lane, database.database().session(), publish, Duration::from_secs(60));
+    let waiting: Vec<_> = batch()
+        .into_iter()
+        .map(|order| {
+            let desk = desk.clone();
+            Box::pin(async move { desk.offer(order).await })
+        })
+        .collect();
+    let (answers, written) = tokio::join!(
+        async {
+            let mut answers = Vec::new();
+            let mut set = tokio::task::JoinSet::new();
+            waiting.into_iter().for_each(|one| drop(set.spawn(one)));
+            while let Some(answer) = set.join_next().await {
+                answers.push(answer??);
+            }
+            anyhow::Ok(answers)
+        },
+        async {
+            let mut written = 0;
+            let mut batches = 0;
+            while written < BATCH {
+                written += writer.run_once().await.unwrap_or(BATCH);
+                batches += 1;
+            }
+            batches
+        }
+    );
+    assert_eq!(answers?.len(), BATCH);
+    let mut messages = 0;
+    while let Ok(payments) = hints.try_recv() {
+        messages += MESSAGES_A_BATCH;
+        let bytes = shared::message::PaymentsDue::new(payments.clone()).to_bytes().len();
+        assert!(
+            bytes <= MESSAGE_BYTES * payments.len() + 32,
+            "{bytes} bytes for {} payments",
+            payments.len()
+        );
+    }
+    assert_eq!(messages, written, "a message a group commit, whatever its size");
+    Ok(())
+}
