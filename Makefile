@@ -8,7 +8,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 # What runs the tests: cargo-nextest where it is installed, each test in a process of its own.
 TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-.PHONY: help run test lint fmt clippy doc deny sqlx sqlx-check
+.PHONY: help run test bench lint fmt clippy doc deny sqlx sqlx-check
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +24,12 @@ test: ## every test, with servers of its own; ARGS="-p api" or a test's name nar
 	@scripts/install-rabbitmq
 	cargo build -p servers
 	$(TARGET)/debug/with-servers -- $(TESTS) $(if $(ARGS),$(ARGS),--workspace)
+
+bench: ## how fast it is, beside the machine's limits, into target/bench; ARGS="--only accept,e2e --runs 1" narrows it down
+	@scripts/install-postgres
+	@scripts/install-rabbitmq
+	cargo build --release -p api -p worker -p gateway-mock -p standalone -p loadtest
+	$(TARGET)/release/loadtest bench --out $(TARGET)/bench $(ARGS)
 
 lint: fmt clippy doc deny ## what CI asks of the code
 

@@ -2,6 +2,7 @@
 //! [`until_settled`] waits for the last of them, and [`reconcile()`] compares all of it with what the payment gateway
 //! really did.
 
+pub mod bench;
 pub mod gateway;
 pub mod latency;
 pub mod load;

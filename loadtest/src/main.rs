@@ -2,8 +2,12 @@
 
 mod command;
 
+use std::net::SocketAddr;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use loadtest::bench::echo::echo;
+use loadtest::bench::{BenchArguments, bench};
 use shared::tasks::{Stop, stop_on_signal};
 
 #[derive(Debug, Parser)]
@@ -19,17 +23,34 @@ enum Command {
     Load(command::LoadArguments),
     /// Compare a database with its gateway's ledger; exit status 1 where anything is wrong
     Reconcile(command::ReconcileArguments),
+    /// Measure how fast it is: starts servers and programs of its own; run it by `make bench`
+    Bench(BenchArguments),
+    /// A server that hands bodies back, for the benchmark
+    #[command(hide = true)]
+    Echo {
+        /// Where it listens
+        addr: SocketAddr,
+    },
 }
 
-// One thread: sending and reading for 64 connections leaves it half idle, and a second one would cost wake-ups.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
     let arguments: Arguments = shared::config::read();
+    match arguments.command {
+        Command::Echo { addr } => echo(addr),
+        // One thread: sending and reading for 64 connections leaves it half idle, and a second one would cost wake-ups.
+        command => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(command)),
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
     let stop = Stop::new();
     let work = async {
-        match arguments.command {
+        match command {
             Command::Load(arguments) => command::load(arguments, &stop).await,
             Command::Reconcile(arguments) => command::reconcile(arguments).await,
+            // Half a measurement is none: nothing is finished, but all that was started ends.
+            Command::Bench(arguments) => stop.or_stopped(bench(&arguments)).await.unwrap_or(Ok(())),
+            Command::Echo { .. } => Ok(()),
         }
     };
     tokio::pin!(work);

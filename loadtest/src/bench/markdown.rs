@@ -1,0 +1,185 @@
+//! The report for people: a few tables.
+#![expect(clippy::float_arithmetic, reason = "statistics; no money passes here")]
+
+use std::fmt::{self, Write};
+
+use super::figures::{Figures, middle, middle_cost, middle_percentiles};
+use super::runs::{EndToEndRun, SteadyRun};
+use super::traffic::Mean;
+use super::usage::Cost;
+use crate::latency::{Percentiles, median};
+
+/// Above this share of others the figures are not worth quoting.
+const QUIET: f64 = 0.1;
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let machine = &self.machine;
+        writeln!(f, "{} cores ({}), PostgreSQL {}\n", machine.cores, machine.processor, machine.postgres)?;
+        self.speed(f)?;
+        self.latencies(f)?;
+        self.limits_beside(f)?;
+        self.costs(f)?;
+        self.traffic(f)?;
+        self.memory(f)?;
+        let held = if self.clean { "every invariant held" } else { "INVARIANTS ARE BROKEN, see above" };
+        writeln!(f, "lost {}, double {}; {held}", self.lost, self.double)?;
+        let busiest = self.all_costs().map(|cost| cost.others_share).fold(0.0, f64::max);
+        if busiest > QUIET {
+            writeln!(
+                f,
+                "\nNOT QUIET: up to {:.0} % of the processor time went to others; do not quote this",
+                busiest * 100.0
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Figures {
+    fn speed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = &self.runs;
+        writeln!(f, "| orders a second | median | each run |\n|---|---:|---|")?;
+        if let Some(accepted) = self.accepted_per_s {
+            let each = runs.accept.iter().map(|run| run.per_s);
+            writeln!(f, "| accepted, workers off | {accepted:.0} | {} |", list(each))?;
+        }
+        for (name, runs) in [
+            ("end to end", &runs.e2e),
+            ("end to end", &runs.large),
+            ("standalone, end to end", &runs.standalone),
+        ] {
+            let (Some(per_s), Some(first)) = (middle(runs, |run| run.per_s), runs.first()) else { continue };
+            let each = list(runs.iter().map(|run| run.per_s));
+            writeln!(f, "| {name}, {} orders | {per_s:.0} | {each} |", first.orders)?;
+        }
+        writeln!(f)
+    }
+
+    fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = &self.runs;
+        writeln!(f, "| latency, ms | p50 | p99 | p99.9 |\n|---|---:|---:|---:|")?;
+        if !runs.accept.is_empty() {
+            row(f, "accept at saturation", middle_percentiles(&runs.accept, |run| run.accept))?;
+        }
+        let steady = |f: &mut fmt::Formatter<'_>, name: &str, runs: &[SteadyRun]| -> fmt::Result {
+            let Some(first) = runs.first() else { return Ok(()) };
+            let rate = first.rate;
+            row(f, &format!("{name}accept at {rate}/s"), middle_percentiles(runs, |run| run.accept))?;
+            row(
+                f,
+                &format!("{name}POST to CONFIRMED at {rate}/s"),
+                middle_percentiles(runs, |run| run.confirmed),
+            )
+        };
+        steady(f, "", &runs.steady)?;
+        steady(f, "standalone, ", &runs.standalone_steady)?;
+        writeln!(f)
+    }
+
+    fn limits_beside(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.limits.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "| limit | orders/s | us an order | accepted/s is | end to end is |\n|---|---:|---:|---:|---:|"
+        )?;
+        let share = |ours: Option<f64>, of: f64| {
+            ours.map_or("-".to_owned(), |ours| format!("{:.0} %", ours / of * 100.0))
+        };
+        for limit in &self.limits {
+            let (accepted, e2e) =
+                (share(self.accepted_per_s, limit.per_s), share(self.e2e_per_s, limit.per_s));
+            let (name, per_s, us) = (limit.name, limit.per_s, limit.us_per_order);
+            writeln!(f, "| {name} | {per_s:.0} | {us:.1} | {accepted} | {e2e} |")?;
+        }
+        if let Some(ceiling) = self.composed_limit_per_s {
+            let us = self.machine.cores as f64 * 1_000_000.0 / ceiling;
+            let e2e = share(self.e2e_per_s, ceiling);
+            writeln!(
+                f,
+                "| all but the first together, every core busy | {ceiling:.0} | {us:.1} | - | {e2e} |"
+            )?;
+        }
+        writeln!(f)
+    }
+
+    fn costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = &self.runs;
+        let e2e = |runs: &[EndToEndRun]| middle_cost(runs.iter().map(|run| &run.cost));
+        let mut rows = Vec::new();
+        if !runs.accept.is_empty() {
+            rows.push(("accepting".to_owned(), middle_cost(runs.accept.iter().map(|run| &run.cost))));
+        }
+        for (name, some) in [("", &runs.e2e), ("", &runs.large), ("standalone, ", &runs.standalone)] {
+            if let Some(first) = some.first() {
+                rows.push((format!("{name}{} end to end", first.orders), e2e(some)));
+            }
+        }
+        for (name, some) in [("", &runs.steady), ("standalone, ", &runs.standalone_steady)] {
+            if let Some(first) = some.first() {
+                let cost = middle_cost(some.iter().map(|run| &run.cost));
+                rows.push((format!("{name}{}/s", first.rate), cost));
+            }
+        }
+        writeln!(f, "| CPU, us an order (= s per million, ms per 1,000) | all | each |\n|---|---:|---|")?;
+        for (name, cost) in rows {
+            let mut each = String::new();
+            for (process, us) in &cost.us_per_order {
+                write!(each, "{}{process} {us:.1}", if each.is_empty() { "" } else { ", " })?;
+            }
+            writeln!(f, "| {name} | {:.0} | {each} |", cost.us_per_order_sum)?;
+        }
+        writeln!(f)
+    }
+
+    /// Of the last run of each: these differ little from run to run.
+    fn traffic(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| traffic | WAL bytes an order | times per 1,000 orders, and mean |\n|---|---:|---|")?;
+        let accept = self.runs.accept.last().map(|run| ("accepting".to_owned(), &run.traffic));
+        let e2e = [("", &self.runs.e2e), ("", &self.runs.large), ("standalone, ", &self.runs.standalone)];
+        let e2e = e2e.into_iter().filter_map(|(name, runs)| {
+            runs.last().map(|run| (format!("{name}{} end to end", run.orders), &run.traffic))
+        });
+        for (name, traffic) in accept.into_iter().chain(e2e) {
+            let histogram = |(name, of): (&String, &Mean)| match name.strip_suffix("_seconds") {
+                Some(what) => format!("{what} {:.1} ({:.2} ms)", of.per_1000_orders, of.mean * 1_000.0),
+                None => format!("{name} {:.1} ({:.1})", of.per_1000_orders, of.mean),
+            };
+            let each: Vec<String> = traffic.histograms.iter().map(histogram).collect();
+            writeln!(f, "| {name} | {:.0} | {} |", traffic.wal_bytes_per_order, each.join(", "))?;
+        }
+        writeln!(f)
+    }
+
+    fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| memory, MB | peak RSS | PSS |\n|---|---:|---:|")?;
+        for runs in [&self.runs.e2e, &self.runs.large, &self.runs.standalone] {
+            let Some(first) = runs.first() else { continue };
+            for process in first.memory.keys() {
+                let of = |pick: fn(&super::usage::Memory) -> f64| {
+                    median(runs.iter().filter_map(|run| run.memory.get(process)).map(pick))
+                };
+                let (rss, pss) = (of(|memory| memory.peak_rss_mb), of(|memory| memory.pss_mb));
+                writeln!(f, "| {process}, after {} orders | {rss:.1} | {pss:.1} |", first.orders)?;
+            }
+        }
+        writeln!(f)
+    }
+
+    fn all_costs(&self) -> impl Iterator<Item = &Cost> {
+        let runs = &self.runs;
+        let e2e = runs.e2e.iter().chain(&runs.large).chain(&runs.standalone).map(|run| &run.cost);
+        let steady = runs.steady.iter().chain(&runs.standalone_steady).map(|run| &run.cost);
+        runs.accept.iter().map(|run| &run.cost).chain(e2e).chain(steady)
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, of: Percentiles) -> fmt::Result {
+    writeln!(f, "| {name} | {:.2} | {:.2} | {:.2} |", of.p50_ms, of.p99_ms, of.p999_ms)
+}
+
+fn list(figures: impl Iterator<Item = f64>) -> String {
+    figures.map(|figure| format!("{figure:.0}")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,153 @@
+//! bench: how fast it is, what it costs, and how near that is to what the machine could do. Starts everything itself,
+//! on this machine: a PostgreSQL that commits for real, a RabbitMQ with a quorum queue, the programs as release
+//! binaries, a gateway that answers at once. Every run ends with the reconciliation.
+//!
+//! Each figure is the median of several runs, and the limits are measured among them: a machine that has a slow hour
+//! has it for both.
+
+pub mod echo;
+pub mod figures;
+pub mod limits;
+mod markdown;
+mod program;
+mod rows;
+pub mod runs;
+mod stack;
+pub mod traffic;
+pub mod usage;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use shared::config::seconds;
+
+use self::figures::{Figures, Machine, Runs};
+use self::stack::{Shape, Stack};
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// Orders accepted at saturation, workers off
+    Accept,
+    /// First POST to last CONFIRMED
+    E2e,
+    /// The same with the larger number of orders
+    Large,
+    /// Latencies at a fixed rate
+    Steady,
+    /// First POST to last CONFIRMED, and latencies, in one process
+    Standalone,
+    /// The parts alone
+    Limits,
+}
+
+/// Of `loadtest bench`.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArguments {
+    /// Measure only these
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART,..")]
+    pub only: Vec<Part>,
+    /// Runs of each; the figure is their median
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub runs: u32,
+    /// Orders end to end
+    #[arg(long, default_value_t = 20_000)]
+    pub orders: u64,
+    /// Orders end to end in `large`
+    #[arg(long, default_value_t = 200_000)]
+    pub large_orders: u64,
+    /// Requests under way at once
+    #[arg(long, default_value_t = 64)]
+    pub connections: usize,
+    /// Seconds of `accept`
+    #[arg(long, default_value = "10", value_parser = seconds)]
+    pub accept_seconds: Duration,
+    /// Seconds of `steady`
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    pub seconds: Duration,
+    /// Orders a second in `steady`
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// Where report.json, report.md and the programs' logs go
+    #[arg(long, default_value = "target/bench", value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Measures, prints, and writes the report; an error where an invariant is broken.
+pub async fn bench(arguments: &BenchArguments) -> Result<()> {
+    let logs = arguments.out.join("logs");
+    fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    let programs = std::env::current_exe()?;
+    let programs = programs.parent().context("this program lies nowhere")?;
+    eprintln!("starting PostgreSQL and RabbitMQ");
+    let stack = Stack::start(programs, &logs, arguments.connections).await?;
+    let machine = machine(stack.postgres_version().await?)?;
+    let mut runs = Runs::default();
+    for run in 1..=arguments.runs {
+        measure(arguments, &stack, run, &mut runs)
+            .await
+            .with_context(|| format!("run {run}; the programs' logs are in {}", logs.display()))?;
+    }
+    tokio::task::spawn_blocking(|| drop(stack)).await?;
+    let figures = Figures::new(machine, runs);
+    let text = figures.to_string();
+    println!("\n{text}");
+    fs::write(arguments.out.join("report.md"), text)?;
+    fs::write(arguments.out.join("report.json"), serde_json::to_string_pretty(&figures)?)?;
+    ensure!(figures.clean, "the books do not agree: this is no measurement");
+    Ok(())
+}
+
+/// One run of every part that is asked for.
+async fn measure(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut Runs) -> Result<()> {
+    let BenchArguments { orders, large_orders, rate, seconds, .. } = *arguments;
+    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let say = |what: String| eprintln!("run {run} of {}: {what}", arguments.runs);
+    if wanted(Part::Limits) {
+        let limits = limits::all(stack).await?;
+        for limit in &limits {
+            say(format!("{}: {:.0} orders/s, {:.1} us each", limit.name, limit.per_s, limit.us_per_order));
+        }
+        runs.limits.push(limits);
+    }
+    if wanted(Part::Accept) {
+        let done = runs::accept(stack, arguments.accept_seconds).await.context("accept")?;
+        say(format!("accepted {:.0}/s; {}", done.per_s, done.accept));
+        runs.accept.push(done);
+    }
+    for (part, shape, orders, into) in [
+        (Part::E2e, Shape::Separate, orders, &mut runs.e2e),
+        (Part::Large, Shape::Separate, large_orders, &mut runs.large),
+        (Part::Standalone, Shape::Standalone, orders, &mut runs.standalone),
+    ] {
+        if wanted(part) {
+            let done = runs::end_to_end(stack, shape, orders).await.with_context(|| format!("{part:?}"))?;
+            say(format!("{part:?}: {orders} orders at {:.0}/s end to end", done.per_s));
+            into.push(done);
+        }
+    }
+    for (part, shape, into) in [
+        (Part::Steady, Shape::Separate, &mut runs.steady),
+        (Part::Standalone, Shape::Standalone, &mut runs.standalone_steady),
+    ] {
+        if wanted(part) {
+            let done = runs::steady(stack, shape, rate, seconds)
+                .await
+                .with_context(|| format!("{part:?}, steady"))?;
+            say(format!("{part:?}: at {rate}/s accept {}", done.accept));
+            say(format!("{part:?}: at {rate}/s confirmed {}", done.confirmed));
+            into.push(done);
+        }
+    }
+    Ok(())
+}
+
+fn machine(postgres: String) -> Result<Machine> {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let processor = model.map_or("unknown", |(_, model)| model).to_owned();
+    Ok(Machine { processor, cores: std::thread::available_parallelism()?.get(), postgres })
+}

@@ -1,0 +1,99 @@
+//! One SQL client that does to orders what the pipeline does, with nothing around it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use shared::message::MAX_PAYMENTS;
+use shared::order::NewOrder;
+use shared::payment::AttemptOutcome;
+use shared::store::accept::{Accept, accept};
+use shared::store::claim::claim;
+use shared::store::settle::{Next, Settlement, settle};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::load::body;
+use crate::settled::connect;
+
+/// Payments claimed and settled in one statement, as by the worker: four messages' worth.
+const CLAIM: usize = 4 * MAX_PAYMENTS;
+/// For leases and deadlines: longer than any run.
+const LATER: Duration = Duration::from_secs(3_600);
+
+/// The client.
+#[derive(Debug)]
+pub(super) struct Rows {
+    conn: PgConnection,
+    order: NewOrder,
+}
+
+/// The load generator's order.
+pub(super) fn an_order() -> Result<NewOrder> {
+    NewOrder::parse(&serde_json::from_str(body())?)
+        .map_err(|problems| anyhow::anyhow!("the load generator's order is none: {problems:?}"))
+}
+
+impl Rows {
+    pub(super) async fn connect(database_url: &str) -> Result<Self> {
+        Ok(Self { conn: connect(database_url).await?, order: an_order()? })
+    }
+
+    /// Writes the rows of `count` orders in one statement without any question asked.
+    pub(super) async fn insert(&mut self, count: usize) -> Result<()> {
+        let ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
+        let payment_ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
+        let customers: Vec<&str> = vec![&self.order.customer_id; count];
+        let items: Vec<&str> = vec![self.order.items.get(); count];
+        sqlx::query(
+            "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[])
+                    AS input(id, payment_id, customer_id, items)
+             ), paid AS (
+                INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
+                SELECT payment_id, id, 3097, now(), now() + interval '3 s', 'charge', 'pending', 'USD' FROM input
+             ), noted AS (
+                INSERT INTO order_events (order_id, at, version, to_status, actor)
+                SELECT id, now(), 1, 'PENDING', 'api' FROM input
+             )
+             INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
+             SELECT id, 3097, now(), now(), 1, 'PENDING', 'USD', customer_id, items::jsonb FROM input",
+        )
+        .bind(&ids)
+        .bind(&payment_ids)
+        .bind(&customers)
+        .bind(&items)
+        .execute(&mut self.conn)
+        .await?;
+        Ok(())
+    }
+
+    /// Takes orders through accept, claim and settle by the store's own statements; says how many.
+    pub(super) async fn live(&mut self) -> Result<usize> {
+        let mut payments = Vec::with_capacity(CLAIM);
+        while payments.len() < CLAIM {
+            let batch: Vec<Accept> = (0..MAX_PAYMENTS).map(|_| self.fresh()).collect();
+            accept(&mut self.conn, &batch, LATER).await?;
+            payments.extend(batch.iter().map(|one| one.order.payment_id));
+        }
+        let claimed = claim(&mut self.conn, &payments, LATER).await?;
+        let settlements: Vec<Settlement> = claimed
+            .into_iter()
+            .map(|one| Settlement {
+                payment_id: one.payment_id,
+                epoch: one.epoch,
+                number: one.number,
+                outcome: AttemptOutcome::Succeeded,
+                code: None,
+                message: None,
+                next: Next::Succeeded { gateway_id: format!("ch_{}", one.number) },
+            })
+            .collect();
+        let settled = settle(&mut self.conn, &settlements, LATER).await?.len();
+        ensure!(settled == CLAIM, "of {CLAIM} payments {settled} were settled");
+        Ok(settled)
+    }
+
+    fn fresh(&self) -> Accept {
+        let order = NewOrder { id: Uuid::now_v7(), payment_id: Uuid::now_v7(), ..self.order.clone() };
+        Accept { order, key: None }
+    }
+}

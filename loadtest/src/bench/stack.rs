@@ -1,0 +1,236 @@
+//! What is measured: PostgreSQL and RabbitMQ, started once, and for each run the programs over a database and a queue
+//! of their own. Fresh ones, not emptied ones: plans that live prepared statements made for full tables, or for empty
+//! ones, would make the figures differ by a factor from run to run.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use servers::{Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
+use shared::broker::amqp::Amqp;
+use shared::config::BrokerConfig;
+use shared::store::Database;
+use shared::tasks::Stop;
+use sqlx::{AssertSqlSafe, Connection, Executor};
+use uuid::Uuid;
+
+use super::program::{Program, free_addr};
+use super::traffic::Counts;
+use super::usage::{Memory, Usage, Watched};
+use crate::load::{OnFault, Pace, Plan, load};
+use crate::settled::{connect, until_settled};
+
+/// Orders sent before each measurement: they fill caches and let statements reach their lasting plans.
+const WARM_UP: u64 = 2_000;
+/// Longest wait for the warm-up's last settlement.
+const WARM_UP_PATIENCE: Duration = Duration::from_secs(60);
+/// For a server just started.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The servers, and where things are.
+#[derive(Debug)]
+pub(super) struct Stack {
+    postgres: Postgres,
+    rabbitmq: RabbitMq,
+    programs: PathBuf,
+    logs: PathBuf,
+    /// Requests under way at once.
+    pub(super) connections: usize,
+}
+
+/// Which programs run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// The api alone; payments wait.
+    ApiOnly,
+    /// api, worker and gateway-mock, each a process.
+    Separate,
+    /// All three in one process, with the in-process broker.
+    Standalone,
+}
+
+/// A database and a queue of one's own.
+#[derive(Debug, Clone)]
+pub(super) struct Ground {
+    pub(super) database: String,
+    pub(super) database_url: String,
+    pub(super) broker: BrokerConfig,
+}
+
+/// The programs of one run.
+#[derive(Debug)]
+pub(super) struct Services {
+    pub(super) ground: Ground,
+    pub(super) api_addr: SocketAddr,
+    pub(super) gateway_url: String,
+    programs: Vec<Program>,
+    metrics: Vec<SocketAddr>,
+    connections: usize,
+}
+
+impl Stack {
+    /// Starts the servers. `programs` is where the project's release binaries are.
+    pub(super) async fn start(programs: &Path, logs: &Path, connections: usize) -> Result<Self> {
+        let postgres = tokio::task::spawn_blocking(|| Postgres::start(&PostgresSettings::temporary()));
+        let rabbitmq = tokio::task::spawn_blocking(|| RabbitMq::start(&RabbitMqSettings::temporary()));
+        let (postgres, rabbitmq) = tokio::join!(postgres, rabbitmq);
+        Ok(Self {
+            postgres: postgres??,
+            rabbitmq: rabbitmq??,
+            programs: programs.to_owned(),
+            logs: logs.to_owned(),
+            connections,
+        })
+    }
+
+    /// The servers and ourselves, to be watched.
+    pub(super) fn watched(&self) -> Vec<Watched> {
+        let servers = [("postgres", self.postgres.pid()), ("rabbitmq", self.rabbitmq.pid())];
+        let servers = servers.into_iter().filter_map(|(name, pid)| Some((name, pid?)));
+        servers.chain([("loadtest", std::process::id())]).collect()
+    }
+
+    /// What the servers are, for the report.
+    pub(super) async fn postgres_version(&self) -> Result<String> {
+        let mut conn = connect(&self.postgres.url("postgres")).await?;
+        let version = sqlx::query_scalar("SHOW server_version").fetch_one(&mut conn).await?;
+        conn.close().await?;
+        Ok(version)
+    }
+
+    /// A new database with the schema in it, and the name of a new queue.
+    pub(super) async fn ground(&self) -> Result<Ground> {
+        let database = format!("bench_{}", Uuid::new_v4().simple());
+        self.administer(&format!("CREATE DATABASE {database}")).await?;
+        let database_url = self.postgres.url(&database);
+        Database::new(&database_url, "bench")?.prepare(DATABASE_PATIENCE).await?;
+        let broker = BrokerConfig { amqp_url: self.rabbitmq.url(), amqp_queue: format!("bench.{database}") };
+        Ok(Ground { database, database_url, broker })
+    }
+
+    /// Removes both, so that ten runs need no more room than one.
+    pub(super) async fn clear(&self, ground: &Ground) -> Result<()> {
+        self.administer(&format!("DROP DATABASE {} WITH (FORCE)", ground.database)).await?;
+        Amqp::new(&ground.broker, "bench").delete().await
+    }
+
+    async fn administer(&self, sql: &str) -> Result<()> {
+        let mut conn = connect(&self.postgres.url("postgres")).await?;
+        conn.execute(AssertSqlSafe(sql)).await?;
+        Ok(conn.close().await?)
+    }
+
+    /// Starts a program of the project.
+    pub(super) fn program(
+        &self,
+        name: &'static str,
+        arguments: &[String],
+        environment: &[(&str, String)],
+    ) -> Result<Program> {
+        Program::start(name, &self.programs.join(name), arguments, environment, &self.logs)
+    }
+
+    /// Starts the programs over a fresh database and queue, and warms them up.
+    pub(super) async fn services(&self, shape: Shape) -> Result<Services> {
+        let ground = self.ground().await?;
+        let (api_addr, gateway_addr) = (free_addr()?, free_addr()?);
+        let gateway_url = format!("http://{gateway_addr}");
+        let journal = self.logs.join("gateway.journal");
+        let mut environment = vec![
+            ("DATABASE_URL", ground.database_url.clone()),
+            ("AMQP_URL", ground.broker.amqp_url.clone()),
+            ("AMQP_QUEUE", ground.broker.amqp_queue.clone()),
+            ("API_ADDR", api_addr.to_string()),
+            ("GATEWAY_MOCK_ADDR", gateway_addr.to_string()),
+            ("GATEWAY_URL", gateway_url.clone()),
+            // What happens at the gateway is not what is measured: it answers at once.
+            ("PAYMENT_MOCK_LATENCY_MIN", "0".to_owned()),
+            ("PAYMENT_MOCK_LATENCY_MAX", "0".to_owned()),
+            ("PAYMENT_MOCK_SUCCESS_RATE", "1.0".to_owned()),
+        ];
+        if shape == Shape::Standalone {
+            // It keeps one wherever it runs; here a fresh one for each run, below where the reports go.
+            let _ = std::fs::remove_file(&journal);
+            environment.push(("GATEWAY_MOCK_JOURNAL", journal.display().to_string()));
+        }
+        let names: &[&'static str] = match shape {
+            Shape::ApiOnly => &["api"],
+            Shape::Separate => &["gateway-mock", "worker", "api"],
+            Shape::Standalone => &["standalone"],
+        };
+        let (mut programs, mut metrics) = (Vec::new(), Vec::new());
+        for name in names {
+            let addr = free_addr()?;
+            let own = [("METRICS_ADDR", addr.to_string())];
+            programs.push(self.program(name, &[], &[&environment[..], &own[..]].concat())?);
+            metrics.push(addr);
+        }
+        let mut services =
+            Services { ground, api_addr, gateway_url, programs, metrics, connections: self.connections };
+        services.warm_up(shape).await?;
+        Ok(services)
+    }
+}
+
+impl Services {
+    async fn warm_up(&mut self, shape: Shape) -> Result<()> {
+        for program in &mut self.programs {
+            if matches!(program.name, "api" | "standalone") {
+                program.until_healthy(self.api_addr).await?;
+            }
+        }
+        let stop = Stop::new();
+        load(&self.plan(Pace::Closed, Some(WARM_UP), None), &stop).await.context("while warming up")?;
+        if shape != Shape::ApiOnly {
+            until_settled(&self.ground.database_url, WARM_UP_PATIENCE, &stop).await?;
+        }
+        let mut conn = connect(&self.ground.database_url).await?;
+        conn.execute("VACUUM (ANALYZE)").await?;
+        // The same distance to the last one for every run; the pages that it makes to be logged whole are few.
+        conn.execute("CHECKPOINT").await?;
+        Ok(conn.close().await?)
+    }
+
+    /// Orders for the api.
+    pub(super) fn plan(&self, pace: Pace, count: Option<u64>, time: Option<Duration>) -> Plan {
+        Plan {
+            addr: self.api_addr,
+            connections: self.connections,
+            pace,
+            count,
+            time,
+            with_keys: false,
+            on_fault: OnFault::Stop,
+            accepted_log: None,
+        }
+    }
+
+    /// The processor time used up to now by all processes of the run.
+    pub(super) fn usage(&self, stack: &Stack) -> Result<Usage> {
+        let mut watched: Vec<Watched> = self.programs.iter().map(|one| (one.name, one.pid())).collect();
+        watched.extend(stack.watched());
+        Usage::now(&watched)
+    }
+
+    /// What the programs and the database have counted up to now.
+    pub(super) async fn counts(&self) -> Result<Counts> {
+        Counts::now(&self.ground.database_url, &self.metrics).await
+    }
+
+    /// The memory of each process of the run.
+    pub(super) fn memory(&self, stack: &Stack) -> Vec<(String, Memory)> {
+        let programs = self.programs.iter().map(|one| (one.name, one.pid()));
+        // Not ours: all of them are our children, and nobody has a load generator in production.
+        let servers = stack.watched().into_iter().filter(|(_, pid)| *pid != std::process::id());
+        programs.chain(servers).map(|(name, pid)| (name.to_owned(), Memory::of(pid))).collect()
+    }
+
+    /// Stops the programs, the api first, and clears the ground.
+    pub(super) async fn stop(mut self, stack: &Stack) -> Result<()> {
+        while let Some(program) = self.programs.pop() {
+            program.stop().await?;
+        }
+        stack.clear(&self.ground).await
+    }
+}
