@@ -333,3 +333,43 @@ async fn the_table_names_what_is_broken() -> Result<()> {
     assert!(report.contains(&told), "{report}");
     Ok(())
 }
+
+/// How long a million orders take. In a release build and on a machine without other work: some ten seconds.
+#[tokio::test]
+#[ignore = "takes a minute; run it by name"]
+async fn a_million_orders_are_reconciled_in_well_under_a_minute() -> Result<()> {
+    const ORDERS: usize = 1_000_000;
+    let mut world = World::new().await?;
+    let world_charges = world.ledger.charges.len();
+    world
+        .conn
+        .execute(AssertSqlSafe(format!(
+            "SET statement_timeout = 0;
+             CREATE TABLE many AS SELECT gen_random_uuid() AS id, gen_random_uuid() AS pay FROM generate_series(1, {ORDERS});
+             INSERT INTO orders SELECT id, 3097, now(), now(), NULL, 3, 'CONFIRMED', 'USD', 'c', '[]' FROM many;
+             INSERT INTO payments (id, order_id, amount_minor, created_at, attempts, epoch, kind, status, currency, gateway_id)
+                SELECT pay, id, 3097, now(), 1, 1, 'charge', 'succeeded', 'USD', 'ch_' || pay FROM many;
+             INSERT INTO payment_attempts SELECT pay, now(), now(), 1, 1, 'charge', 'succeeded' FROM many;
+             INSERT INTO order_events SELECT id, now(), 1, NULL, 'PENDING', 'api' FROM many;
+             INSERT INTO order_events SELECT id, now(), 2, 'PENDING', 'PAYMENT_PROCESSING', 'worker' FROM many;
+             INSERT INTO order_events SELECT id, now(), 3, 'PAYMENT_PROCESSING', 'CONFIRMED', 'worker' FROM many"
+        )))
+        .await?;
+    let many: Vec<(Uuid, Uuid)> =
+        sqlx::query_as("SELECT id, pay FROM many").fetch_all(&mut world.conn).await?;
+    let money = Money::from_minor(3_097, Currency::USD);
+    world.ledger.charges.extend(many.iter().map(|(id, pay)| ChargeReceipt {
+        id: gateway_id(*pay),
+        key: pay.to_string(),
+        reference: id.to_string(),
+        amount: money.to_json(),
+        currency: "USD".into(),
+    }));
+    let started = std::time::Instant::now();
+    let report = reconcile(world.database.url(), &world.ledger).await?;
+    println!("{report}\n{:?}", started.elapsed());
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.of(Invariant::LedgerExplained).checked as usize, ORDERS + world_charges + 1);
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    Ok(())
+}

@@ -155,14 +155,15 @@ impl Figures {
 
     fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "| memory, MB | peak RSS | PSS |\n|---|---:|---:|")?;
-        for runs in [&self.runs.e2e, &self.runs.large, &self.runs.standalone] {
+        let all = [("", &self.runs.e2e), ("", &self.runs.large), ("standalone: ", &self.runs.standalone)];
+        for (shape, runs) in all {
             let Some(first) = runs.first() else { continue };
             for process in first.memory.keys() {
                 let of = |pick: fn(&super::usage::Memory) -> f64| {
                     median(runs.iter().filter_map(|run| run.memory.get(process)).map(pick))
                 };
                 let (rss, pss) = (of(|memory| memory.peak_rss_mb), of(|memory| memory.pss_mb));
-                writeln!(f, "| {process}, after {} orders | {rss:.1} | {pss:.1} |", first.orders)?;
+                writeln!(f, "| {shape}{process}, after {} orders | {rss:.1} | {pss:.1} |", first.orders)?;
             }
         }
         writeln!(f)
