@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -113,8 +113,9 @@ pub(crate) async fn reconcile(arguments: ReconcileArguments) -> Result<()> {
 }
 
 async fn judge(database_url: &str, gateway_url: &str) -> Result<()> {
+    let started = Instant::now();
     let report = loadtest::reconcile(database_url, &fetch_ledger(gateway_url).await?).await?;
-    println!("\n{report}");
+    println!("\n{report}\n{} orders reconciled in {:.1?}", report.orders(), started.elapsed());
     ensure!(report.is_clean(), "the books do not agree");
     Ok(())
 }

@@ -57,7 +57,7 @@ pub struct BenchArguments {
     #[arg(long, default_value_t = 20_000)]
     pub orders: u64,
     /// Orders end to end in `large`
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = figures::LARGE)]
     pub large_orders: u64,
     /// Requests under way at once
     #[arg(long, default_value_t = 64)]
@@ -69,7 +69,7 @@ pub struct BenchArguments {
     #[arg(long, default_value = "60", value_parser = seconds)]
     pub seconds: Duration,
     /// Orders a second in `steady`
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = figures::RATE, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rate: u32,
     /// Where report.json, report.md and the programs' logs go
     #[arg(long, default_value = "target/bench", value_name = "DIR")]
