@@ -3,12 +3,14 @@
 mod command;
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use loadtest::bench::echo::echo;
 use loadtest::bench::{BenchArguments, bench};
 use shared::tasks::{Stop, stop_on_signal};
+use shared::telemetry::exit_code;
 
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version, about = "Load, percentiles, reconciliation and the benchmark")]
@@ -33,13 +35,17 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments: Arguments = shared::config::read();
-    match arguments.command {
+    exit_code(match arguments.command {
         Command::Echo { addr } => echo(addr),
-        // One thread: sending and reading for 64 connections leaves it half idle, and a second one would cost wake-ups.
-        command => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(command)),
-    }
+        command => run_alone(command),
+    })
+}
+
+/// One thread: sending and reading for 64 connections leaves it half idle, and a second one would cost wake-ups.
+fn run_alone(command: Command) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(command))
 }
 
 async fn run(command: Command) -> Result<()> {
