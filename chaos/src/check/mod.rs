@@ -1,0 +1,170 @@
+//! The invariants: what must hold once everything has come to rest, each with how much was looked at, how much of it
+//! breaks the promise, and a few of those by name.
+
+mod asked;
+mod told;
+
+use std::fmt;
+
+use anyhow::Result;
+use loadtest::reconcile::Report as Books;
+use serde::Serialize;
+use shared::payment::Ledger;
+use sqlx::Connection;
+
+use crate::ground::Ground;
+use crate::inject::Fired;
+use crate::quiet::Rest;
+use crate::settings::Settings;
+use crate::told::Told;
+
+/// Breaches that are named; the rest is counted.
+const EXAMPLES: usize = 5;
+
+/// One invariant and what was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// In words.
+    pub says: String,
+    /// How much was looked at.
+    pub checked: u64,
+    /// How much of it breaks it.
+    pub violated: u64,
+    /// Some of those.
+    pub examples: Vec<String>,
+}
+
+impl Check {
+    /// Nothing looked at yet.
+    pub fn new(says: &str) -> Self {
+        Self { says: says.to_owned(), checked: 0, violated: 0, examples: Vec::new() }
+    }
+
+    /// Counts one look.
+    pub fn look(&mut self, holds: bool, complaint: impl FnOnce() -> String) {
+        self.checked += 1;
+        if !holds {
+            self.violated += 1;
+            if self.examples.len() < EXAMPLES {
+                self.examples.push(complaint());
+            }
+        }
+    }
+
+    /// One look, as a whole.
+    pub fn one(says: &str, holds: bool, complaint: impl FnOnce() -> String) -> Self {
+        let mut check = Self::new(says);
+        check.look(holds, complaint);
+        check
+    }
+
+    /// So many were looked at, and these are wrong.
+    pub fn list(says: &str, checked: u64, wrong: &[String]) -> Self {
+        let violated = wrong.len() as u64;
+        let examples = wrong.iter().take(EXAMPLES).cloned().collect();
+        Self { says: says.to_owned(), checked, violated, examples }
+    }
+}
+
+/// All of them.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Checks(pub Vec<Check>);
+
+impl Checks {
+    /// Whether all hold.
+    pub fn hold(&self) -> bool {
+        self.0.iter().all(|check| check.violated == 0)
+    }
+
+    /// Those that do not.
+    pub fn broken(&self) -> impl Iterator<Item = &Check> {
+        self.0.iter().filter(|check| check.violated > 0)
+    }
+}
+
+impl fmt::Display for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|check| check.says.chars().count()).max().unwrap_or_default();
+        writeln!(f, "{:width$}  {:>9}  {:>8}", "invariant", "checked", "violated")?;
+        for Check { says, checked, violated, .. } in &self.0 {
+            writeln!(f, "{says:width$}  {checked:>9}  {violated:>8}")?;
+        }
+        for check in self.broken() {
+            writeln!(f, "\nBROKEN, {} of {}: {}", check.violated, check.checked, check.says)?;
+            check.examples.iter().try_for_each(|example| writeln!(f, "  {example}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// What is compared.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    /// Where the database is.
+    pub ground: &'a Ground,
+    /// What clients were told.
+    pub told: &'a [Told],
+    /// What was broken, and when.
+    pub fired: &'a [Fired],
+    /// What the programs were told.
+    pub settings: &'a Settings,
+    /// What the gateway did.
+    pub ledger: &'a Ledger,
+    /// What it was asked.
+    pub access_log: &'a str,
+    /// How it looked when it was quiet, and after all programs had ended.
+    pub rest: &'a Rest,
+    /// As above.
+    pub left: (u64, u64),
+    /// Messages that were meant to be laid aside.
+    pub poison: u64,
+}
+
+/// What was found: ours, and the reconciliation's.
+#[derive(Debug)]
+pub struct Found {
+    /// All checks.
+    pub checks: Checks,
+    /// Accepted orders that are not there, or have not ended.
+    pub lost: u64,
+    /// The reconciliation, for its counts.
+    pub books: Books,
+}
+
+/// Compares all of it.
+pub async fn check(evidence: &Evidence<'_>) -> Result<Found> {
+    let mut conn = evidence.ground.connect().await?;
+    let mut checks = Vec::new();
+    let told = told::check(&mut conn, evidence.told).await?;
+    let lost = told[0].violated;
+    checks.extend(told);
+    let books = loadtest::reconcile(&evidence.ground.database_url, evidence.ledger).await?;
+    checks.extend(books.checks.iter().map(|check| Check {
+        says: check.invariant.says().to_owned(),
+        checked: check.checked,
+        violated: check.violated,
+        examples: check.examples.clone(),
+    }));
+    checks.extend(asked::check(&mut conn, evidence).await?);
+    checks.extend(at_rest(evidence));
+    conn.close().await?;
+    Ok(Found { checks: Checks(checks), lost, books })
+}
+
+fn at_rest(evidence: &Evidence<'_>) -> [Check; 3] {
+    let Rest { waited, due, waiting, dead, idle_in_transaction } = evidence.rest;
+    let (left_waiting, left_dead) = evidence.left;
+    [
+        Check::one("everything comes to rest once all is mended", evidence.rest.is_quiet(), || {
+            format!("after {waited:.1?} {due} payments are due and {waiting} messages wait")
+        }),
+        Check::one(
+            "the queue is empty when all programs have ended, and nothing but poison is laid aside",
+            left_waiting == 0 && left_dead == evidence.poison,
+            || format!("{left_waiting} messages wait, {left_dead} are laid aside ({dead} before)"),
+        ),
+        Check::one("no transaction is left open", *idle_in_transaction == 0, || {
+            format!("{idle_in_transaction} sessions are idle in transaction")
+        }),
+    ]
+}

@@ -1,0 +1,218 @@
+//! The programs of a run: two apis, two workers and a gateway, with a proxy on every way from one of them to a server.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::sync::Mutex;
+
+use crate::ground::Ground;
+use crate::program::Program;
+use crate::proxy::Proxy;
+use crate::settings::Settings;
+
+/// Of each there are so many: the fewest that can take over from each other.
+pub const APIS: usize = 2;
+/// As above.
+pub const WORKERS: usize = 2;
+/// Ways that can be broken: each api to both servers, each worker to both servers and the gateway.
+pub const EDGES: usize = APIS * 2 + WORKERS * 3;
+
+/// Below the ports that systems give to outgoing connections (a client that calls a closed port of that range can be
+/// connected to itself), and outside those that `servers` uses.
+const PORTS: std::ops::Range<u16> = 15_000..25_000;
+/// With a tenth of the ports free, not finding one in as many tries has a chance of one in a thousand million.
+const PORT_TRIES: usize = 200;
+/// Until all programs are up: debug binaries on a busy machine take seconds.
+const READY_WITHIN: Duration = Duration::from_secs(40);
+
+/// Something that can be struck, by one fault at a time: whoever holds the lock.
+pub type Lane<T> = Arc<Mutex<T>>;
+
+/// All programs and the ways between them and the servers.
+#[derive(Debug)]
+pub struct Fleet {
+    /// `api-1`, `api-2`.
+    pub apis: Vec<Lane<Program>>,
+    /// `worker-1`, `worker-2`.
+    pub workers: Vec<Lane<Program>>,
+    /// The gateway.
+    pub gateway: Lane<Program>,
+    /// Each [`EDGES`] way.
+    pub edges: Vec<Lane<Edge>>,
+    /// The ways to the gateway, once more, to close them while it is dead.
+    pub to_gateway: Vec<Arc<Proxy>>,
+    /// Where the apis listen.
+    pub api_addrs: Vec<SocketAddr>,
+    /// Where the gateway really listens, past the proxies.
+    pub gateway_url: String,
+    /// What the gateway was asked.
+    pub access_log: PathBuf,
+}
+
+/// A way from a program to a server.
+#[derive(Debug)]
+pub struct Edge {
+    /// `worker-1 to gateway`.
+    pub name: String,
+    /// Whether the gateway is at its end.
+    pub to_gateway: bool,
+    /// What breaks it.
+    pub proxy: Arc<Proxy>,
+}
+
+/// How to start a fleet.
+#[derive(Debug, Clone)]
+pub struct Plan<'a> {
+    /// Where the programs are.
+    pub bin_dir: &'a Path,
+    /// Where their logs go.
+    pub logs: &'a Path,
+    /// What they are told.
+    pub settings: &'a Settings,
+    /// Further variables for apis and workers.
+    pub extra: Vec<(&'static str, String)>,
+    /// How many apis and workers.
+    pub apis: usize,
+    /// As above.
+    pub workers: usize,
+}
+
+impl Fleet {
+    /// Starts all of it, and waits until every api is ready.
+    pub async fn start(plan: &Plan<'_>, ground: &Ground) -> Result<Self> {
+        let gateway_addr = free_addr()?;
+        let access_log = plan.logs.join("gateway.access");
+        let mut environment = plan.settings.of_gateway();
+        environment.extend([
+            ("GATEWAY_MOCK_ADDR", gateway_addr.to_string()),
+            ("GATEWAY_MOCK_JOURNAL", plan.logs.join("gateway.journal").display().to_string()),
+            ("GATEWAY_MOCK_ACCESS_LOG", access_log.display().to_string()),
+            ("METRICS_ADDR", "off".to_owned()),
+        ]);
+        let gateway = Program::new("gateway", &plan.bin_dir.join("gateway-mock"), &environment, plan.logs);
+        let mut fleet = Self {
+            apis: Vec::new(),
+            workers: Vec::new(),
+            gateway: Arc::new(Mutex::new(gateway)),
+            edges: Vec::new(),
+            to_gateway: Vec::new(),
+            api_addrs: Vec::new(),
+            gateway_url: format!("http://{gateway_addr}"),
+            access_log,
+        };
+        for number in 1..=plan.apis {
+            fleet.add_api(plan, ground, number).await?;
+        }
+        for number in 1..=plan.workers {
+            fleet.add_worker(plan, ground, number, gateway_addr).await?;
+        }
+        for program in fleet.programs() {
+            program.lock().await.start()?;
+        }
+        fleet.until_ready().await?;
+        Ok(fleet)
+    }
+
+    /// Every program: those whose work flows first come first.
+    pub fn programs(&self) -> impl Iterator<Item = &Lane<Program>> {
+        self.apis.iter().chain(&self.workers).chain([&self.gateway])
+    }
+
+    async fn add_api(&mut self, plan: &Plan<'_>, ground: &Ground, number: usize) -> Result<()> {
+        let name = format!("api-{number}");
+        let addr = free_addr()?;
+        let mut environment = plan.settings.of_api();
+        environment.push(("API_ADDR", addr.to_string()));
+        environment.extend(self.ways_to_servers(&name, ground).await?);
+        environment.extend(plan.extra.clone());
+        let program = Program::new(&name, &plan.bin_dir.join("api"), &environment, plan.logs);
+        self.apis.push(Arc::new(Mutex::new(program)));
+        self.api_addrs.push(addr);
+        Ok(())
+    }
+
+    async fn add_worker(
+        &mut self,
+        plan: &Plan<'_>,
+        ground: &Ground,
+        number: usize,
+        gateway: SocketAddr,
+    ) -> Result<()> {
+        let name = format!("worker-{number}");
+        let mut environment = plan.settings.of_worker();
+        environment.extend(self.ways_to_servers(&name, ground).await?);
+        let way = self.way(format!("{name} to gateway"), gateway, true).await?;
+        environment.push(("GATEWAY_URL", format!("http://{way}")));
+        environment.extend(plan.extra.clone());
+        let program = Program::new(&name, &plan.bin_dir.join("worker"), &environment, plan.logs);
+        self.workers.push(Arc::new(Mutex::new(program)));
+        Ok(())
+    }
+
+    /// Two proxies, and the variables that lead through them.
+    async fn ways_to_servers(&mut self, name: &str, ground: &Ground) -> Result<Vec<(&'static str, String)>> {
+        let database = self.way(format!("{name} to postgres"), ground.postgres_addr, false).await?;
+        let broker = self.way(format!("{name} to rabbitmq"), ground.rabbitmq_addr, false).await?;
+        let through = |url: &str, server: SocketAddr, way: SocketAddr| {
+            url.replacen(&server.to_string(), &way.to_string(), 1)
+        };
+        Ok(vec![
+            ("DATABASE_URL", through(&ground.database_url, ground.postgres_addr, database)),
+            ("AMQP_URL", through(&ground.broker.amqp_url, ground.rabbitmq_addr, broker)),
+            ("AMQP_QUEUE", ground.broker.amqp_queue.clone()),
+            ("METRICS_ADDR", "off".to_owned()),
+        ])
+    }
+
+    async fn way(&mut self, name: String, to: SocketAddr, to_gateway: bool) -> Result<SocketAddr> {
+        let proxy = Arc::new(Proxy::start(free_addr()?, to).await?);
+        let addr = proxy.addr();
+        if to_gateway {
+            self.to_gateway.push(Arc::clone(&proxy));
+        }
+        self.edges.push(Arc::new(Mutex::new(Edge { name, to_gateway, proxy })));
+        Ok(addr)
+    }
+
+    async fn until_ready(&self) -> Result<()> {
+        let http = http()?;
+        let started = Instant::now();
+        let mut urls: Vec<String> =
+            self.api_addrs.iter().map(|addr| format!("http://{addr}/ready")).collect();
+        urls.push(format!("{}/health", self.gateway_url));
+        for url in urls {
+            while !http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                for program in self.programs() {
+                    let mut program = program.lock().await;
+                    if let Some(ended) = program.ended()? {
+                        bail!("{} ended with {}:\n{}", program.name(), ended.status, program.last_words());
+                    }
+                }
+                ensure!(started.elapsed() < READY_WITHIN, "{url} is not ready after {READY_WITHIN:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A client of the apis and the gateway: no proxy, no certificates, nothing of the machine's environment.
+pub fn http() -> Result<reqwest::Client> {
+    // Twice is an error and no harm.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().tls_certs_only([]).no_proxy().build().context("no HTTP client")
+}
+
+/// An address on which nobody listens, and which outlives restarts of whoever will.
+pub fn free_addr() -> Result<SocketAddr> {
+    for _ in 0..PORT_TRIES {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(PORTS)));
+        if TcpListener::bind(addr).is_ok() {
+            return Ok(addr);
+        }
+    }
+    bail!("no free port on 127.0.0.1 between {} and {}", PORTS.start, PORTS.end)
+}

@@ -1,0 +1,249 @@
+//! Carrying out the schedule: each fault strikes when its time has come and whom it strikes is free, and is mended
+//! when it is over. What really happened, and when, is kept.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::clock::{self, Micros};
+use crate::fault::{Kind, MAX_DELAY};
+use crate::fleet::{Fleet, Lane};
+use crate::ground::{Servers, with};
+use crate::program::Program;
+use crate::proxy::Mode;
+use crate::schedule::Event;
+use crate::settings::Settings;
+
+/// A fault that struck.
+#[derive(Debug, Clone)]
+pub struct Fired {
+    /// What.
+    pub kind: Kind,
+    /// Whom, by name.
+    pub target: String,
+    /// Whether it was on a way to the gateway.
+    pub to_gateway: bool,
+    /// When.
+    pub from: Micros,
+    /// When it was mended; `None` while it lasts.
+    pub until: Option<Micros>,
+}
+
+/// Who breaks and mends.
+#[derive(Debug)]
+pub struct Injector {
+    fleet: Arc<Fleet>,
+    servers: Servers,
+    settings: Settings,
+    http: reqwest::Client,
+    fired: Mutex<Vec<Fired>>,
+    /// Programs that ended badly when they were asked to end.
+    bad_stops: Mutex<Vec<String>>,
+}
+
+impl Injector {
+    /// For this fleet on these servers.
+    pub fn new(fleet: Arc<Fleet>, servers: Servers, settings: Settings) -> Result<Self> {
+        let http = crate::fleet::http()?;
+        Ok(Self { fleet, servers, settings, http, fired: Mutex::default(), bad_stops: Mutex::default() })
+    }
+
+    /// What struck so far.
+    pub fn fired(&self) -> Vec<Fired> {
+        self.lock().clone()
+    }
+
+    /// Programs that ended badly when they were asked to end.
+    pub fn bad_stops(&self) -> Vec<String> {
+        self.bad_stops.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Fired>> {
+        self.fired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries out all of it from now on; returns when the last fault is mended.
+    pub async fn run(self: &Arc<Self>, events: Vec<Event>) -> Result<()> {
+        let start = Instant::now();
+        let mut faults = JoinSet::new();
+        for event in events {
+            let injector = Arc::clone(self);
+            faults.spawn(async move {
+                sleep_until(start + event.at).await;
+                let what = format!("{:?} {}", event.kind, event.target);
+                injector.strike(event).await.context(what)
+            });
+        }
+        while let Some(done) = faults.join_next().await {
+            done.context("a fault's task panicked")??;
+        }
+        Ok(())
+    }
+
+    async fn strike(&self, event: Event) -> Result<()> {
+        let Event { kind, target, lasts, .. } = event;
+        match kind {
+            Kind::KillApi => self.kill(kind, &self.fleet.apis[target], lasts).await,
+            Kind::KillWorker => self.kill(kind, &self.fleet.workers[target], lasts).await,
+            Kind::StopApi => self.stop(kind, &self.fleet.apis[target], lasts).await,
+            Kind::StopWorker => self.stop(kind, &self.fleet.workers[target], lasts).await,
+            Kind::RollingRestart => self.roll(lasts).await,
+            Kind::KillPostgres => {
+                let mark = self.begin(kind, "postgres", false);
+                with(&self.servers.postgres, servers::Postgres::kill).await??;
+                sleep(lasts).await;
+                with(&self.servers.postgres, servers::Postgres::restart).await??;
+                self.end(mark);
+                Ok(())
+            }
+            Kind::KillRabbitmq => {
+                let mark = self.begin(kind, "rabbitmq", false);
+                with(&self.servers.rabbitmq, servers::RabbitMq::kill).await??;
+                sleep(lasts).await;
+                with(&self.servers.rabbitmq, servers::RabbitMq::restart).await??;
+                self.end(mark);
+                Ok(())
+            }
+            Kind::PausePostgres => {
+                let mark = self.begin(kind, "postgres", false);
+                with(&self.servers.postgres, |postgres| postgres.pause()).await?;
+                sleep(lasts).await;
+                with(&self.servers.postgres, |postgres| postgres.resume()).await?;
+                self.end(mark);
+                Ok(())
+            }
+            Kind::PauseRabbitmq => {
+                let mark = self.begin(kind, "rabbitmq", false);
+                with(&self.servers.rabbitmq, |rabbitmq| rabbitmq.pause()).await?;
+                sleep(lasts).await;
+                with(&self.servers.rabbitmq, |rabbitmq| rabbitmq.resume()).await?;
+                self.end(mark);
+                Ok(())
+            }
+            Kind::Cut | Kind::Delay | Kind::Hole | Kind::Deaf => self.break_way(kind, target, lasts).await,
+            Kind::KillGateway => self.kill_gateway(lasts).await,
+            _ => self.switch_gateway(kind, lasts).await,
+        }
+    }
+
+    async fn kill(&self, kind: Kind, program: &Lane<Program>, lasts: Duration) -> Result<()> {
+        let mut program = program.lock().await;
+        let mark = self.begin(kind, program.name(), false);
+        program.kill().await?;
+        sleep(lasts).await;
+        program.start()?;
+        self.end(mark);
+        Ok(())
+    }
+
+    async fn stop(&self, kind: Kind, program: &Lane<Program>, lasts: Duration) -> Result<()> {
+        let program = program.lock().await;
+        let mark = self.begin(kind, program.name(), false);
+        program.pause(true);
+        sleep(lasts).await;
+        program.pause(false);
+        self.end(mark);
+        Ok(())
+    }
+
+    async fn roll(&self, pause: Duration) -> Result<()> {
+        let mark = self.begin(Kind::RollingRestart, "apis and workers", false);
+        for program in self.fleet.apis.iter().chain(&self.fleet.workers) {
+            let mut program = program.lock().await;
+            if !program.stop().await? {
+                let complaint = format!("{} ended badly after SIGTERM", program.name());
+                self.bad_stops.lock().unwrap_or_else(PoisonError::into_inner).push(complaint);
+            }
+            sleep(pause).await;
+            program.start()?;
+        }
+        self.end(mark);
+        Ok(())
+    }
+
+    async fn break_way(&self, kind: Kind, target: usize, lasts: Duration) -> Result<()> {
+        let edge = self.fleet.edges[target].lock().await;
+        let mark = self.begin(kind, &edge.name, edge.to_gateway);
+        match kind {
+            Kind::Delay => {
+                let mut dice = StdRng::seed_from_u64(u64::try_from(lasts.as_nanos()).unwrap_or(0));
+                edge.proxy.set(Mode::Delay(dice.random_range(Duration::ZERO..=MAX_DELAY)));
+            }
+            Kind::Hole => edge.proxy.set(Mode::Hole),
+            Kind::Deaf => edge.proxy.set(Mode::Deaf),
+            _ => {}
+        }
+        sleep(lasts).await;
+        // The answers that a deaf program did not hear are lost for good.
+        if matches!(kind, Kind::Cut | Kind::Deaf) {
+            edge.proxy.cut();
+        }
+        edge.proxy.set(Mode::Pass);
+        self.end(mark);
+        Ok(())
+    }
+
+    async fn kill_gateway(&self, lasts: Duration) -> Result<()> {
+        let mut gateway = self.fleet.gateway.lock().await;
+        let mark = self.begin(Kind::KillGateway, "gateway", true);
+        let close = |closed| self.fleet.to_gateway.iter().for_each(|proxy| proxy.close(closed));
+        close(true);
+        gateway.kill().await?;
+        sleep(lasts).await;
+        gateway.start()?;
+        let url = format!("{}/health", self.fleet.gateway_url);
+        while self.http.get(&url).send().await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+        close(false);
+        self.end(mark);
+        Ok(())
+    }
+
+    async fn switch_gateway(&self, kind: Kind, lasts: Duration) -> Result<()> {
+        let _gateway = self.fleet.gateway.lock().await;
+        let mark = self.begin(kind, "gateway", false);
+        let slow = self.settings.gateway_timeout;
+        self.switch(match kind {
+            Kind::GatewaySlow => json!({
+                "latency_min_ms": (slow / 2).as_millis() as u64, "latency_max_ms": (slow * 3 / 2).as_millis() as u64
+            }),
+            Kind::GatewayErrors => json!({ "error_rate": 0.5, "control_error_rate": 0.5 }),
+            Kind::GatewayErrorAfter => json!({ "error_after_rate": 0.6 }),
+            Kind::GatewayTimeoutAfter => json!({ "timeout_after_rate": 0.6 }),
+            Kind::GatewayGarbage => json!({ "malformed_rate": 0.6 }),
+            Kind::GatewayLate => json!({ "late_rate": 0.5 }),
+            Kind::GatewayTooMany => json!({ "too_many_rate": 0.8 }),
+            _ => json!({ "down": true }),
+        })
+        .await?;
+        sleep(lasts).await;
+        self.switch(self.settings.gateway.switches()).await?;
+        self.end(mark);
+        Ok(())
+    }
+
+    async fn switch(&self, switches: Value) -> Result<()> {
+        let url = format!("{}/v1/faults", self.fleet.gateway_url);
+        let answer = self.http.put(url).body(switches.to_string()).send().await?;
+        ensure!(answer.status().is_success(), "the gateway refused {switches}: {}", answer.text().await?);
+        Ok(())
+    }
+
+    fn begin(&self, kind: Kind, target: &str, to_gateway: bool) -> usize {
+        let mut fired = self.lock();
+        let target = target.to_owned();
+        fired.push(Fired { kind, target, to_gateway, from: clock::now(), until: None });
+        fired.len() - 1
+    }
+
+    fn end(&self, mark: usize) {
+        self.lock()[mark].until = Some(clock::now());
+    }
+}

@@ -1,0 +1,27 @@
+//! Chaos: the real programs on real servers, orders without end, and everything that can break breaks, by a schedule
+//! that is a pure function of a seed. Then all is mended, and what was promised is checked: against the clients' own
+//! log of what they were told, the database, the broker, and the gateway's books.
+//!
+//! [`run`] does it once; [`crash_points`] lets a process die at every named place; [`sabotage`] gives the programs one
+//! bug after another and expects each to be found, so that a green run means something.
+
+pub mod check;
+pub mod clock;
+pub mod crash_points;
+pub mod fault;
+pub mod fleet;
+pub mod ground;
+pub mod inject;
+pub mod order;
+pub mod program;
+pub mod progress;
+pub mod proxy;
+pub mod quiet;
+pub mod recovery;
+pub mod report;
+pub mod run;
+pub mod sabotage;
+pub mod schedule;
+pub mod sender;
+pub mod settings;
+pub mod told;

@@ -1,0 +1,138 @@
+//! `chaos run`: break everything while orders arrive, then check. `chaos crash-points`: die at every named place.
+//! `chaos sabotage`: would it be noticed?
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use chaos::fault::Kind;
+use chaos::ground::Servers;
+use chaos::run::{Places, Scenario, run};
+use chaos::settings::Settings;
+use clap::{Args, Parser, Subcommand};
+use shared::tasks::{Stop, stop_on_signal};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "chaos",
+    version,
+    about = "Breaks everything, then checks that nothing was lost or charged twice"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Where the programs are [default: beside this one]
+    #[arg(long, global = true, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+    /// Where reports and, of a run that went wrong, logs are kept
+    #[arg(long, global = true, value_name = "DIR", default_value = "target/chaos")]
+    report_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Break everything that can break while orders arrive, then check every invariant; exit status 1 if one is broken
+    Run(RunArguments),
+}
+
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// Repeats a run [default: drawn]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Orders to send
+    #[arg(long, default_value_t = 20_000)]
+    orders: u64,
+    /// SIGKILLs of apis and workers; of everything else in proportion
+    #[arg(long, default_value_t = 60)]
+    kills: u32,
+    /// Orders a second
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
+    /// Spread the orders over so many minutes, instead of --rate
+    #[arg(long, conflicts_with = "rate")]
+    minutes: Option<u32>,
+    /// Only faults of these kinds
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT,..")]
+    faults: Vec<Kind>,
+    /// The programs' production settings instead of short times
+    #[arg(long)]
+    defaults: bool,
+}
+
+impl RunArguments {
+    fn scenario(&self) -> Scenario {
+        let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+        let settings = if self.defaults { Settings::production() } else { Settings::quick() };
+        let wanted = |kind: &Kind| self.faults.is_empty() || self.faults.contains(kind);
+        let rate = self.minutes.map_or(self.rate, |minutes| {
+            u32::try_from(self.orders / (u64::from(minutes.max(1)) * 60)).unwrap_or(u32::MAX).max(1)
+        });
+        Scenario {
+            name: format!("run-{seed}"),
+            seed,
+            orders: self.orders,
+            rate,
+            counts: Kind::all().filter(wanted).map(|kind| (kind, kind.count(self.kills))).collect(),
+            sabotage: None,
+            // Only its own patience ends the wait.
+            stuck_after: Duration::MAX,
+            progress: true,
+            settings,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let stop = Stop::new();
+    let work = start(shared::config::read(), &stop);
+    tokio::pin!(work);
+    let outcome = tokio::select! {
+        outcome = &mut work => outcome,
+        _ = stop_on_signal(stop.clone()) => work.await,
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("chaos: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(arguments: Arguments, stop: &Stop) -> Result<bool> {
+    let beside = std::env::current_exe()?.parent().context("this program lies nowhere")?.to_owned();
+    let places = Places {
+        bin_dir: arguments.bin_dir.unwrap_or(beside),
+        report_dir: std::path::absolute(arguments.report_dir)?,
+    };
+    for program in ["api", "worker", "gateway-mock"] {
+        let path = places.bin_dir.join(program);
+        ensure!(path.exists(), "{} is not there: use `make chaos`, or name --bin-dir", path.display());
+    }
+    std::fs::create_dir_all(&places.report_dir)?;
+    let servers = tokio::select! {
+        servers = Servers::start() => servers?,
+        () = stop.stopped() => anyhow::bail!("stopped half-way"),
+    };
+    let outcome = match arguments.command {
+        Command::Run(arguments) => once(&arguments.scenario(), &servers, &places, stop).await,
+    };
+    // Their ends block.
+    tokio::task::spawn_blocking(|| drop(servers)).await?;
+    outcome
+}
+
+async fn once(scenario: &Scenario, servers: &Servers, places: &Places, stop: &Stop) -> Result<bool> {
+    eprintln!("seed {}: {} orders at {}/s", scenario.seed, scenario.orders, scenario.rate);
+    let report = run(scenario, servers, places, stop).await?;
+    report.write(&places.report_dir)?;
+    println!("{report}");
+    if !report.green {
+        println!("The logs of all programs are in {}", places.report_dir.join("logs").display());
+    }
+    Ok(report.green)
+}

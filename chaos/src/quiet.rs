@@ -1,0 +1,87 @@
+//! Waiting for quiet: nothing due, nothing leased, both queues empty.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+use shared::broker::Broker;
+use sqlx::{Connection, PgConnection};
+
+use crate::ground::Ground;
+
+/// Between looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The queue is asked less often: each time on a connection of its own.
+const ASK_QUEUE_EVERY: Duration = Duration::from_secs(1);
+/// A transaction is idle if nothing was said in it for so long: a sweep is silent for microseconds.
+const IDLE_FOR_MS: i64 = 1_000;
+
+/// How it looks.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Rest {
+    /// How long it took to get there, or how long it was waited in vain.
+    pub waited: Duration,
+    /// Payments that are not final.
+    pub due: i64,
+    /// Messages waiting, and messages laid aside.
+    pub waiting: u64,
+    /// As above.
+    pub dead: u64,
+    /// Sessions that hold a transaction open and say nothing.
+    pub idle_in_transaction: i64,
+}
+
+impl Rest {
+    /// Whether nothing is left to be done; messages laid aside are no work.
+    pub fn is_quiet(&self) -> bool {
+        self.due == 0 && self.waiting == 0
+    }
+}
+
+/// Waits until it is quiet: for `patience` at most, and no longer than nothing has moved for `stuck_after`.
+pub async fn until_quiet(ground: &Ground, patience: Duration, stuck_after: Duration) -> Result<Rest> {
+    let started = Instant::now();
+    let (mut last, mut moved) = (i64::MAX, started);
+    let mut conn = ground.connect().await?;
+    let mut rest = Rest::default();
+    let mut asked: Option<Instant> = None;
+    loop {
+        rest.due = due(&mut conn).await?;
+        if rest.due != last {
+            (last, moved) = (rest.due, Instant::now());
+        }
+        if rest.due == 0 && asked.is_none_or(|asked| asked.elapsed() >= ASK_QUEUE_EVERY) {
+            (rest.waiting, rest.dead) = depth(ground).await?;
+            asked = Some(Instant::now());
+        }
+        let settled = rest.due == 0 && rest.waiting == 0;
+        if settled || started.elapsed() > patience || moved.elapsed() > stuck_after {
+            rest.waited = started.elapsed();
+            rest.idle_in_transaction = idle_in_transaction(&mut conn).await?;
+            if !settled {
+                (rest.waiting, rest.dead) = depth(ground).await?;
+            }
+            conn.close().await?;
+            return Ok(rest);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Messages waiting, and messages laid aside.
+pub async fn depth(ground: &Ground) -> Result<(u64, u64)> {
+    let depth = Broker::Amqp(ground.amqp()).depth().await?;
+    Ok((depth.waiting, depth.dead))
+}
+
+async fn due(conn: &mut PgConnection) -> Result<i64> {
+    Ok(sqlx::query_scalar("SELECT count(*) FROM payments WHERE due_at IS NOT NULL").fetch_one(conn).await?)
+}
+
+async fn idle_in_transaction(conn: &mut PgConnection) -> Result<i64> {
+    let idle = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+             AND state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - $1 * interval '1 ms'",
+    );
+    Ok(idle.bind(IDLE_FOR_MS).fetch_one(conn).await?)
+}

@@ -1,0 +1,135 @@
+//! What a run came to: for people as Markdown (a terminal shows it just as well), for machines as JSON.
+#![expect(clippy::float_arithmetic, reason = "shares and seconds for people; no money")]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::check::Checks;
+use crate::fault::Kind;
+use crate::recovery::{Answers, Spread, Times};
+
+/// One run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Makes the same run again.
+    pub seed: u64,
+    /// Whether every invariant holds.
+    pub green: bool,
+    /// Orders sent, and those answered 202.
+    pub offered: u64,
+    /// As above.
+    pub accepted: u64,
+    /// Orders by where they ended; those whose client was never answered are among them.
+    pub confirmed: i64,
+    /// As above.
+    pub failed: i64,
+    /// Accepted orders that are not there, or have not ended.
+    pub lost: u64,
+    /// Keys or orders that the gateway charged more than once.
+    pub double_charged: u64,
+    /// Whether our payments and the gateway's books are the same.
+    pub ledger_equal: bool,
+    /// Whether nothing was left to be done.
+    pub drained: bool,
+    /// What struck how often.
+    pub faults: BTreeMap<String, usize>,
+    /// From a worker's kill until its payments were settled: one in a hundred took longer than this.
+    pub recovery_p99_s: f64,
+    /// From the first order until all was quiet.
+    pub seconds: f64,
+    /// From the last fault until all was quiet.
+    pub quiet_after_s: f64,
+    /// What the programs were told.
+    pub settings: Vec<String>,
+    /// Answers to clients that were no 202, by status; 0: none came.
+    pub other_answers: BTreeMap<u16, u64>,
+    /// Orders given up by clients without a key, and replays told the same.
+    pub given_up: u64,
+    /// As above.
+    pub replayed: u64,
+    /// Every invariant.
+    pub checks: Checks,
+    /// How long things took.
+    pub times: Times,
+}
+
+impl Report {
+    /// The invariants that do not hold, in one line.
+    pub fn broken(&self) -> String {
+        self.checks.broken().map(|check| check.says.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Writes `report.json` and `report.md`.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let write = |name: &str, text: String| {
+            let path = dir.join(name);
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        };
+        write("report.json", serde_json::to_string_pretty(self)? + "\n")?;
+        write("report.md", self.to_string())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, offered, accepted, confirmed, failed, given_up, replayed, .. } = self;
+        let verdict = if self.green { "green: every invariant holds" } else { "RED: promises were broken" };
+        writeln!(f, "# Chaos run, seed {seed}: {verdict}\n")?;
+        writeln!(f, "{offered} orders sent, {accepted} accepted, {confirmed} confirmed, {failed} failed; ")?;
+        writeln!(
+            f,
+            "lost {}, charged twice {}, in {:.0} s; quiet {:.1} s after the last fault.\n",
+            self.lost, self.double_charged, self.seconds, self.quiet_after_s
+        )?;
+        let others = self.other_answers.iter().map(|(status, count)| match status {
+            0 => format!("{count} without an answer"),
+            status => format!("{count} with {status}"),
+        });
+        let others = others.collect::<Vec<_>>().join(", ");
+        writeln!(f, "Requests that met no 202: {}.", if others.is_empty() { "none" } else { &others })?;
+        writeln!(f, "Given up by clients without a key: {given_up}. Replays told the same: {replayed}.\n")?;
+        writeln!(f, "## Faults\n\n| fault | times |\n|---|---:|")?;
+        for kind in Kind::all() {
+            if let Some(count) = self.faults.get(&kind.name()) {
+                writeln!(f, "| {} | {count} |", kind.name())?;
+            }
+        }
+        writeln!(f, "\n## Invariants\n\n```text\n{}```\n", self.checks)?;
+        self.write_times(f)?;
+        writeln!(f, "## Settings\n\n```text\n{}\n```", self.settings.join("\n"))
+    }
+}
+
+impl Report {
+    fn write_times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## Times\n\n```text")?;
+        let Times { answers, .. } = &self.times;
+        let row = |f: &mut fmt::Formatter<'_>, what: &str, spread: &Spread| {
+            if spread.count == 0 { Ok(()) } else { writeln!(f, "{what:<42}{spread}") }
+        };
+        row(f, "a killed worker's payment until settled", &self.times.killed_worker_to_settled)?;
+        row(f, "a killed worker's payment until taken up", &self.times.killed_worker_to_claimed)?;
+        row(f, "a stopped worker's payment until settled", &self.times.stopped_worker_to_settled)?;
+        row(f, "an unpublished order until claimed", &self.times.unpublished_to_claimed)?;
+        row(f, "any order until claimed", &self.times.accepted_to_claimed)?;
+        row(f, "any order until its end", &self.times.accepted_to_ended)?;
+        for (phase, Answers { spread, at_first }) in answers {
+            row(f, &format!("202 while broken: {phase}"), spread)?;
+            if *at_first < spread.count {
+                let share = *at_first as f64 * 100.0 / spread.count as f64;
+                writeln!(f, "{:<42}{share:>7.2} % at the first request", "")?;
+            }
+        }
+        writeln!(f, "```\n")
+    }
+}
+
+/// Seconds, to the millisecond.
+pub fn seconds(length: Duration) -> f64 {
+    length.as_millis() as f64 / 1_000.0
+}

@@ -1,0 +1,332 @@
+//! One run: start everything, send orders, break things by the schedule, mend all, wait for quiet, compare.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use loadtest::reconcile::{Invariant, Report as Books};
+use shared::payment::Ledger;
+use shared::tasks::Stop;
+use sqlx::{Connection, PgConnection};
+
+use crate::check::{Check, Evidence, Found, check};
+use crate::fault::Kind;
+use crate::fleet::{self, APIS, Fleet, WORKERS};
+use crate::ground::{Ground, Servers};
+use crate::inject::{Fired, Injector};
+use crate::progress::Progress;
+use crate::quiet::{Rest, depth, until_quiet};
+use crate::recovery::measure;
+use crate::report::{Report, seconds};
+use crate::schedule::{Event, schedule};
+use crate::sender::{self, Tally, send};
+use crate::settings::Settings;
+use crate::told::{self, ToldLog};
+
+/// Orders flow before the first fault: a calm phase to compare with.
+const LEAD_IN: Duration = Duration::from_secs(3);
+/// Between looks whether a program has ended by itself.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
+/// A program that ends so soon has given up starting: the database went away under it. Whoever supervises it starts
+/// it again, and so do we.
+const STILL_STARTING: Duration = Duration::from_secs(35);
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Names the directory of its logs.
+    pub name: String,
+    /// Makes orders and schedule.
+    pub seed: u64,
+    /// So many orders.
+    pub orders: u64,
+    /// A second.
+    pub rate: u32,
+    /// What the programs are told.
+    pub settings: Settings,
+    /// So many faults of each kind.
+    pub counts: Vec<(Kind, u32)>,
+    /// A bug that apis and workers are told to have.
+    pub sabotage: Option<&'static str>,
+    /// Nothing that moved for so long will move any more.
+    pub stuck_after: Duration,
+    /// Whether to say how far it is.
+    pub progress: bool,
+}
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The programs.
+    pub bin_dir: PathBuf,
+    /// Reports and logs.
+    pub report_dir: PathBuf,
+}
+
+/// What was seen while it ran.
+struct Seen {
+    fired: Vec<Fired>,
+    tally: Arc<Tally>,
+    bad_ends: Vec<String>,
+    bad_stops: Vec<String>,
+    rest: Rest,
+    left: (u64, u64),
+    ledger: Ledger,
+    elapsed: Duration,
+}
+
+/// Runs it and compares. An error means that it could not be carried out, not that something is wrong.
+pub async fn run(scenario: &Scenario, servers: &Servers, places: &Places, stop: &Stop) -> Result<Report> {
+    let logs = places.report_dir.join("logs").join(&scenario.name);
+    let _ = std::fs::remove_dir_all(&logs);
+    std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    let ground = servers.ground().await?;
+    let seen = tokio::select! {
+        seen = watch(scenario, servers, places, &logs, &ground, stop) => seen?,
+        () = stop.stopped() => bail!("stopped half-way"),
+    };
+    let report = judge(scenario, &logs, &ground, seen).await?;
+    if report.green {
+        std::fs::remove_dir_all(&logs)?;
+        ground.amqp().delete().await?;
+    } else {
+        servers.keep_evidence(&ground, &logs).await?;
+        std::fs::write(logs.join("report.md"), report.to_string())?;
+    }
+    Ok(report)
+}
+
+async fn watch(
+    scenario: &Scenario,
+    servers: &Servers,
+    places: &Places,
+    logs: &Path,
+    ground: &Ground,
+    stop: &Stop,
+) -> Result<Seen> {
+    let Scenario { seed, orders, rate, settings, .. } = scenario;
+    let extra = scenario.sabotage.map(|bug| ("SABOTAGE", bug.to_owned())).into_iter().collect();
+    let bin_dir = &places.bin_dir;
+    let plan = fleet::Plan { bin_dir, logs, settings, extra, apis: APIS, workers: WORKERS };
+    let fleet = Arc::new(Fleet::start(&plan, ground).await?);
+    let span = Duration::from_millis(orders * 1_000 / u64::from((*rate).max(1)));
+    let mut events = schedule(*seed, &scenario.counts, span.saturating_sub(LEAD_IN), settings);
+    events.iter_mut().for_each(|event| event.at += LEAD_IN);
+    write_schedule(&events, logs)?;
+
+    let started = Instant::now();
+    let injector = Arc::new(Injector::new(Arc::clone(&fleet), servers.clone(), settings.clone())?);
+    let tally = Arc::new(Tally::default());
+    let bad_ends = Mutex::new(Vec::new());
+    let told = ToldLog::create(&logs.join("told"))?;
+    let plan = sender::Plan { seed: *seed, orders: *orders, rate: *rate, apis: fleet.api_addrs.clone() };
+    let planned = events.len();
+    let work = async {
+        let sending = send(&plan, &tally, told.sender(), stop, stop);
+        tokio::try_join!(injector.run(events), sending).map(drop)
+    };
+    let line = || progress_line(&tally, *orders, &injector, planned);
+    tokio::select! {
+        done = work => done?,
+        failed = supervise(&fleet, &bad_ends) => failed?,
+        never = report_progress(scenario.progress, line) => never,
+    }
+    tokio::task::spawn_blocking(|| told.close()).await??;
+    let quiet = until_quiet(ground, settings.quiet_within(), scenario.stuck_after);
+    let rest = tokio::select! {
+        rest = quiet => rest?,
+        failed = supervise(&fleet, &bad_ends) => { failed?; bail!("nobody watches the programs any more") }
+    };
+    let elapsed = started.elapsed();
+    let mut bad_stops = injector.bad_stops();
+    for program in fleet.apis.iter().chain(&fleet.workers) {
+        let mut program = program.lock().await;
+        if !program.stop().await? {
+            bad_stops.push(format!("{} ended badly after SIGTERM", program.name()));
+        }
+    }
+    let ledger = loadtest::gateway::fetch_ledger(&fleet.gateway_url).await?;
+    fleet.gateway.lock().await.stop().await?;
+    let left = depth(ground).await?;
+    let bad_ends = bad_ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Seen { fired: injector.fired(), tally, bad_ends, bad_stops, rest, left, ledger, elapsed })
+}
+
+fn write_schedule(events: &[Event], logs: &Path) -> Result<()> {
+    let lines = events.iter().map(|event| {
+        let Event { at, kind, target, lasts } = event;
+        format!("{:8.3} s  {} {target}  for {lasts:?}\n", at.as_secs_f64(), kind.name())
+    });
+    Ok(std::fs::write(logs.join("schedule"), lines.collect::<String>())?)
+}
+
+/// Starts again what ends by itself, and takes note of it. Returns only with an error.
+async fn supervise(fleet: &Fleet, bad_ends: &Mutex<Vec<String>>) -> Result<()> {
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        for program in fleet.programs() {
+            // Whoever holds it is doing something to it.
+            let Ok(mut program) = program.try_lock() else { continue };
+            let Some(ended) = program.ended()? else { continue };
+            let after = ended.after;
+            if ended.status.code() != Some(1) || after > STILL_STARTING {
+                let (name, words) = (program.name(), program.last_words());
+                let complaint = format!("{name} ended with {} after {after:?}:\n{words}", ended.status);
+                bad_ends.lock().unwrap_or_else(PoisonError::into_inner).push(complaint);
+            }
+            program.start()?;
+        }
+    }
+}
+
+async fn report_progress(shown: bool, line: impl Fn() -> String) -> ! {
+    if shown { Progress::new().run(line).await } else { std::future::pending().await }
+}
+
+fn progress_line(tally: &Tally, orders: u64, injector: &Injector, planned: usize) -> String {
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let fired = injector.fired();
+    let now: Vec<String> = fired
+        .iter()
+        .filter(|one| one.until.is_none())
+        .map(|one| format!("{} {}", one.kind.name(), one.target))
+        .collect();
+    format!(
+        "{}/{orders} orders, {} accepted; {}/{planned} faults; now: {}",
+        count(&tally.offered),
+        count(&tally.accepted),
+        fired.len(),
+        if now.is_empty() { "-".to_owned() } else { now.join(", ") }
+    )
+}
+
+async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, seen: Seen) -> Result<Report> {
+    let Seen { fired, tally, rest, .. } = &seen;
+    let told = told::read(&logs.join("told"))?;
+    let access_log = std::fs::read_to_string(logs.join("gateway.access"))?;
+    let Found { mut checks, lost, books } = check(&Evidence {
+        ground,
+        told: &told,
+        fired,
+        settings: &scenario.settings,
+        ledger: &seen.ledger,
+        access_log: &access_log,
+        rest,
+        left: seen.left,
+        poison: 0,
+    })
+    .await?;
+    let mut conn = ground.connect().await?;
+    let confirmed = count(&mut conn, "CONFIRMED").await?;
+    let failed = count(&mut conn, "PAYMENT_FAILED").await?;
+    let times = measure(&mut conn, &scenario.settings, fired, &told).await?;
+    conn.close().await?;
+    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let (offered, accepted) = (load(&tally.offered), load(&tally.accepted));
+    checks.0.extend(behaviour(scenario, logs, &seen)?);
+    checks.0.extend(not_trivial(scenario, &seen, accepted, confirmed));
+    let mut faults = std::collections::BTreeMap::new();
+    for one in fired {
+        *faults.entry(one.kind.name()).or_insert(0) += 1;
+    }
+    Ok(Report {
+        seed: scenario.seed,
+        green: checks.hold(),
+        offered,
+        accepted,
+        confirmed,
+        failed,
+        lost,
+        double_charged: books.of(Invariant::ChargedOnce).violated,
+        ledger_equal: ledger_equal(&books),
+        drained: rest.is_quiet() && seen.left == (0, 0),
+        faults,
+        recovery_p99_s: seconds(times.killed_worker_to_settled.p99),
+        seconds: seconds(seen.elapsed),
+        quiet_after_s: seconds(rest.waited),
+        settings: scenario.settings.list(),
+        other_answers: tally.others.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        given_up: load(&tally.given_up),
+        replayed: load(&tally.replayed),
+        checks,
+        times,
+    })
+}
+
+fn ledger_equal(books: &Books) -> bool {
+    [
+        Invariant::SucceededInLedger,
+        Invariant::LedgerExplained,
+        Invariant::ChargedOnce,
+        Invariant::MoneyKept,
+        Invariant::FailedIsClosed,
+    ]
+    .into_iter()
+    .all(|invariant| books.of(invariant).violated == 0)
+}
+
+async fn count(conn: &mut PgConnection, status: &str) -> Result<i64> {
+    let count = sqlx::query_scalar("SELECT count(*) FROM orders WHERE status::text = $1").bind(status);
+    Ok(count.fetch_one(conn).await?)
+}
+
+/// How programs behaved towards clients and towards us.
+fn behaviour(scenario: &Scenario, logs: &Path, seen: &Seen) -> Result<Vec<Check>> {
+    let complaints = seen.tally.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+    let answers = seen.tally.offered.load(Ordering::Relaxed);
+    let starts = seen.fired.len() as u64;
+    let mut checks = vec![
+        Check::list("no client is told two things, or anything but 202, 503 and 429", answers, &complaints),
+        Check::list("no program ends that was not asked to", starts, &seen.bad_ends),
+        Check::list("a program that is asked to end ends well", starts, &seen.bad_stops),
+    ];
+    if scenario.sabotage.is_none() {
+        let (lines, faults) = faults_of_ours(logs)?;
+        checks.push(Check::list("no program panics or logs a fault of its own", lines, &faults));
+    }
+    Ok(checks)
+}
+
+/// Lines of the apis' and workers' logs, and those that should not be there.
+fn faults_of_ours(logs: &Path) -> Result<(u64, Vec<String>)> {
+    let (mut lines, mut faults) = (0, Vec::new());
+    for entry in std::fs::read_dir(logs)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        for line in text.lines() {
+            lines += 1;
+            if line.contains(" ERROR ") || line.contains("panicked at") {
+                faults.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    Ok((lines, faults))
+}
+
+/// A run in which nothing happened proves nothing.
+fn not_trivial(scenario: &Scenario, seen: &Seen, accepted: u64, confirmed: i64) -> [Check; 3] {
+    let offered = seen.tally.offered.load(Ordering::Relaxed);
+    let confirmed = confirmed.unsigned_abs();
+    let mut fired = Check::new("each fault struck as often as it was meant to");
+    for (kind, planned) in &scenario.counts {
+        let count = seen.fired.iter().filter(|one| one.kind == *kind).count();
+        fired.look(count >= *planned as usize, || {
+            format!("{} struck {count} of {planned} times", kind.name())
+        });
+    }
+    [
+        Check::one("at least 90 % of the orders were accepted", accepted * 10 >= offered * 9, || {
+            format!("{accepted} of {offered}")
+        }),
+        Check::one("at least 80 % of the accepted were confirmed", confirmed * 10 >= accepted * 8, || {
+            format!("{confirmed} of {accepted}")
+        }),
+        fired,
+    ]
+}
