@@ -4,6 +4,7 @@ pub mod accept;
 mod accept_order;
 pub mod config;
 mod error;
+mod gauges;
 mod health;
 mod observe;
 pub mod publish;
@@ -58,7 +59,8 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         let writer = Writer::new(lane.clone(), database.session(), publish.clone(), settings.publish_grace);
         crew.spawn("accept", writer.run());
     }
-    // From here on only the writers hold these: the lane ends with the last handler, the hints with the last writer.
+    crew.spawn("gauges", gauges::run(desk.clone(), publish.clone(), readers.clone(), stop.clone()));
+    // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, publish));
     crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
     let app = router::router(AppState { accept: desk, readers: readers.clone(), broker_up });

@@ -23,6 +23,9 @@ async fn main() -> ExitCode {
 
 async fn start() -> Result<()> {
     let config: ApiConfig = shared::config::read();
+    if config.telemetry.health {
+        return shared::health::ask(config.api_addr, "/ready");
+    }
     telemetry::init_logs(&config.telemetry)?;
     let recorder = telemetry::init_metrics()?;
     let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into()).await?;

@@ -1,12 +1,15 @@
 //! Around every request: an id that is taken over or given, returned and logged; one metric; and the body of
 //! every error.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::sync::{LazyLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use metrics::Histogram;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -34,10 +37,43 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let status = response.status();
-    let labels = [("method", method.to_string()), ("path", path), ("status", status.as_str().to_owned())];
-    metrics::histogram!("http_request_seconds", &labels).record(started.elapsed().as_secs_f64());
+    record(&path, method_label(&method), status, started.elapsed());
     span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
     response
+}
+
+/// A route's histograms, by method and status.
+type Route = HashMap<(&'static str, StatusCode), Histogram>;
+/// Every histogram that was needed so far: a look-up by labels makes three strings each time.
+static REQUESTS: LazyLock<RwLock<HashMap<String, Route>>> = LazyLock::new(RwLock::default);
+
+fn record(path: &str, method: &'static str, status: StatusCode, took: Duration) {
+    let requests = REQUESTS.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = requests.get(path).and_then(|route| route.get(&(method, status))) {
+        known.record(took);
+        return;
+    }
+    drop(requests);
+    let labels =
+        [("method", method.to_owned()), ("path", path.to_owned()), ("status", status.as_str().to_owned())];
+    let new = metrics::histogram!("http_request_seconds", &labels);
+    new.record(took);
+    let mut requests = REQUESTS.write().unwrap_or_else(PoisonError::into_inner);
+    requests.entry(path.to_owned()).or_default().insert((method, status), new);
+}
+
+/// A client may invent methods; a metric must not have a value for each.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }
 
 /// The client's id where it is a sane one, else a new one.

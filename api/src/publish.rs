@@ -69,6 +69,7 @@ pub async fn run(broker: Broker, mut hints: mpsc::Receiver<Vec<Uuid>>, up: Broke
         confirm_seconds: metrics::histogram!("publish_confirm_seconds"),
         batch_size: metrics::histogram!("publish_batch_size"),
     };
+    up.set(false);
     while let Some(mut publisher) = connect(&broker, &mut hints, &up, &metrics).await {
         loop {
             match run_once(&mut publisher, &mut hints, &metrics).await {

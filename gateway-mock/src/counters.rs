@@ -1,6 +1,6 @@
 //! What is counted for `/metrics`. Handles are made once: a look-up by name costs more than the charge itself.
 
-use metrics::{Counter, counter, describe_counter};
+use metrics::{Counter, counter};
 
 use crate::fate::Fate;
 use crate::ledger::Answer;
@@ -76,10 +76,6 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        describe_counter!("gateway_charges_total", "Requests to charge, by how they ended.");
-        describe_counter!("gateway_voids_total", "Requests to void a key, by how they ended.");
-        describe_counter!("gateway_refunds_total", "Requests to refund, by how they ended.");
-        describe_counter!("gateway_faults_total", "Faults played on charges and refunds, by kind.");
         let by_outcome =
             |name: &'static str| Outcome::ALL.map(|outcome| counter!(name, "outcome" => outcome.label()));
         Self {

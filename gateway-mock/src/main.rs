@@ -21,6 +21,9 @@ async fn main() -> ExitCode {
 }
 
 async fn start(settings: Settings) -> anyhow::Result<()> {
+    if settings.telemetry.health {
+        return shared::health::ask(settings.gateway.gateway_mock_addr, "/health");
+    }
     telemetry::init_logs(&settings.telemetry)?;
     let recorder = telemetry::init_metrics()?;
     let listener = telemetry::bind(settings.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR").await?;

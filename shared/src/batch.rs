@@ -64,6 +64,11 @@ impl<C, A> Desk<C, A> {
         answered.await.map_err(|_| NotTaken::Stopped)
     }
 
+    /// How many commands wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
     /// Hands in a command, waiting for a place if need be, and awaits its answer.
     pub async fn submit(&self, command: C) -> Result<A, NotTaken> {
         let (answer, answered) = oneshot::channel();

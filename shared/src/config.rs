@@ -57,6 +57,9 @@ pub struct TelemetryConfig {
     /// Where `/metrics` is served, or `off` [default: 127.0.0.1:9101 api, :9102 worker, :9103 gateway-mock, :9100 standalone]
     #[arg(long, env = "METRICS_ADDR")]
     pub metrics_addr: Option<String>,
+    /// Ask the program that runs with these settings whether it is well, and end: with exit status 0 if it is
+    #[arg(long)]
+    pub health: bool,
 }
 
 /// How log lines look.

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, TelemetryConfig};
+use crate::metric_list;
 use crate::serve::{ServeLimits, serve};
 use crate::tasks::Stop;
 
@@ -20,6 +21,11 @@ const SECONDS: [f64; 16] =
     [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 30.0];
 /// Orders or payments in one batch: powers of two up to the largest batch.
 const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+/// From accepted to paid: an order in a hurry, one tried thrice, one that sat out an outage of the gateway.
+const ORDER_SECONDS: [f64; 16] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0];
+/// Tries of a payment: three and a void are the default's most, but for those that spend nothing.
+const TRIES: [f64; 8] = [1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 13.0, 21.0];
 
 /// Sends logs to standard output. A program calls it once, first.
 pub fn init_logs(config: &TelemetryConfig) -> Result<()> {
@@ -48,29 +54,50 @@ pub fn exit_code(outcome: Result<()>) -> std::process::ExitCode {
 
 /// Installs the process-wide recorder of metrics. A program calls it once, before the first metric.
 pub fn init_metrics() -> Result<Recorder> {
-    PrometheusBuilder::new()
+    let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_batch_size".into()), &BATCH)?
+        .set_buckets_for_metric(Matcher::Full("settle_order_seconds".into()), &ORDER_SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("settle_tries".into()), &TRIES)?
         .install_recorder()
-        .context("cannot install the metrics recorder")
+        .context("cannot install the metrics recorder")?;
+    metric_list::describe();
+    Ok(recorder)
+}
+
+/// What `/metrics` answers now.
+pub fn render(recorder: &Recorder) -> String {
+    metrics_process::Collector::default().collect();
+    recorder.render()
+}
+
+/// Where metrics are served, by the settings; `None` where they are switched off.
+pub fn metrics_addr(config: &TelemetryConfig, default: SocketAddr) -> Result<Option<SocketAddr>> {
+    match config.metrics_addr.as_deref() {
+        Some("off") => Ok(None),
+        Some(text) => text
+            .parse()
+            .map(Some)
+            .with_context(|| format!("METRICS_ADDR={text} is no address such as 127.0.0.1:9100")),
+        None => Ok(Some(default)),
+    }
 }
 
 /// Opens the metrics address; `None` where it is switched off.
 pub async fn bind_metrics(config: &TelemetryConfig, default: SocketAddr) -> Result<Option<TcpListener>> {
-    let addr = match config.metrics_addr.as_deref() {
-        Some("off") => return Ok(None),
-        Some(text) => text
-            .parse()
-            .with_context(|| format!("METRICS_ADDR={text} is no address such as 127.0.0.1:9100"))?,
-        None => default,
-    };
-    bind(addr, "METRICS_ADDR").await.map(Some)
+    match metrics_addr(config, default)? {
+        Some(addr) => bind(addr, "METRICS_ADDR").await.map(Some),
+        None => Ok(None),
+    }
 }
 
-/// Serves `/metrics` until `stop`.
+/// Serves `/metrics` until `stop`, and `/health`, which answers for as long as the process does.
 pub async fn run_metrics(listener: TcpListener, handle: Recorder, stop: Stop) -> Result<()> {
+    tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
     let upkeep = handle.clone();
-    let page = Router::new().route("/metrics", get(move || std::future::ready(handle.render())));
+    let page = Router::new()
+        .route("/metrics", get(move || std::future::ready(render(&handle))))
+        .route("/health", get(async || "ok"));
     let upkeep_loop = async {
         // Without it the recorder keeps every histogram sample until the next scrape, which may never come.
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(5));

@@ -32,6 +32,9 @@ fn main() -> ExitCode {
 
 fn start() -> Result<()> {
     let config: StandaloneConfig = shared::config::read();
+    if config.telemetry.health {
+        return shared::health::ask(config.api_addr, "/ready");
+    }
     telemetry::init_logs(&config.telemetry)?;
     config.worker.check()?;
     let recorder = telemetry::init_metrics()?;

@@ -100,6 +100,12 @@ impl Breaker {
         let (sender, state) = watch::channel(State::Closed);
         let policy = failure_policy::consecutive_failures(threshold, backoff::constant(recovery));
         let callbacks = Callbacks { state: sender, recovery };
+        // From the start, so that the first move is seen as one.
+        metrics::gauge!("breaker_state").set(0);
+        metrics::counter!("breaker_rejected_total").increment(0);
+        for name in ["closed", "half_open", "open"] {
+            metrics::counter!("breaker_moves_total", "to" => name).increment(0);
+        }
         let machine = Config::new().failure_policy(policy).instrument(callbacks).build();
         Self { machine, state, probe: Arc::new(Semaphore::new(1)) }
     }

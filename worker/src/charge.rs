@@ -1,14 +1,17 @@
 //! charge: a claimed payment is taken to the gateway once, and what its answer means is handed to be settled.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use metrics::{Counter, Histogram};
 use shared::chaos::{crash_point, sabotaged};
+use shared::money::Money;
 use shared::payment::{AttemptAction, AttemptOutcome};
 use shared::retry::RetryDelays;
 use shared::store::claim::Claimed;
 use shared::store::settle::{Next, Settlement};
+use uuid::Uuid;
 
 use crate::breaker::{Breaker, Called};
 use crate::gateway::{Answer, Gateway, Reason};
@@ -36,6 +39,36 @@ pub struct Till {
 pub struct ChargeMetrics {
     gateway_seconds: Histogram,
     attempts: HashMap<(AttemptAction, AttemptOutcome), Counter>,
+    charges: Ended,
+    refunds: Ended,
+    order_seconds: Histogram,
+    tries: Histogram,
+}
+
+/// What is counted of payments of one kind that became final.
+#[derive(Debug)]
+struct Ended {
+    succeeded: Counter,
+    failed: Counter,
+    /// The name of what counts their money.
+    money: &'static str,
+    /// A counter a currency, in minor units.
+    minor: Mutex<HashMap<&'static str, Counter>>,
+}
+
+impl Ended {
+    fn new(kind: &'static str, money: &'static str) -> Self {
+        let ended = |status: &'static str| metrics::counter!("settle_ended_total", "kind" => kind, "status" => status);
+        Self { succeeded: ended("succeeded"), failed: ended("failed"), money, minor: Mutex::default() }
+    }
+
+    fn succeeded(&self, amount: Money) {
+        self.succeeded.increment(1);
+        let code = amount.currency().code();
+        let mut minor = self.minor.lock().unwrap_or_else(PoisonError::into_inner);
+        let counter = minor.entry(code).or_insert_with(|| metrics::counter!(self.money, "currency" => code));
+        counter.increment(amount.minor().unsigned_abs());
+    }
 }
 
 impl ChargeMetrics {
@@ -49,7 +82,30 @@ impl ChargeMetrics {
                 attempts.insert((action, outcome), counter);
             }
         }
-        Self { gateway_seconds: metrics::histogram!("charge_gateway_seconds"), attempts }
+        Self {
+            gateway_seconds: metrics::histogram!("charge_gateway_seconds"),
+            attempts,
+            charges: Ended::new("charge", "settle_charged_minor_total"),
+            refunds: Ended::new("refund", "settle_refunded_minor_total"),
+            order_seconds: metrics::histogram!("settle_order_seconds"),
+            tries: metrics::histogram!("settle_tries"),
+        }
+    }
+
+    /// The payment is final: it succeeded, or it failed.
+    fn record_end(&self, end: End, succeeded: bool) {
+        let kind = if end.is_refund { &self.refunds } else { &self.charges };
+        if succeeded {
+            kind.succeeded(end.amount)
+        } else {
+            kind.failed.increment(1)
+        }
+        self.tries.record(f64::from(end.number));
+        if !end.is_refund
+            && let Some(age) = age(end.order_id)
+        {
+            self.order_seconds.record(age);
+        }
     }
 
     fn record(&self, action: AttemptAction, outcome: AttemptOutcome) {
@@ -63,6 +119,21 @@ impl Default for ChargeMetrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What of a claim is looked at once its payment is final.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    order_id: Uuid,
+    is_refund: bool,
+    amount: Money,
+    number: i32,
+}
+
+/// How long ago an id was made, by the time in it and this machine's clock.
+fn age(id: Uuid) -> Option<Duration> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    (SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)).elapsed().ok()
 }
 
 /// When a payment is tried again, and when it is given up.
@@ -105,9 +176,24 @@ impl Till {
             "worker.after_answer"
         });
         self.metrics.gateway_seconds.record(started.elapsed());
+        let end = End {
+            order_id: claim.order_id,
+            is_refund: claim.refund_of.is_some(),
+            amount: claim.amount,
+            number: claim.number,
+        };
         let settlement = settlement(&claim, answer, probe, self.policy);
         self.metrics.record(claim.action, settlement.outcome);
-        self.settle(Settle::Commit(settlement)).await
+        let succeeded = match settlement.next {
+            Next::Succeeded { .. } => Some(true),
+            Next::Failed => Some(false),
+            Next::Retry { .. } => None,
+        };
+        let settled = self.settle(Settle::Commit(settlement)).await;
+        if let (Settled::Moved, Some(succeeded)) = (settled, succeeded) {
+            self.metrics.record_end(end, succeeded);
+        }
+        settled
     }
 
     async fn settle(&self, command: Settle) -> Settled {
@@ -175,8 +261,7 @@ pub fn settlement(claim: &Claimed, answer: Answer, probe: bool, policy: RetryPol
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::money::{Currency, Money};
-    use uuid::Uuid;
+    use shared::money::Currency;
 
     const POLICY: RetryPolicy = RetryPolicy {
         delays: RetryDelays { initial: Duration::from_secs(1), max: Duration::from_secs(30) },

@@ -35,10 +35,20 @@ pub struct Claims {
 #[derive(Debug)]
 struct Metrics {
     commit_seconds: Histogram,
+    batch_size: Histogram,
     by_message: Counter,
     by_sweep: Counter,
     superseded: Counter,
     refused: Counter,
+}
+
+impl Metrics {
+    fn committed(&self, since: Instant, claimed: usize) {
+        self.commit_seconds.record(since.elapsed());
+        if claimed > 0 {
+            self.batch_size.record(u32::try_from(claimed).unwrap_or(u32::MAX));
+        }
+    }
 }
 
 impl Claimer {
@@ -46,6 +56,7 @@ impl Claimer {
     pub fn new(session: Session, lease: Duration) -> Self {
         let metrics = Metrics {
             commit_seconds: metrics::histogram!("claim_commit_seconds"),
+            batch_size: metrics::histogram!("claim_batch_size"),
             by_message: metrics::counter!("claim_payments_total", "by" => "message"),
             by_sweep: metrics::counter!("claim_payments_total", "by" => "sweep"),
             superseded: metrics::counter!("claim_superseded_total"),
@@ -70,7 +81,7 @@ impl Claimer {
             Err(error) => return Err(error).context("cannot claim"),
         };
         crash_point("worker.after_claim");
-        self.metrics.commit_seconds.record(since.elapsed());
+        self.metrics.committed(since, claims.len());
         self.metrics.by_message.increment(claims.len() as u64);
         self.metrics.superseded.increment((named.len() - claims.len()) as u64);
         Ok(Claims { claims, since })
@@ -91,7 +102,7 @@ impl Claimer {
         };
         if !claims.is_empty() {
             crash_point("worker.after_sweep");
-            self.metrics.commit_seconds.record(since.elapsed());
+            self.metrics.committed(since, claims.len());
             self.metrics.by_sweep.increment(claims.len() as u64);
         }
         Ok(Claims { claims, since })

@@ -68,10 +68,18 @@ impl Consumption {
         }
     }
 
+    /// Counts the payments in hand, whenever it is called.
+    pub fn in_hand(&self) -> impl Fn() -> usize + Send + 'static {
+        let (room, size) = (Arc::clone(&self.in_hand), self.in_hand.available_permits());
+        move || size.saturating_sub(room.available_permits())
+    }
+
     /// Consumes until `stop`, then finishes what is in hand. Reconnects for as long as it takes, and takes nothing
     /// while the breaker is not closed: the broker keeps what is not taken.
     pub async fn run(mut self, broker: Broker, stop: Stop) -> Result<()> {
         let mut failures = 0;
+        metrics::gauge!("claim_broker_up").set(0);
+        metrics::counter!("claim_dead_letters_total").increment(0);
         while !stop.is_stopped() {
             if stop.or_stopped(self.till.breaker.closed()).await.is_none() {
                 break;

@@ -6,6 +6,7 @@ pub mod charge;
 pub mod claim;
 pub mod config;
 pub mod consume;
+pub mod facts;
 pub mod gateway;
 pub mod settle;
 pub mod sweep;
@@ -23,6 +24,7 @@ use crate::charge::{ChargeMetrics, RetryPolicy, Till};
 use crate::claim::Claimer;
 use crate::config::{MAX_SETTLE, SETTLE_LANES, WorkerSettings};
 use crate::consume::Consumption;
+use crate::facts::Facts;
 use crate::gateway::Gateway;
 use crate::settle::{SettleLane, Settler};
 use crate::sweep::Sweep;
@@ -63,7 +65,10 @@ pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
         Consumption::new(Claimer::new(database.session(), settings.lease), Arc::clone(&till), &settings);
     let sweep = Sweep::new(Claimer::new(database.session(), settings.lease), till, &settings);
 
+    let facts = Facts::new(database.session(), broker.clone(), consumption.in_hand(), sweep.in_hand());
+
     let mut crew = Crew::new(stop.clone());
+    crew.spawn("facts", facts.run(stop.clone()));
     for _ in 0..SETTLE_LANES {
         let settler = Settler::new(lane.clone(), database.session(), settings.accept_deadline);
         crew.spawn("settle", settler.run());

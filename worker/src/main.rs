@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use shared::broker::{Broker, amqp::Amqp};
 use shared::store::Database;
 use shared::tasks::{Crew, Stop, stop_on_signal};
@@ -23,10 +23,18 @@ async fn main() -> ExitCode {
 
 async fn start() -> Result<()> {
     let config: WorkerConfig = shared::config::read();
+    let metrics_addr = ([127, 0, 0, 1], 9102).into();
+    if config.telemetry.health {
+        let addr = telemetry::metrics_addr(&config.telemetry, metrics_addr)?;
+        return shared::health::ask(
+            addr.context("with METRICS_ADDR=off a worker cannot be asked")?,
+            "/health",
+        );
+    }
     telemetry::init_logs(&config.telemetry)?;
     config.settings.check()?;
     let recorder = telemetry::init_metrics()?;
-    let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9102).into()).await?;
+    let metrics = telemetry::bind_metrics(&config.telemetry, metrics_addr).await?;
     let database = Database::new(&config.database.database_url, "worker")?;
     database.prepare(DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "worker"));

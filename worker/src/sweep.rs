@@ -24,6 +24,7 @@ pub struct Sweep {
     till: Arc<Till>,
     interval: Duration,
     key_age: Duration,
+    forgotten_keys: metrics::Counter,
     in_hand: Arc<Semaphore>,
     under_way: TaskTracker,
 }
@@ -40,23 +41,34 @@ impl Sweep {
             claimer,
             till,
             interval: settings.sweep_interval,
+            forgotten_keys: metrics::counter!("sweep_forgotten_keys_total"),
             key_age: settings.idempotency_key_age,
             in_hand: Arc::new(Semaphore::new(usize::from(settings.worker_concurrency))),
             under_way: TaskTracker::new(),
         }
     }
 
+    /// Counts the payments in hand, whenever it is called.
+    pub fn in_hand(&self) -> impl Fn() -> usize + Send + 'static {
+        let (room, size) = (Arc::clone(&self.in_hand), self.in_hand.available_permits());
+        move || size.saturating_sub(room.available_permits())
+    }
+
     /// Sweeps until `stop`, then finishes what is in hand.
     pub async fn run(mut self, stop: Stop) -> Result<()> {
+        let found = |what: &'static str| metrics::counter!("sweep_runs_total", "found" => what);
+        let (some, nothing, error_met) = (found("some"), found("nothing"), found("error"));
         let mut well = true;
         let mut forget_at = Instant::now() + FORGET_EVERY;
         while !stop.is_stopped() {
             let full = match self.run_once().await {
                 Ok(swept) => {
                     well = true;
+                    if swept > 0 { &some } else { &nothing }.increment(1);
                     swept == MAX_CLAIM
                 }
                 Err(error) => {
+                    error_met.increment(1);
                     if std::mem::take(&mut well) {
                         tracing::warn!(error = format!("{error:#}"), "cannot sweep; trying on");
                     }
@@ -121,7 +133,7 @@ impl Sweep {
             .run(&FORGET_AT_ONCE, move |conn, limit| Box::pin(forget_keys(conn, age, *limit)))
             .await;
         match done {
-            Ok(forgotten) => metrics::counter!("sweep_forgotten_keys_total").increment(forgotten),
+            Ok(forgotten) => self.forgotten_keys.increment(forgotten),
             Err(error) => tracing::warn!(%error, "cannot forget old idempotency keys; next minute again"),
         }
     }

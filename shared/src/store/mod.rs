@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod claim;
+pub mod facts;
 pub mod read;
 #[cfg(feature = "chaos")]
 pub mod sabotage;

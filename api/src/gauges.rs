@@ -1,0 +1,40 @@
+//! What `/metrics` says of this process's queues and connections, looked at once a second: counting them at every
+//! order would cost more than they tell.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use shared::tasks::Stop;
+use sqlx::PgPool;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::accept::AcceptDesk;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Looks until `stop`.
+pub(crate) async fn run(
+    accept: AcceptDesk,
+    hints: mpsc::Sender<Vec<Uuid>>,
+    readers: PgPool,
+    stop: Stop,
+) -> Result<()> {
+    let waiting_orders = metrics::gauge!("accept_waiting_orders");
+    let waiting_batches = metrics::gauge!("publish_waiting_batches");
+    let idle = metrics::gauge!("read_connections", "state" => "idle");
+    let used = metrics::gauge!("read_connections", "state" => "used");
+    let mut tick = tokio::time::interval(EVERY);
+    while stop.or_stopped(tick.tick()).await.is_some() {
+        waiting_orders.set(count(accept.waiting()));
+        waiting_batches.set(count(hints.max_capacity() - hints.capacity()));
+        let free = readers.num_idle();
+        idle.set(count(free));
+        used.set(count((readers.size() as usize).saturating_sub(free)));
+    }
+    Ok(())
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,89 @@
+//! *Business*: what is earned, how many orders are confirmed, how many fail.
+
+use crate::board::Board;
+use crate::panel::Panel;
+
+/// Currencies whose minor unit is the major one, and those with a thousand to it (ISO 4217); all others have a hundred.
+const WHOLE: &str = "BIF|CLP|DJF|GNF|ISK|JPY|KMF|KRW|PYG|RWF|UGX|UYI|VND|VUV|XAF|XOF|XPF";
+const THOUSANDTHS: &str = "BHD|IQD|JOD|KWD|LYD|OMR|TND";
+
+pub(crate) fn board() -> Board {
+    Board {
+        file: "business",
+        title: "Comanda: business",
+        description: "What is earned, how many orders are confirmed, how many fail?",
+        rows: vec![("in the time shown", in_the_time_shown()), ("over time", over_time())],
+    }
+}
+
+/// A counter of minor units, as amounts of each currency, over `window`.
+fn amounts(metric: &str, window: &str) -> String {
+    let of = |labels: &str| format!("sum by (currency) (increase({metric}{{{labels}}}[{window}]))");
+    format!(
+        "{} / 100 or {} or {} / 1000",
+        of(&format!(r#"currency!~"{WHOLE}|{THOUSANDTHS}""#)),
+        of(&format!(r#"currency=~"{WHOLE}""#)),
+        of(&format!(r#"currency=~"{THOUSANDTHS}""#))
+    )
+}
+
+fn in_the_time_shown() -> Vec<Panel> {
+    let ended = |status: &str, window: &str| {
+        format!(r#"sum(increase(settle_ended_total{{kind="charge"{status}}}[{window}]))"#)
+    };
+    let succeeded = ended(r#",status="succeeded""#, "$__range");
+    vec![
+        Panel::number(
+            "Revenue",
+            "short",
+            "Money taken in the time shown, by currency; refunds are not subtracted.",
+        )
+        .ask(amounts("settle_charged_minor_total", "$__range"), "{{currency}}")
+        .wide(6),
+        Panel::number("Orders confirmed", "short", "Orders whose charge succeeded in the time shown.")
+            .ask(&succeeded, "orders")
+            .wide(6),
+        Panel::number(
+            "Failed",
+            "percentunit",
+            "Share of the orders paid or failed in the time shown whose payment failed.",
+        )
+        .ask(format!("{} / {}", ended(r#",status="failed""#, "$__range"), ended("", "$__range")), "failed")
+        .limits(0.1, 0.25)
+        .wide(6),
+        Panel::number("Confirmed within", "s", "95 of 100 orders were paid within this, in the time shown.")
+            .ask(
+                "histogram_quantile(0.95, sum by (le) (increase(settle_order_seconds_bucket[$__range])))",
+                "95 % within",
+            )
+            .limits(5.0, 60.0)
+            .wide(6),
+    ]
+}
+
+fn over_time() -> Vec<Panel> {
+    let per_minute = |status: &str| {
+        format!(r#"60 * sum(rate(settle_ended_total{{kind="charge",status="{status}"}}[$__rate_interval]))"#)
+    };
+    vec![
+        Panel::lines("Orders a minute", "short", "Accepted, confirmed and failed, against the 500 a minute that the house is built for.")
+            .ask(r#"60 * sum(rate(accept_orders_total{outcome="accepted"}[$__rate_interval]))"#, "accepted")
+            .ask(per_minute("succeeded"), "confirmed")
+            .ask(per_minute("failed"), "failed")
+            .ask("vector(500)", "500 a minute")
+            .wide(12),
+        Panel::lines("Failing share", "percentunit", "Of the payments that ended, those that failed. Runbook: PaymentsFail.")
+            .ask(
+                r#"sum(rate(settle_ended_total{kind="charge",status="failed"}[$__rate_interval])) / sum(rate(settle_ended_total{kind="charge"}[$__rate_interval]))"#,
+                "failed",
+            )
+            .limits(0.1, 0.25)
+            .wide(12),
+        Panel::lines("Revenue an hour", "short", "Money taken in the last hour, by currency.")
+            .ask(amounts("settle_charged_minor_total", "1h"), "{{currency}}")
+            .wide(12),
+        Panel::lines("Confirmed within", "s", "From an order's acceptance to the end of its charge, retries included.")
+            .ask_quantiles("settle_order_seconds", "")
+            .wide(12),
+    ]
+}

@@ -1,0 +1,229 @@
+//! *Orders*: are they flowing, how long do they take, how old is the oldest? A row a verb.
+
+use crate::board::Board;
+use crate::panel::Panel;
+
+pub(crate) fn board() -> Board {
+    Board {
+        file: "orders",
+        title: "Comanda: orders",
+        description: "Are orders flowing, how long do they take, how old is the oldest? A row a verb.",
+        rows: vec![
+            ("at a glance", at_a_glance()),
+            ("accept: committed, and answered 202", accept()),
+            ("publish: the broker holds a hint", publish()),
+            ("claim: one worker may charge it", claim()),
+            ("charge: the gateway is asked", charge()),
+            ("settle: committed together, then acknowledged", settle()),
+            ("sweep: whatever is due is taken up", sweep()),
+            ("read", read()),
+        ],
+    }
+}
+
+fn at_a_glance() -> Vec<Panel> {
+    vec![
+        Panel::number("Accepted", "ops", "Orders that became durable, a second.")
+            .ask(r#"sum(rate(accept_orders_total{outcome="accepted"}[$__rate_interval]))"#, "accepted"),
+        Panel::number("Confirmed", "ops", "Orders whose charge succeeded, a second.").ask(
+            r#"sum(rate(settle_ended_total{kind="charge",status="succeeded"}[$__rate_interval]))"#,
+            "confirmed",
+        ),
+        Panel::number("Oldest due", "s", "How long the payment that is due longest has been due. Runbook: PaymentsOverdue.")
+            .ask("max(sweep_oldest_due_seconds)", "oldest due")
+            .limits(10.0, 60.0),
+        Panel::number("Not final", "short", "Payments that are not final: the backlog, up to 100,000.")
+            .ask("sum(max by (status) (sweep_open_payments))", "payments"),
+        Panel::number("In doubt", "short", "Payments of which nobody knows yet whether the money moved. Runbook: PaymentsInDoubt.")
+            .ask("max(sweep_in_doubt_payments)", "in doubt")
+            .limits(1.0, 10.0),
+        Panel::number("Server errors", "percentunit", "Share of requests answered 5xx. Runbook: ApiErrors.")
+            .ask(
+                r#"(sum(rate(http_request_seconds_count{status=~"5.."}[$__rate_interval])) or vector(0)) / sum(rate(http_request_seconds_count[$__rate_interval]))"#,
+                "5xx",
+            )
+            .limits(0.001, 0.01),
+        Panel::number("Accept, 99 %", "s", "Within this 99 of 100 orders are answered.")
+            .ask(
+                r#"histogram_quantile(0.99, sum by (le) (rate(http_request_seconds_bucket{method="POST"}[$__rate_interval])))"#,
+                "99 % within",
+            )
+            .limits(0.05, 0.3),
+        Panel::number("Facts' age", "s", "How old the facts from the database are that these panels show. Runbook: FactsAreOld.")
+            .ask("time() - max(sweep_facts_timestamp_seconds)", "age")
+            .limits(20.0, 60.0),
+    ]
+}
+
+fn accept() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Orders by outcome",
+            "ops",
+            "What became of the orders that were handed to the writers.",
+        )
+        .ask("sum by (outcome) (rate(accept_orders_total[$__rate_interval]))", "{{outcome}}"),
+        Panel::lines(
+            "POST answered within",
+            "s",
+            "From the request's header to the answer, the wait for the disk included.",
+        )
+        .ask_quantiles("http_request_seconds", r#"{method="POST"}"#)
+        .limits(0.05, 0.3),
+        Panel::heat_map(
+            "POST answered within, all",
+            "s",
+            "Every order's time from the request's header to the answer.",
+            "http_request_seconds",
+            r#"{method="POST"}"#,
+        ),
+        Panel::lines(
+            "Answers by status",
+            "reqps",
+            "Every request that is no read, by the status of its answer.",
+        )
+        .ask(
+            r#"sum by (status) (rate(http_request_seconds_count{method!="GET"}[$__rate_interval]))"#,
+            "{{status}}",
+        ),
+        Panel::lines(
+            "Commit",
+            "s",
+            "Group commits of orders: one statement and one flush of the disk for a whole batch.",
+        )
+        .ask_quantiles("accept_commit_seconds", ""),
+        Panel::lines(
+            "Waiting for a writer",
+            "short",
+            "Orders in the queue of each api; at API_BACKLOG (4,096) it answers 503.",
+        )
+        .ask("accept_waiting_orders", "{{instance}}")
+        .limits(1_000.0, 4_000.0),
+    ]
+}
+
+fn publish() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Payments by outcome",
+            "ops",
+            "Offered to the broker; what it did not confirm is swept a few seconds later.",
+        )
+        .ask("sum by (outcome) (rate(publish_payments_total[$__rate_interval]))", "{{outcome}}"),
+        Panel::lines("Confirmed within", "s", "From sending messages to the last one's confirm.")
+            .ask_quantiles("publish_confirm_seconds", ""),
+        Panel::states(
+            "Broker",
+            "Whether each api is connected. Runbook: BrokerAway.",
+            &[(0, "away", "red"), (1, "up", "green")],
+        )
+        .ask("publish_broker_up", "{{instance}}"),
+    ]
+}
+
+fn claim() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Payments by what named them",
+            "ops",
+            "By a message, or by the sweep; much by the sweep means that messages get lost.",
+        )
+        .ask("sum by (by) (rate(claim_payments_total[$__rate_interval]))", "by {{by}}")
+        .ask("sum(rate(claim_superseded_total[$__rate_interval]))", "named in vain"),
+        Panel::lines("Claimed within", "s", "One statement for all that a few messages name.")
+            .ask_quantiles("claim_commit_seconds", ""),
+        Panel::lines(
+            "In hand",
+            "short",
+            "Claimed and not settled yet, by worker; each kind has room for WORKER_CONCURRENCY (512).",
+        )
+        .ask("claim_in_hand_payments", "{{instance}} by {{by}}")
+        .limits(400.0, 512.0),
+    ]
+}
+
+fn charge() -> Vec<Panel> {
+    vec![
+        Panel::lines("Tries by outcome", "ops", "What the gateway answered.")
+            .ask("sum by (outcome) (rate(charge_attempts_total[$__rate_interval])) > 0", "{{outcome}}")
+            .stacked(),
+        Panel::lines("Gateway answers within", "s", "Until the answer or the time-out.")
+            .ask_quantiles("charge_gateway_seconds", ""),
+        Panel::states(
+            "Circuit breaker",
+            "Of each worker; while it is open, orders are accepted and no payment is taken up. Runbook: BreakerOpen.",
+            &[(0, "closed", "green"), (1, "probing", "orange"), (2, "open", "red")],
+        )
+        .ask("breaker_state", "{{instance}}"),
+    ]
+}
+
+fn settle() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Payments that ended",
+            "ops",
+            "Became final: a charge that succeeded is a confirmed order.",
+        )
+        .ask("sum by (kind, status) (rate(settle_ended_total[$__rate_interval]))", "{{kind}} {{status}}"),
+        Panel::lines(
+            "Accepted to paid",
+            "s",
+            "From the order's acceptance to the end of its charge, retries included.",
+        )
+        .ask_quantiles("settle_order_seconds", "")
+        .limits(5.0, 60.0),
+        Panel::heat_map(
+            "Accepted to paid, all",
+            "s",
+            "Every order's time from its acceptance to the end of its charge.",
+            "settle_order_seconds",
+            "",
+        ),
+    ]
+}
+
+fn sweep() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Oldest due",
+            "s",
+            "How long the payment that is due longest has been due: the one number that must stay low.",
+        )
+        .ask("max(sweep_oldest_due_seconds)", "oldest due")
+        .limits(10.0, 60.0),
+        Panel::lines("Backlog", "short", "Payments that are not final, by status; counted up to 100,000.")
+            .ask("max by (status) (sweep_open_payments)", "{{status}}")
+            .stacked(),
+        Panel::lines("Looks", "ops", "Looks for what is due, and what they found.")
+            .ask("sum by (found) (rate(sweep_runs_total[$__rate_interval]))", "{{found}}"),
+        Panel::lines(
+            "Orders under way",
+            "short",
+            "Orders with a payment that is not final, by where they stand.",
+        )
+        .ask(r#"max by (status) (sweep_open_orders{status=~"PENDING|PAYMENT_PROCESSING"})"#, "{{status}}")
+        .stacked(),
+        Panel::lines(
+            "Messages",
+            "short",
+            "What lies in the broker, looked at every half minute. Runbook: DeadLetters.",
+        )
+        .ask("max(sweep_waiting_messages)", "waiting")
+        .ask("max(sweep_dead_letters)", "dead letters"),
+        Panel::lines("Forgotten keys", "ops", "Idempotency keys that have reached their age, a second.")
+            .ask("sum(rate(sweep_forgotten_keys_total[$__rate_interval]))", "forgotten"),
+    ]
+}
+
+fn read() -> Vec<Panel> {
+    vec![
+        Panel::lines("Reads by page", "reqps", "Requests to see orders, by route.")
+            .ask(r#"sum by (path) (rate(http_request_seconds_count{method="GET",path=~"/api.*"}[$__rate_interval]))"#, "{{path}}"),
+        Panel::lines("Answered within", "s", "From the request's header to the answer.")
+            .ask_quantiles("http_request_seconds", r#"{method="GET",path=~"/api.*"}"#)
+            .limits(0.1, 1.0),
+        Panel::lines("Connections for reads", "short", "Of each api's pool; all used means that reads wait (API_READERS).")
+            .ask("read_connections", "{{instance}} {{state}}"),
+    ]
+}

@@ -1,0 +1,377 @@
+//! Every metric of every process. Help texts, `docs/metrics.md` and the test of a scrape are made from this list; a
+//! metric that is not in it fails that test. The first word of a name is the verb that it is about.
+
+use metrics::Unit;
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, from 0 at the process's start.
+    Counter,
+    /// A value now.
+    Gauge,
+    /// Counts by size, in buckets.
+    Histogram,
+}
+
+/// A label, and the values that it takes; of where they come from, where there is no list of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be.
+    pub values: Values,
+}
+
+/// What a label may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Values {
+    /// One of these.
+    Of(&'static [&'static str]),
+    /// Bounded all the same, by this.
+    By(&'static str),
+}
+
+/// A metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name on `/metrics`.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Of its values.
+    pub unit: Unit,
+    /// Its labels.
+    pub labels: &'static [Label],
+    /// Which programs have it.
+    pub programs: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+const API: &[&str] = &["api"];
+const WORKER: &[&str] = &["worker"];
+const GATEWAY: &[&str] = &["gateway-mock"];
+const EVERY: &[&str] = &["api", "worker", "gateway-mock"];
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [Label],
+    programs: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: Unit::Count, labels, programs, help }
+}
+
+const fn gauge(
+    name: &'static str,
+    labels: &'static [Label],
+    programs: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: Unit::Count, labels, programs, help }
+}
+
+const fn seconds(name: &'static str, programs: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, unit: Unit::Seconds, labels: &[], programs, help }
+}
+
+const fn sizes(name: &'static str, programs: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, unit: Unit::Count, labels: &[], programs, help }
+}
+
+const fn in_seconds(metric: Metric) -> Metric {
+    Metric { unit: Unit::Seconds, ..metric }
+}
+
+const fn in_bytes(metric: Metric) -> Metric {
+    Metric { unit: Unit::Bytes, ..metric }
+}
+
+const fn of(name: &'static str, values: &'static [&'static str]) -> Label {
+    Label { name, values: Values::Of(values) }
+}
+
+const GATEWAY_OUTCOME: Label = of(
+    "outcome",
+    &["done", "replayed", "declined", "in_progress", "voided", "refused", "already_charged", "fault"],
+);
+const CURRENCY: Label = Label { name: "currency", values: Values::By("ISO 4217: those that orders came in") };
+
+/// The list, in the order of an order's way.
+pub const ALL: &[Metric] = &[
+    // http
+    Metric {
+        name: "http_request_seconds",
+        kind: Kind::Histogram,
+        unit: Unit::Seconds,
+        labels: &[
+            of("method", &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "other"]),
+            Label { name: "path", values: Values::By("the routes' patterns, and `unmatched`") },
+            Label { name: "status", values: Values::By("the statuses that the api answers") },
+        ],
+        programs: API,
+        help: "Requests, from the first byte of the header read to the answer's header written.",
+    },
+    // accept
+    counter(
+        "accept_orders_total",
+        &[of("outcome", &["accepted", "replayed", "key_reused", "failed"])],
+        API,
+        "Orders handed to the writers, by what became of them; `accepted` ones are durable.",
+    ),
+    seconds("accept_commit_seconds", API, "Group commits of orders, the wait for the disk included."),
+    sizes("accept_batch_size", API, "Orders in one group commit."),
+    gauge(
+        "accept_waiting_orders",
+        &[],
+        API,
+        "Orders that wait for a writer; at API_BACKLOG the api answers 503.",
+    ),
+    // publish
+    counter(
+        "publish_payments_total",
+        &[of("outcome", &["confirmed", "refused", "dropped"])],
+        API,
+        "Payments offered to the broker; what it did not confirm is swept.",
+    ),
+    seconds("publish_confirm_seconds", API, "From sending messages to the last one's confirm."),
+    sizes("publish_batch_size", API, "Payments in one message."),
+    gauge("publish_waiting_batches", &[], API, "Group commits that wait to be published."),
+    gauge("publish_broker_up", &[], API, "1 while the api is connected to the broker."),
+    // claim
+    counter(
+        "claim_payments_total",
+        &[of("by", &["message", "sweep"])],
+        WORKER,
+        "Payments claimed, by what named them: a message, or the sweep of what is due.",
+    ),
+    counter(
+        "claim_superseded_total",
+        &[],
+        WORKER,
+        "Payments that a message named and that were settled already, not due, or somebody else's: normal after a redelivery.",
+    ),
+    counter(
+        "claim_refused_total",
+        &[],
+        WORKER,
+        "Payments that the database refused to hand out, a fault of ours; put off.",
+    ),
+    counter("claim_dead_letters_total", &[], WORKER, "Messages that nobody can read, laid aside."),
+    seconds("claim_commit_seconds", WORKER, "Claims, a batch each."),
+    sizes("claim_batch_size", WORKER, "Payments claimed at once; empty claims are not counted."),
+    gauge(
+        "claim_in_hand_payments",
+        &[of("by", &["message", "sweep"])],
+        WORKER,
+        "Payments claimed and not settled yet; each kind has room for WORKER_CONCURRENCY.",
+    ),
+    gauge(
+        "claim_broker_up",
+        &[],
+        WORKER,
+        "1 while the worker takes messages; 0 also while the breaker is open.",
+    ),
+    // charge
+    counter(
+        "charge_attempts_total",
+        &[
+            of("action", &["charge", "void", "refund"]),
+            of("outcome", &["succeeded", "declined", "voided", "in_doubt", "unavailable", "abandoned"]),
+        ],
+        WORKER,
+        "Tries at the gateway, by what was asked and how it ended. `abandoned` is known by the database alone.",
+    ),
+    seconds("charge_gateway_seconds", WORKER, "Requests to the gateway, until the answer or the time-out."),
+    gauge("breaker_state", &[], WORKER, "The circuit breaker: 0 closed, 1 probing, 2 open."),
+    counter(
+        "breaker_moves_total",
+        &[of("to", &["closed", "half_open", "open"])],
+        WORKER,
+        "Moves of the circuit breaker.",
+    ),
+    counter(
+        "breaker_rejected_total",
+        &[],
+        WORKER,
+        "Payments that were claimed and not sent because the breaker had opened.",
+    ),
+    // settle
+    counter(
+        "settle_payments_total",
+        &[of("outcome", &["moved", "released", "superseded", "lost"])],
+        WORKER,
+        "Claims brought to an end. `released`: given back unsent; `superseded`: the lease had run out; `lost`: not committed, the lease decides.",
+    ),
+    counter(
+        "settle_ended_total",
+        &[of("kind", &["charge", "refund"]), of("status", &["succeeded", "failed"])],
+        WORKER,
+        "Payments that became final. A charge that succeeded is a confirmed order.",
+    ),
+    counter(
+        "settle_charged_minor_total",
+        &[CURRENCY],
+        WORKER,
+        "Money taken, in minor units of its currency.",
+    ),
+    counter(
+        "settle_refunded_minor_total",
+        &[CURRENCY],
+        WORKER,
+        "Money given back, in minor units of its currency.",
+    ),
+    seconds(
+        "settle_order_seconds",
+        WORKER,
+        "From an order's acceptance (the time in its id, by the api's clock) to the end of its charge.",
+    ),
+    sizes("settle_tries", WORKER, "Tries that a payment took to its end, voids included."),
+    seconds(
+        "settle_commit_seconds",
+        WORKER,
+        "Settlements, a batch each, retries while the database is away included.",
+    ),
+    sizes("settle_batch_size", WORKER, "Payments in one settlement."),
+    // sweep
+    counter(
+        "sweep_runs_total",
+        &[of("found", &["some", "nothing", "error"])],
+        WORKER,
+        "Looks for what is due, and what they found.",
+    ),
+    counter("sweep_forgotten_keys_total", &[], WORKER, "Idempotency keys forgotten because of their age."),
+    in_seconds(gauge(
+        "sweep_oldest_due_seconds",
+        &[],
+        WORKER,
+        "From the database: how long the payment that is due longest has been due; 0 where none is.",
+    )),
+    gauge(
+        "sweep_open_payments",
+        &[of("status", &["pending", "processing", "waiting"])],
+        WORKER,
+        "From the database: payments that are not final: the backlog. Counted up to 100,000.",
+    ),
+    gauge(
+        "sweep_in_doubt_payments",
+        &[],
+        WORKER,
+        "From the database: payments that are not final and whose last answered try left open whether the money moved.",
+    ),
+    gauge(
+        "sweep_open_orders",
+        &[of(
+            "status",
+            &[
+                "PENDING",
+                "PAYMENT_PROCESSING",
+                "CONFIRMED",
+                "PAYMENT_FAILED",
+                "ACCEPTED",
+                "PREPARING",
+                "READY",
+                "DELIVERED",
+                "REJECTED",
+                "CANCELLED",
+            ],
+        )],
+        WORKER,
+        "From the database: orders with a payment that is not final, by where they stand.",
+    ),
+    gauge(
+        "sweep_contradicting_orders",
+        &[],
+        WORKER,
+        "From the database, every half minute: of the newest 10,000 orders, those whose status and payments contradict each other. Never anything but 0.",
+    ),
+    gauge(
+        "sweep_waiting_messages",
+        &[],
+        WORKER,
+        "From the broker, every half minute: messages to be delivered.",
+    ),
+    gauge(
+        "sweep_dead_letters",
+        &[],
+        WORKER,
+        "From the broker, every half minute: messages laid aside that a person should look at.",
+    ),
+    in_seconds(gauge(
+        "sweep_facts_timestamp_seconds",
+        &[],
+        WORKER,
+        "When the facts from the database were last seen, as Unix time; their age is `time()` less this.",
+    )),
+    // read
+    gauge("read_connections", &[of("state", &["idle", "used"])], API, "Connections of the pool for reads."),
+    // gateway
+    counter("gateway_charges_total", &[GATEWAY_OUTCOME], GATEWAY, "Requests to charge, by how they ended."),
+    counter("gateway_voids_total", &[GATEWAY_OUTCOME], GATEWAY, "Requests to void a key, by how they ended."),
+    counter("gateway_refunds_total", &[GATEWAY_OUTCOME], GATEWAY, "Requests to refund, by how they ended."),
+    counter(
+        "gateway_faults_total",
+        &[of(
+            "fault",
+            &[
+                "none",
+                "too_many",
+                "error",
+                "timeout_before",
+                "error_after",
+                "timeout_after",
+                "malformed",
+                "late",
+            ],
+        )],
+        GATEWAY,
+        "Faults played on charges and refunds, by kind.",
+    ),
+    // process
+    in_seconds(counter("process_cpu_seconds_total", &[], EVERY, "CPU time, user and system.")),
+    gauge("process_open_fds", &[], EVERY, "Open file descriptors."),
+    gauge("process_max_fds", &[], EVERY, "Limit of open file descriptors."),
+    in_bytes(gauge("process_virtual_memory_bytes", &[], EVERY, "Virtual memory.")),
+    in_bytes(gauge("process_virtual_memory_max_bytes", &[], EVERY, "Limit of virtual memory.")),
+    in_bytes(gauge("process_resident_memory_bytes", &[], EVERY, "Resident memory.")),
+    in_seconds(gauge("process_start_time_seconds", &[], EVERY, "When the process started, as Unix time.")),
+    gauge("process_threads", &[], EVERY, "Threads of the process."),
+];
+
+/// Gives each metric its help text on `/metrics`.
+pub(crate) fn describe() {
+    for Metric { name, kind, unit, help, .. } in ALL {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, *unit, *help),
+            Kind::Gauge => metrics::describe_gauge!(*name, *unit, *help),
+            Kind::Histogram => metrics::describe_histogram!(*name, *unit, *help),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_say_verb_and_unit() {
+        for (place, metric) in ALL.iter().enumerate() {
+            assert!(ALL[..place].iter().all(|other| other.name != metric.name), "{} twice", metric.name);
+            let verb = metric.name.split('_').next().unwrap_or("");
+            assert!(
+                [
+                    "http", "accept", "publish", "claim", "charge", "breaker", "settle", "sweep", "read",
+                    "gateway", "process"
+                ]
+                .contains(&verb),
+                "{}",
+                metric.name
+            );
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            let bare = metric.name.trim_end_matches("_total");
+            assert_eq!(metric.unit == Unit::Seconds, bare.ends_with("_seconds"), "{}", metric.name);
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+        }
+    }
+}

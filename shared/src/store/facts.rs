@@ -1,0 +1,77 @@
+//! facts: what operators must know of the whole, whatever process did it: how old the oldest due payment is, what is
+//! not final, what is in doubt, what contradicts itself. Each statement walks an index that holds only what is not
+//! final, or the newest orders, and no further than a limit: ten million finished orders cost nothing.
+
+use sqlx::PgConnection;
+
+use crate::order::OrderStatus;
+
+/// What is not final, now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// How long the payment that is due longest has been due, in seconds; 0 where none is.
+    pub oldest_due_seconds: f64,
+    /// Payments by status: `pending`, `processing`, `waiting`.
+    pub payments: [(&'static str, i64); 3],
+    /// Payments whose last answered try left open whether the money moved.
+    pub in_doubt: i64,
+    /// Orders with such a payment, by where they stand; what is missing is 0.
+    pub orders: Vec<(OrderStatus, i64)>,
+}
+
+/// Looks; counts no more than `limit` payments, longest due first.
+pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
+    let (oldest_due_seconds, pending, processing, waiting, in_doubt) = sqlx::query_as(
+        "WITH open AS (
+             SELECT id, status, attempts, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1
+         )
+         SELECT coalesce(greatest(extract(epoch FROM now() - min(due_at)), 0), 0)::float8,
+                count(*) FILTER (WHERE status = 'pending'),
+                count(*) FILTER (WHERE status = 'processing'),
+                count(*) FILTER (WHERE status = 'waiting'),
+                -- The last row may be of a try that is under way.
+                count(*) FILTER (WHERE attempts > 0 AND coalesce((
+                    SELECT a.outcome IN ('in_doubt', 'abandoned') FROM payment_attempts a
+                    WHERE a.payment_id = open.id AND a.number IN (open.attempts, open.attempts - 1)
+                        AND a.outcome IS NOT NULL
+                    ORDER BY a.number DESC LIMIT 1), false))
+         FROM open",
+    )
+    .bind(limit)
+    .fetch_one(&mut *conn)
+    .await?;
+    let orders = sqlx::query_as(
+        "SELECT o.status, count(DISTINCT o.id)
+         FROM (SELECT order_id FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1) open
+         JOIN orders o ON o.id = open.order_id GROUP BY o.status",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    let payments = [("pending", pending), ("processing", processing), ("waiting", waiting)];
+    Ok(Facts { oldest_due_seconds, payments, in_doubt, orders })
+}
+
+/// How many of the newest `limit` orders stand where their payments say they cannot: confirmed or later without a
+/// charge that succeeded; waiting for a payment that nobody will look at again; failed with the money taken and not
+/// on its way back.
+pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT count(*)
+         FROM (SELECT id, status FROM orders ORDER BY id DESC LIMIT $1) o
+         CROSS JOIN LATERAL (
+             SELECT count(*) FILTER (WHERE kind = 'charge' AND status = 'succeeded') AS charged,
+                    count(*) FILTER (WHERE kind = 'charge' AND due_at IS NOT NULL) AS open,
+                    count(*) FILTER (WHERE kind = 'refund') AS refunds
+             FROM payments WHERE order_id = o.id
+         ) p
+         WHERE CASE
+             WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged = 0
+             WHEN o.status IN ('PENDING', 'PAYMENT_PROCESSING') THEN p.open = 0
+             WHEN o.status = 'PAYMENT_FAILED' THEN p.charged > p.refunds
+             ELSE false END",
+    )
+    .bind(limit)
+    .fetch_one(conn)
+    .await
+}
