@@ -16,6 +16,9 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 /// The api's own grace and a little more.
 const GRACE: Duration = Duration::from_secs(20);
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     telemetry::exit_code(start().await)

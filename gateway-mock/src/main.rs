@@ -11,6 +11,9 @@ use shared::{config, telemetry};
 /// For the stop: longer than the 5 s that answers under way are given.
 const GRACE: Duration = Duration::from_secs(8);
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     if let Err(error) = start(config::read()).await {

@@ -248,7 +248,12 @@ impl RabbitMq {
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.port.to_string())
             .env("RABBITMQ_DIST_PORT", distribution_port.to_string())
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            // Idle schedulers sleep at once instead of spinning for a while, which would take from the neighbours what
+            // it saves the broker.
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none",
+            )
             // With input "allowed" the script becomes the broker instead of waiting for it as a child, so that our
             // signals reach the broker itself; the second makes it leave the input alone all the same.
             .env("RABBITMQ_ALLOW_INPUT", "1")

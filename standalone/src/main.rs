@@ -26,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Messages that may wait inside the process: at 64 payments each more than a minute of the highest rate.
 const QUEUE: usize = 16_384;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     telemetry::exit_code(start())
 }

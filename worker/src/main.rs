@@ -16,6 +16,9 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 /// More than the worker's own grace.
 const GRACE: Duration = Duration::from_secs(60);
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     telemetry::exit_code(start().await)
