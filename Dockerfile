@@ -1,0 +1,25 @@
+# One image with the three programs; the command says which: `api`, `worker` or `gateway-mock`.
+# Its caches need BuildKit, the default since Docker 23.
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /comanda
+COPY . .
+# The caches outlive the build: a change here compiles what it touches, not the five hundred crates below it.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/comanda/target \
+    cargo build --release --locked -p api -p worker -p gateway-mock && \
+    mkdir /programs /ledger && \
+    cp target/release/api target/release/worker target/release/gateway-mock /programs/ && \
+    strip /programs/*
+
+FROM debian:bookworm-slim
+# To trust a broker, a database or a gateway behind TLS. Nothing else is installed: the programs ask themselves for
+# their health (--health).
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /programs/ /usr/local/bin/
+# Nobody in particular, who may write to one place: a volume there, if any, keeps the ledger of gateway-mock.
+COPY --from=build --chown=10001:10001 /ledger/ /ledger/
+USER 10001:10001
+ENV LOG_FORMAT=json
+STOPSIGNAL SIGTERM
+CMD ["api"]
