@@ -8,7 +8,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 # What runs the tests: cargo-nextest where it is installed, each test in a process of its own.
 TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-.PHONY: help run test bench lint fmt clippy doc deny sqlx sqlx-check
+.PHONY: help run test dashboards bench lint fmt clippy doc deny sqlx sqlx-check
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,12 @@ bench: ## how fast it is, beside the machine's limits, into target/bench; ARGS="
 	@scripts/install-rabbitmq
 	cargo build --release -p api -p worker -p gateway-mock -p standalone -p loadtest
 	$(TARGET)/release/loadtest bench --out $(TARGET)/bench $(ARGS)
+
+dashboards: ## prove that every panel and every alert has data, on a Prometheus of its own
+	@scripts/install-postgres
+	@scripts/install-rabbitmq
+	@scripts/install-prometheus
+	@scripts/dashboards
 
 lint: fmt clippy doc deny ## what CI asks of the code
 
