@@ -35,7 +35,7 @@ pub struct ApiSettings {
     #[arg(long, env = "API_BACKLOG", default_value_t = 4_096)]
     pub api_backlog: usize,
     /// Writers, each with a database connection; two keep the disk busy while one parses
-    #[arg(long, env = "API_WRITERS", default_value_t = 2)]
+    #[arg(long, env = "API_WRITERS", default_value_t = 1)]
     pub api_writers: usize,
     /// Connections for reads
     #[arg(long, env = "API_READERS", default_value_t = 8)]

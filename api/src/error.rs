@@ -18,6 +18,8 @@ pub(crate) struct ApiError {
     detail: String,
     errors: Vec<Problem>,
     come_again: bool,
+    /// What a fault of ours came from: for the log, never for the client.
+    pub(crate) cause: Option<Box<str>>,
 }
 
 /// The body of every answer that is no success.
@@ -40,7 +42,7 @@ pub(crate) struct ProblemBody {
 
 impl ApiError {
     fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), errors: Vec::new(), come_again: false }
+        Self { status, title, detail: detail.into(), errors: Vec::new(), come_again: false, cause: None }
     }
 
     /// 400: no JSON.
@@ -96,10 +98,11 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail)
     }
 
-    /// 500: our fault. The cause goes to the log, not to the client.
+    /// 500: our fault. `observe` logs the cause, with the request's id; the client is not told.
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
-        tracing::error!(%cause, "a request failed through a fault of ours");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", "a fault of ours; it has been logged")
+        let detail = "a fault of ours; it has been logged";
+        let cause = Some(cause.to_string().into_boxed_str());
+        Self { cause, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail) }
     }
 
     /// 503: come again.

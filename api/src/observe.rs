@@ -27,11 +27,14 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     // The pattern, never the path itself: a metric must not have a value per order.
     let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", id, %method, path);
+    let span = tracing::debug_span!("request", id, %method, path);
     let mut response = next.run(request).instrument(span.clone()).await;
 
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         render(&mut response, error.body(&id));
+        if let Some(cause) = error.cause {
+            tracing::error!(id, %method, path, cause, "a request failed through a fault of ours");
+        }
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -95,6 +95,6 @@ pub const MAX_CLAIM: usize = 256;
 /// Settlements in one statement.
 pub const MAX_SETTLE: usize = 256;
 /// Writers of settlements; two keep the disk busy while one gathers.
-pub const SETTLE_LANES: usize = 2;
+pub const SETTLE_LANES: usize = 1;
 /// How long a settlement is tried while the database is away. Past a lease somebody else has the payment.
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
