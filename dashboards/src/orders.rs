@@ -32,7 +32,7 @@ fn at_a_glance() -> Vec<Panel> {
         Panel::number("Oldest due", "s", "How long the payment that is due longest has been due. Runbook: PaymentsOverdue.")
             .ask("max(sweep_oldest_due_seconds)", "oldest due")
             .limits(10.0, 60.0),
-        Panel::number("Not final", "short", "Payments that are not final: the backlog, up to 100,000.")
+        Panel::number("Not final", "short", "Payments that are not final: the backlog, up to 50,000.")
             .ask("sum(max by (status) (sweep_open_payments))", "payments"),
         Panel::number("In doubt", "short", "Payments of which nobody knows yet whether the money moved. Runbook: PaymentsInDoubt.")
             .ask("max(sweep_in_doubt_payments)", "in doubt")
@@ -192,7 +192,7 @@ fn sweep() -> Vec<Panel> {
         )
         .ask("max(sweep_oldest_due_seconds)", "oldest due")
         .limits(10.0, 60.0),
-        Panel::lines("Backlog", "short", "Payments that are not final, by status; counted up to 100,000.")
+        Panel::lines("Backlog", "short", "Payments that are not final, by status; counted up to 50,000.")
             .ask("max by (status) (sweep_open_payments)", "{{status}}")
             .stacked(),
         Panel::lines("Looks", "ops", "Looks for what is due, and what they found.")

@@ -252,7 +252,7 @@ pub const ALL: &[Metric] = &[
         "sweep_open_payments",
         &[of("status", &["pending", "processing", "waiting"])],
         WORKER,
-        "From the database: payments that are not final: the backlog. Counted up to 100,000.",
+        "From the database: payments that are not final: the backlog. Counted up to 50,000.",
     ),
     gauge(
         "sweep_in_doubt_payments",

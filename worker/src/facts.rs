@@ -19,8 +19,8 @@ const EVERY: Duration = Duration::from_secs(5);
 const REST: u32 = 19;
 /// Between two looks at what is not urgent.
 const RARELY: Duration = Duration::from_secs(30);
-/// Payments counted: past it "very many" is what matters, and counting costs.
-const MAX_COUNTED: i64 = 100_000;
+/// Payments counted: past it "very many" is what matters, and counting so many takes half a second.
+const MAX_COUNTED: i64 = 50_000;
 /// Newest orders looked at for contradictions: the last twenty minutes at 500 a minute.
 const NEWEST: i64 = 10_000;
 

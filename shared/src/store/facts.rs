@@ -29,12 +29,11 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
                 count(*) FILTER (WHERE status = 'pending'),
                 count(*) FILTER (WHERE status = 'processing'),
                 count(*) FILTER (WHERE status = 'waiting'),
-                -- The last row may be of a try that is under way.
-                count(*) FILTER (WHERE attempts > 0 AND coalesce((
-                    SELECT a.outcome IN ('in_doubt', 'abandoned') FROM payment_attempts a
-                    WHERE a.payment_id = open.id AND a.number IN (open.attempts, open.attempts - 1)
-                        AND a.outcome IS NOT NULL
-                    ORDER BY a.number DESC LIMIT 1), false))
+                -- Of one that is being processed the last try is under way.
+                count(*) FILTER (WHERE attempts > 0 AND EXISTS (
+                    SELECT FROM payment_attempts a
+                    WHERE a.payment_id = open.id AND a.outcome IN ('in_doubt', 'abandoned')
+                        AND a.number = CASE open.status WHEN 'processing' THEN open.attempts - 1 ELSE open.attempts END))
          FROM open",
     )
     .bind(limit)

@@ -1,4 +1,5 @@
 //! What the store and the broker promise, on a real PostgreSQL and a real RabbitMQ.
 
 mod broker;
+mod facts;
 mod store;
