@@ -5,6 +5,7 @@
 //! [`run`] does it once; [`crash_points`] lets a process die at every named place; [`sabotage`] gives the programs one
 //! bug after another and expects each to be found, so that a green run means something.
 
+pub mod armed;
 pub mod check;
 pub mod clock;
 pub mod crash_points;

@@ -6,9 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use chaos::armed::ensure_armed;
+use chaos::crash_points::crash_points;
 use chaos::fault::Kind;
 use chaos::ground::Servers;
 use chaos::run::{Places, Scenario, run};
+use chaos::sabotage::sabotage;
 use chaos::settings::Settings;
 use clap::{Args, Parser, Subcommand};
 use shared::tasks::{Stop, stop_on_signal};
@@ -34,6 +37,24 @@ struct Arguments {
 enum Command {
     /// Break everything that can break while orders arrive, then check every invariant; exit status 1 if one is broken
     Run(RunArguments),
+    /// Let a process die at every named place, and check every invariant; needs programs with the feature `chaos`
+    CrashPoints {
+        /// Only these
+        #[arg(long, value_delimiter = ',', value_name = "PLACE,..")]
+        points: Vec<String>,
+        /// At which of their passes
+        #[arg(long, value_delimiter = ',', value_name = "PASS,..", default_values_t = [1, 2, 7])]
+        hits: Vec<u32>,
+    },
+    /// Give the programs one bug after another, and expect each to be found; needs programs with the feature `chaos`
+    Sabotage {
+        /// Only these
+        #[arg(long, value_delimiter = ',', value_name = "BUG,..")]
+        bugs: Vec<String>,
+        /// Run every bug's schedule without the bug, too, and expect nothing to be found
+        #[arg(long)]
+        controls: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -78,7 +99,8 @@ impl RunArguments {
             sabotage: None,
             // Only its own patience ends the wait.
             stuck_after: Duration::MAX,
-            progress: true,
+            watched: true,
+            keep_evidence: true,
             settings,
         }
     }
@@ -114,12 +136,17 @@ async fn start(arguments: Arguments, stop: &Stop) -> Result<bool> {
         ensure!(path.exists(), "{} is not there: use `make chaos`, or name --bin-dir", path.display());
     }
     std::fs::create_dir_all(&places.report_dir)?;
+    if !matches!(arguments.command, Command::Run(_)) {
+        ensure_armed(&places.bin_dir).await?;
+    }
     let servers = tokio::select! {
         servers = Servers::start() => servers?,
         () = stop.stopped() => anyhow::bail!("stopped half-way"),
     };
     let outcome = match arguments.command {
         Command::Run(arguments) => once(&arguments.scenario(), &servers, &places, stop).await,
+        Command::CrashPoints { points, hits } => crash_points(&points, &hits, &servers, &places, stop).await,
+        Command::Sabotage { bugs, controls } => sabotage(&bugs, controls, &servers, &places, stop).await,
     };
     // Their ends block.
     tokio::task::spawn_blocking(|| drop(servers)).await?;

@@ -1,12 +1,14 @@
-//! Waiting for quiet: nothing due, nothing leased, both queues empty.
+//! The end of a run: waiting for quiet (nothing due, nothing leased, the queue empty), then ending the programs.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
 use shared::broker::Broker;
+use shared::payment::Ledger;
 use sqlx::{Connection, PgConnection};
 
+use crate::fleet::Fleet;
 use crate::ground::Ground;
 
 /// Between looks.
@@ -38,8 +40,45 @@ impl Rest {
     }
 }
 
+/// How it was when all had ended.
+#[derive(Debug)]
+pub struct Finish {
+    /// When it was quiet.
+    pub rest: Rest,
+    /// Messages waiting and laid aside, once every program had ended: what was delivered and not acknowledged is
+    /// among them.
+    pub left: (u64, u64),
+    /// What the gateway did.
+    pub ledger: Ledger,
+    /// Programs that ended badly when they were asked to end.
+    pub bad_stops: Vec<String>,
+}
+
+/// Waits until it is quiet, and ends the programs, the gateway last.
+pub async fn finish(
+    fleet: &Fleet,
+    ground: &Ground,
+    patience: Duration,
+    stuck_after: Duration,
+) -> Result<Finish> {
+    let rest = until_quiet(ground, patience, stuck_after).await?;
+    let mut bad_stops = Vec::new();
+    // Kept until all have ended: whoever watches over them must not take their end for a fault.
+    let mut ended = Vec::new();
+    for program in fleet.apis.iter().chain(&fleet.workers) {
+        let mut program = program.lock().await;
+        if !program.stop().await? {
+            bad_stops.push(format!("{} ended badly after SIGTERM", program.name()));
+        }
+        ended.push(program);
+    }
+    let ledger = loadtest::gateway::fetch_ledger(&fleet.gateway_url).await?;
+    fleet.gateway.lock().await.stop().await?;
+    Ok(Finish { rest, left: depth(ground).await?, ledger, bad_stops })
+}
+
 /// Waits until it is quiet: for `patience` at most, and no longer than nothing has moved for `stuck_after`.
-pub async fn until_quiet(ground: &Ground, patience: Duration, stuck_after: Duration) -> Result<Rest> {
+async fn until_quiet(ground: &Ground, patience: Duration, stuck_after: Duration) -> Result<Rest> {
     let started = Instant::now();
     let (mut last, mut moved) = (i64::MAX, started);
     let mut conn = ground.connect().await?;
@@ -69,7 +108,7 @@ pub async fn until_quiet(ground: &Ground, patience: Duration, stuck_after: Durat
 }
 
 /// Messages waiting, and messages laid aside.
-pub async fn depth(ground: &Ground) -> Result<(u64, u64)> {
+async fn depth(ground: &Ground) -> Result<(u64, u64)> {
     let depth = Broker::Amqp(ground.amqp()).depth().await?;
     Ok((depth.waiting, depth.dead))
 }

@@ -59,11 +59,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// The invariants that do not hold, in one line.
-    pub fn broken(&self) -> String {
-        self.checks.broken().map(|check| check.says.as_str()).collect::<Vec<_>>().join("; ")
-    }
-
     /// Writes `report.json` and `report.md`.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let write = |name: &str, text: String| {

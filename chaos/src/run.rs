@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use loadtest::reconcile::{Invariant, Report as Books};
-use shared::payment::Ledger;
 use shared::tasks::Stop;
 use sqlx::{Connection, PgConnection};
 
@@ -17,7 +16,7 @@ use crate::fleet::{self, APIS, Fleet, WORKERS};
 use crate::ground::{Ground, Servers};
 use crate::inject::{Fired, Injector};
 use crate::progress::Progress;
-use crate::quiet::{Rest, depth, until_quiet};
+use crate::quiet::{Finish, finish};
 use crate::recovery::measure;
 use crate::report::{Report, seconds};
 use crate::schedule::{Event, schedule};
@@ -53,7 +52,9 @@ pub struct Scenario {
     /// Nothing that moved for so long will move any more.
     pub stuck_after: Duration,
     /// Whether to say how far it is.
-    pub progress: bool,
+    pub watched: bool,
+    /// Whether to keep logs and data where something is wrong.
+    pub keep_evidence: bool,
 }
 
 /// Where things are.
@@ -71,9 +72,7 @@ struct Seen {
     tally: Arc<Tally>,
     bad_ends: Vec<String>,
     bad_stops: Vec<String>,
-    rest: Rest,
-    left: (u64, u64),
-    ledger: Ledger,
+    finish: Finish,
     elapsed: Duration,
 }
 
@@ -88,7 +87,7 @@ pub async fn run(scenario: &Scenario, servers: &Servers, places: &Places, stop: 
         () = stop.stopped() => bail!("stopped half-way"),
     };
     let report = judge(scenario, &logs, &ground, seen).await?;
-    if report.green {
+    if report.green || !scenario.keep_evidence {
         std::fs::remove_dir_all(&logs)?;
         ground.amqp().delete().await?;
     } else {
@@ -131,27 +130,19 @@ async fn watch(
     tokio::select! {
         done = work => done?,
         failed = supervise(&fleet, &bad_ends) => failed?,
-        never = report_progress(scenario.progress, line) => never,
+        never = report_progress(scenario.watched, line) => never,
     }
     tokio::task::spawn_blocking(|| told.close()).await??;
-    let quiet = until_quiet(ground, settings.quiet_within(), scenario.stuck_after);
-    let rest = tokio::select! {
-        rest = quiet => rest?,
+    let patience = settings.quiet_within();
+    let finish = finish(&fleet, ground, patience, scenario.stuck_after);
+    let finish = tokio::select! {
+        finish = finish => finish?,
         failed = supervise(&fleet, &bad_ends) => { failed?; bail!("nobody watches the programs any more") }
     };
-    let elapsed = started.elapsed();
     let mut bad_stops = injector.bad_stops();
-    for program in fleet.apis.iter().chain(&fleet.workers) {
-        let mut program = program.lock().await;
-        if !program.stop().await? {
-            bad_stops.push(format!("{} ended badly after SIGTERM", program.name()));
-        }
-    }
-    let ledger = loadtest::gateway::fetch_ledger(&fleet.gateway_url).await?;
-    fleet.gateway.lock().await.stop().await?;
-    let left = depth(ground).await?;
+    bad_stops.extend(finish.bad_stops.iter().cloned());
     let bad_ends = bad_ends.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Seen { fired: injector.fired(), tally, bad_ends, bad_stops, rest, left, ledger, elapsed })
+    Ok(Seen { fired: injector.fired(), tally, bad_ends, bad_stops, finish, elapsed: started.elapsed() })
 }
 
 fn write_schedule(events: &[Event], logs: &Path) -> Result<()> {
@@ -203,7 +194,8 @@ fn progress_line(tally: &Tally, orders: u64, injector: &Injector, planned: usize
 }
 
 async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, seen: Seen) -> Result<Report> {
-    let Seen { fired, tally, rest, .. } = &seen;
+    let Seen { fired, tally, finish, .. } = &seen;
+    let rest = &finish.rest;
     let told = told::read(&logs.join("told"))?;
     let access_log = std::fs::read_to_string(logs.join("gateway.access"))?;
     let Found { mut checks, lost, books } = check(&Evidence {
@@ -211,10 +203,8 @@ async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, seen: Seen) ->
         told: &told,
         fired,
         settings: &scenario.settings,
-        ledger: &seen.ledger,
         access_log: &access_log,
-        rest,
-        left: seen.left,
+        finish,
         poison: 0,
     })
     .await?;
@@ -241,7 +231,7 @@ async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, seen: Seen) ->
         lost,
         double_charged: books.of(Invariant::ChargedOnce).violated,
         ledger_equal: ledger_equal(&books),
-        drained: rest.is_quiet() && seen.left == (0, 0),
+        drained: rest.is_quiet() && finish.left == (0, 0),
         faults,
         recovery_p99_s: seconds(times.killed_worker_to_settled.p99),
         seconds: seconds(seen.elapsed),
@@ -313,20 +303,16 @@ fn faults_of_ours(logs: &Path) -> Result<(u64, Vec<String>)> {
 fn not_trivial(scenario: &Scenario, seen: &Seen, accepted: u64, confirmed: i64) -> [Check; 3] {
     let offered = seen.tally.offered.load(Ordering::Relaxed);
     let confirmed = confirmed.unsigned_abs();
-    let mut fired = Check::new("each fault struck as often as it was meant to");
+    let mut fired = Check::about_the_run("each fault struck as often as it was meant to");
     for (kind, planned) in &scenario.counts {
         let count = seen.fired.iter().filter(|one| one.kind == *kind).count();
         fired.look(count >= *planned as usize, || {
             format!("{} struck {count} of {planned} times", kind.name())
         });
     }
-    [
-        Check::one("at least 90 % of the orders were accepted", accepted * 10 >= offered * 9, || {
-            format!("{accepted} of {offered}")
-        }),
-        Check::one("at least 80 % of the accepted were confirmed", confirmed * 10 >= accepted * 8, || {
-            format!("{confirmed} of {accepted}")
-        }),
-        fired,
-    ]
+    let mut accepting = Check::about_the_run("at least 90 % of the orders were accepted");
+    accepting.look(accepted * 10 >= offered * 9, || format!("{accepted} of {offered}"));
+    let mut confirming = Check::about_the_run("at least 80 % of the accepted were confirmed");
+    confirming.look(confirmed * 10 >= accepted * 8, || format!("{confirmed} of {accepted}"));
+    [accepting, confirming, fired]
 }

@@ -84,7 +84,8 @@ async fn given_up(
 }
 
 fn may_lose_requests(fault: &Fired) -> bool {
-    fault.to_gateway || matches!(fault.kind, Kind::StopWorker | Kind::KillWorker | Kind::RollingRestart)
+    // A stopped worker's time runs out before it has said anything. A killed one's tries are abandoned, and spend nothing.
+    fault.to_gateway || fault.kind == Kind::StopWorker
 }
 
 fn parse(line: &str) -> Option<(Micros, String, Uuid)> {

@@ -9,12 +9,11 @@ use std::fmt;
 use anyhow::Result;
 use loadtest::reconcile::Report as Books;
 use serde::Serialize;
-use shared::payment::Ledger;
 use sqlx::Connection;
 
 use crate::ground::Ground;
 use crate::inject::Fired;
-use crate::quiet::Rest;
+use crate::quiet::{Finish, Rest};
 use crate::settings::Settings;
 use crate::told::Told;
 
@@ -32,12 +31,19 @@ pub struct Check {
     pub violated: u64,
     /// Some of those.
     pub examples: Vec<String>,
+    /// Whether it is a promise of the product; else it says whether the run was worth anything.
+    pub promise: bool,
 }
 
 impl Check {
     /// Nothing looked at yet.
     pub fn new(says: &str) -> Self {
-        Self { says: says.to_owned(), checked: 0, violated: 0, examples: Vec::new() }
+        Self { says: says.to_owned(), checked: 0, violated: 0, examples: Vec::new(), promise: true }
+    }
+
+    /// Whether the run was worth anything.
+    pub fn about_the_run(says: &str) -> Self {
+        Self { promise: false, ..Self::new(says) }
     }
 
     /// Counts one look.
@@ -62,7 +68,7 @@ impl Check {
     pub fn list(says: &str, checked: u64, wrong: &[String]) -> Self {
         let violated = wrong.len() as u64;
         let examples = wrong.iter().take(EXAMPLES).cloned().collect();
-        Self { says: says.to_owned(), checked, violated, examples }
+        Self { checked, violated, examples, ..Self::new(says) }
     }
 }
 
@@ -74,6 +80,12 @@ impl Checks {
     /// Whether all hold.
     pub fn hold(&self) -> bool {
         self.0.iter().all(|check| check.violated == 0)
+    }
+
+    /// The promises that do not, in one line.
+    pub fn broken_promises(&self) -> String {
+        let promises = self.broken().filter(|check| check.promise);
+        promises.map(|check| check.says.as_str()).collect::<Vec<_>>().join("; ")
     }
 
     /// Those that do not.
@@ -108,14 +120,10 @@ pub struct Evidence<'a> {
     pub fired: &'a [Fired],
     /// What the programs were told.
     pub settings: &'a Settings,
-    /// What the gateway did.
-    pub ledger: &'a Ledger,
-    /// What it was asked.
+    /// What the gateway was asked.
     pub access_log: &'a str,
-    /// How it looked when it was quiet, and after all programs had ended.
-    pub rest: &'a Rest,
-    /// As above.
-    pub left: (u64, u64),
+    /// How it looked in the end, and what the gateway did.
+    pub finish: &'a Finish,
     /// Messages that were meant to be laid aside.
     pub poison: u64,
 }
@@ -138,12 +146,13 @@ pub async fn check(evidence: &Evidence<'_>) -> Result<Found> {
     let told = told::check(&mut conn, evidence.told).await?;
     let lost = told[0].violated;
     checks.extend(told);
-    let books = loadtest::reconcile(&evidence.ground.database_url, evidence.ledger).await?;
+    let books = loadtest::reconcile(&evidence.ground.database_url, &evidence.finish.ledger).await?;
     checks.extend(books.checks.iter().map(|check| Check {
         says: check.invariant.says().to_owned(),
         checked: check.checked,
         violated: check.violated,
         examples: check.examples.clone(),
+        promise: true,
     }));
     checks.extend(asked::check(&mut conn, evidence).await?);
     checks.extend(at_rest(evidence));
@@ -152,15 +161,15 @@ pub async fn check(evidence: &Evidence<'_>) -> Result<Found> {
 }
 
 fn at_rest(evidence: &Evidence<'_>) -> [Check; 3] {
-    let Rest { waited, due, waiting, dead, idle_in_transaction } = evidence.rest;
-    let (left_waiting, left_dead) = evidence.left;
+    let Finish { rest, left: (left_waiting, left_dead), .. } = evidence.finish;
+    let Rest { waited, due, waiting, dead, idle_in_transaction } = rest;
     [
-        Check::one("everything comes to rest once all is mended", evidence.rest.is_quiet(), || {
+        Check::one("everything comes to rest once all is mended", rest.is_quiet(), || {
             format!("after {waited:.1?} {due} payments are due and {waiting} messages wait")
         }),
         Check::one(
             "the queue is empty when all programs have ended, and nothing but poison is laid aside",
-            left_waiting == 0 && left_dead == evidence.poison,
+            *left_waiting == 0 && *left_dead == evidence.poison,
             || format!("{left_waiting} messages wait, {left_dead} are laid aside ({dead} before)"),
         ),
         Check::one("no transaction is left open", *idle_in_transaction == 0, || {
