@@ -2,11 +2,11 @@
 //! test alone in its program: the recorder of metrics is the whole process's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
 use shared::metric_list::{self, Values};
+use shared::telemetry::Recorder;
 use sqlx::PgConnection;
 use testbed::{Client, Options, Pipeline, TestDatabase, TestQueue, Via, until};
 
@@ -53,8 +53,16 @@ async fn one(conn: &mut PgConnection, query: &'static str) -> Result<i64> {
     Ok(sqlx::query_scalar(query).fetch_one(conn).await?)
 }
 
+async fn all_final(conn: &mut PgConnection) -> Result<()> {
+    until("all payments are final", async || {
+        let open = one(conn, "SELECT count(*) FROM payments WHERE due_at IS NOT NULL").await?;
+        Ok((open == 0).then_some(()))
+    })
+    .await
+}
+
 /// Orders with every kind of end: confirmed at once, after doubts, after an outage; declined; void; repeated.
-async fn run(client: &Client) -> Result<()> {
+async fn run(client: &Client, conn: &mut PgConnection, recorder: &Recorder) -> Result<()> {
     for key in ["one", "one", "two"] {
         let order = client.http.post(format!("{}/api/v1/orders", client.api)).json(&Client::an_order());
         assert_eq!(order.header("Idempotency-Key", key).send().await?.status(), 202);
@@ -64,16 +72,24 @@ async fn run(client: &Client) -> Result<()> {
     }));
     assert_eq!(reused.header("Idempotency-Key", "one").send().await?.status(), 422);
     client.orders(100, 16).await?;
+    all_final(conn).await?;
     client
         .faults(
             json!({"success_rate": 0.7, "error_rate": 0.2, "error_after_rate": 0.1, "too_many_rate": 0.1}),
         )
         .await?;
     client.orders(200, 16).await?;
+    // All of them meet these faults, even those that an open breaker holds up.
+    all_final(conn).await?;
     client.faults(json!({"down": true})).await?;
     client.orders(50, 16).await?;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    client.no_faults().await
+    until("the outage opened the breaker", async || {
+        let scrape = Scrape::read(&recorder.render())?;
+        Ok((scrape.sum("breaker_state", &[]) > 0).then_some(()))
+    })
+    .await?;
+    client.no_faults().await?;
+    all_final(conn).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,17 +98,12 @@ async fn counters_agree_with_the_database_and_a_scrape_with_the_list() -> Result
     let database = TestDatabase::new().await?;
     let pipeline = Pipeline::start(&database, Options::new(Via::RabbitMq(TestQueue::new()?))).await?;
     let client = pipeline.client.clone();
-    run(&client).await?;
+    let mut conn = database.connect().await?;
+    run(&client, &mut conn, &recorder).await?;
     client.get("/api/v1/orders").await?;
     assert_eq!(client.http.get(format!("{}/nowhere", client.api)).send().await?.status(), 404);
     let invented = reqwest::Method::from_bytes(b"BREW")?;
     assert_eq!(client.http.request(invented, format!("{}/ready", client.api)).send().await?.status(), 405);
-    let mut conn = database.connect().await?;
-    until("all payments are final", async || {
-        let open = one(&mut conn, "SELECT count(*) FROM payments WHERE due_at IS NOT NULL").await?;
-        Ok((open == 0).then_some(()))
-    })
-    .await?;
     // Metrics follow what they count by a moment; stopped, nothing follows any more.
     let running = shared::telemetry::render(&recorder);
     pipeline.stop().await?;

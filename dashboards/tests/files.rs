@@ -55,3 +55,24 @@ fn every_panel_can_be_read_by_a_stranger() {
     }
     assert_eq!(uids.len(), 4);
 }
+
+#[test]
+fn what_is_scraped_runs_in_docker_compose() {
+    let read = |path| std::fs::read_to_string(dashboards::root().join(path)).unwrap();
+    let (scraped, compose) = (read("prometheus/prometheus.yml"), read("docker-compose.yml"));
+    let lines = scraped.lines().filter_map(|line| line.trim().strip_prefix("- targets: ["));
+    let targets: Vec<&str> = lines
+        .flat_map(|list| list.trim_end_matches(']').split(", "))
+        .map(|target| target.trim_matches('"'))
+        .collect();
+    assert!(targets.len() >= 7, "{targets:?}");
+    for target in targets {
+        let (service, port) = target.split_once(':').unwrap();
+        assert!(compose.contains(&format!("\n  {service}:")), "no service {service}");
+        let ours = ["api-", "worker-", "gateway-mock"].iter().any(|program| service.starts_with(program));
+        assert!(
+            !ours || compose.contains(&format!("METRICS_ADDR: 0.0.0.0:{port}")),
+            "{target}: another port"
+        );
+    }
+}
