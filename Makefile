@@ -8,11 +8,11 @@ NEXTEST := $(shell command -v cargo-nextest)
 # What runs the tests: cargo-nextest where it is installed, each test in a process of its own.
 TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-.PHONY: help run test dashboards bench lint fmt clippy doc deny sqlx sqlx-check
+.PHONY: help run test dashboards bench chaos armed crash-points sabotage lint fmt clippy doc deny sqlx sqlx-check
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: ## everything in one process, with a private PostgreSQL below .local/ (or the one that DATABASE_URL names)
 	@test -n "$$DATABASE_URL" || scripts/install-postgres
@@ -36,6 +36,30 @@ dashboards: ## prove that every panel and every alert has data, on a Prometheus 
 	@scripts/install-rabbitmq
 	@scripts/install-prometheus
 	@scripts/dashboards
+
+# What runs in production, in chaos and in the benchmark.
+PROGRAMS := -p api -p worker -p gateway-mock
+
+chaos: ## kill, stop and cut everything while orders arrive, then prove that nothing was lost; ARGS="--seed 7 --orders 20000 --kills 60"
+	@scripts/install-postgres
+	@scripts/install-rabbitmq
+	cargo build --release -p chaos $(PROGRAMS)
+	$(TARGET)/release/chaos run --report-dir $(TARGET)/chaos $(ARGS)
+
+# Programs that can be told to die or to have a bug, laid aside where nobody takes them for the real ones.
+armed:
+	@scripts/install-postgres
+	@scripts/install-rabbitmq
+	cargo build $(PROGRAMS) --features api/chaos,worker/chaos
+	@mkdir -p $(TARGET)/armed
+	cd $(TARGET)/debug && install api worker gateway-mock ../armed
+	cargo build -p chaos
+
+crash-points: armed ## let a process die at every named place, and prove the same; ARGS="--hits 1"
+	$(TARGET)/debug/chaos crash-points --bin-dir $(TARGET)/armed --report-dir $(TARGET)/chaos $(ARGS)
+
+sabotage: armed ## give the programs one bug after another, and prove that each is noticed; ARGS="--controls"
+	$(TARGET)/debug/chaos sabotage --bin-dir $(TARGET)/armed --report-dir $(TARGET)/chaos $(ARGS)
 
 lint: fmt clippy doc deny ## what CI asks of the code
 
