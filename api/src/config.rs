@@ -34,7 +34,7 @@ pub struct ApiSettings {
     /// a fifth of a second: who waits longer is better told to come again
     #[arg(long, env = "API_BACKLOG", default_value_t = 4_096)]
     pub api_backlog: usize,
-    /// Writers, each with a database connection; two keep the disk busy while one parses
+    /// Writers, each with a database connection; one fills its batches best
     #[arg(long, env = "API_WRITERS", default_value_t = 1)]
     pub api_writers: usize,
     /// Connections for reads

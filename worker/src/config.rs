@@ -94,7 +94,7 @@ impl WorkerSettings {
 pub const MAX_CLAIM: usize = 256;
 /// Settlements in one statement.
 pub const MAX_SETTLE: usize = 256;
-/// Writers of settlements; two keep the disk busy while one gathers.
+/// Writers of settlements: one fills its batches best.
 pub const SETTLE_LANES: usize = 1;
 /// How long a settlement is tried while the database is away. Past a lease somebody else has the payment.
 pub const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
