@@ -1,6 +1,7 @@
 //! What can go wrong: the kinds of faults, how many of each belong to a run, and how long each lasts.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -161,12 +162,48 @@ impl Kind {
     }
 }
 
+/// A kind of fault and how often it is to strike, as `kill-worker` or `kill-worker=20`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// What.
+    pub kind: Kind,
+    /// How often, where that is not left to the number of kills.
+    pub count: Option<u32>,
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, count) = match text.split_once('=') {
+            Some((name, count)) => {
+                (name, Some(count.parse().map_err(|_| format!("{count:?} is no number of faults"))?))
+            }
+            None => (text, None),
+        };
+        let unknown = |_| {
+            let names: Vec<_> = Kind::all().map(Kind::name).collect();
+            format!("{name:?} is none of {}", names.join(", "))
+        };
+        Ok(Self { kind: Kind::from_str(name, false).map_err(unknown)?, count })
+    }
+}
+
 /// Longest delay of a piece of data under [`Kind::Delay`].
 pub const MAX_DELAY: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_is_wanted_as_often_as_is_said() {
+        let wanted = "kill-worker=20".parse();
+        assert_eq!(wanted, Ok(Wanted { kind: Kind::KillWorker, count: Some(20) }));
+        assert_eq!("cut".parse(), Ok(Wanted { kind: Kind::Cut, count: None }));
+        assert!("kill".parse::<Wanted>().unwrap_err().contains("kill-worker"));
+        assert!("cut=x".parse::<Wanted>().is_err());
+    }
 
     #[test]
     fn kills_of_api_and_worker_are_as_many_as_asked_for_and_every_kind_has_its_share() {

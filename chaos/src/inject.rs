@@ -45,13 +45,22 @@ pub struct Injector {
     fired: Mutex<Vec<Fired>>,
     /// Programs that ended badly when they were asked to end.
     bad_stops: Mutex<Vec<String>>,
+    rolling: tokio::sync::Mutex<()>,
 }
 
 impl Injector {
     /// For this fleet on these servers.
     pub fn new(fleet: Arc<Fleet>, servers: Servers, settings: Settings) -> Result<Self> {
         let http = crate::fleet::http()?;
-        Ok(Self { fleet, servers, settings, http, fired: Mutex::default(), bad_stops: Mutex::default() })
+        Ok(Self {
+            fleet,
+            servers,
+            settings,
+            http,
+            fired: Mutex::default(),
+            bad_stops: Mutex::default(),
+            rolling: tokio::sync::Mutex::default(),
+        })
     }
 
     /// What struck so far.
@@ -153,15 +162,17 @@ impl Injector {
     }
 
     async fn roll(&self, pause: Duration) -> Result<()> {
+        let _one_at_a_time = self.rolling.lock().await;
         let mark = self.begin(Kind::RollingRestart, "apis and workers", false);
         for program in self.fleet.apis.iter().chain(&self.fleet.workers) {
             let mut program = program.lock().await;
-            if !program.stop().await? {
-                let complaint = format!("{} ended badly after SIGTERM", program.name());
+            if let Some(complaint) = program.stop().await? {
                 self.bad_stops.lock().unwrap_or_else(PoisonError::into_inner).push(complaint);
             }
             sleep(pause).await;
             program.start()?;
+            // As whoever restarts one after the other should: else there is a moment without any.
+            program.until_up().await;
         }
         self.end(mark);
         Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use chaos::armed::ensure_armed;
 use chaos::crash_points::crash_points;
-use chaos::fault::Kind;
+use chaos::fault::{Kind, Wanted};
 use chaos::ground::Servers;
 use chaos::run::{Places, Scenario, run};
 use chaos::sabotage::sabotage;
@@ -74,9 +74,12 @@ struct RunArguments {
     /// Spread the orders over so many minutes, instead of --rate
     #[arg(long, conflicts_with = "rate")]
     minutes: Option<u32>,
-    /// Only faults of these kinds
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT,..")]
-    faults: Vec<Kind>,
+    /// Only faults of these kinds; with `=` and a number so many, whatever --kills says
+    #[arg(long, value_delimiter = ',', value_name = "FAULT[=COUNT],..")]
+    faults: Vec<Wanted>,
+    /// Keep the logs though nothing is wrong
+    #[arg(long)]
+    keep_logs: bool,
     /// The programs' production settings instead of short times
     #[arg(long)]
     defaults: bool,
@@ -86,7 +89,9 @@ impl RunArguments {
     fn scenario(&self) -> Scenario {
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
         let settings = if self.defaults { Settings::production() } else { Settings::quick() };
-        let wanted = |kind: &Kind| self.faults.is_empty() || self.faults.contains(kind);
+        let all = || Kind::all().map(|kind| Wanted { kind, count: None }).collect();
+        let faults = if self.faults.is_empty() { all() } else { self.faults.clone() };
+        let count = |one: &Wanted| (one.kind, one.count.unwrap_or_else(|| one.kind.count(self.kills)));
         let rate = self.minutes.map_or(self.rate, |minutes| {
             u32::try_from(self.orders / (u64::from(minutes.max(1)) * 60)).unwrap_or(u32::MAX).max(1)
         });
@@ -95,12 +100,13 @@ impl RunArguments {
             seed,
             orders: self.orders,
             rate,
-            counts: Kind::all().filter(wanted).map(|kind| (kind, kind.count(self.kills))).collect(),
+            counts: faults.iter().map(count).collect(),
             sabotage: None,
             // Only its own patience ends the wait.
             stuck_after: Duration::MAX,
             watched: true,
             keep_evidence: true,
+            keep_logs: self.keep_logs,
             settings,
         }
     }

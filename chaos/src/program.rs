@@ -14,6 +14,10 @@ use tokio::process::{Child, Command};
 /// How long a program may take to end after SIGTERM: its own grace is up to a minute, but with a gateway that
 /// answers within seconds it has nothing to wait for.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
+/// A program that starts looks at its log this often, and this long, for one of these.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const UP_WITHIN: Duration = Duration::from_secs(10);
+const UP: [&str; 2] = ["accepting orders at", "working gateway="];
 /// Lines of a log that are shown.
 const LAST_LINES: usize = 12;
 
@@ -32,6 +36,8 @@ struct Running {
     child: Child,
     guard: Guard,
     since: Instant,
+    /// Bytes in its log from earlier starts.
+    log_before: usize,
 }
 
 /// A program that ended though nobody had asked it to.
@@ -80,6 +86,7 @@ impl Program {
     /// Starts it.
     pub fn start(&mut self) -> Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let log_before = log.metadata()?.len();
         let child = Command::new(&self.path)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -92,9 +99,25 @@ impl Program {
             .spawn()
             .with_context(|| format!("cannot start {}", self.path.display()))?;
         let pid = child.id().context("it ended at once")?;
+        let log_before = usize::try_from(log_before).unwrap_or(0);
         let watched = Watched { signal: Signal::SIGKILL, grace: Duration::ZERO, directory: None };
-        self.running = Some(Running { child, guard: Guard::over(pid, &watched)?, since: Instant::now() });
+        self.running =
+            Some(Running { child, guard: Guard::over(pid, &watched)?, since: Instant::now(), log_before });
         Ok(())
+    }
+
+    /// Waits until it says that it works, for [`UP_WITHIN`] at most: a database may be out.
+    pub async fn until_up(&self) {
+        let since = self.running.as_ref().map_or(0, |running| running.log_before);
+        let started = Instant::now();
+        while started.elapsed() < UP_WITHIN {
+            let log = std::fs::read(&self.log).unwrap_or_default();
+            let said = String::from_utf8_lossy(log.get(since..).unwrap_or_default()).into_owned();
+            if UP.iter().any(|word| said.contains(word)) {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Kills it, as a power cut would.
@@ -118,16 +141,22 @@ impl Program {
         }
     }
 
-    /// Asks it to end. `false`: it ended badly, or had to be killed.
-    pub async fn stop(&mut self) -> Result<bool> {
+    /// Asks it to end. What it says, if it ended badly or had to be killed.
+    pub async fn stop(&mut self) -> Result<Option<String>> {
         self.signal(Signal::SIGTERM);
-        let Some(mut running) = self.running.take() else { return Ok(true) };
+        let Some(mut running) = self.running.take() else { return Ok(None) };
         let ended = tokio::time::timeout(STOP_WITHIN, running.child.wait()).await;
         if ended.is_err() {
             running.child.kill().await?;
         }
         running.guard.dismiss();
-        Ok(ended.is_ok_and(|status| status.is_ok_and(|status| status.success())))
+        let how = match ended {
+            Ok(Ok(status)) if status.success() => return Ok(None),
+            Ok(Ok(status)) => status.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no end within {STOP_WITHIN:?}"),
+        };
+        Ok(Some(format!("{} was asked to end: {how}", self.name)))
     }
 
     /// Whether it ended by itself since it was started; told once.

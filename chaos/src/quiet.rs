@@ -67,9 +67,7 @@ pub async fn finish(
     let mut ended = Vec::new();
     for program in fleet.apis.iter().chain(&fleet.workers) {
         let mut program = program.lock().await;
-        if !program.stop().await? {
-            bad_stops.push(format!("{} ended badly after SIGTERM", program.name()));
-        }
+        bad_stops.extend(program.stop().await?);
         ended.push(program);
     }
     let ledger = loadtest::gateway::fetch_ledger(&fleet.gateway_url).await?;

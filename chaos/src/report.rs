@@ -46,8 +46,8 @@ pub struct Report {
     pub quiet_after_s: f64,
     /// What the programs were told.
     pub settings: Vec<String>,
-    /// Answers to clients that were no 202, by status; 0: none came.
-    pub other_answers: BTreeMap<u16, u64>,
+    /// Requests that met no 202, by what they met instead.
+    pub other_answers: BTreeMap<String, u64>,
     /// Orders given up by clients without a key, and replays told the same.
     pub given_up: u64,
     /// As above.
@@ -81,10 +81,7 @@ impl fmt::Display for Report {
             "lost {}, charged twice {}, in {:.0} s; quiet {:.1} s after the last fault.\n",
             self.lost, self.double_charged, self.seconds, self.quiet_after_s
         )?;
-        let others = self.other_answers.iter().map(|(status, count)| match status {
-            0 => format!("{count} without an answer"),
-            status => format!("{count} with {status}"),
-        });
+        let others = self.other_answers.iter().map(|(what, count)| format!("{what}: {count}"));
         let others = others.collect::<Vec<_>>().join(", ");
         writeln!(f, "Requests that met no 202: {}.", if others.is_empty() { "none" } else { &others })?;
         writeln!(f, "Given up by clients without a key: {given_up}. Replays told the same: {replayed}.\n")?;

@@ -55,6 +55,8 @@ pub struct Scenario {
     pub watched: bool,
     /// Whether to keep logs and data where something is wrong.
     pub keep_evidence: bool,
+    /// Whether to keep them even so.
+    pub keep_logs: bool,
 }
 
 /// Where things are.
@@ -87,7 +89,7 @@ pub async fn run(scenario: &Scenario, servers: &Servers, places: &Places, stop: 
         () = stop.stopped() => bail!("stopped half-way"),
     };
     let report = judge(scenario, &logs, &ground, seen).await?;
-    if report.green || !scenario.keep_evidence {
+    if (report.green && !scenario.keep_logs) || !scenario.keep_evidence {
         std::fs::remove_dir_all(&logs)?;
         ground.amqp().delete().await?;
     } else {

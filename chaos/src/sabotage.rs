@@ -251,6 +251,7 @@ impl Trial {
             stuck_after,
             watched: false,
             keep_evidence: self.bug.is_none(),
+            keep_logs: false,
         }
     }
 }

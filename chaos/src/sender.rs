@@ -33,6 +33,11 @@ const AGAIN_AFTER: Duration = Duration::from_millis(60);
 /// Arrivals are handed out this often.
 const TICK: Duration = Duration::from_millis(10);
 
+/// What a request meets that meets no answer: nobody who listens, or its own client's impatience, or else.
+const UNREACHABLE: &str = "nobody listened";
+const HUNG_UP: &str = "hung up early on purpose";
+const UNANSWERED: &str = "no answer";
+
 /// What is sent.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -57,15 +62,15 @@ pub struct Tally {
     pub given_up: AtomicU64,
     /// Asked again after a 202, and told the same.
     pub replayed: AtomicU64,
-    /// Answers that were no 202, by status; 0: none came.
-    pub others: Mutex<BTreeMap<u16, u64>>,
+    /// Requests that met no 202, by what they met instead.
+    pub others: Mutex<BTreeMap<String, u64>>,
     /// Promises broken to a client's face.
     pub complaints: Mutex<Vec<String>>,
 }
 
 impl Tally {
-    fn answer(&self, status: u16) {
-        *self.others.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_default() += 1;
+    fn met(&self, what: &str) {
+        *self.others.lock().unwrap_or_else(PoisonError::into_inner).entry(what.to_owned()).or_default() += 1;
     }
 
     fn complain(&self, complaint: String) {
@@ -147,15 +152,20 @@ impl Client {
     async fn see_through(&self, order: &Order, log: &Sender<Told>) {
         let sent_at = clock::now();
         for tries in 1.. {
-            let patience = if order.impatient && tries == 1 { IMPATIENCE } else { ANSWER_WITHIN };
+            let impatient = order.impatient && tries == 1;
+            let patience = if impatient { IMPATIENCE } else { ANSWER_WITHIN };
             match self.ask(order, tries, patience).await {
                 Said::Accepted(id, total) => {
                     self.accepted(order, id, total, sent_at, tries, log).await;
                     return;
                 }
-                Said::Unreachable => self.tally.answer(0),
+                Said::Unreachable => self.tally.met(UNREACHABLE),
                 Said::Unknown(status) => {
-                    self.tally.answer(status);
+                    match status {
+                        0 if impatient => self.tally.met(HUNG_UP),
+                        0 => self.tally.met(UNANSWERED),
+                        status => self.tally.met(&status.to_string()),
+                    }
                     if !matches!(status, 0 | 429 | 503) {
                         self.tally.complain(format!("order {} was answered {status}", order.number));
                     }
