@@ -40,6 +40,7 @@ async fn start() -> Result<()> {
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
 
     let stop = Stop::new();
+    let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     tracing::info!("accepting orders at http://{}/api/v1/orders", listener.local_addr()?);
     let api = Api { listener, database, read_database, broker, settings: config.settings };
@@ -47,6 +48,6 @@ async fn start() -> Result<()> {
     if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
     }
-    crew.spawn("signals", stop_on_signal(stop));
+    crew.spawn("signals", signals);
     crew.run(GRACE).await
 }

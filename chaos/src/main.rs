@@ -114,20 +114,25 @@ impl RunArguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let stop = Stop::new();
-    let work = start(shared::config::read(), &stop);
-    tokio::pin!(work);
-    let outcome = tokio::select! {
-        outcome = &mut work => outcome,
-        _ = stop_on_signal(stop.clone()) => work.await,
-    };
-    match outcome {
+    match until_done(shared::config::read()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("chaos: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Works until all is done; a signal ends it early, with all that was started.
+async fn until_done(arguments: Arguments) -> Result<bool> {
+    let stop = Stop::new();
+    let signals = stop_on_signal(stop.clone())?;
+    let work = start(arguments, &stop);
+    tokio::pin!(work);
+    tokio::select! {
+        outcome = &mut work => outcome,
+        _ = signals => work.await,
     }
 }
 

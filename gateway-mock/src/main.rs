@@ -33,11 +33,12 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let metrics =
         telemetry::bind_metrics(&settings.telemetry, SocketAddr::from(([127, 0, 0, 1], 9103))).await?;
     let stop = Stop::new();
+    let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
     }
-    crew.spawn("signals", stop_on_signal(stop.clone()));
+    crew.spawn("signals", signals);
     crew.spawn("gateway", run(settings.gateway, listener, stop));
     crew.run(GRACE).await
 }

@@ -62,7 +62,7 @@ async fn run(command: Command) -> Result<()> {
     tokio::pin!(work);
     tokio::select! {
         outcome = &mut work => return outcome,
-        signal = stop_on_signal(stop.clone()) => signal?,
+        signal = stop_on_signal(stop.clone())? => signal?,
     }
     // What is under way is still answered and reported; whoever asks twice does not want that.
     tokio::select! {

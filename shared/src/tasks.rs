@@ -44,18 +44,22 @@ impl Stop {
     }
 }
 
-/// Gives `stop` on SIGINT (Ctrl-C) or SIGTERM.
-pub async fn stop_on_signal(stop: Stop) -> Result<()> {
+/// Gives `stop` on SIGINT (Ctrl-C) or SIGTERM. Signals are heard from the moment of this call; the future passes them
+/// on.
+pub fn stop_on_signal(stop: Stop) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let name = tokio::select! {
-        received = tokio::signal::ctrl_c() => received.map(|()| "SIGINT").context("cannot listen for SIGINT")?,
-        _ = terminate.recv() => "SIGTERM",
-        () = stop.stopped() => return Ok(()),
-    };
-    tracing::info!(signal = name, "stopping: finishing what is in hand");
-    stop.stop();
-    Ok(())
+    Ok(async move {
+        let name = tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+            () = stop.stopped() => return Ok(()),
+        };
+        tracing::info!(signal = name, "stopping: finishing what is in hand");
+        stop.stop();
+        Ok(())
+    })
 }
 
 /// A set of named tasks that live and stop together.

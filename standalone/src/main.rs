@@ -99,8 +99,9 @@ async fn run(
     };
 
     let stop = Stop::new();
+    let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
-    crew.spawn("signals", stop_on_signal(stop.clone()));
+    crew.spawn("signals", signals);
     if let Some(listener) = listeners.metrics {
         crew.spawn("metrics", telemetry::run_metrics(listener, recorder, stop.clone()));
     }

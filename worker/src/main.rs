@@ -43,12 +43,13 @@ async fn start() -> Result<()> {
     let broker = Broker::Amqp(Amqp::new(&config.broker, "worker"));
 
     let stop = Stop::new();
+    let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     tracing::info!(gateway = config.settings.gateway_url, "working");
     crew.spawn("worker", run(Worker { database, broker, settings: config.settings }, stop.clone()));
     if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
     }
-    crew.spawn("signals", stop_on_signal(stop));
+    crew.spawn("signals", signals);
     crew.run(GRACE).await
 }

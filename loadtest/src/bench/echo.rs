@@ -31,7 +31,7 @@ pub fn echo(addr: SocketAddr) -> Result<()> {
         let listener = listener.tap_io(|tcp| drop(tcp.set_nodelay(true)));
         tokio::select! {
             served = async { axum::serve(listener, app).await } => Ok(served?),
-            stopped = stop_on_signal(Stop::new()) => stopped,
+            stopped = stop_on_signal(Stop::new())? => stopped,
         }
     })
 }

@@ -24,7 +24,7 @@ impl Processes {
         let (database, queue) = (TestDatabase::new().await?, TestQueue::new()?);
         let mut gateway = Program::start("gateway-mock", &[("GATEWAY_MOCK_ADDR", "127.0.0.1:0")])?;
         let gateway_url = format!("http://{}", gateway.says("addr=").await?);
-        let worker = Self::worker(&database, &queue, &gateway_url)?;
+        let worker = Self::worker(&database, &queue, &gateway_url).await?;
         let mut api = Program::start(
             "api",
             &[
@@ -39,8 +39,8 @@ impl Processes {
         Ok(Self { database, queue, gateway, worker, api, client })
     }
 
-    fn worker(database: &TestDatabase, queue: &TestQueue, gateway_url: &str) -> Result<Program> {
-        Program::start(
+    async fn worker(database: &TestDatabase, queue: &TestQueue, gateway_url: &str) -> Result<Program> {
+        let mut worker = Program::start(
             "worker",
             &[
                 ("DATABASE_URL", database.url()),
@@ -50,7 +50,10 @@ impl Processes {
                 ("LEASE_SECONDS", "3"),
                 ("GATEWAY_TIMEOUT_SECONDS", "1"),
             ],
-        )
+        )?;
+        // Whoever is told to stop before it works has nothing to finish.
+        worker.says("working").await?;
+        Ok(worker)
     }
 
     async fn stop(self) -> Result<()> {
@@ -120,7 +123,7 @@ async fn a_killed_and_a_stopped_worker_lose_and_repeat_nothing() -> Result<()> {
                     .await?;
             assert_eq!(held, 0, "a stop finishes what it has in hand");
         }
-        processes.worker = Processes::worker(&processes.database, &processes.queue, &client.gateway)?;
+        processes.worker = Processes::worker(&processes.database, &processes.queue, &client.gateway).await?;
     }
     let broker = processes.queue.broker();
     assert_eq!(settled(processes.database.url(), &client, Some(&broker)).await?, 450);
