@@ -13,6 +13,7 @@ pub mod fault;
 pub mod fleet;
 pub mod ground;
 pub mod inject;
+mod judge;
 pub mod order;
 pub mod program;
 pub mod progress;

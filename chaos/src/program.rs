@@ -106,7 +106,7 @@ impl Program {
         Ok(())
     }
 
-    /// Waits until it says that it works, for [`UP_WITHIN`] at most: a database may be out.
+    /// Waits until it says that it works, for some seconds at most: a database may be out.
     pub async fn until_up(&self) {
         let since = self.running.as_ref().map_or(0, |running| running.log_before);
         let started = Instant::now();

@@ -6,23 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use loadtest::reconcile::{Invariant, Report as Books};
 use shared::tasks::Stop;
-use sqlx::{Connection, PgConnection};
 
-use crate::check::{Check, Evidence, Found, check};
 use crate::fault::Kind;
 use crate::fleet::{self, APIS, Fleet, WORKERS};
 use crate::ground::{Ground, Servers};
 use crate::inject::{Fired, Injector};
+use crate::judge::judge;
 use crate::progress::Progress;
 use crate::quiet::{Finish, finish};
-use crate::recovery::measure;
-use crate::report::{Report, seconds};
+use crate::report::Report;
 use crate::schedule::{Event, schedule};
 use crate::sender::{self, Tally, send};
 use crate::settings::Settings;
-use crate::told::{self, ToldLog};
+use crate::told::ToldLog;
 
 /// Orders flow before the first fault: a calm phase to compare with.
 const LEAD_IN: Duration = Duration::from_secs(3);
@@ -69,13 +66,18 @@ pub struct Places {
 }
 
 /// What was seen while it ran.
-struct Seen {
-    fired: Vec<Fired>,
-    tally: Arc<Tally>,
-    bad_ends: Vec<String>,
-    bad_stops: Vec<String>,
-    finish: Finish,
-    elapsed: Duration,
+pub(crate) struct Seen {
+    /// What struck.
+    pub(crate) fired: Vec<Fired>,
+    /// What clients met.
+    pub(crate) tally: Arc<Tally>,
+    /// Programs that ended by themselves, and that ended badly when they were asked to end.
+    pub(crate) bad_ends: Vec<String>,
+    pub(crate) bad_stops: Vec<String>,
+    /// How it was when all had ended.
+    pub(crate) finish: Finish,
+    /// From the first order to there.
+    pub(crate) elapsed: Duration,
 }
 
 /// Runs it and compares. An error means that it could not be carried out, not that something is wrong.
@@ -193,128 +195,4 @@ fn progress_line(tally: &Tally, orders: u64, injector: &Injector, planned: usize
         fired.len(),
         if now.is_empty() { "-".to_owned() } else { now.join(", ") }
     )
-}
-
-async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, seen: Seen) -> Result<Report> {
-    let Seen { fired, tally, finish, .. } = &seen;
-    let rest = &finish.rest;
-    let told = told::read(&logs.join("told"))?;
-    let access_log = std::fs::read_to_string(logs.join("gateway.access"))?;
-    let Found { mut checks, lost, books } = check(&Evidence {
-        ground,
-        told: &told,
-        fired,
-        settings: &scenario.settings,
-        access_log: &access_log,
-        finish,
-        poison: 0,
-    })
-    .await?;
-    let mut conn = ground.connect().await?;
-    let confirmed = count(&mut conn, "CONFIRMED").await?;
-    let failed = count(&mut conn, "PAYMENT_FAILED").await?;
-    let times = measure(&mut conn, &scenario.settings, fired, &told).await?;
-    conn.close().await?;
-    let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let (offered, accepted) = (load(&tally.offered), load(&tally.accepted));
-    checks.0.extend(behaviour(scenario, logs, &seen)?);
-    checks.0.extend(not_trivial(scenario, &seen, accepted, confirmed));
-    let mut faults = std::collections::BTreeMap::new();
-    for one in fired {
-        *faults.entry(one.kind.name()).or_insert(0) += 1;
-    }
-    Ok(Report {
-        seed: scenario.seed,
-        green: checks.hold(),
-        offered,
-        accepted,
-        confirmed,
-        failed,
-        lost,
-        double_charged: books.of(Invariant::ChargedOnce).violated,
-        ledger_equal: ledger_equal(&books),
-        drained: rest.is_quiet() && finish.left == (0, 0),
-        faults,
-        recovery_p99_s: seconds(times.killed_worker_to_settled.p99),
-        seconds: seconds(seen.elapsed),
-        quiet_after_s: seconds(rest.waited),
-        settings: scenario.settings.list(),
-        other_answers: tally.others.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        given_up: load(&tally.given_up),
-        replayed: load(&tally.replayed),
-        checks,
-        times,
-    })
-}
-
-fn ledger_equal(books: &Books) -> bool {
-    [
-        Invariant::SucceededInLedger,
-        Invariant::LedgerExplained,
-        Invariant::ChargedOnce,
-        Invariant::MoneyKept,
-        Invariant::FailedIsClosed,
-    ]
-    .into_iter()
-    .all(|invariant| books.of(invariant).violated == 0)
-}
-
-async fn count(conn: &mut PgConnection, status: &str) -> Result<i64> {
-    let count = sqlx::query_scalar("SELECT count(*) FROM orders WHERE status::text = $1").bind(status);
-    Ok(count.fetch_one(conn).await?)
-}
-
-/// How programs behaved towards clients and towards us.
-fn behaviour(scenario: &Scenario, logs: &Path, seen: &Seen) -> Result<Vec<Check>> {
-    let complaints = seen.tally.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-    let answers = seen.tally.offered.load(Ordering::Relaxed);
-    let starts = seen.fired.len() as u64;
-    let mut checks = vec![
-        Check::list("no client is told two things, or anything but 202, 503 and 429", answers, &complaints),
-        Check::list("no program ends that was not asked to", starts, &seen.bad_ends),
-        Check::list("a program that is asked to end ends well", starts, &seen.bad_stops),
-    ];
-    if scenario.sabotage.is_none() {
-        let (lines, faults) = faults_of_ours(logs)?;
-        checks.push(Check::list("no program panics or logs a fault of its own", lines, &faults));
-    }
-    Ok(checks)
-}
-
-/// Lines of the apis' and workers' logs, and those that should not be there.
-fn faults_of_ours(logs: &Path) -> Result<(u64, Vec<String>)> {
-    let (mut lines, mut faults) = (0, Vec::new());
-    for entry in std::fs::read_dir(logs)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "log") {
-            continue;
-        }
-        let text = String::from_utf8_lossy(&std::fs::read(&path)?).into_owned();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        for line in text.lines() {
-            lines += 1;
-            if line.contains(" ERROR ") || line.contains("panicked at") {
-                faults.push(format!("{name}: {line}"));
-            }
-        }
-    }
-    Ok((lines, faults))
-}
-
-/// A run in which nothing happened proves nothing.
-fn not_trivial(scenario: &Scenario, seen: &Seen, accepted: u64, confirmed: i64) -> [Check; 3] {
-    let offered = seen.tally.offered.load(Ordering::Relaxed);
-    let confirmed = confirmed.unsigned_abs();
-    let mut fired = Check::about_the_run("each fault struck as often as it was meant to");
-    for (kind, planned) in &scenario.counts {
-        let count = seen.fired.iter().filter(|one| one.kind == *kind).count();
-        fired.look(count >= *planned as usize, || {
-            format!("{} struck {count} of {planned} times", kind.name())
-        });
-    }
-    let mut accepting = Check::about_the_run("at least 90 % of the orders were accepted");
-    accepting.look(accepted * 10 >= offered * 9, || format!("{accepted} of {offered}"));
-    let mut confirming = Check::about_the_run("at least 80 % of the accepted were confirmed");
-    confirming.look(confirmed * 10 >= accepted * 8, || format!("{confirmed} of {accepted}"));
-    [accepting, confirming, fired]
 }

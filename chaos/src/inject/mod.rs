@@ -1,13 +1,15 @@
 //! Carrying out the schedule: each fault strikes when its time has come and whom it strikes is free, and is mended
 //! when it is over. What really happened, and when, is kept.
 
+mod gateway;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::{Value, json};
+use servers::{Postgres, RabbitMq};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -104,36 +106,20 @@ impl Injector {
             Kind::StopWorker => self.stop(kind, &self.fleet.workers[target], lasts).await,
             Kind::RollingRestart => self.roll(lasts).await,
             Kind::KillPostgres => {
-                let mark = self.begin(kind, "postgres", false);
-                with(&self.servers.postgres, servers::Postgres::kill).await??;
-                sleep(lasts).await;
-                with(&self.servers.postgres, servers::Postgres::restart).await??;
-                self.end(mark);
-                Ok(())
+                let (kill, restart) = (Postgres::kill, Postgres::restart);
+                self.strike_server(kind, &self.servers.postgres, kill, restart, lasts).await
             }
             Kind::KillRabbitmq => {
-                let mark = self.begin(kind, "rabbitmq", false);
-                with(&self.servers.rabbitmq, servers::RabbitMq::kill).await??;
-                sleep(lasts).await;
-                with(&self.servers.rabbitmq, servers::RabbitMq::restart).await??;
-                self.end(mark);
-                Ok(())
+                let (kill, restart) = (RabbitMq::kill, RabbitMq::restart);
+                self.strike_server(kind, &self.servers.rabbitmq, kill, restart, lasts).await
             }
             Kind::PausePostgres => {
-                let mark = self.begin(kind, "postgres", false);
-                with(&self.servers.postgres, |postgres| postgres.pause()).await?;
-                sleep(lasts).await;
-                with(&self.servers.postgres, |postgres| postgres.resume()).await?;
-                self.end(mark);
-                Ok(())
+                let (pause, resume) = (pausing(Postgres::pause), pausing(Postgres::resume));
+                self.strike_server(kind, &self.servers.postgres, pause, resume, lasts).await
             }
             Kind::PauseRabbitmq => {
-                let mark = self.begin(kind, "rabbitmq", false);
-                with(&self.servers.rabbitmq, |rabbitmq| rabbitmq.pause()).await?;
-                sleep(lasts).await;
-                with(&self.servers.rabbitmq, |rabbitmq| rabbitmq.resume()).await?;
-                self.end(mark);
-                Ok(())
+                let (pause, resume) = (pausing(RabbitMq::pause), pausing(RabbitMq::resume));
+                self.strike_server(kind, &self.servers.rabbitmq, pause, resume, lasts).await
             }
             Kind::Cut | Kind::Delay | Kind::Hole | Kind::Deaf => self.break_way(kind, target, lasts).await,
             Kind::KillGateway => self.kill_gateway(lasts).await,
@@ -147,6 +133,23 @@ impl Injector {
         program.kill().await?;
         sleep(lasts).await;
         program.start()?;
+        self.end(mark);
+        Ok(())
+    }
+
+    async fn strike_server<S: Send + 'static>(
+        &self,
+        kind: Kind,
+        server: &Arc<Mutex<S>>,
+        strike: impl FnOnce(&mut S) -> Result<()> + Send + 'static,
+        mend: impl FnOnce(&mut S) -> Result<()> + Send + 'static,
+        lasts: Duration,
+    ) -> Result<()> {
+        // Its name is that of its group.
+        let mark = self.begin(kind, &format!("{:?}", kind.group()).to_lowercase(), false);
+        with(server, strike).await??;
+        sleep(lasts).await;
+        with(server, mend).await??;
         self.end(mark);
         Ok(())
     }
@@ -166,6 +169,8 @@ impl Injector {
         let mark = self.begin(Kind::RollingRestart, "apis and workers", false);
         for program in self.fleet.apis.iter().chain(&self.fleet.workers) {
             let mut program = program.lock().await;
+            // One that has just been started does not hear yet that it is to end.
+            program.until_up().await;
             if let Some(complaint) = program.stop().await? {
                 self.bad_stops.lock().unwrap_or_else(PoisonError::into_inner).push(complaint);
             }
@@ -200,53 +205,6 @@ impl Injector {
         Ok(())
     }
 
-    async fn kill_gateway(&self, lasts: Duration) -> Result<()> {
-        let mut gateway = self.fleet.gateway.lock().await;
-        let mark = self.begin(Kind::KillGateway, "gateway", true);
-        let close = |closed| self.fleet.to_gateway.iter().for_each(|proxy| proxy.close(closed));
-        close(true);
-        gateway.kill().await?;
-        sleep(lasts).await;
-        gateway.start()?;
-        let url = format!("{}/health", self.fleet.gateway_url);
-        while self.http.get(&url).send().await.is_err() {
-            sleep(Duration::from_millis(10)).await;
-        }
-        close(false);
-        self.end(mark);
-        Ok(())
-    }
-
-    async fn switch_gateway(&self, kind: Kind, lasts: Duration) -> Result<()> {
-        let _gateway = self.fleet.gateway.lock().await;
-        let mark = self.begin(kind, "gateway", false);
-        let slow = self.settings.gateway_timeout;
-        self.switch(match kind {
-            Kind::GatewaySlow => json!({
-                "latency_min_ms": (slow / 2).as_millis() as u64, "latency_max_ms": (slow * 3 / 2).as_millis() as u64
-            }),
-            Kind::GatewayErrors => json!({ "error_rate": 0.5, "control_error_rate": 0.5 }),
-            Kind::GatewayErrorAfter => json!({ "error_after_rate": 0.6 }),
-            Kind::GatewayTimeoutAfter => json!({ "timeout_after_rate": 0.6 }),
-            Kind::GatewayGarbage => json!({ "malformed_rate": 0.6 }),
-            Kind::GatewayLate => json!({ "late_rate": 0.5 }),
-            Kind::GatewayTooMany => json!({ "too_many_rate": 0.8 }),
-            _ => json!({ "down": true }),
-        })
-        .await?;
-        sleep(lasts).await;
-        self.switch(self.settings.gateway.switches()).await?;
-        self.end(mark);
-        Ok(())
-    }
-
-    async fn switch(&self, switches: Value) -> Result<()> {
-        let url = format!("{}/v1/faults", self.fleet.gateway_url);
-        let answer = self.http.put(url).body(switches.to_string()).send().await?;
-        ensure!(answer.status().is_success(), "the gateway refused {switches}: {}", answer.text().await?);
-        Ok(())
-    }
-
     fn begin(&self, kind: Kind, target: &str, to_gateway: bool) -> usize {
         let mut fired = self.lock();
         let target = target.to_owned();
@@ -256,5 +214,13 @@ impl Injector {
 
     fn end(&self, mark: usize) {
         self.lock()[mark].until = Some(clock::now());
+    }
+}
+
+/// What cannot fail, as something that can.
+fn pausing<S>(pause: fn(&S)) -> impl FnOnce(&mut S) -> Result<()> + Send {
+    move |server| {
+        pause(server);
+        Ok(())
     }
 }

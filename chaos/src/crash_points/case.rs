@@ -1,20 +1,16 @@
-//! Dying at every named place: for each crash point, and for its first and some later passes, fresh programs of which
-//! one dies right there (it proves so with a marker), is started again, and everything is compared in the end.
+//! One crash: programs of its own, orders until the place is reached, the restart, and the comparison.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use shared::chaos::CRASH_POINTS;
 use shared::tasks::Stop;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::check::{Checks, Evidence, check};
+use super::Verdict;
+use crate::check::{Evidence, check};
 use crate::fleet::{self, Fleet};
 use crate::ground::{Ground, Servers};
 use crate::quiet::finish;
@@ -23,8 +19,6 @@ use crate::sender::{self, Tally, send};
 use crate::settings::{Gateway, Settings};
 use crate::told::{self, ToldLog};
 
-/// Cases side by side: most of each is waiting for leases.
-const SIDE_BY_SIDE: usize = 3;
 /// Orders a second; the place is reached after some tens of them.
 const RATE: u32 = 120;
 /// More are not sent: whatever is not reached by then is not reached.
@@ -42,9 +36,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// One case.
 #[derive(Debug, Clone, Copy)]
-struct Case {
-    place: &'static str,
-    hits: u32,
+pub(super) struct Case {
+    pub(super) place: &'static str,
+    pub(super) hits: u32,
 }
 
 /// What has to happen for a place to be passed at all.
@@ -56,74 +50,6 @@ enum Stir {
     Breaker,
     /// Poison arrives now and then.
     Poison,
-}
-
-/// What came of a case.
-#[derive(Debug)]
-struct Verdict {
-    case: Case,
-    accepted: usize,
-    checks: Checks,
-    took: Duration,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { case: Case { place, hits }, accepted, checks, took } = self;
-        let word = if checks.hold() { "ok" } else { "BROKEN" };
-        let seconds = took.as_secs_f64();
-        write!(
-            f,
-            "{word:<6} {place:<24} {hits:>4} {accepted:>8} {seconds:>6.1} s  {}",
-            checks.broken_promises()
-        )
-    }
-}
-
-/// Dies at each of `places` (all, if none is named), in each of these passes. Says whether all promises held.
-pub async fn crash_points(
-    places: &[String],
-    hits: &[u32],
-    servers: &Servers,
-    at: &Places,
-    stop: &Stop,
-) -> Result<bool> {
-    if let Some(unknown) = places.iter().find(|name| !CRASH_POINTS.contains(&name.as_str())) {
-        bail!("{unknown} is none of {}", CRASH_POINTS.join(", "));
-    }
-    let wanted = |place: &&&str| places.is_empty() || places.iter().any(|name| name == **place);
-    let cases = CRASH_POINTS
-        .iter()
-        .filter(wanted)
-        .flat_map(|place| hits.iter().map(|hits| Case { place, hits: *hits }));
-    println!("{:<6} {:<24} {:>4} {:>8} {:>8}  broken", "", "crash point", "pass", "orders", "time");
-    let room = Arc::new(Semaphore::new(SIDE_BY_SIDE));
-    let mut running = JoinSet::new();
-    for case in cases {
-        let (servers, at, stop, room) = (servers.clone(), at.clone(), stop.clone(), Arc::clone(&room));
-        running.spawn(async move {
-            let _place = room.acquire_owned().await?;
-            let what = || format!("{} at pass {}", case.place, case.hits);
-            tokio::select! {
-                verdict = case.carry_out(&servers, &at) => verdict.with_context(what),
-                () = stop.stopped() => bail!("stopped half-way"),
-            }
-        });
-    }
-    let (mut count, mut held, mut table) = (0, true, String::new());
-    while let Some(verdict) = running.join_next().await {
-        let verdict = verdict??;
-        println!("{verdict}");
-        table += &format!("{verdict}\n");
-        count += 1;
-        held &= verdict.checks.hold();
-    }
-    std::fs::write(at.report_dir.join("crash-points.txt"), table)?;
-    println!(
-        "\n{count} crashes, each at its place: {}",
-        if held { "every invariant holds" } else { "BROKEN" }
-    );
-    Ok(held)
 }
 
 impl Case {
@@ -161,7 +87,8 @@ impl Case {
         }
     }
 
-    async fn carry_out(self, servers: &Servers, at: &Places) -> Result<Verdict> {
+    /// Lives through it.
+    pub(super) async fn carry_out(self, servers: &Servers, at: &Places) -> Result<Verdict> {
         let started = Instant::now();
         let logs = at.report_dir.join("logs").join(format!("{}-{}", self.place, self.hits));
         let _ = std::fs::remove_dir_all(&logs);

@@ -2,6 +2,8 @@
 //! show, again and again until a promise is seen broken. A check that passes all of them has no teeth; and a run
 //! without a bug must pass it.
 
+mod trial;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +14,10 @@ use shared::tasks::Stop;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::fault::Kind;
+use self::trial::Trial;
 use crate::ground::Servers;
 use crate::report::Report;
 use crate::run::{Places, Scenario, run};
-use crate::settings::{Gateway, Settings};
 
 /// A bug that does not show in so many runs does not show.
 const TRIES: u64 = 5;
@@ -24,17 +25,6 @@ const TRIES: u64 = 5;
 const SIDE_BY_SIDE: usize = 3;
 /// The first run's seed; each try has the next.
 const SEED: u64 = 1;
-
-/// How a bug is made to show.
-#[derive(Debug, Clone)]
-struct Trial {
-    name: &'static str,
-    bug: Option<&'static str>,
-    counts: Vec<(Kind, u32)>,
-    settings: Settings,
-    orders: u64,
-    rate: u32,
-}
 
 /// What came of it.
 #[derive(Debug)]
@@ -119,97 +109,6 @@ pub async fn sabotage(
 }
 
 impl Trial {
-    /// What shows this bug.
-    fn of(bug: &'static str) -> Self {
-        let quick = Settings {
-            lease: Duration::from_millis(2_000),
-            gateway_timeout: Duration::from_millis(800),
-            publish_grace: Duration::from_millis(600),
-            retry_max: Duration::from_secs(1),
-            gateway: Gateway::WELL,
-            ..Settings::quick()
-        };
-        let well =
-            Self { name: bug, bug: Some(bug), counts: Vec::new(), settings: quick, orders: 1_200, rate: 150 };
-        let gateway = |gateway: Gateway| Settings { gateway, ..well.settings.clone() };
-        match bug {
-            // Any second try: the first one charged.
-            "new_key_per_try" => {
-                Self { settings: gateway(Gateway { error_after: 0.1, ..Gateway::WELL }), orders: 600, ..well }
-            }
-            // What a worker had in hand when it died, nobody has any more.
-            "ack_before_settle_no_sweep" => Self { counts: vec![(Kind::KillWorker, 5)], ..well },
-            // A worker that sleeps longer than its lease wakes up and settles what another one has settled.
-            "no_epoch_guard" => Self {
-                counts: vec![(Kind::StopWorker, 6)],
-                settings: gateway(Gateway { latency_min_ms: 200, latency_max_ms: 600, ..Gateway::WELL }),
-                ..well
-            },
-            // What is to be tried again, is not.
-            "no_sweep" => {
-                Self { settings: gateway(Gateway { error: 0.05, ..Gateway::WELL }), orders: 600, ..well }
-            }
-            // What was under way to the broker when it died, is nowhere.
-            "no_confirms_no_sweep" => Self { counts: vec![(Kind::KillRabbitmq, 1)], ..well },
-            // Killed between the payment's move and its order's. This bug settles 50 payments a second.
-            "settle_outside_transaction" => {
-                Self { counts: vec![(Kind::KillWorker, 8)], rate: 80, orders: 800, ..well }
-            }
-            // Charged and in doubt, twice in a row.
-            "fail_without_void" => Self {
-                settings: Settings {
-                    retry_attempts: 2,
-                    breaker_threshold: 10_000,
-                    ..gateway(Gateway { error_after: 0.6, ..Gateway::WELL })
-                },
-                orders: 600,
-                ..well
-            },
-            // Only the death of all of PostgreSQL at once forgets commits, the last fraction of a second of them.
-            "synchronous_commit_off" => {
-                Self { counts: vec![(Kind::KillPostgres, 4)], rate: 300, orders: 3_000, ..well }
-            }
-            // A dead worker's messages come again.
-            "repeat_is_new" => Self { counts: vec![(Kind::KillWorker, 5)], ..well },
-            // Claimed just before the breaker opened: with a budget of one try, that was it.
-            "breaker_open_is_attempt" => Self {
-                counts: vec![(Kind::GatewayDown, 8)],
-                settings: Settings {
-                    retry_attempts: 1,
-                    breaker_threshold: 2,
-                    breaker_recovery: Duration::from_millis(300),
-                    ..well.settings.clone()
-                },
-                orders: 1_800,
-                ..well
-            },
-            // A bug that is new here meets a little of everything.
-            _ => Self { name: bug, bug: Some(bug), ..Self::control() },
-        }
-    }
-
-    /// No bug, and a little of everything.
-    fn control() -> Self {
-        let counts = Kind::all().map(|kind| (kind, kind.count(4))).collect();
-        Self {
-            name: "a little of everything",
-            bug: None,
-            counts,
-            settings: Settings::quick(),
-            orders: 4_000,
-            rate: 150,
-        }
-    }
-
-    fn needs_servers_for_itself(&self) -> bool {
-        self.counts.iter().any(|(kind, _)| {
-            matches!(
-                kind,
-                Kind::KillPostgres | Kind::PausePostgres | Kind::KillRabbitmq | Kind::PauseRabbitmq
-            )
-        })
-    }
-
     /// Runs until a promise is broken; without a bug once.
     async fn carry_out(&self, servers: &Servers, places: &Places, stop: &Stop) -> Result<Verdict> {
         let started = Instant::now();
