@@ -57,8 +57,6 @@ pub struct Fleet {
 pub struct Edge {
     /// `worker-1 to gateway`.
     pub name: String,
-    /// Whether the gateway is at its end.
-    pub to_gateway: bool,
     /// What breaks it.
     pub proxy: Arc<Proxy>,
 }
@@ -144,8 +142,9 @@ impl Fleet {
         let name = format!("worker-{number}");
         let mut environment = plan.settings.of_worker();
         environment.extend(self.ways_to_servers(&name, ground).await?);
-        let way = self.way(format!("{name} to gateway"), gateway, true).await?;
-        environment.push(("GATEWAY_URL", format!("http://{way}")));
+        let way = self.way(format!("{name} to gateway"), gateway).await?;
+        environment.push(("GATEWAY_URL", format!("http://{}", way.addr())));
+        self.to_gateway.push(way);
         environment.extend(plan.extra.clone());
         let program = Program::new(&name, &plan.bin_dir.join("worker"), &environment, plan.logs);
         self.workers.push(Arc::new(Mutex::new(program)));
@@ -154,8 +153,8 @@ impl Fleet {
 
     /// Two proxies, and the variables that lead through them.
     async fn ways_to_servers(&mut self, name: &str, ground: &Ground) -> Result<Vec<(&'static str, String)>> {
-        let database = self.way(format!("{name} to postgres"), ground.postgres_addr, false).await?;
-        let broker = self.way(format!("{name} to rabbitmq"), ground.rabbitmq_addr, false).await?;
+        let database = self.way(format!("{name} to postgres"), ground.postgres_addr).await?.addr();
+        let broker = self.way(format!("{name} to rabbitmq"), ground.rabbitmq_addr).await?.addr();
         let through = |url: &str, server: SocketAddr, way: SocketAddr| {
             url.replacen(&server.to_string(), &way.to_string(), 1)
         };
@@ -167,14 +166,10 @@ impl Fleet {
         ])
     }
 
-    async fn way(&mut self, name: String, to: SocketAddr, to_gateway: bool) -> Result<SocketAddr> {
+    async fn way(&mut self, name: String, to: SocketAddr) -> Result<Arc<Proxy>> {
         let proxy = Arc::new(Proxy::start(free_addr()?, to).await?);
-        let addr = proxy.addr();
-        if to_gateway {
-            self.to_gateway.push(Arc::clone(&proxy));
-        }
-        self.edges.push(Arc::new(Mutex::new(Edge { name, to_gateway, proxy })));
-        Ok(addr)
+        self.edges.push(Arc::new(Mutex::new(Edge { name, proxy: Arc::clone(&proxy) })));
+        Ok(proxy)
     }
 
     async fn until_ready(&self) -> Result<()> {

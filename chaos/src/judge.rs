@@ -25,7 +25,6 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
     let Found { mut checks, lost, books } = check(&Evidence {
         ground,
         told: &told,
-        fired,
         settings: &scenario.settings,
         access_log: &access_log,
         finish,

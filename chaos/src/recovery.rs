@@ -185,13 +185,7 @@ mod tests {
 
     #[test]
     fn a_rescue_counts_from_the_first_blow_after_it_began() {
-        let fired = |kind, from| Fired {
-            kind,
-            target: String::new(),
-            to_gateway: false,
-            from,
-            until: Some(from + 1),
-        };
+        let fired = |kind, from| Fired { kind, target: String::new(), from, until: Some(from + 1) };
         let blows = [
             fired(Kind::KillWorker, 5),
             fired(Kind::KillApi, 15),

@@ -8,14 +8,9 @@ use uuid::Uuid;
 
 use super::{Check, Evidence};
 use crate::clock::Micros;
-use crate::fault::Kind;
-use crate::inject::Fired;
 
 /// Moments at which something was asked for or noted, by payment and action.
 type Moments = HashMap<(Uuid, String), Vec<Micros>>;
-
-/// A request may be late by this much and still belong to a fault: programs notice and time out only then.
-const AFTERMATH: Micros = 3_000_000;
 
 pub(super) async fn check(conn: &mut PgConnection, evidence: &Evidence<'_>) -> Result<[Check; 2]> {
     let mut strange = 0;
@@ -46,46 +41,30 @@ pub(super) async fn check(conn: &mut PgConnection, evidence: &Evidence<'_>) -> R
             });
         }
     }
-    let given_up = given_up(conn, evidence, &asked, &noted).await?;
+    let given_up = given_up(conn, evidence, &asked).await?;
     Ok([covered, given_up])
 }
 
-/// A payment may fail without a decline only after the gateway was really asked as often as the budget says. Left out
-/// are those with a try during which a request may have been lost on its way.
-async fn given_up(
-    conn: &mut PgConnection,
-    evidence: &Evidence<'_>,
-    asked: &Moments,
-    noted: &Moments,
-) -> Result<Check> {
-    let lossy: Vec<&Fired> = evidence.fired.iter().filter(|fault| may_lose_requests(fault)).collect();
-    let lost_on_its_way = |at: &Micros| {
-        lossy.iter().any(|fault| {
-            (fault.from - AFTERMATH..=fault.until.unwrap_or(i64::MAX).saturating_add(AFTERMATH)).contains(at)
-        })
-    };
-    let failed: Vec<Uuid> =
-        sqlx::query_scalar("SELECT id FROM payments WHERE failure_code = 'retries_exhausted'")
-            .fetch_all(conn)
-            .await?;
+/// A payment may fail without a decline only after the gateway was asked as often as the budget says, or after tries
+/// that were cut off on their way. What was never sent spends nothing.
+async fn given_up(conn: &mut PgConnection, evidence: &Evidence<'_>, asked: &Moments) -> Result<Check> {
+    let failed: Vec<(Uuid, i64)> = sqlx::query_as(
+        "SELECT p.id, (SELECT count(*) FROM payment_attempts a WHERE a.payment_id = p.id AND a.action = 'charge'
+                           AND a.code IN ('timeout', 'no_answer'))
+         FROM payments p WHERE p.failure_code = 'retries_exhausted'",
+    )
+    .fetch_all(conn)
+    .await?;
+    let budget = i64::from(evidence.settings.retry_attempts);
     let mut check = Check::new("a payment that was given up had been asked for as often as its budget says");
-    for payment in failed {
-        let of =
-            |moments: &Moments| moments.get(&(payment, "charge".to_owned())).cloned().unwrap_or_default();
-        let (requests, attempts) = (of(asked), of(noted));
-        if attempts.iter().any(lost_on_its_way) {
-            continue;
-        }
-        check.look(requests.len() >= usize::from(evidence.settings.retry_attempts), || {
-            format!("payment {payment}: {} requests, {} attempts", requests.len(), attempts.len())
+    for (payment, cut_off) in failed {
+        let requests = asked.get(&(payment, "charge".to_owned())).map_or(0, Vec::len);
+        let requests = i64::try_from(requests)?;
+        check.look(requests + cut_off >= budget, || {
+            format!("payment {payment}: {requests} requests, {cut_off} tries cut off")
         });
     }
     Ok(check)
-}
-
-fn may_lose_requests(fault: &Fired) -> bool {
-    // A stopped worker's time runs out before it has said anything. A killed one's tries are abandoned, and spend nothing.
-    fault.to_gateway || fault.kind == Kind::StopWorker
 }
 
 fn parse(line: &str) -> Option<(Micros, String, Uuid)> {

@@ -12,7 +12,6 @@ use serde::Serialize;
 use sqlx::Connection;
 
 use crate::ground::Ground;
-use crate::inject::Fired;
 use crate::quiet::{Finish, Rest};
 use crate::settings::Settings;
 use crate::told::Told;
@@ -116,8 +115,6 @@ pub struct Evidence<'a> {
     pub ground: &'a Ground,
     /// What clients were told.
     pub told: &'a [Told],
-    /// What was broken, and when.
-    pub fired: &'a [Fired],
     /// What the programs were told.
     pub settings: &'a Settings,
     /// What the gateway was asked.

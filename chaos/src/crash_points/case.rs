@@ -115,7 +115,6 @@ impl Case {
         let found = check(&Evidence {
             ground: &ground,
             told: &told,
-            fired: &[],
             settings: &settings,
             access_log: &access_log,
             finish: &finish,

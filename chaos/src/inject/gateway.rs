@@ -12,7 +12,7 @@ use crate::fault::Kind;
 impl Injector {
     pub(super) async fn kill_gateway(&self, lasts: Duration) -> Result<()> {
         let mut gateway = self.fleet.gateway.lock().await;
-        let mark = self.begin(Kind::KillGateway, "gateway", true);
+        let mark = self.begin(Kind::KillGateway, "gateway");
         let close = |closed| self.fleet.to_gateway.iter().for_each(|proxy| proxy.close(closed));
         close(true);
         gateway.kill().await?;
@@ -29,7 +29,7 @@ impl Injector {
 
     pub(super) async fn switch_gateway(&self, kind: Kind, lasts: Duration) -> Result<()> {
         let _gateway = self.fleet.gateway.lock().await;
-        let mark = self.begin(kind, "gateway", false);
+        let mark = self.begin(kind, "gateway");
         let slow = self.settings.gateway_timeout;
         self.switch(match kind {
             Kind::GatewaySlow => json!({

@@ -29,8 +29,6 @@ pub struct Fired {
     pub kind: Kind,
     /// Whom, by name.
     pub target: String,
-    /// Whether it was on a way to the gateway.
-    pub to_gateway: bool,
     /// When.
     pub from: Micros,
     /// When it was mended; `None` while it lasts.
@@ -129,7 +127,7 @@ impl Injector {
 
     async fn kill(&self, kind: Kind, program: &Lane<Program>, lasts: Duration) -> Result<()> {
         let mut program = program.lock().await;
-        let mark = self.begin(kind, program.name(), false);
+        let mark = self.begin(kind, program.name());
         program.kill().await?;
         sleep(lasts).await;
         program.start()?;
@@ -146,7 +144,7 @@ impl Injector {
         lasts: Duration,
     ) -> Result<()> {
         // Its name is that of its group.
-        let mark = self.begin(kind, &format!("{:?}", kind.group()).to_lowercase(), false);
+        let mark = self.begin(kind, &format!("{:?}", kind.group()).to_lowercase());
         with(server, strike).await??;
         sleep(lasts).await;
         with(server, mend).await??;
@@ -156,7 +154,7 @@ impl Injector {
 
     async fn stop(&self, kind: Kind, program: &Lane<Program>, lasts: Duration) -> Result<()> {
         let program = program.lock().await;
-        let mark = self.begin(kind, program.name(), false);
+        let mark = self.begin(kind, program.name());
         program.pause(true);
         sleep(lasts).await;
         program.pause(false);
@@ -166,7 +164,7 @@ impl Injector {
 
     async fn roll(&self, pause: Duration) -> Result<()> {
         let _one_at_a_time = self.rolling.lock().await;
-        let mark = self.begin(Kind::RollingRestart, "apis and workers", false);
+        let mark = self.begin(Kind::RollingRestart, "apis and workers");
         for program in self.fleet.apis.iter().chain(&self.fleet.workers) {
             let mut program = program.lock().await;
             // One that has just been started does not hear yet that it is to end.
@@ -185,7 +183,7 @@ impl Injector {
 
     async fn break_way(&self, kind: Kind, target: usize, lasts: Duration) -> Result<()> {
         let edge = self.fleet.edges[target].lock().await;
-        let mark = self.begin(kind, &edge.name, edge.to_gateway);
+        let mark = self.begin(kind, &edge.name);
         match kind {
             Kind::Delay => {
                 let mut dice = StdRng::seed_from_u64(u64::try_from(lasts.as_nanos()).unwrap_or(0));
@@ -205,10 +203,10 @@ impl Injector {
         Ok(())
     }
 
-    fn begin(&self, kind: Kind, target: &str, to_gateway: bool) -> usize {
+    fn begin(&self, kind: Kind, target: &str) -> usize {
         let mut fired = self.lock();
         let target = target.to_owned();
-        fired.push(Fired { kind, target, to_gateway, from: clock::now(), until: None });
+        fired.push(Fired { kind, target, from: clock::now(), until: None });
         fired.len() - 1
     }
 
