@@ -71,11 +71,20 @@ pub struct Plan<'a> {
     /// What they are told.
     pub settings: &'a Settings,
     /// Further variables for apis and workers.
-    pub extra: Vec<(&'static str, String)>,
+    pub extra: Vec<(String, String)>,
     /// How many apis and workers.
     pub apis: usize,
     /// As above.
     pub workers: usize,
+}
+
+impl Plan<'_> {
+    /// An api or a worker; what comes extra, comes last and wins.
+    fn program(&self, name: &str, program: &str, environment: &[(&str, String)]) -> Program {
+        let mut program = Program::new(name, &self.bin_dir.join(program), environment, self.logs);
+        self.extra.iter().for_each(|(name, value)| program.set(name, value));
+        program
+    }
 }
 
 impl Fleet {
@@ -125,8 +134,7 @@ impl Fleet {
         let mut environment = plan.settings.of_api();
         environment.push(("API_ADDR", addr.to_string()));
         environment.extend(self.ways_to_servers(&name, ground).await?);
-        environment.extend(plan.extra.clone());
-        let program = Program::new(&name, &plan.bin_dir.join("api"), &environment, plan.logs);
+        let program = plan.program(&name, "api", &environment);
         self.apis.push(Arc::new(Mutex::new(program)));
         self.api_addrs.push(addr);
         Ok(())
@@ -145,8 +153,7 @@ impl Fleet {
         let way = self.way(format!("{name} to gateway"), gateway).await?;
         environment.push(("GATEWAY_URL", format!("http://{}", way.addr())));
         self.to_gateway.push(way);
-        environment.extend(plan.extra.clone());
-        let program = Program::new(&name, &plan.bin_dir.join("worker"), &environment, plan.logs);
+        let program = plan.program(&name, "worker", &environment);
         self.workers.push(Arc::new(Mutex::new(program)));
         Ok(())
     }

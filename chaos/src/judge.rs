@@ -59,7 +59,14 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
         recovery_p99_s: seconds(times.killed_worker_to_settled.p99),
         seconds: seconds(seen.elapsed),
         quiet_after_s: seconds(rest.waited),
-        settings: scenario.settings.list(),
+        settings: scenario
+            .settings
+            .list()
+            .into_iter()
+            .chain(
+                scenario.set.iter().map(|(name, value)| format!("{name}={value} (over what stands above)")),
+            )
+            .collect(),
         other_answers: tally.others.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         given_up: load(&tally.given_up),
         replayed: load(&tally.replayed),

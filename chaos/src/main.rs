@@ -77,12 +77,20 @@ struct RunArguments {
     /// Only faults of these kinds; with `=` and a number so many, whatever --kills says
     #[arg(long, value_delimiter = ',', value_name = "FAULT[=COUNT],..")]
     faults: Vec<Wanted>,
+    /// Settings of apis and workers, over all others
+    #[arg(long, value_delimiter = ',', value_name = "NAME=VALUE,..", value_parser = setting)]
+    set: Vec<(String, String)>,
     /// Keep the logs though nothing is wrong
     #[arg(long)]
     keep_logs: bool,
     /// The programs' production settings instead of short times
     #[arg(long)]
     defaults: bool,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl RunArguments {
@@ -102,6 +110,7 @@ impl RunArguments {
             rate,
             counts: faults.iter().map(count).collect(),
             sabotage: None,
+            set: self.set.clone(),
             // Only its own patience ends the wait.
             stuck_after: Duration::MAX,
             watched: true,

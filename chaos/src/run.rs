@@ -46,6 +46,8 @@ pub struct Scenario {
     pub counts: Vec<(Kind, u32)>,
     /// A bug that apis and workers are told to have.
     pub sabotage: Option<&'static str>,
+    /// Further settings of apis and workers, over all others.
+    pub set: Vec<(String, String)>,
     /// Nothing that moved for so long will move any more.
     pub stuck_after: Duration,
     /// Whether to say how far it is.
@@ -110,7 +112,8 @@ async fn watch(
     stop: &Stop,
 ) -> Result<Seen> {
     let Scenario { seed, orders, rate, settings, .. } = scenario;
-    let extra = scenario.sabotage.map(|bug| ("SABOTAGE", bug.to_owned())).into_iter().collect();
+    let mut extra = scenario.set.clone();
+    extra.extend(scenario.sabotage.map(|bug| ("SABOTAGE".to_owned(), bug.to_owned())));
     let bin_dir = &places.bin_dir;
     let plan = fleet::Plan { bin_dir, logs, settings, extra, apis: APIS, workers: WORKERS };
     let fleet = Arc::new(Fleet::start(&plan, ground).await?);

@@ -101,8 +101,8 @@ impl Case {
             logs: &logs,
             settings: &settings,
             extra: vec![
-                ("CRASH_POINT", format!("{}:{}", self.place, self.hits)),
-                ("CRASH_MARKER", marker.display().to_string()),
+                ("CRASH_POINT".to_owned(), format!("{}:{}", self.place, self.hits)),
+                ("CRASH_MARKER".to_owned(), marker.display().to_string()),
             ],
             apis: 1,
             workers: 1,

@@ -147,6 +147,7 @@ impl Trial {
             settings,
             counts: self.counts.clone(),
             sabotage: self.bug,
+            set: Vec::new(),
             stuck_after,
             watched: false,
             keep_evidence: self.bug.is_none(),
