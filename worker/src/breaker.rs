@@ -1,14 +1,15 @@
 //! The circuit breaker in front of the gateway: failsafe's state machine with what it leaves out. While it is not
-//! closed, one probe at a time is let through (failsafe lets everybody through when half-open); its state is kept
-//! from its own callbacks (asking it changes it); and the loops ask here before they take work.
+//! closed, one probe at a time is let through (failsafe lets everybody through when half-open), and only that one's
+//! fault opens it again; its state is kept from its own callbacks (asking it changes it); old news does not count;
+//! and the loops ask here before they take work.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use failsafe::backoff::Constant;
 use failsafe::failure_policy::ConsecutiveFailures;
-use failsafe::futures::CircuitBreaker;
-use failsafe::{Config, Error, Instrument, StateMachine, backoff, failure_policy};
+use failsafe::{Config, Instrument, StateMachine, backoff, failure_policy};
 use tokio::sync::{Semaphore, watch};
 
 use crate::gateway::{Answer, Asked};
@@ -19,6 +20,33 @@ pub struct Breaker {
     machine: StateMachine<ConsecutiveFailures<Constant>, Callbacks>,
     state: watch::Receiver<State>,
     probe: Arc<Semaphore>,
+    order: Arc<CallOrder>,
+}
+
+/// Which calls began before which. Time-outs come seconds after the answers to calls that began later: when new calls
+/// stop for a moment, only those time-outs still come in, one after the other, and would look like an outage that
+/// begins, though the gateway answered everything since. So a fault of a call counts only while no later call has been
+/// answered.
+#[derive(Debug, Default)]
+struct CallOrder {
+    /// Calls begun so far.
+    begun: AtomicU64,
+    /// The last of those that were answered.
+    answered: AtomicU64,
+}
+
+impl CallOrder {
+    fn begin(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn answered(&self, call: u64) {
+        self.answered.fetch_max(call, Ordering::Relaxed);
+    }
+
+    fn is_old_news(&self, call: u64) -> bool {
+        call < self.answered.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +135,7 @@ impl Breaker {
             metrics::counter!("breaker_moves_total", "to" => name).increment(0);
         }
         let machine = Config::new().failure_policy(policy).instrument(callbacks).build();
-        Self { machine, state, probe: Arc::new(Semaphore::new(1)) }
+        Self { machine, state, probe: Arc::new(Semaphore::new(1)), order: Arc::default() }
     }
 
     /// Makes the call, if it may be made. A call that is dropped half-way counts as nothing, so the time-out belongs
@@ -118,10 +146,23 @@ impl Breaker {
         } else {
             Some(self.probe.try_acquire().map_err(|_| Rejected)?)
         };
-        match self.machine.call_with(|_: &Answer| true, call).await {
-            Ok(answer) | Err(Error::Inner(answer)) => Ok(Called { answer, probe: probe.is_some() }),
-            Err(Error::Rejected) => Err(Rejected),
+        if !self.machine.is_call_permitted() {
+            return Err(Rejected);
         }
+        let number = self.order.begin();
+        let asked = call.await;
+        match &asked {
+            Ok(_) => {
+                self.order.answered(number);
+                self.machine.on_success();
+            }
+            Err(_) if probe.is_some() => self.machine.on_error(),
+            // The outage is known, or news of it is old: what began before it says nothing about now.
+            Err(_) if *self.state.borrow() != State::Closed || self.order.is_old_news(number) => {}
+            Err(_) => self.machine.on_error(),
+        }
+        let (Ok(answer) | Err(answer)) = asked;
+        Ok(Called { answer, probe: probe.is_some() })
     }
 
     /// How much work may be taken up now.
@@ -196,6 +237,51 @@ mod tests {
         answer.send(fine()).unwrap();
         assert!(probe.await.unwrap().probe);
         breaker.closed().await;
+        assert_eq!(breaker.admits(), Admission::All);
+    }
+
+    #[tokio::test]
+    async fn time_outs_of_calls_older_than_an_answer_do_not_open_it() {
+        let breaker = Breaker::new(2, Duration::from_secs(3_600));
+        let slow = || {
+            let (end, ended) = tokio::sync::oneshot::channel();
+            (end, Box::pin(breaker.call(async { ended.await.unwrap() })))
+        };
+        let (mut ends, mut calls): (Vec<_>, Vec<_>) = (0..10).map(|_| slow()).unzip();
+        for call in &mut calls {
+            assert!(futures_util::poll!(call).is_pending());
+        }
+        ask(&breaker, fine()).await.unwrap();
+        // Nothing else is called any more; the slow ones end in faults, one after the other.
+        ends.drain(..).for_each(|end| end.send(fault()).unwrap());
+        for call in calls {
+            call.await.unwrap();
+        }
+        assert_eq!(breaker.admits(), Admission::All);
+        // What begins after the last answer counts.
+        for _ in 0..2 {
+            ask(&breaker, fault()).await.unwrap();
+        }
+        assert_eq!(breaker.admits(), Admission::None);
+    }
+
+    #[tokio::test]
+    async fn while_it_is_not_closed_only_the_probe_decides() {
+        let breaker = Breaker::new(1, RECOVERY);
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let mut old = Box::pin(breaker.call(async { ended.await.unwrap() }));
+        assert!(futures_util::poll!(&mut old).is_pending());
+        ask(&breaker, fault()).await.unwrap();
+        while breaker.admits() == Admission::None {
+            tokio::task::yield_now().await;
+        }
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let mut probe = Box::pin(breaker.call(async { answered.await.unwrap() }));
+        assert!(futures_util::poll!(&mut probe).is_pending());
+        end.send(fault()).unwrap();
+        old.await.unwrap();
+        answer.send(fine()).unwrap();
+        probe.await.unwrap();
         assert_eq!(breaker.admits(), Admission::All);
     }
 
