@@ -34,6 +34,8 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
     let mut conn = ground.connect().await?;
     let confirmed = count(&mut conn, "CONFIRMED").await?;
     let failed = count(&mut conn, "PAYMENT_FAILED").await?;
+    let in_doubt = "SELECT count(*) FROM payment_attempts WHERE outcome IN ('in_doubt', 'abandoned')";
+    let in_doubt = sqlx::query_scalar(in_doubt).fetch_one(&mut conn).await?;
     let times = measure(&mut conn, &scenario.settings, fired, &told).await?;
     conn.close().await?;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -59,6 +61,7 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
         recovery_p99_s: seconds(times.killed_worker_to_settled.p99),
         seconds: seconds(seen.elapsed),
         quiet_after_s: seconds(rest.waited),
+        in_doubt,
         settings: scenario
             .settings
             .list()

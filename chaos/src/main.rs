@@ -12,7 +12,7 @@ use chaos::fault::{Kind, Wanted};
 use chaos::ground::Servers;
 use chaos::run::{Places, Scenario, run};
 use chaos::sabotage::sabotage;
-use chaos::settings::Settings;
+use chaos::settings::{Gateway, Settings};
 use clap::{Args, Parser, Subcommand};
 use shared::tasks::{Stop, stop_on_signal};
 
@@ -86,6 +86,9 @@ struct RunArguments {
     /// The programs' production settings instead of short times
     #[arg(long)]
     defaults: bool,
+    /// A gateway without its everyday faults
+    #[arg(long)]
+    gateway_well: bool,
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -96,7 +99,10 @@ fn setting(text: &str) -> Result<(String, String), String> {
 impl RunArguments {
     fn scenario(&self) -> Scenario {
         let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-        let settings = if self.defaults { Settings::production() } else { Settings::quick() };
+        let mut settings = if self.defaults { Settings::production() } else { Settings::quick() };
+        if self.gateway_well {
+            settings.gateway = Gateway::WELL;
+        }
         let all = || Kind::all().map(|kind| Wanted { kind, count: None }).collect();
         let faults = if self.faults.is_empty() { all() } else { self.faults.clone() };
         let count = |one: &Wanted| (one.kind, one.count.unwrap_or_else(|| one.kind.count(self.kills)));

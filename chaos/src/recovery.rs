@@ -57,6 +57,8 @@ pub struct Times {
     pub killed_worker_to_claimed: Spread,
     /// The same for workers that were stopped for longer than a lease.
     pub stopped_worker_to_settled: Spread,
+    /// From the end of a fault of the gateway to the end of each order that was waiting then.
+    pub gateway_well_to_ended: Spread,
     /// From the acceptance to the first claim, of orders whose publish was lost.
     pub unpublished_to_claimed: Spread,
     /// From the acceptance to the first claim, of all orders.
@@ -115,6 +117,7 @@ pub async fn measure(
     times.unpublished_to_claimed =
         Spread::of(claims.clone().filter(|it| *it >= settings.publish_grace).collect());
     times.accepted_to_claimed = Spread::of(claims.collect());
+    times.gateway_well_to_ended = Spread::of(after_the_gateway(&lives, fired));
     times.accepted_to_ended = Spread::of(ends.collect());
     Ok(times)
 }
@@ -141,6 +144,19 @@ impl Times {
         self.killed_worker_to_claimed = Spread::of(claimed);
         self.stopped_worker_to_settled = Spread::of(stopped);
     }
+}
+
+/// How long each order that had been accepted before the gateway was well again took from then on.
+fn after_the_gateway(lives: &[Life], fired: &[Fired]) -> Vec<Duration> {
+    let mut well: Vec<Micros> =
+        fired.iter().filter(|one| one.kind.group() == Group::Gateway).filter_map(|one| one.until).collect();
+    well.sort_unstable();
+    let waited = |(accepted, _, ended): &Life| {
+        let ended = (*ended)?;
+        let last = well.partition_point(|well| *well <= ended).checked_sub(1)?;
+        (well[last] >= *accepted).then(|| between(well[last], ended))
+    };
+    lives.iter().filter_map(waited).collect()
 }
 
 /// Names of the phases that are no [`Group`].
@@ -181,6 +197,15 @@ mod tests {
         assert_eq!(spread.count, 200);
         assert_eq!([spread.p50, spread.p99, spread.max], [100, 198, 200].map(Duration::from_millis));
         assert_eq!(Spread::of(Vec::new()).max, Duration::ZERO);
+    }
+
+    #[test]
+    fn an_order_that_waited_for_the_gateway_counts_from_when_it_was_well() {
+        let fired = |kind, until| Fired { kind, target: String::new(), from: 0, until: Some(until) };
+        let faults = [fired(Kind::GatewayDown, 50), fired(Kind::KillApi, 60), fired(Kind::KillGateway, 100)];
+        let lives =
+            [(10, None, Some(40)), (10, None, Some(70)), (60, None, Some(130)), (110, None, Some(140))];
+        assert_eq!(after_the_gateway(&lives, &faults), [20, 30].map(Duration::from_micros));
     }
 
     #[test]

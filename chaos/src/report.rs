@@ -44,6 +44,8 @@ pub struct Report {
     pub seconds: f64,
     /// From the last fault until all was quiet.
     pub quiet_after_s: f64,
+    /// Attempts of which nobody knew at first whether they charged.
+    pub in_doubt: i64,
     /// What the programs were told.
     pub settings: Vec<String>,
     /// Requests that met no 202, by what they met instead.
@@ -84,7 +86,12 @@ impl fmt::Display for Report {
         let others = self.other_answers.iter().map(|(what, count)| format!("{what}: {count}"));
         let others = others.collect::<Vec<_>>().join(", ");
         writeln!(f, "Requests that met no 202: {}.", if others.is_empty() { "none" } else { &others })?;
-        writeln!(f, "Given up by clients without a key: {given_up}. Replays told the same: {replayed}.\n")?;
+        writeln!(
+            f,
+            "Given up by clients without a key: {given_up}. Replays told the same: {replayed}. \
+             Attempts in doubt at first: {}.\n",
+            self.in_doubt
+        )?;
         writeln!(f, "## Faults\n\n| fault | times |\n|---|---:|")?;
         for kind in Kind::all() {
             if let Some(count) = self.faults.get(&kind.name()) {
@@ -107,6 +114,7 @@ impl Report {
         row(f, "a killed worker's payment until settled", &self.times.killed_worker_to_settled)?;
         row(f, "a killed worker's payment until taken up", &self.times.killed_worker_to_claimed)?;
         row(f, "a stopped worker's payment until settled", &self.times.stopped_worker_to_settled)?;
+        row(f, "an order from when the gateway is well", &self.times.gateway_well_to_ended)?;
         row(f, "an unpublished order until claimed", &self.times.unpublished_to_claimed)?;
         row(f, "any order until claimed", &self.times.accepted_to_claimed)?;
         row(f, "any order until its end", &self.times.accepted_to_ended)?;

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request, Response};
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tower::Service;
+use tower::{Service, ServiceExt, service_fn};
 
 use crate::tasks::Stop;
 
@@ -30,7 +32,11 @@ pub struct ServeLimits {
     /// Connections open at once; further ones wait in the kernel's backlog. 8,192: about 200 MB at worst, and
     /// below the usual limit of open files once it is raised for servers.
     pub max_connections: usize,
-    /// After a stop, how long answers under way may still take.
+    /// After a stop, how long new requests are still answered, each answer being the last of its connection: whoever
+    /// keeps connections open goes elsewhere of his own accord, instead of sending a request into one that is just
+    /// being closed. 300 ms: several requests' time for a client that matters, and no wait that anyone would notice.
+    pub linger: Duration,
+    /// After that, how long answers under way may still take.
     pub drain: Duration,
 }
 
@@ -40,12 +46,14 @@ impl Default for ServeLimits {
             header_timeout: Duration::from_secs(5),
             max_header_bytes: 32 * 1024,
             max_connections: 8_192,
+            linger: Duration::from_millis(300),
             drain: Duration::from_secs(5),
         }
     }
 }
 
-/// Serves `app` on `listener` until `stop`, then lets the answers under way finish, for `limits.drain` at most.
+/// Serves `app` on `listener` until `stop` and `limits.linger` longer, then lets the answers under way finish, for
+/// `limits.drain` at most.
 pub async fn serve<S>(listener: TcpListener, app: S, limits: ServeLimits, stop: Stop)
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
@@ -63,21 +71,10 @@ where
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
-
-    while let Some(place) = stop.or_stopped(Arc::clone(&places).acquire_owned()).await {
-        let Some(accepted) = stop.or_stopped(listener.accept()).await else { break };
-        let stream = match accepted {
-            Ok((stream, _peer)) => stream,
-            Err(error) => {
-                // Out of file descriptors or memory: the next accept would fail at once, so wait a little.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
+    let begin = |stream: TcpStream, place| {
         // Answers are small and whole: waiting to fill a packet only adds 40 ms to some.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(app.clone());
+        let service = TowerToHyperService::new(last_answers_say_so(app.clone(), stop.clone()));
         let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
         let watched = graceful.watch(connection);
         connections.spawn(async move {
@@ -85,11 +82,63 @@ where
             let _ = watched.await;
             drop(place);
         });
+    };
+
+    let enough = async {
+        stop.stopped().await;
+        tokio::time::sleep(limits.linger).await;
+    };
+    tokio::pin!(enough);
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            biased;
+            () = &mut enough => break,
+            next = next => next,
+        };
+        match accepted {
+            Ok((stream, _peer)) => begin(stream, place.ok()),
+            Err(error) => {
+                // Out of file descriptors or memory: the next accept would fail at once, so wait a little.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    // Whom the kernel has connected would be cut off with the listener, and may have sent a request.
+    while let Some(Ok((stream, _peer))) = listener.accept().now_or_never() {
+        begin(stream, None);
     }
     drop(listener);
     drop(app);
+    // What has just been connected has not been read yet, and would count as idle.
+    tokio::time::sleep(limits.linger / 3).await;
     connections.close();
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(connections = connections.len(), "some answers were still under way at the stop");
     }
+}
+
+/// `app`, whose answers after `stop` close their connections. HTTP/2 has a way of its own; hyper takes the header off.
+fn last_answers_say_so<S>(
+    app: S,
+    stop: Stop,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    service_fn(move |request: Request<Incoming>| {
+        let (answer, stop) = (app.clone().oneshot(request), stop.clone());
+        async move {
+            let mut answer = answer.await?;
+            if stop.is_stopped() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        }
+    })
 }
