@@ -88,14 +88,15 @@ CREATE TABLE idempotency_keys (
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys USING brin (created_at);
 
 -- The table of legal moves, as in shared/src/order.rs; a test compares the two. The condition is evaluated
--- without calling a function; only an illegal move calls one, to refuse it.
+-- without calling a function; only an illegal move calls one, to refuse it. After the update, because before it
+-- every row would be locked first, and the lock logged, whatever the condition says.
 CREATE FUNCTION refuse_move() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'illegal move of % %: % -> %', TG_TABLE_NAME, OLD.id, OLD.status, NEW.status
         USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
 END $$;
 
-CREATE TRIGGER orders_legal_move BEFORE UPDATE OF status ON orders FOR EACH ROW
+CREATE TRIGGER orders_legal_move AFTER UPDATE OF status ON orders FOR EACH ROW
 WHEN (NOT CASE OLD.status
     WHEN 'PENDING'            THEN NEW.status IN ('PAYMENT_PROCESSING', 'CANCELLED')
     WHEN 'PAYMENT_PROCESSING' THEN NEW.status IN ('CONFIRMED', 'PAYMENT_FAILED', 'CANCELLED')
@@ -108,7 +109,7 @@ WHEN (NOT CASE OLD.status
 EXECUTE FUNCTION refuse_move();
 
 -- A final payment stays as it is, and only a claimed one can become final.
-CREATE TRIGGER payments_legal_move BEFORE UPDATE OF status ON payments FOR EACH ROW
+CREATE TRIGGER payments_legal_move AFTER UPDATE OF status ON payments FOR EACH ROW
 WHEN (NOT CASE OLD.status
     WHEN 'pending'    THEN NEW.status IN ('processing')
     WHEN 'processing' THEN NEW.status IN ('processing', 'waiting', 'succeeded', 'failed')

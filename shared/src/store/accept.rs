@@ -53,7 +53,12 @@ pub async fn accept(
     batch: &[Accept],
     due_in: Duration,
 ) -> sqlx::Result<Vec<Accepted>> {
-    let created = insert(conn, batch, due_in).await?;
+    let created = match insert(conn, batch, due_in, Ids::New).await {
+        Err(sqlx::Error::Database(refusal)) if refusal.is_unique_violation() => {
+            insert(conn, batch, due_in, Ids::PerhapsThere).await?
+        }
+        created => created?,
+    };
     let earlier = if created.len() == batch.len() {
         HashMap::new()
     } else {
@@ -84,11 +89,59 @@ fn answer_from(one: &Accept, found: &KeyedOrder) -> Accepted {
     }
 }
 
+/// Whether the orders' ids may be in the tables already: after a try whose answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ids {
+    /// A conflict is an error.
+    New,
+    /// What is there is passed over. Dearer: each row is looked up first, and logged twice.
+    PerhapsThere,
+}
+
+/// The statement, with what is to be done about ids that are there.
+macro_rules! insert {
+    ($if_there:literal, $($input:expr),+) => {
+        sqlx::query!(
+            r#"
+        WITH input AS (
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
+                                 $7::text[], $8::text[], $9::bytea[])
+                AS input(id, payment_id, total_minor, currency, customer_id, items, principal, key, request_hash)
+        ), keyed AS (
+            INSERT INTO idempotency_keys (order_id, created_at, principal, key, request_hash)
+            SELECT id, now(), principal, key, request_hash FROM input WHERE key IS NOT NULL ORDER BY principal, key
+            ON CONFLICT (principal, key) DO NOTHING
+            RETURNING order_id
+        ), fresh AS (
+            SELECT * FROM input WHERE key IS NULL OR id IN (SELECT order_id FROM keyed)
+        ), ordered AS (
+            INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
+            SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id, items::jsonb FROM fresh
+            "# + $if_there + r#"
+            RETURNING id, created_at
+        ), paid AS (
+            INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
+            SELECT payment_id, id, total_minor, now(), now() + $10::bigint * interval '1 ms', 'charge', 'pending', currency
+            FROM fresh
+            "# + $if_there + r#"
+        ), noted AS (
+            INSERT INTO order_events (order_id, at, version, to_status, actor)
+            SELECT id, now(), 1, 'PENDING', 'api' FROM fresh
+            "# + $if_there + r#"
+        )
+        SELECT id, created_at FROM ordered
+        "#,
+            $($input),+
+        )
+    };
+}
+
 /// The one statement. Returns when each order was created; those that it did not write are missing.
 async fn insert(
     conn: &mut PgConnection,
     batch: &[Accept],
     due_in: Duration,
+    ids_are: Ids,
 ) -> sqlx::Result<HashMap<Uuid, OffsetDateTime>> {
     let orders = || batch.iter().map(|one| &one.order);
     let key = |field: fn(&IdempotencyKey) -> String| -> Vec<Option<String>> {
@@ -106,50 +159,33 @@ async fn insert(
         batch.iter().map(|one| one.key.as_ref().map(|key| key.request_hash.to_vec())).collect();
     // Keys are inserted in their own order, so that two writers that hold the same two keys cannot wait for each
     // other. A key that somebody is just inserting makes ours wait until that is decided.
-    let rows = sqlx::query!(
-        r#"
-        WITH input AS (
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                                 $7::text[], $8::text[], $9::bytea[])
-                AS input(id, payment_id, total_minor, currency, customer_id, items, principal, key, request_hash)
-        ), keyed AS (
-            INSERT INTO idempotency_keys (order_id, created_at, principal, key, request_hash)
-            SELECT id, now(), principal, key, request_hash FROM input WHERE key IS NOT NULL ORDER BY principal, key
-            ON CONFLICT (principal, key) DO NOTHING
-            RETURNING order_id
-        ), fresh AS (
-            SELECT * FROM input WHERE key IS NULL OR id IN (SELECT order_id FROM keyed)
-        ), ordered AS (
-            INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
-            SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id, items::jsonb FROM fresh
-            ON CONFLICT (id) DO NOTHING
-            RETURNING id, created_at
-        ), paid AS (
-            INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
-            SELECT payment_id, id, total_minor, now(), now() + $10::bigint * interval '1 ms', 'charge', 'pending', currency
-            FROM fresh
-            ON CONFLICT (id) DO NOTHING
-        ), noted AS (
-            INSERT INTO order_events (order_id, at, version, to_status, actor)
-            SELECT id, now(), 1, 'PENDING', 'api' FROM fresh
-            ON CONFLICT (order_id, version) DO NOTHING
-        )
-        SELECT id, created_at FROM ordered
-        "#,
-        &ids,
-        &payment_ids,
-        &totals,
-        &currencies,
-        &customers,
-        &items,
-        &principals as &[Option<String>],
-        &keys as &[Option<String>],
-        &hashes as &[Option<Vec<u8>>],
-        super::millis(due_in),
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row.created_at)).collect())
+    let due_in = super::millis(due_in);
+    macro_rules! rows {
+        ($if_there:literal) => {
+            insert!(
+                $if_there,
+                &ids,
+                &payment_ids,
+                &totals,
+                &currencies,
+                &customers,
+                &items,
+                &principals as &[Option<String>],
+                &keys as &[Option<String>],
+                &hashes as &[Option<Vec<u8>>],
+                due_in
+            )
+            .fetch_all(conn)
+            .await?
+            .into_iter()
+            .map(|row| (row.id, row.created_at))
+            .collect()
+        };
+    }
+    Ok(match ids_are {
+        Ids::New => rows!(""),
+        Ids::PerhapsThere => rows!("ON CONFLICT DO NOTHING"),
+    })
 }
 
 /// For each of `missing`: the order that stands under its key, or under its own id. A statement after the first,
