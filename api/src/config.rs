@@ -43,6 +43,10 @@ pub struct ApiSettings {
     /// How long a lost publish goes unnoticed, in seconds: then a worker's sweep takes the payment up
     #[arg(long, env = "PUBLISH_GRACE_SECONDS", default_value = "3", value_parser = shared::config::seconds)]
     pub publish_grace: Duration,
+    /// How long requests are still answered after a SIGTERM, in seconds, while `/ready` says 503: longer than your load
+    /// balancer takes to notice
+    #[arg(long, env = "API_LINGER_SECONDS", default_value = "0.3", value_parser = shared::config::seconds)]
+    pub api_linger: Duration,
 }
 
 /// The largest body of a request. Two hundred lines with long names are 150 KB.

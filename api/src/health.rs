@@ -26,7 +26,8 @@ pub(crate) struct Health {
 /// What this process needs, and whether it is there.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Readiness {
-    /// `ok`; `degraded`: orders are accepted, payments wait for a sweep; `unavailable`: nothing is accepted.
+    /// `ok`; `degraded`: orders are accepted, payments wait for a sweep; `unavailable`: nothing is accepted; `stopping`:
+    /// orders are accepted for a moment more, send the next elsewhere.
     status: &'static str,
     /// `up` or `down`.
     database: &'static str,
@@ -43,15 +44,17 @@ pub(crate) async fn health() -> Json<Health> {
 /// Ready to accept orders.
 #[utoipa::path(get, path = "/ready", tag = "operation", responses(
     (status = 200, description = "Orders are accepted", body = Readiness),
-    (status = 503, description = "The database is out", body = Readiness),
+    (status = 503, description = "The database is out, or this process is stopping", body = Readiness),
 ))]
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
+    let stopping = state.stop.is_stopped();
     let ping = uncancelled(async move {
         tokio::time::timeout(PATIENCE, read::ping(&state.readers)).await.is_ok_and(|answer| answer.is_ok())
     });
     let database = ping.await.unwrap_or(false);
     let broker = state.broker_up.get();
     let (code, status) = match (database, broker) {
+        _ if stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         (true, true) => (StatusCode::OK, "ok"),
         (true, false) => (StatusCode::OK, "degraded"),
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

@@ -63,9 +63,11 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, publish));
     crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
-    let app = router::router(AppState { accept: desk, readers: readers.clone(), broker_up });
+    let app =
+        router::router(AppState { accept: desk, readers: readers.clone(), broker_up, stop: stop.clone() });
     crew.spawn("http", async move {
-        serve(listener, app, ServeLimits::default(), stop).await;
+        let limits = ServeLimits { linger: settings.api_linger, ..ServeLimits::default() };
+        serve(listener, app, limits, stop).await;
         Ok(())
     });
     let outcome = crew.run(GRACE).await;

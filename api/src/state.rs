@@ -1,5 +1,6 @@
 //! What handlers share.
 
+use shared::tasks::Stop;
 use sqlx::PgPool;
 
 use crate::accept::AcceptDesk;
@@ -14,4 +15,6 @@ pub(crate) struct AppState {
     pub readers: PgPool,
     /// Whether the broker is there.
     pub broker_up: BrokerUp,
+    /// Whether this process is to end.
+    pub stop: Stop,
 }

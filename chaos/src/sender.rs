@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,6 +30,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 const IMPATIENCE: Duration = Duration::from_millis(3);
 /// Before asking again.
 const AGAIN_AFTER: Duration = Duration::from_millis(60);
+/// How often an api is asked whether it is ready, and how long it may take to say.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Arrivals are handed out this often.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -88,10 +90,16 @@ pub async fn send(
 ) -> Result<()> {
     let client = Arc::new(Client {
         http: crate::fleet::http()?,
+        leaving: plan.apis.iter().map(|_| AtomicBool::new(false)).collect(),
         urls: plan.apis.iter().map(|addr| format!("http://{addr}/api/v1/orders")).collect(),
         tally: Arc::clone(tally),
         stop: stop.clone(),
     });
+    // Ends with this function.
+    let mut balancing = JoinSet::new();
+    for (place, addr) in plan.apis.iter().enumerate() {
+        balancing.spawn(Arc::clone(&client).watch(place, format!("http://{addr}/ready")));
+    }
     let room = Arc::new(Semaphore::new(UNDER_WAY));
     let mut under_way = JoinSet::new();
     let mut tick = interval(TICK);
@@ -128,6 +136,8 @@ pub async fn send(
 struct Client {
     http: reqwest::Client,
     urls: Vec<String>,
+    /// Which of them have said that they are stopping.
+    leaving: Vec<AtomicBool>,
     tally: Arc<Tally>,
     stop: Stop,
 }
@@ -149,6 +159,29 @@ struct Body {
 }
 
 impl Client {
+    /// Looks at an api as a load balancer does, for ever: one that says that it is stopping gets nothing new until it
+    /// says that it is well. One that dies without a word dies in the middle of requests, as it should here.
+    async fn watch(self: Arc<Self>, place: usize, url: String) {
+        loop {
+            if let Ok(answer) = self.http.get(&url).timeout(LOOK_EVERY).send().await {
+                let well = answer.status().is_success();
+                let stopping = !well && answer.text().await.is_ok_and(|text| text.contains("stopping"));
+                if well || stopping {
+                    self.leaving[place].store(stopping, Ordering::Relaxed);
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Where the next try goes: each to another api, and none to one that leaves, unless all do.
+    fn place(&self, number: u64, tries: u32) -> usize {
+        let apis = self.urls.len();
+        let first = number.wrapping_add(u64::from(tries)) as usize % apis;
+        let mut places = (0..apis).map(|step| (first + step) % apis);
+        places.find(|place| !self.leaving[*place].load(Ordering::Relaxed)).unwrap_or(first)
+    }
+
     async fn see_through(&self, order: &Order, log: &Sender<Told>) {
         let sent_at = clock::now();
         for tries in 1.. {
@@ -216,9 +249,7 @@ impl Client {
     }
 
     async fn ask(&self, order: &Order, tries: u32, patience: Duration) -> Said {
-        // Each try at the other api.
-        let place = order.number.wrapping_add(u64::from(tries)) as usize % self.urls.len();
-        let mut request = self.http.post(&self.urls[place]).timeout(patience);
+        let mut request = self.http.post(&self.urls[self.place(order.number, tries)]).timeout(patience);
         request = request.header("content-type", "application/json").body(order.body.clone());
         if let Some(key) = &order.key {
             request = request.header("idempotency-key", key);

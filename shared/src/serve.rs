@@ -52,6 +52,9 @@ impl Default for ServeLimits {
     }
 }
 
+/// What a client that has just connected may take to send its request, when the stop has come to its end.
+const FIRST_REQUEST: Duration = Duration::from_millis(100);
+
 /// Serves `app` on `listener` until `stop` and `limits.linger` longer, then lets the answers under way finish, for
 /// `limits.drain` at most.
 pub async fn serve<S>(listener: TcpListener, app: S, limits: ServeLimits, stop: Stop)
@@ -115,7 +118,7 @@ where
     drop(listener);
     drop(app);
     // What has just been connected has not been read yet, and would count as idle.
-    tokio::time::sleep(limits.linger / 3).await;
+    tokio::time::sleep(FIRST_REQUEST).await;
     connections.close();
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
         tracing::warn!(connections = connections.len(), "some answers were still under way at the stop");

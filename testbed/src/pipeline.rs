@@ -61,6 +61,7 @@ impl Options {
             sweep_interval: Duration::from_millis(50),
             ..worker
         };
+        let api = ApiSettings { api_linger: Duration::from_millis(10), ..api };
         Self { via, api, worker, with_worker: true, gateway: None }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use testbed::Client;
+use anyhow::{Result, ensure};
+use shared::tasks::Stop;
+use testbed::{Client, Options, Pipeline, TestDatabase, Via};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -84,20 +85,27 @@ async fn clients_that_hang_up_cost_others_no_order() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_stop_lets_the_answers_under_way_finish() -> Result<()> {
-    let (database, pipeline) = api().await?;
-    // Each sends one order after the other until nobody is there any more.
+async fn a_stop_fails_no_request_of_those_who_heed_ready() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut options = Options { with_worker: false, ..Options::new(Via::InProcess) };
+    options.api.api_linger = Duration::from_secs(1);
+    let pipeline = Pipeline::start(&database, options).await?;
+    let leaving = Stop::new();
+    // Each sends one order after the other until it is told to go elsewhere.
     let mut senders = tokio::task::JoinSet::new();
     for _ in 0..16 {
-        let client = pipeline.client.clone();
+        let (client, leaving) = (pipeline.client.clone(), leaving.clone());
         senders.spawn(async move {
             let mut accepted: Vec<Uuid> = Vec::new();
-            while let Ok(response) = client.post(&Client::an_order()).await {
+            let mut told_to_close = 0;
+            while !leaving.is_stopped() {
+                let response = client.post(&Client::an_order()).await.expect("no request fails");
                 assert_eq!(response.status(), 202, "whoever gets an answer gets a good one");
+                told_to_close += usize::from(response.headers().contains_key("connection"));
                 let body: serde_json::Value = response.json().await.expect("an answer is never broken off");
                 accepted.push(body["id"].as_str().unwrap().parse().unwrap());
             }
-            accepted
+            (accepted, told_to_close)
         });
     }
     let mut conn = database.connect().await?;
@@ -106,8 +114,17 @@ async fn a_stop_lets_the_answers_under_way_finish() -> Result<()> {
         Ok((count >= 100).then_some(()))
     })
     .await?;
-    pipeline.stop().await?;
-    let accepted = senders.join_all().await.concat();
+    let client = pipeline.client.clone();
+    let heed = testbed::until("it says that it is stopping", async || {
+        let ready = client.http.get(format!("{}/ready", client.api)).send().await?;
+        let stopping = ready.status() == 503;
+        ensure!(!stopping || ready.json::<serde_json::Value>().await?["status"] == "stopping");
+        Ok(stopping.then(|| leaving.stop()))
+    });
+    tokio::try_join!(heed, pipeline.stop())?;
+    let (accepted, told_to_close): (Vec<_>, Vec<_>) = senders.join_all().await.into_iter().unzip();
+    let accepted = accepted.concat();
+    assert!(told_to_close.iter().sum::<usize>() > 0, "the last answers say that they are the last");
     let found: i64 = sqlx::query_scalar("SELECT count(*) FROM orders WHERE id = ANY($1)")
         .bind(&accepted)
         .fetch_one(&mut conn)
