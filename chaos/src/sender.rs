@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::money::{Currency, Money};
+use shared::retry::RetryDelays;
 use shared::tasks::Stop;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -28,8 +29,10 @@ const UNDER_WAY: usize = 2_048;
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// When an impatient client hangs up: about when its order is being committed.
 const IMPATIENCE: Duration = Duration::from_millis(3);
-/// Before asking again.
-const AGAIN_AFTER: Duration = Duration::from_millis(60);
+/// Before asking again: each time twice as long, up to what an api's Retry-After says. Two thousand clients that never
+/// slow down would keep a database that is just coming back, and this very process, from ever recovering.
+const AGAIN_AFTER: RetryDelays =
+    RetryDelays { initial: Duration::from_millis(60), max: Duration::from_secs(1) };
 /// How often an api is asked whether it is ready, and how long it may take to say.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Arrivals are handed out this often.
@@ -207,7 +210,7 @@ impl Client {
                     }
                 }
             }
-            if self.stop.or_stopped(tokio::time::sleep(AGAIN_AFTER)).await.is_none() {
+            if self.stop.or_stopped(tokio::time::sleep(AGAIN_AFTER.after(tries))).await.is_none() {
                 break;
             }
         }

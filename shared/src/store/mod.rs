@@ -20,6 +20,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::time::Instant;
 
 use crate::chaos::sabotaged;
 
@@ -31,6 +32,9 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 const STATEMENT_TIMEOUT: &str = "5s";
 /// How long a read may wait for a connection. Well below the 3 s in which a client is told 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between looks for a server that is away at the start.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How the writers' statements are planned, which only ever look up rows by their keys. Left to itself the planner sees
 /// a new, empty table, joins by scanning it, and keeps that plan for as long as the table grows without an ANALYZE;
@@ -89,18 +93,25 @@ impl Database {
 
     /// Waits for the server (for `patience`), refuses one that could forget a commit, and applies the schema.
     pub async fn prepare(&self, patience: Duration) -> Result<()> {
-        let mut conn = self.wait(patience).await?;
-        refuse_forgetful(&mut conn).await?;
-        MIGRATIONS
-            .run_direct(None, &mut conn, false)
-            .await
-            .context("cannot apply the schema in migrations/")?;
-        conn.close().await.ok();
-        Ok(())
+        let deadline = Instant::now() + patience;
+        loop {
+            let mut conn = self.wait(deadline).await?;
+            match make_ready(&mut conn).await {
+                Ok(()) => {
+                    conn.close().await.ok();
+                    return Ok(());
+                }
+                // It went away just after it came.
+                Err(error) if Instant::now() < deadline && passes(&error) => {
+                    tracing::warn!(error = format!("{error:#}"), "PostgreSQL went away; waiting for it");
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
-    async fn wait(&self, patience: Duration) -> Result<PgConnection> {
-        let deadline = tokio::time::Instant::now() + patience;
+    async fn wait(&self, deadline: Instant) -> Result<PgConnection> {
         let mut told = false;
         loop {
             let error = match tokio::time::timeout(ACQUIRE_TIMEOUT, self.connect()).await {
@@ -109,16 +120,26 @@ impl Database {
                 Err(_) => "no answer".to_owned(),
             };
             let place = format!("{}:{}", self.options.get_host(), self.options.get_port());
-            if tokio::time::Instant::now() >= deadline {
+            if Instant::now() >= deadline {
                 bail!("cannot reach PostgreSQL at {place} (DATABASE_URL): {error}");
             }
             if !told {
                 tracing::warn!(error, "waiting for PostgreSQL at {place}");
                 told = true;
             }
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
+}
+
+async fn make_ready(conn: &mut PgConnection) -> Result<()> {
+    refuse_forgetful(conn).await?;
+    MIGRATIONS.run_direct(None, conn, false).await.context("cannot apply the schema in migrations/")
+}
+
+/// Whether it may be well in a moment.
+fn passes(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(session::is_passing)
 }
 
 /// A 202 promises that the order survives a power cut; a server that answers before its disk has it breaks that.
