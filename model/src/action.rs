@@ -1,6 +1,7 @@
 //! What can happen, by the code's own verbs.
 
 use crate::bits::Bits;
+use crate::desk::Verb;
 
 /// One step. Workers, orders and payments are named by their index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +98,11 @@ pub enum Action {
         /// Whether it learns so. If not, it settles again.
         heard: bool,
     },
+    /// A weakened protocol commits two payments of one order in one statement, whose order joins one of them.
+    SettleBoth {
+        /// Whose payment moves the order.
+        worker: u8,
+    },
     /// A worker acknowledges its message.
     Ack {
         /// Who.
@@ -107,9 +113,24 @@ pub enum Action {
         /// Who.
         worker: u8,
     },
-    /// The client cancels.
-    Cancel {
-        /// Which order.
-        order: u8,
+    /// Someone asks something of the first order, and it is read.
+    Ask {
+        /// What.
+        verb: Verb,
+    },
+    /// It is decided, in one transaction; or the order is read again, because it has moved.
+    Decide {
+        /// What was asked.
+        verb: Verb,
+    },
+    /// A weakened protocol asks for refunds in a transaction of their own.
+    Owe {
+        /// What was asked.
+        verb: Verb,
+    },
+    /// Its process dies before that.
+    Forget {
+        /// What was asked.
+        verb: Verb,
     },
 }

@@ -3,7 +3,8 @@
 
 use crate::action::Action;
 use crate::design::Design;
-use crate::state::{Answer, Ask, Hand, PAYMENTS, Payment, State, Step, Worker};
+use crate::finish;
+use crate::state::{Answer, Ask, Hand, Kind, PAYMENTS, Payment, Saw, State, Step, Worker};
 
 /// What workers may send, hear or give up on, and what the gateway may get.
 pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
@@ -25,7 +26,9 @@ pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
         let Some(row) = &state.payments[usize::from(payment)] else { continue };
         for epoch in row.in_flight.iter() {
             actions.push(Action::Land { payment, epoch, approve: true });
-            if asks_the_bank(design, row, epoch) {
+            let may_refuse =
+                row.kind.is_refund() && row.is_open(key(design, row.kind, epoch)) && state.faults > 0;
+            if asks_the_bank(design, row, epoch) || may_refuse {
                 actions.push(Action::Land { payment, epoch, approve: false });
             }
         }
@@ -33,15 +36,16 @@ pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
 }
 
 /// The gateway's key for a try: the payment's own, whatever the try.
-pub fn key(design: &Design, epoch: u8) -> u8 {
-    if design.new_key_per_try { epoch } else { 0 }
+pub fn key(design: &Design, kind: Kind, epoch: u8) -> u8 {
+    let anew = if kind.is_refund() { design.new_key_per_refund } else { design.new_key_per_try };
+    if anew { epoch } else { 0 }
 }
 
-/// Whether the bank decides: a charge, under a key of which nothing is known. Refunds are not declined.
+/// Whether the bank decides: a charge, under a key of which nothing is known.
 fn asks_the_bank(design: &Design, payment: &Payment, epoch: u8) -> bool {
-    let key = key(design, epoch);
+    let key = key(design, payment.kind, epoch);
     let unknown = payment.is_open(key) || design.decline_forgotten && payment.declined.has(key);
-    payment.kind == crate::state::Kind::Charge && !payment.voids.has(epoch) && unknown
+    !payment.kind.is_refund() && !payment.voids.has(epoch) && unknown
 }
 
 /// The request leaves.
@@ -61,23 +65,41 @@ pub fn send(state: &mut State, worker: u8) {
 
 /// The gateway gets a request; its worker, if it still waits, gets the answer.
 pub fn land(design: &Design, state: &mut State, payment: u8, epoch: u8, approve: bool) {
-    let row = state.payment_mut(payment);
+    let row = state.payments[usize::from(payment)].as_mut().expect("it was sent");
     row.in_flight = row.in_flight.without(epoch);
-    let key = key(design, epoch);
-    let answer =
-        if row.voids.has(epoch) { void(design, row, key) } else { charge(design, row, epoch, approve) };
-    for worker in &mut state.workers {
-        if let Worker::Busy(hand) = worker
-            && (hand.payment, hand.epoch, hand.step) == (payment, epoch, Step::Asking)
-        {
-            hand.step = Step::Heard(answer);
+    let key = key(design, row.kind, epoch);
+    let answer = match row.kind {
+        _ if row.voids.has(epoch) => void(design, row, key),
+        Kind::Refund { .. } if !approve && row.is_open(key) => {
+            // A gateway that cannot give back just now: a fault, and it knows no more of the key than before.
+            state.faults -= 1;
+            Answer::Declined
         }
+        _ => charge(design, row, epoch, approve),
+    };
+    let waits = |hand: &Hand| (hand.payment, hand.epoch, hand.step) == (payment, epoch, Step::Asking);
+    let worker = state.workers.iter().position(|worker| matches!(worker, Worker::Busy(hand) if waits(hand)));
+    if let Some(worker) = worker {
+        hear(design, state, worker as u8, answer);
     }
+}
+
+/// A worker makes something of an answer, or of its absence.
+fn hear(design: &Design, state: &mut State, worker: u8, answer: Answer) {
+    let Hand { payment, .. } = *state.hand_mut(worker);
+    let order = state.payment(payment).order;
+    let saw = Saw {
+        wish: design.wish_read_before && state.orders[usize::from(order)].wish,
+        finished: design.late_capture_from_snapshot && finish::is_finished(state, order),
+    };
+    let hand = state.hand_mut(worker);
+    hand.saw = saw;
+    hand.step = Step::Heard(answer);
 }
 
 /// Takes (or gives back) the money, once a key.
 fn charge(design: &Design, row: &mut Payment, epoch: u8, approve: bool) -> Answer {
-    let key = key(design, epoch);
+    let key = key(design, row.kind, epoch);
     if asks_the_bank(design, row, epoch) || row.is_open(key) {
         if approve {
             row.taken = row.taken.with(key);
@@ -108,17 +130,16 @@ fn void(design: &Design, row: &mut Payment, key: u8) -> Answer {
 
 /// No answer, or none that can be read. The request stays on its way: that it landed and only the answer was lost, is
 /// that it lands next; that it is lost, is that it never does.
-pub fn time_out(state: &mut State, worker: u8) {
+pub fn time_out(design: &Design, state: &mut State, worker: u8) {
     state.faults -= 1;
-    state.hand_mut(worker).step = Step::Heard(Answer::InDoubt);
+    hear(design, state, worker, Answer::InDoubt);
 }
 
 /// Turned away unseen: as if it had never been sent.
-pub fn refuse(state: &mut State, worker: u8) {
+pub fn refuse(design: &Design, state: &mut State, worker: u8) {
     state.faults -= 1;
-    let hand = state.hand_mut(worker);
-    hand.step = Step::Heard(Answer::Unavailable);
-    let Hand { payment, epoch, .. } = *hand;
+    hear(design, state, worker, Answer::Unavailable);
+    let Hand { payment, epoch, .. } = *state.hand_mut(worker);
     let row = state.payment_mut(payment);
     row.in_flight = row.in_flight.without(epoch);
     row.sent = row.sent.without(epoch);

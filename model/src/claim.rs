@@ -9,7 +9,8 @@ use shared::order::OrderStatus;
 use crate::action::Action;
 use crate::bits::Bits;
 use crate::design::Design;
-use crate::state::{Ask, Hand, Kind, PAYMENTS, Payment, Standing, State, Step, Worker};
+use crate::finish;
+use crate::state::{Ask, Hand, Kind, PAYMENTS, Payment, Saw, Standing, State, Step, Worker};
 
 /// What the queue, the claims and the leases may do now.
 pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
@@ -68,7 +69,7 @@ pub fn claim(design: &Design, state: &mut State, worker: u8, payment: u8) {
     let mut named = payment;
     if makes_payment(design, state, payment) {
         let order = state.payment(payment).order;
-        named = state.insert(Payment::new(order, Kind::Charge));
+        named = state.insert(Payment::new(order, Kind::Charge)).expect("room, or there is no such step");
     }
     let message = !design.ack_before_settle;
     take(design, state, worker, named, message);
@@ -81,15 +82,18 @@ pub fn sweep(design: &Design, state: &mut State, worker: u8, payment: u8) {
 
 /// The one statement of a claim.
 fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bool) {
+    let order = state.payment(payment).order;
+    let unwanted = !design.claim_ignores_wish
+        && (state.orders[usize::from(order)].wish || finish::is_finished(state, order));
     let row = state.payment_mut(payment);
     row.standing = Standing::Processing;
     row.lease_over = false;
     row.epoch += 1;
     row.attempts += 1;
     let ask = match row.kind {
-        _ if row.voiding => Ask::Void,
-        Kind::Charge => Ask::Charge,
-        Kind::Refund => Ask::Refund,
+        Kind::Refund { .. } => Ask::Refund,
+        Kind::Charge | Kind::Addition if row.voiding || unwanted => Ask::Void,
+        Kind::Charge | Kind::Addition => Ask::Charge,
     };
     let hand = Hand {
         payment,
@@ -100,8 +104,8 @@ fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bo
         step: Step::Claimed,
         message,
         overdue: false,
+        saw: Saw::default(),
     };
-    let order = row.order;
     if !design.call_before_attempt_row {
         write_attempt(state, &hand);
     }

@@ -1,5 +1,7 @@
 //! The protocol's switches, each of which takes one safeguard away, and how much the checker is to walk through.
 
+use crate::desk::Verb;
+
 /// The protocol. The default is how it is; each switch leaves one thing out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Design {
@@ -33,8 +35,36 @@ pub struct Design {
     pub cancel_kills: bool,
     /// A settlement moves its order wherever that stands.
     pub settle_resurrects: bool,
-    /// A cancellation of an order that is not yet claimed leaves its payment.
-    pub cancel_leaves_payment: bool,
+    /// The end of an order leaves a payment that nobody has claimed.
+    pub finish_leaves_payments: bool,
+    /// A claim charges whatever has become of the order.
+    pub claim_ignores_wish: bool,
+    /// A settlement reads the wish before its own statement.
+    pub wish_read_before: bool,
+    /// A wish is answered as if it were granted.
+    pub wish_told_as_done: bool,
+    /// Money that comes in for a finished order is let be.
+    pub late_capture_ignored: bool,
+    /// A settlement reads before its own statement whether the order is finished.
+    pub late_capture_from_snapshot: bool,
+    /// An addition's charge decides its order like the order's own.
+    pub addition_decides: bool,
+    /// Of two payments of one order that are settled in one statement, the order hears of one.
+    pub batch_moves_one: bool,
+    /// Refunds are asked for in a transaction after the move's.
+    pub refund_in_second_transaction: bool,
+    /// What is to be refunded was read before the move.
+    pub refunds_from_snapshot: bool,
+    /// A charge may have several refunds.
+    pub no_unique_refund: bool,
+    /// Each try of a refund goes out under a key of its own.
+    pub new_key_per_refund: bool,
+    /// A refund that is declined is done with.
+    pub declined_refund_fails: bool,
+    /// The sweep of deadlines moves what it has seen, whatever that has become.
+    pub sweep_unguarded: bool,
+    /// So does a cancellation.
+    pub cancel_unguarded: bool,
     /// The gateway forgets that it declined a key. Not ours to switch: what we rely on.
     pub decline_forgotten: bool,
 }
@@ -56,18 +86,46 @@ pub struct Scope {
     pub faults: u8,
     /// Tries that may end in doubt before the key is voided.
     pub budget: u8,
-    /// Whether the client may cancel.
-    pub cancel: bool,
+    /// What may be asked of the first order, by [`Verb`].
+    pub verbs: &'static [Verb],
+    /// The orders are there to begin with, and their hints lost.
+    pub durable: bool,
 }
 
 impl Scope {
-    /// All three, by name.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("deep", Self::DEEP), ("wide", Self::WIDE), ("cancel", Self::CANCEL)];
+    /// All of them, by name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("deep", Self::DEEP),
+        ("wide", Self::WIDE),
+        ("cancel", Self::CANCEL),
+        ("kitchen", Self::KITCHEN),
+        ("additions", Self::ADDITIONS),
+    ];
     /// One order, and many faults.
-    pub const DEEP: Self = Self { orders: 1, faults: 4, budget: 2, cancel: false };
+    pub const DEEP: Self = Self { orders: 1, faults: 4, budget: 2, verbs: &[], durable: false };
     /// Two orders that share workers and queue, and fewer faults.
-    pub const WIDE: Self = Self { orders: 2, faults: 2, budget: 1, cancel: false };
+    pub const WIDE: Self = Self { orders: 2, faults: 2, budget: 1, verbs: &[], durable: false };
     /// One order that its client may cancel at any moment, and the refund that may follow.
-    pub const CANCEL: Self = Self { orders: 1, faults: 3, budget: 1, cancel: true };
+    pub const CANCEL: Self = Self { orders: 1, faults: 3, budget: 1, verbs: &[Verb::Cancel], durable: false };
+    /// One order that the kitchen, the clock and the customer pull at.
+    pub const KITCHEN: Self = Self {
+        orders: 1,
+        faults: 2,
+        budget: 1,
+        verbs: &[Verb::Cancel, Verb::Accept, Verb::Reject, Verb::Expire, Verb::Prepare, Verb::Ready],
+        durable: true,
+    };
+    /// One order to which something is added, and which may be cancelled, rejected, or paid anew.
+    pub const ADDITIONS: Self = Self {
+        orders: 1,
+        faults: 1,
+        budget: 1,
+        verbs: &[Verb::Cancel, Verb::Reject, Verb::Add, Verb::PayAnew],
+        durable: true,
+    };
+
+    /// Whether this may be asked.
+    pub fn asks(&self, verb: Verb) -> bool {
+        self.verbs.contains(&verb)
+    }
 }

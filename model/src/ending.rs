@@ -11,14 +11,18 @@ use shared::order::OrderStatus;
 use stateright::Model;
 
 use crate::action::Action;
+use crate::design::Scope;
+use crate::desk::{self, Desk, Verb};
 use crate::protocol::Protocol;
 use crate::state::{Api, Standing, State, Step, Worker};
 
 /// Whether every order that is durable has ended, and each of its payments.
-pub fn has_ended(state: &State) -> bool {
-    let orders = state.orders.iter().all(|order| {
-        let ended = [OrderStatus::Confirmed, OrderStatus::PaymentFailed, OrderStatus::Cancelled];
-        order.status.is_none_or(|status| ended.contains(&status))
+pub fn has_ended(scope: &Scope, state: &State) -> bool {
+    let orders = state.orders.iter().filter_map(|order| order.status).all(|status| match status {
+        OrderStatus::Pending | OrderStatus::PaymentProcessing => false,
+        // Somebody accepts it, or the clock rejects it.
+        OrderStatus::Confirmed => !scope.asks(Verb::Expire),
+        _ => true,
     });
     orders && state.payments.iter().flatten().all(|payment| payment.standing.is_final())
 }
@@ -28,7 +32,10 @@ pub fn can_go_on(protocol: &Protocol, state: &State) -> bool {
     let mut actions = Vec::new();
     protocol.actions(state, &mut actions);
     actions.into_iter().any(|action| match action {
-        Action::CrashApi | Action::Crash { .. } | Action::Cancel { .. } => false,
+        Action::CrashApi | Action::Crash { .. } | Action::Forget { .. } => false,
+        // People need not come; the clock does.
+        Action::Ask { verb } | Action::Decide { verb } => verb == Verb::Expire,
+        Action::Owe { .. } => true,
         Action::Forge { .. } | Action::Drop { .. } => false,
         Action::TimeOut { .. } | Action::Refuse { .. } => false,
         Action::Settle { heard, .. } => heard,
@@ -44,15 +51,17 @@ pub fn can_go_on(protocol: &Protocol, state: &State) -> bool {
         }),
         Action::Accept { .. } | Action::Tell { .. } | Action::Publish { .. } => true,
         Action::Claim { .. } | Action::Sweep { .. } | Action::Ack { .. } => true,
+        Action::SettleBoth { .. } => true,
         Action::Charge { .. } | Action::Void { .. } | Action::Refund { .. } => true,
     })
 }
 
 /// How near the end a state is; what stands first counts most. In the protocol as it is, every step raises it.
-pub fn rank(state: &State) -> [i32; 9] {
+pub fn rank(state: &State) -> [i32; 11] {
     let payments = || state.payments.iter().flatten();
     let sum = |of: &dyn Fn(&crate::state::Payment) -> u32| payments().map(of).sum::<u32>() as i32;
     [
+        payments().count() as i32,
         state.orders.iter().map(order_rank).sum(),
         -i32::from(state.faults),
         sum(&|payment| payment.epoch.into()),
@@ -67,6 +76,7 @@ pub fn rank(state: &State) -> [i32; 9] {
         -sum(&|payment| payment.in_flight.len()),
         -sum(&|payment| payment.messages.into()),
         state.workers.iter().map(worker_rank).sum(),
+        state.desks.iter().map(|desk| desk_rank(desk, state)).sum(),
     ]
 }
 
@@ -80,9 +90,24 @@ fn order_rank(order: &crate::state::Order) -> i32 {
         None | Some(OrderStatus::Pending) => 0,
         Some(OrderStatus::PaymentProcessing) => 1,
         Some(OrderStatus::Confirmed | OrderStatus::PaymentFailed) => 2,
-        Some(_) => 3,
+        Some(OrderStatus::Accepted) => 3,
+        Some(OrderStatus::Preparing) => 4,
+        Some(OrderStatus::Ready) => 5,
+        Some(OrderStatus::Delivered | OrderStatus::Rejected | OrderStatus::Cancelled) => 6,
     };
     api + status + i32::from(order.told) + i32::from(order.wish)
+}
+
+/// To look again is to come nearer: what was seen is then what is.
+fn desk_rank(desk: &Desk, state: &State) -> i32 {
+    match desk {
+        Desk::Unasked => 0,
+        Desk::Saw { status, .. } => {
+            1 + i32::from(state.orders[usize::from(desk::ORDER)].status == Some(*status))
+        }
+        Desk::Owes(_) => 3,
+        Desk::Done => 4,
+    }
 }
 
 fn worker_rank(worker: &Worker) -> i32 {

@@ -11,11 +11,12 @@
 pub mod accept;
 pub mod action;
 pub mod bits;
-pub mod cancel;
 pub mod charge;
 pub mod claim;
 pub mod design;
+pub mod desk;
 pub mod ending;
+pub mod finish;
 pub mod moves;
 pub mod promises;
 pub mod protocol;

@@ -4,24 +4,51 @@
 use shared::order::OrderStatus;
 use stateright::Representative;
 
-use crate::state::{Api, Hand, Order, PAYMENTS, Payment, Standing, State, WORKERS, Worker, Wrongs};
+use crate::accept;
+use crate::bits::Bits;
+use crate::design::Scope;
+use crate::desk::{Desk, Verb};
+use crate::state::{Api, Hand, Kind, Order, PAYMENTS, Payment, Standing, State, WORKERS, Worker, Wrongs};
 
 impl State {
-    /// Before anything: `orders` orders on their way to the api.
-    pub fn new(orders: u8, faults: u8) -> Self {
+    /// Before anything: orders on their way to the api; or durable, and their hints lost.
+    pub fn new(scope: &Scope) -> Self {
         let order = |index| Order {
-            api: if index < usize::from(orders) { Api::Waiting } else { Api::Nothing },
+            api: if index < usize::from(scope.orders) { Api::Waiting } else { Api::Nothing },
             told: false,
             status: None,
             wish: false,
+            told_cancelled: false,
+            accepted: false,
+            rejected: false,
         };
-        Self {
+        let mut state = Self {
             orders: std::array::from_fn(order),
             payments: [None; PAYMENTS],
             workers: [Worker::Idle; WORKERS],
-            faults,
+            desks: [Desk::Unasked; Verb::ALL.len()],
+            faults: scope.faults,
             wrongs: Wrongs::default(),
+        };
+        if scope.durable {
+            accept::accept(&mut state, Bits::of(0..scope.orders));
+            accept::crash(&mut state);
         }
+        state
+    }
+
+    /// The payments of an order that are no refunds.
+    pub fn charges(&self, order: u8) -> Bits {
+        Bits::of((0..PAYMENTS as u8).filter(|payment| {
+            self.payments[usize::from(*payment)]
+                .is_some_and(|row| row.order == order && !row.kind.is_refund())
+        }))
+    }
+
+    /// The charge that decides an order: the last of its own, should it have been paid anew.
+    pub fn own_charge(&self, order: u8) -> &Payment {
+        let own = |payment: &&Payment| (payment.order, payment.kind) == (order, Kind::Charge);
+        self.payments.iter().flatten().rfind(own).expect("an order has a charge")
     }
 
     /// A payment that there is.
@@ -51,10 +78,13 @@ impl State {
     }
 
     /// Adds a payment, and says where.
-    pub fn insert(&mut self, payment: Payment) -> u8 {
-        let place = self.payments.iter().position(Option::is_none).expect("room for a refund");
-        self.payments[place] = Some(payment);
-        place as u8
+    pub fn insert(&mut self, payment: Payment) -> Option<u8> {
+        let place = self.payments.iter().position(Option::is_none);
+        match place {
+            Some(place) => self.payments[place] = Some(payment),
+            None => self.wrongs.no_room = true,
+        }
+        place.map(|place| place as u8)
     }
 
     /// Moves an order.
@@ -62,7 +92,8 @@ impl State {
         let row = &mut self.orders[usize::from(order)];
         let from = row.status.replace(to).expect("an order that there is");
         self.wrongs.illegal_move |= !from.may_become(to);
-        self.wrongs.final_moved |= matches!(from, OrderStatus::PaymentFailed | OrderStatus::Cancelled);
+        self.wrongs.final_moved |=
+            matches!(from, OrderStatus::Delivered | OrderStatus::Rejected | OrderStatus::Cancelled);
     }
 
     /// Moves a payment.

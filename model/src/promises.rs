@@ -4,21 +4,31 @@ use shared::order::OrderStatus;
 use stateright::Property;
 
 use crate::design::Scope;
-use crate::ending;
+use crate::desk::{Desk, Verb};
 use crate::protocol::Protocol;
-use crate::state::{Kind, PAYMENTS, Payment, Standing, State, Step, Worker};
+use crate::state::{Kind, ORDERS, Payment, Standing, State, Step, Worker};
+use crate::{ending, finish};
 
 /// At most one charge an order takes money, by the gateway's own ledger.
 pub const CHARGED_ONCE: &str = "charged once";
-/// A confirmed order was charged.
+/// An order that is confirmed or further was charged, and keeps that charge.
 pub const CONFIRMED_WAS_CHARGED: &str = "confirmed was charged";
 /// An order whose payment failed was not charged; and never will be, because this holds in every later state, and a
 /// request that is late may land in any of them.
 pub const FAILED_WAS_NOT_CHARGED: &str = "failed was not charged";
-/// What a cancelled order's charge took, or takes yet, is on its way back.
-pub const CANCELLED_KEEPS_NOTHING: &str = "cancelled keeps nothing";
+/// What a charge took of an order that is cancelled, rejected or not paid is on its way back, as soon as that charge is
+/// settled; and it comes back, because nothing ends before ([`ACCEPTED_ENDS`]).
+pub const FINISHED_KEEPS_NOTHING: &str = "finished keeps nothing";
 /// Nothing is given back that was not taken, or twice.
 pub const REFUNDED_ONCE: &str = "refunded once";
+/// A refund that counts as done was done.
+pub const REFUNDED_WAS_GIVEN: &str = "refunded was given";
+/// An order that somebody was told is cancelled is, and stays so.
+pub const CANCELLED_STAYS: &str = "told is cancelled";
+/// A wish to cancel waits for its charge, or is granted.
+pub const WISH_IS_GRANTED: &str = "a wish is granted";
+/// The kitchen took it, or it was rejected; not both.
+pub const ACCEPTED_OR_REJECTED: &str = "accepted or rejected";
 /// Whatever is final stays as it is.
 pub const FINAL_STAYS: &str = "final stays final";
 /// Orders move as the table allows.
@@ -41,25 +51,57 @@ pub const ACCEPTED_ENDS: &str = "accepted ends";
 pub fn always() -> Vec<Property<Protocol>> {
     vec![
         Property::always(CHARGED_ONCE, |_, state: &State| {
-            orders().all(|order| charges(state, order).map(|p| p.taken.len()).sum::<u32>() <= 1)
+            let taken = |order| own_charges(state, order).map(|(_, p)| p.taken.len()).sum::<u32>();
+            let additions = orders().flat_map(|order| charges(state, order));
+            orders().all(|order| taken(order) <= 1)
+                && additions.map(|(_, p)| p.taken.len()).all(|taken| taken <= 1)
         }),
         Property::always(CONFIRMED_WAS_CHARGED, |_, state: &State| {
-            with(state, OrderStatus::Confirmed).all(|order| is_charged(state, order))
+            orders().filter(|order| is_kept(state, *order)).all(|order| {
+                let own = own_charges(state, order).filter(|(_, p)| !p.taken.is_empty());
+                own.map(|(charge, _)| finish::refunds(state, charge).count()).eq([0])
+            })
         }),
         Property::always(FAILED_WAS_NOT_CHARGED, |_, state: &State| {
             with(state, OrderStatus::PaymentFailed).all(|order| !is_charged(state, order))
         }),
-        Property::always(CANCELLED_KEEPS_NOTHING, |_, state: &State| {
-            with(state, OrderStatus::Cancelled).all(|order| {
-                let given_back = payments(state, order, Kind::Refund).any(|p| p.standing != Standing::Failed);
-                given_back || !is_charged(state, order)
+        Property::always(FINISHED_KEEPS_NOTHING, |_, state: &State| {
+            let to_come = |charge| {
+                state.desks.iter().any(|desk| matches!(desk, Desk::Owes(charges) if charges.has(charge)))
+            };
+            orders().filter(|order| finish::is_finished(state, *order)).all(|order| {
+                charges(state, order).filter(|(_, p)| !p.taken.is_empty() && p.standing.is_final()).all(
+                    |(charge, _)| {
+                        let mut asked = finish::refunds(state, charge);
+                        asked.any(|p| p.standing != Standing::Failed) || to_come(charge)
+                    },
+                )
             })
         }),
         Property::always(REFUNDED_ONCE, |_, state: &State| {
-            orders().all(|order| {
-                let refunded: u32 = payments(state, order, Kind::Refund).map(|p| p.taken.len()).sum();
-                refunded <= charges(state, order).map(|p| p.taken.len()).sum()
+            orders().flat_map(|order| charges(state, order)).all(|(charge, p)| {
+                let refunded: u32 = finish::refunds(state, charge).map(|p| p.taken.len()).sum();
+                refunded <= p.taken.len()
             })
+        }),
+        Property::always(REFUNDED_WAS_GIVEN, |_, state: &State| {
+            state.payments.iter().flatten().filter(|p| p.kind.is_refund()).all(|p| match p.standing {
+                Standing::Succeeded => !p.taken.is_empty(),
+                Standing::Failed => false,
+                Standing::Pending | Standing::Processing | Standing::Waiting => true,
+            })
+        }),
+        Property::always(CANCELLED_STAYS, |_, state: &State| {
+            let cancelled = Some(OrderStatus::Cancelled);
+            state.orders.iter().all(|order| !order.told_cancelled || order.status == cancelled)
+        }),
+        Property::always(WISH_IS_GRANTED, |_, state: &State| {
+            state.orders.iter().filter(|order| order.wish).all(|order| {
+                matches!(order.status, Some(OrderStatus::PaymentProcessing | OrderStatus::Cancelled))
+            })
+        }),
+        Property::always(ACCEPTED_OR_REJECTED, |_, state: &State| {
+            state.orders.iter().all(|order| !(order.accepted && order.rejected))
         }),
         Property::always(FINAL_STAYS, |_, state: &State| !state.wrongs.final_moved),
         Property::always(MOVES_ARE_LEGAL, |_, state: &State| !state.wrongs.illegal_move),
@@ -76,12 +118,12 @@ pub fn always() -> Vec<Property<Protocol>> {
         }),
         Property::always(OUTAGE_FAILS_NOTHING, |protocol, state: &State| {
             with(state, OrderStatus::PaymentFailed).all(|order| {
-                charges(state, order)
-                    .all(|p| !p.declined.is_empty() || p.sent.len() >= protocol.scope.budget.into())
+                own_charges(state, order)
+                    .all(|(_, p)| !p.declined.is_empty() || p.sent.len() >= protocol.scope.budget.into())
             })
         }),
         Property::always(ACCEPTED_ENDS, |protocol, state: &State| {
-            ending::has_ended(state) || ending::can_go_on(protocol, state)
+            ending::has_ended(&protocol.scope, state) || ending::can_go_on(protocol, state)
         }),
     ]
 }
@@ -94,51 +136,136 @@ pub fn sometimes(scope: &Scope) -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("declined", |_, state: &State| {
             with(state, OrderStatus::PaymentFailed)
-                .any(|order| charges(state, order).all(|p| p.void.is_empty()))
+                .any(|order| own_charges(state, order).all(|(_, p)| p.void.is_empty()))
         }),
         Property::sometimes("voided", |_, state: &State| {
             with(state, OrderStatus::PaymentFailed)
-                .any(|order| charges(state, order).all(|p| p.declined.is_empty()))
+                .any(|order| own_charges(state, order).all(|(_, p)| p.declined.is_empty()))
         }),
         Property::sometimes("found charged by a void", |_, state: &State| {
             with(state, OrderStatus::Confirmed)
-                .any(|order| charges(state, order).any(|p| !p.voids.is_empty()))
+                .any(|order| own_charges(state, order).any(|(_, p)| !p.voids.is_empty()))
         }),
         Property::sometimes("two hold one payment", |_, state: &State| {
             let mut hands = hands(state).map(|hand| hand.payment);
             hands.next().is_some_and(|payment| hands.any(|other| other == payment))
         }),
         Property::sometimes("a charge is late for its void", |_, state: &State| {
-            with(state, OrderStatus::PaymentFailed)
-                .any(|order| charges(state, order).any(|p| p.sent.iter().any(|epoch| p.in_flight.has(epoch))))
+            with(state, OrderStatus::PaymentFailed).any(|order| {
+                own_charges(state, order).any(|(_, p)| p.sent.iter().any(|epoch| p.in_flight.has(epoch)))
+            })
         }),
     ];
-    if scope.cancel {
-        seen.push(Property::sometimes("cancelled and refunded", |_, state: &State| {
-            with(state, OrderStatus::Cancelled)
-                .any(|order| payments(state, order, Kind::Refund).any(|p| p.standing == Standing::Succeeded))
-        }));
-        seen.push(Property::sometimes("cancelled in time", |_, state: &State| {
-            with(state, OrderStatus::Cancelled).any(|order| charges(state, order).all(|p| p.epoch == 0))
-        }));
+    if scope.asks(Verb::Cancel) {
+        seen.extend(sometimes_cancelled());
+    }
+    if scope.asks(Verb::Expire) {
+        seen.extend(sometimes_in_the_kitchen());
+    }
+    if scope.asks(Verb::Add) {
+        seen.extend(sometimes_added());
     }
     seen
 }
 
+fn sometimes_cancelled() -> Vec<Property<Protocol>> {
+    vec![
+        Property::sometimes("cancelled and refunded", |_, state: &State| {
+            with(state, OrderStatus::Cancelled).any(|order| is_refunded(state, order))
+        }),
+        Property::sometimes("cancelled in time", |_, state: &State| {
+            with(state, OrderStatus::Cancelled).any(|order| charges(state, order).all(|(_, p)| p.epoch == 0))
+        }),
+        Property::sometimes("a wish granted, nothing taken", |_, state: &State| {
+            with(state, OrderStatus::Cancelled).any(|order| {
+                state.orders[usize::from(order)].wish && charges(state, order).all(|(_, p)| p.sent.is_empty())
+            })
+        }),
+        Property::sometimes("a wish granted, all given back", |_, state: &State| {
+            with(state, OrderStatus::Cancelled)
+                .any(|order| state.orders[usize::from(order)].wish && is_refunded(state, order))
+        }),
+        Property::sometimes("found charged by a void for a wish", |_, state: &State| {
+            with(state, OrderStatus::Cancelled).any(|order| {
+                own_charges(state, order)
+                    .any(|(_, p)| !p.voids.is_empty() && p.spent == 0 && p.standing == Standing::Succeeded)
+            })
+        }),
+    ]
+}
+
+fn sometimes_in_the_kitchen() -> Vec<Property<Protocol>> {
+    vec![
+        Property::sometimes("rejected and refunded", |_, state: &State| {
+            with(state, OrderStatus::Rejected).any(|order| is_refunded(state, order))
+        }),
+        Property::sometimes("ready, and too late to cancel", |_, state: &State| {
+            with(state, OrderStatus::Ready).next().is_some()
+                && state.desks[Verb::Cancel as usize] == Desk::Done
+        }),
+        Property::sometimes("cancelled while the kitchen was at it", |_, state: &State| {
+            with(state, OrderStatus::Cancelled).any(|order| state.orders[usize::from(order)].accepted)
+        }),
+    ]
+}
+
+fn sometimes_added() -> Vec<Property<Protocol>> {
+    vec![
+        Property::sometimes("added", |_, state: &State| {
+            orders().any(|order| {
+                is_kept(state, order)
+                    && charges(state, order)
+                        .any(|(_, p)| (p.kind, p.standing) == (Kind::Addition, Standing::Succeeded))
+            })
+        }),
+        Property::sometimes("an addition dropped, the order kept", |_, state: &State| {
+            orders().any(|order| {
+                is_kept(state, order)
+                    && charges(state, order)
+                        .any(|(_, p)| (p.kind, p.standing) == (Kind::Addition, Standing::Failed))
+            })
+        }),
+        Property::sometimes("order and addition given back", |_, state: &State| {
+            orders().any(|order| {
+                finish::is_finished(state, order)
+                    && payments(state, order)
+                        .filter(|(_, p)| p.kind.is_refund() && p.standing == Standing::Succeeded)
+                        .count()
+                        == 2
+            })
+        }),
+    ]
+}
+
 fn orders() -> std::ops::Range<u8> {
-    0..PAYMENTS as u8
+    0..ORDERS as u8
 }
 
 fn with(state: &State, status: OrderStatus) -> impl Iterator<Item = u8> {
     (0..).zip(&state.orders).filter(move |(_, order)| order.status == Some(status)).map(|(order, _)| order)
 }
 
-fn payments(state: &State, order: u8, kind: Kind) -> impl Iterator<Item = &Payment> {
-    state.payments.iter().flatten().filter(move |payment| (payment.order, payment.kind) == (order, kind))
+fn is_kept(state: &State, order: u8) -> bool {
+    use OrderStatus::{Accepted, Confirmed, Delivered, Preparing, Ready};
+    let kept = [Confirmed, Accepted, Preparing, Ready, Delivered];
+    state.orders[usize::from(order)].status.is_some_and(|status| kept.contains(&status))
 }
 
-fn charges(state: &State, order: u8) -> impl Iterator<Item = &Payment> {
-    payments(state, order, Kind::Charge)
+fn payments(state: &State, order: u8) -> impl Iterator<Item = (u8, &Payment)> {
+    let all = (0..).zip(&state.payments).filter_map(|(index, payment)| Some((index, payment.as_ref()?)));
+    all.filter(move |(_, payment)| payment.order == order)
+}
+
+fn charges(state: &State, order: u8) -> impl Iterator<Item = (u8, &Payment)> {
+    payments(state, order).filter(|(_, payment)| !payment.kind.is_refund())
+}
+
+fn own_charges(state: &State, order: u8) -> impl Iterator<Item = (u8, &Payment)> {
+    payments(state, order).filter(|(_, payment)| payment.kind == Kind::Charge)
+}
+
+fn is_refunded(state: &State, order: u8) -> bool {
+    payments(state, order).any(|(_, p)| p.kind.is_refund() && p.standing == Standing::Succeeded)
 }
 
 fn hands(state: &State) -> impl Iterator<Item = &crate::state::Hand> {
@@ -149,5 +276,5 @@ fn hands(state: &State) -> impl Iterator<Item = &crate::state::Hand> {
 }
 
 fn is_charged(state: &State, order: u8) -> bool {
-    charges(state, order).any(|payment| !payment.taken.is_empty())
+    own_charges(state, order).any(|(_, payment)| !payment.taken.is_empty())
 }

@@ -5,7 +5,7 @@ use stateright::{Model, Property};
 use crate::action::Action;
 use crate::design::{Design, Scope};
 use crate::state::State;
-use crate::{accept, cancel, charge, claim, ending, promises, settle};
+use crate::{accept, charge, claim, desk, ending, promises, settle};
 
 /// A design within a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +21,15 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::new(self.scope.orders, self.scope.faults)]
+        vec![State::new(&self.scope)]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         accept::actions(&self.design, &self.scope, state, actions);
         claim::actions(&self.design, state, actions);
         charge::actions(&self.design, state, actions);
-        settle::actions(state, actions);
-        cancel::actions(&self.scope, state, actions);
+        settle::actions(&self.design, state, actions);
+        desk::actions(&self.scope, state, actions);
     }
 
     fn next_state(&self, before: &State, action: Action) -> Option<State> {
@@ -37,6 +37,7 @@ impl Model for Protocol {
         self.step(&mut after, action);
         if self.design == Design::full() {
             assert!(ending::rank(before) < ending::rank(&after), "{action:?} leads no nearer to the end");
+            assert!(!after.wrongs.no_room, "{action:?} finds no room for another payment");
         }
         Some(after)
     }
@@ -70,13 +71,17 @@ impl Protocol {
                 charge::send(state, worker);
             }
             Action::Land { payment, epoch, approve } => charge::land(design, state, payment, epoch, approve),
-            Action::TimeOut { worker } => charge::time_out(state, worker),
-            Action::Refuse { worker } => charge::refuse(state, worker),
+            Action::TimeOut { worker } => charge::time_out(design, state, worker),
+            Action::Refuse { worker } => charge::refuse(design, state, worker),
             Action::Release { worker } => settle::release(design, scope, state, worker),
             Action::Settle { worker, heard } => settle::settle(design, scope, state, worker, heard),
+            Action::SettleBoth { worker } => settle::settle_both(design, scope, state, worker),
             Action::Ack { worker } => settle::ack(state, worker),
             Action::Crash { worker } => settle::crash(state, worker),
-            Action::Cancel { order } => cancel::cancel(design, state, order),
+            Action::Ask { verb } => desk::ask(design, state, verb),
+            Action::Decide { verb } => desk::decide(design, state, verb),
+            Action::Owe { verb } => desk::owe(design, state, verb),
+            Action::Forget { verb } => desk::forget(state, verb),
         }
     }
 }

@@ -7,7 +7,7 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
 use crate::action::Action;
 use crate::protocol::Protocol;
-use crate::state::{State, Worker};
+use crate::state::{Kind, State, Worker};
 
 /// Threads of a full walk: as many as the smallest machine that CI runs on has cores.
 const THREADS: usize = 2;
@@ -99,8 +99,15 @@ impl fmt::Display for State {
         for status in self.orders.iter().filter_map(|order| order.status) {
             write!(f, "{}; ", status.as_str())?;
         }
+        if self.orders.iter().any(|order| order.wish) {
+            write!(f, "wish; ")?;
+        }
         for payment in self.payments.iter().flatten() {
-            write!(f, "{:?} {:?} epoch {}", payment.kind, payment.standing, payment.epoch)?;
+            match payment.kind {
+                Kind::Refund { of } => write!(f, "Refund of {of}")?,
+                kind => write!(f, "{kind:?}")?,
+            }
+            write!(f, " {:?} epoch {}", payment.standing, payment.epoch)?;
             let sets = [
                 ("on its way", payment.in_flight),
                 ("taken", payment.taken),

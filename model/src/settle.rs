@@ -6,10 +6,11 @@ use shared::order::OrderStatus;
 use crate::action::Action;
 use crate::claim::write_attempt;
 use crate::design::{Design, Scope};
+use crate::finish;
 use crate::state::{Answer, Ask, Hand, Kind, Payment, Standing, State, Step, Worker};
 
 /// What workers may settle, give back or acknowledge, and where they may die.
-pub fn actions(state: &State, actions: &mut Vec<Action>) {
+pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
     let fault = state.faults > 0;
     for (worker, busy) in (0..).zip(&state.workers) {
         match busy {
@@ -29,6 +30,13 @@ pub fn actions(state: &State, actions: &mut Vec<Action>) {
             actions.push(Action::Crash { worker });
         }
     }
+    if design.batch_moves_one
+        && let [Worker::Busy(one), Worker::Busy(other)] = state.workers
+        && matches!((one.step, other.step), (Step::Heard(_), Step::Heard(_)))
+        && one.payment != other.payment
+    {
+        actions.extend([0, 1].map(|worker| Action::SettleBoth { worker }));
+    }
 }
 
 /// What follows for the payment.
@@ -45,6 +53,10 @@ fn next(design: &Design, scope: &Scope, hand: &Hand, answer: Answer) -> Next {
     let last = hand.spent + 1 >= scope.budget;
     match (hand.ask, answer) {
         (_, Answer::Done) => Next::Succeeded,
+        // Money is owed until it is given back, whatever the gateway says.
+        (Ask::Refund, Answer::Declined | Answer::Voided) if !design.declined_refund_fails => {
+            Next::Retry { spend: false, void: false }
+        }
         (_, Answer::Declined | Answer::Voided) => Next::Failed,
         (Ask::Charge, Answer::InDoubt) if design.doubt_confirms => Next::Succeeded,
         (Ask::Charge, Answer::InDoubt) if last && design.fail_without_asking => Next::Failed,
@@ -65,7 +77,7 @@ pub fn settle(design: &Design, scope: &Scope, state: &mut State, worker: u8, hea
     }
     let next = next(design, scope, &hand, answer);
     if is_ours(design, state.payment(hand.payment), &hand) {
-        commit(design, state, hand.payment, next);
+        commit(design, state, &hand, next);
     }
     if heard {
         put_down(state, worker);
@@ -75,6 +87,19 @@ pub fn settle(design: &Design, scope: &Scope, state: &mut State, worker: u8, hea
     }
 }
 
+/// Two payments in one statement: both move, and the order joins the first alone.
+pub fn settle_both(design: &Design, scope: &Scope, state: &mut State, worker: u8) {
+    let other = 1 - worker;
+    let unjoined = *state.hand_mut(other);
+    settle(design, scope, state, worker, true);
+    if let Step::Heard(answer) = unjoined.step
+        && is_ours(design, state.payment(unjoined.payment), &unjoined)
+    {
+        move_paid(state, unjoined.payment, next(design, scope, &unjoined, answer));
+    }
+    put_down(state, other);
+}
+
 /// `WHERE epoch = .. AND status = 'processing'`.
 fn is_ours(design: &Design, payment: &Payment, hand: &Hand) -> bool {
     let status = payment.standing == Standing::Processing || design.no_guard;
@@ -82,10 +107,41 @@ fn is_ours(design: &Design, payment: &Payment, hand: &Hand) -> bool {
     status && epoch
 }
 
-/// The payment moves, and its order where it waits for it.
-fn commit(design: &Design, state: &mut State, payment: u8, next: Next) {
+/// The payment moves, and its order where it waits for it; whether it does, and whether it is wished away, is asked of
+/// the order's row as it is when it is locked.
+fn commit(design: &Design, state: &mut State, hand: &Hand, next: Next) {
+    let payment = hand.payment;
+    move_paid(state, payment, next);
+    let Payment { order, kind, standing, .. } = *state.payment(payment);
+    if kind.is_refund() || !standing.is_final() {
+        return;
+    }
+    let row = state.orders[usize::from(order)];
+    let waits = row.status == Some(OrderStatus::PaymentProcessing) || design.settle_resurrects;
+    let decides = kind == Kind::Charge || design.addition_decides;
+    let wish = if design.wish_read_before { hand.saw.wish } else { row.wish };
+    let succeeded = standing == Standing::Succeeded;
+    if waits && decides {
+        match (succeeded, wish) {
+            (true, false) => state.move_order(order, OrderStatus::Confirmed),
+            (false, false) => finish::finish(design, state, order, OrderStatus::PaymentFailed),
+            (_, true) => finish::finish(design, state, order, OrderStatus::Cancelled),
+        }
+    } else if succeeded && !design.late_capture_ignored {
+        let finished = if design.late_capture_from_snapshot {
+            hand.saw.finished
+        } else {
+            finish::is_finished(state, order)
+        };
+        if finished {
+            finish::give_back(design, state, payment);
+        }
+    }
+}
+
+/// The payment alone moves.
+fn move_paid(state: &mut State, payment: u8, next: Next) {
     let row = state.payment_mut(payment);
-    let Payment { order, kind, .. } = *row;
     let to = match next {
         Next::Succeeded => Standing::Succeeded,
         Next::Failed => Standing::Failed,
@@ -96,21 +152,6 @@ fn commit(design: &Design, state: &mut State, payment: u8, next: Next) {
         }
     };
     state.move_payment(payment, to);
-    let status = state.orders[usize::from(order)].status;
-    let waits = status == Some(OrderStatus::PaymentProcessing) || design.settle_resurrects;
-    if kind == Kind::Refund || !to.is_final() || !waits {
-        return;
-    }
-    match (to, state.orders[usize::from(order)].wish) {
-        (Standing::Succeeded, false) => state.move_order(order, OrderStatus::Confirmed),
-        (_, false) => state.move_order(order, OrderStatus::PaymentFailed),
-        (to, true) => {
-            state.move_order(order, OrderStatus::Cancelled);
-            if to == Standing::Succeeded {
-                state.insert(Payment::new(order, Kind::Refund));
-            }
-        }
-    }
 }
 
 /// Gives a claim back of which nothing was sent: its row goes and its number is used again.
@@ -122,7 +163,7 @@ pub fn release(design: &Design, scope: &Scope, state: &mut State, worker: u8) {
     if is_ours(design, state.payment(hand.payment), &hand) {
         if design.outage_counts && hand.ask == Ask::Charge {
             let next = next(design, scope, &hand, Answer::Unavailable);
-            commit(design, state, hand.payment, next);
+            commit(design, state, &hand, next);
         } else {
             let row = state.payment_mut(hand.payment);
             row.attempts -= 1;

@@ -3,21 +3,26 @@
 use shared::order::OrderStatus;
 
 use crate::bits::Bits;
+use crate::desk::{Desk, Verb};
 
 /// Workers. Two are the fewest of which one can overtake the other; each stands for one payment in hand.
 pub const WORKERS: usize = 2;
-/// Payments: of two orders, or of one order with its refund.
-pub const PAYMENTS: usize = 2;
+/// Orders, of which the second may not come to be.
+pub const ORDERS: usize = 2;
+/// Payments: of two orders; or of one, paid anew, with an addition, and a refund of each that can take money.
+pub const PAYMENTS: usize = 5;
 
 /// Everything, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     /// What clients sent.
-    pub orders: [Order; PAYMENTS],
+    pub orders: [Order; ORDERS],
     /// Rows of `payments`, with what concerns them elsewhere.
     pub payments: [Option<Payment>; PAYMENTS],
     /// Who works.
     pub workers: [Worker; WORKERS],
+    /// What is asked of the first order, by verb.
+    pub desks: [Desk; Verb::ALL.len()],
     /// Faults that may still strike.
     pub faults: u8,
     /// What should never have happened, noted when it did: a state does not know its past.
@@ -35,6 +40,12 @@ pub struct Order {
     pub status: Option<OrderStatus>,
     /// The client wishes to cancel, which is decided when the charge is.
     pub wish: bool,
+    /// Somebody was told that it is cancelled.
+    pub told_cancelled: bool,
+    /// The kitchen was told that it took it.
+    pub accepted: bool,
+    /// It was rejected, by the kitchen or by the clock.
+    pub rejected: bool,
 }
 
 /// How far the api has come with an order.
@@ -52,10 +63,23 @@ pub enum Api {
 
 /// Takes money, or gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names of shared::payment::PaymentKind")]
 pub enum Kind {
+    /// The order's own charge, which decides it.
     Charge,
-    Refund,
+    /// Of what was added later: decides nothing but whether that is added.
+    Addition,
+    /// Gives back what this payment took.
+    Refund {
+        /// Which.
+        of: u8,
+    },
+}
+
+impl Kind {
+    /// Whether it gives back.
+    pub const fn is_refund(self) -> bool {
+        matches!(self, Self::Refund { .. })
+    }
 }
 
 /// Where a payment stands.
@@ -114,7 +138,7 @@ pub struct Payment {
 }
 
 impl Payment {
-    /// As accept (or a settlement that asks for a refund) writes it.
+    /// As accept writes it, or whatever asks for a refund.
     pub fn new(order: u8, kind: Kind) -> Self {
         Self {
             order,
@@ -172,6 +196,17 @@ pub struct Hand {
     pub message: bool,
     /// The worker was stopped for longer than its lease.
     pub overdue: bool,
+    /// What a weakened settlement believes of the order, read before its own statement.
+    pub saw: Saw,
+}
+
+/// What a worker read of the order when it heard the answer. The protocol as it is looks at nothing before it settles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Saw {
+    /// A wish to cancel.
+    pub wish: bool,
+    /// It is cancelled, rejected, or its payment failed.
+    pub finished: bool,
 }
 
 /// What a try asks of the gateway.
@@ -210,7 +245,7 @@ pub enum Answer {
 /// What should never have happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Wrongs {
-    /// A final payment changed, or an order that had failed or was cancelled.
+    /// A final payment changed, or an order that was delivered, rejected or cancelled.
     pub final_moved: bool,
     /// An order made a move that is not in the table.
     pub illegal_move: bool,
@@ -218,4 +253,6 @@ pub struct Wrongs {
     pub number_taken: bool,
     /// A request left before its attempt row was written.
     pub unwritten: bool,
+    /// There was no room for another payment: a weakened protocol has no bound.
+    pub no_room: bool,
 }

@@ -23,6 +23,13 @@ pub fn all() -> Vec<Weakening> {
         |name, falls, design| Weakening { name, falls, protocol: Protocol { design, scope: Scope::DEEP } };
     let cancel =
         |name, falls, design| Weakening { name, falls, protocol: Protocol { design, scope: Scope::CANCEL } };
+    let kitchen =
+        |name, falls, design| Weakening { name, falls, protocol: Protocol { design, scope: Scope::KITCHEN } };
+    let additions = |name, falls, design| Weakening {
+        name,
+        falls,
+        protocol: Protocol { design, scope: Scope::ADDITIONS },
+    };
     vec![
         deep(
             "answer_before_commit",
@@ -62,17 +69,62 @@ pub fn all() -> Vec<Weakening> {
             promises::FAILED_WAS_NOT_CHARGED,
             Design { decline_forgotten: true, ..full },
         ),
-        cancel("new_key_per_refund", promises::REFUNDED_ONCE, Design { new_key_per_try: true, ..full }),
-        cancel("cancel_kills", promises::CANCELLED_KEEPS_NOTHING, Design { cancel_kills: true, ..full }),
+        cancel("new_key_per_refund", promises::REFUNDED_ONCE, Design { new_key_per_refund: true, ..full }),
         cancel(
             "settle_resurrects",
             promises::MOVES_ARE_LEGAL,
             Design { cancel_kills: true, settle_resurrects: true, ..full },
         ),
         cancel(
-            "cancel_leaves_payment",
-            promises::CANCELLED_KEEPS_NOTHING,
-            Design { cancel_leaves_payment: true, ..full },
+            "cancel_kills_and_no_late_capture",
+            promises::FINISHED_KEEPS_NOTHING,
+            Design { cancel_kills: true, late_capture_ignored: true, ..full },
+        ),
+        cancel(
+            "finish_leaves_payments",
+            promises::FINISHED_KEEPS_NOTHING,
+            Design {
+                finish_leaves_payments: true,
+                claim_ignores_wish: true,
+                late_capture_ignored: true,
+                ..full
+            },
+        ),
+        cancel("wish_read_before", promises::WISH_IS_GRANTED, Design { wish_read_before: true, ..full }),
+        cancel("wish_told_as_done", promises::CANCELLED_STAYS, Design { wish_told_as_done: true, ..full }),
+        cancel(
+            "refund_in_second_transaction",
+            promises::FINISHED_KEEPS_NOTHING,
+            Design { refund_in_second_transaction: true, ..full },
+        ),
+        cancel(
+            "declined_refund_fails",
+            promises::REFUNDED_WAS_GIVEN,
+            Design { declined_refund_fails: true, ..full },
+        ),
+        kitchen("sweep_unguarded", promises::ACCEPTED_OR_REJECTED, Design { sweep_unguarded: true, ..full }),
+        kitchen("cancel_unguarded", promises::MOVES_ARE_LEGAL, Design { cancel_unguarded: true, ..full }),
+        additions(
+            "late_capture_ignored",
+            promises::FINISHED_KEEPS_NOTHING,
+            Design { late_capture_ignored: true, ..full },
+        ),
+        additions(
+            "late_capture_from_snapshot",
+            promises::FINISHED_KEEPS_NOTHING,
+            Design { late_capture_from_snapshot: true, ..full },
+        ),
+        additions(
+            "refunds_from_snapshot",
+            promises::FINISHED_KEEPS_NOTHING,
+            Design { refunds_from_snapshot: true, ..full },
+        ),
+        additions("no_unique_refund", promises::REFUNDED_ONCE, Design { no_unique_refund: true, ..full }),
+        additions("batch_moves_one", promises::ACCEPTED_ENDS, Design { batch_moves_one: true, ..full }),
+        additions(
+            "addition_decides",
+            promises::CONFIRMED_WAS_CHARGED,
+            Design { addition_decides: true, ..full },
         ),
     ]
 }

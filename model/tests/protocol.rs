@@ -33,6 +33,42 @@ fn acknowledging_too_early_loses_nothing_while_the_sweep_runs() {
     holds("ack_before_settle", Design { ack_before_settle: true, ..Design::full() }, Scope::DEEP);
 }
 
+#[test]
+fn the_kitchen_the_clock_and_the_customer_at_once() {
+    holds("kitchen", Design::full(), Scope::KITCHEN);
+}
+
+#[test]
+fn an_order_that_grows_and_may_be_paid_anew() {
+    holds("additions", Design::full(), Scope::ADDITIONS);
+}
+
+/// A claim that finds a wish, or a finished order, and voids instead of charging saves a charge and its refund. No promise
+/// depends on it, because the settlement decides.
+#[test]
+fn a_claim_may_ignore_the_wish() {
+    let design = Design { claim_ignores_wish: true, ..Design::full() };
+    holds("claim_ignores_wish", design, Scope::CANCEL);
+    holds("claim_ignores_wish", design, Scope::ADDITIONS);
+}
+
+/// Nor does the money depend on the wish itself: a cancellation that does not wait for the charge leaves it to be given
+/// back when it lands. The wish is there so that less is charged in vain.
+#[test]
+fn late_capture_makes_up_for_a_cancellation_that_does_not_wait() {
+    let design = Design { cancel_kills: true, ..Design::full() };
+    holds("cancel_kills", design, Scope::CANCEL);
+    holds("cancel_kills", design, Scope::ADDITIONS);
+}
+
+/// Either of two is enough for a payment that an order left behind when it ended: the claim voids it, or its settlement gives it back.
+#[test]
+fn a_payment_that_was_left_behind_is_voided_or_given_back() {
+    let voided = Design { finish_leaves_payments: true, ..Design::full() };
+    holds("finish_leaves_payments", Design { late_capture_ignored: true, ..voided }, Scope::CANCEL);
+    holds("finish_leaves_payments", Design { claim_ignores_wish: true, ..voided }, Scope::CANCEL);
+}
+
 /// Behind one key and a look at the status, no money depends on the epoch; our own books do.
 #[test]
 fn the_epoch_keeps_the_books_not_the_money() {
@@ -93,7 +129,19 @@ weakenings! {
     message_makes_payment
     decline_forgotten
     new_key_per_refund
-    cancel_kills
     settle_resurrects
-    cancel_leaves_payment
+    cancel_kills_and_no_late_capture
+    finish_leaves_payments
+    wish_read_before
+    wish_told_as_done
+    refund_in_second_transaction
+    declined_refund_fails
+    sweep_unguarded
+    cancel_unguarded
+    late_capture_ignored
+    late_capture_from_snapshot
+    refunds_from_snapshot
+    no_unique_refund
+    batch_moves_one
+    addition_decides
 }
