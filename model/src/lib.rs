@@ -4,7 +4,8 @@
 //!
 //! It mirrors the code verb by verb: [`accept`] is `shared/src/store/accept.rs` and the api around it, [`claim`] is
 //! `store/claim.rs`, `store/sweep.rs` and their loops, [`charge`] is the worker's request and the gateway that gets
-//! it, [`settle`] is `store/settle.rs` with the policy of `worker/src/charge.rs`, [`cancel`] is what is to come.
+//! it, [`settle`] is `store/settle.rs` with the policy of `worker/src/charge.rs`, [`desk`] is what people and deadlines ask,
+//! and [`finish`] what every end of an order does.
 //! [`promises`] says what must hold; [`weakenings`] breaks the protocol in one place at a time and names the promise
 //! that then falls. What is left out, and why, is in the README beside this.
 
