@@ -7,7 +7,8 @@
 //! it, [`settle`] is `store/settle.rs` with the policy of `worker/src/charge.rs`, [`desk`] is what people and deadlines ask,
 //! and [`finish`] what every end of an order does.
 //! [`promises`] says what must hold; [`weakenings`] breaks the protocol in one place at a time and names the promise
-//! that then falls. What is left out, and why, is in the README beside this.
+//! that then falls. [`rows`] is a second, smaller model, one layer down: the statements of concurrent transactions, lock by
+//! lock. What is left out, and why, is in the README beside this.
 
 pub mod accept;
 pub mod action;
@@ -21,6 +22,7 @@ pub mod finish;
 pub mod moves;
 pub mod promises;
 pub mod protocol;
+pub mod rows;
 pub mod search;
 pub mod settle;
 pub mod state;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use model::design::{Design, Scope};
 use model::protocol::Protocol;
-use model::{search, weakenings};
+use model::{rows, search, weakenings};
 
 const USAGE: &str = "usage: model                check the protocol
        model --faults N     the same with so many faults in each run; and one of deep, wide, cancel, kitchen, additions: that alone
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
             for weakening in weakenings::all() {
                 println!("{:<32} {}", weakening.name, weakening.falls);
             }
+            for (name, _, falls) in rows::weakenings() {
+                println!("{name:<32} {falls}");
+            }
             ExitCode::SUCCESS
         }
         ["--show", name] => show(name),
@@ -47,6 +50,11 @@ fn check(faults: Option<u8>, only: Option<&str>) -> ExitCode {
         println!("{name}, {} faults: {walk}", scope.faults);
         well &= walk.broken.is_empty() && walk.unseen.is_empty();
     }
+    if only.is_none() {
+        let walk = search::walk_rows(rows::Design::default());
+        println!("rows: {walk}");
+        well &= walk.broken.is_empty() && walk.unseen.is_empty();
+    }
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -54,12 +62,22 @@ fn show(name: &str) -> ExitCode {
     let mut shown = false;
     for weakening in weakenings::all().iter().filter(|weakening| [weakening.name, "all"].contains(&name)) {
         shown = true;
-        match search::shortest(weakening.protocol, weakening.falls) {
-            Some(path) => {
-                println!("{} breaks \"{}\":\n{}", weakening.name, weakening.falls, search::tell(path));
-            }
-            None => println!("{} does not break \"{}\"\n", weakening.name, weakening.falls),
-        }
+        let path = search::shortest(weakening.protocol, weakening.falls);
+        println!("{}", how(weakening.name, weakening.falls, path.map(search::tell)));
+    }
+    for (weakening, design, falls) in
+        rows::weakenings().iter().filter(|(one, ..)| [*one, "all"].contains(&name))
+    {
+        shown = true;
+        let path = search::shortest(*design, falls);
+        println!("{}", how(weakening, falls, path.map(search::tell)));
     }
     if shown { ExitCode::SUCCESS } else { usage() }
+}
+
+fn how(name: &str, falls: &str, steps: Option<String>) -> String {
+    match steps {
+        Some(steps) => format!("{name} breaks \"{falls}\":\n{steps}"),
+        None => format!("{name} does not break \"{falls}\"\n"),
+    }
 }

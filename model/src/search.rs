@@ -1,12 +1,13 @@
 //! Walks through the states: all of them, or as far as the shortest way to a broken promise.
 
 use std::fmt;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
-use crate::action::Action;
 use crate::protocol::Protocol;
+use crate::rows;
 use crate::state::{Kind, State, Worker};
 
 /// Threads of a full walk: as many as the smallest machine that CI runs on has cores.
@@ -34,10 +35,23 @@ pub struct Walk {
 /// Visits every state.
 pub fn walk(protocol: Protocol) -> Walk {
     let started = Instant::now();
-    let checker = protocol.checker().threads(THREADS).symmetry().spawn_dfs().join();
+    sum_up(&protocol, started, &protocol.checker().threads(THREADS).symmetry().spawn_dfs().join())
+}
+
+/// The same of the model one layer down.
+pub fn walk_rows(rows: rows::Design) -> Walk {
+    let started = Instant::now();
+    sum_up(&rows, started, &rows.checker().threads(THREADS).spawn_dfs().join())
+}
+
+fn sum_up<M: Model>(model: &M, started: Instant, checker: &impl Checker<M>) -> Walk
+where
+    M::State: Clone + PartialEq,
+    M::Action: Clone + PartialEq,
+{
     let found = checker.discoveries();
     let of = |kind: Expectation, discovered| {
-        let mut names: Vec<_> = protocol
+        let mut names: Vec<_> = model
             .properties()
             .into_iter()
             .filter(|property| {
@@ -60,9 +74,14 @@ pub fn walk(protocol: Protocol) -> Walk {
 
 /// The shortest way to a state in which `promise` does not hold. The checker may overwrite what it found with
 /// something longer, so it is let go one step further at a time.
-pub fn shortest(protocol: Protocol, promise: &'static str) -> Option<Path<State, Action>> {
+pub fn shortest<M>(model: M, promise: &'static str) -> Option<Path<M::State, M::Action>>
+where
+    M: Model + Copy + Send + Sync + 'static,
+    M::State: fmt::Debug + Clone + Hash + PartialEq + Send + Sync + 'static,
+    M::Action: fmt::Debug + Clone + PartialEq + 'static,
+{
     (1..=LONGEST).find_map(|depth| {
-        let checker = protocol
+        let checker = model
             .checker()
             .target_max_depth(depth)
             .finish_when(HasDiscoveries::AnyOf([promise].into()))
@@ -87,7 +106,11 @@ impl fmt::Display for Walk {
 }
 
 /// A way, a line a step: what happened, and how things stood then.
-pub fn tell(path: Path<State, Action>) -> String {
+pub fn tell<S, A>(path: Path<S, A>) -> String
+where
+    S: Eq + fmt::Debug + fmt::Display,
+    A: Copy + Eq + fmt::Debug,
+{
     let steps = path.into_vec();
     let actions = steps.iter().filter_map(|(_, action)| *action);
     let after = steps.iter().skip(1).map(|(state, _)| state);

@@ -3,7 +3,8 @@
 
 use model::design::{Design, Scope};
 use model::protocol::Protocol;
-use model::{promises, search, weakenings};
+use model::{promises, rows, search, weakenings};
+use stateright::{Expectation, Model};
 
 /// Every promise, in every state within the scope; and everything that should happen does, somewhere.
 fn holds(name: &str, design: Design, scope: Scope) {
@@ -144,4 +145,27 @@ weakenings! {
     no_unique_refund
     batch_moves_one
     addition_decides
+}
+
+/// One layer down: the statements of whatever meets on an order, lock by lock.
+#[test]
+fn statements_that_wait_for_each_others_rows() {
+    let walk = search::walk_rows(rows::Design::default());
+    println!("rows: {walk}");
+    assert!(walk.broken.is_empty() && walk.unseen.is_empty(), "{walk}");
+}
+
+#[test]
+fn each_statement_needs_its_locks_and_its_place() {
+    for (name, design, falls) in rows::weakenings() {
+        let path = search::shortest(design, falls);
+        println!(
+            "{name} breaks \"{falls}\":\n{}",
+            search::tell(path.unwrap_or_else(|| panic!("{name} does not")))
+        );
+    }
+    for promise in rows::Design::default().properties() {
+        let falls = rows::weakenings().iter().any(|(_, _, falls)| *falls == promise.name);
+        assert!(falls || promise.expectation == Expectation::Sometimes, "nothing breaks {}", promise.name);
+    }
 }
