@@ -5,11 +5,13 @@ use anyhow::Result;
 use metrics::{Counter, Histogram};
 use shared::batch::{Batch, Desk, Lane};
 use shared::chaos::crash_point;
+use shared::message::PaymentsDue;
+use shared::origin::Origins;
 use shared::store::accept::{self, Accept, Accepted};
 use shared::store::session::{Session, StoreError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use uuid::Uuid;
+use tracing::field::display;
 
 /// What a handler gets back for its order.
 pub type Answer = Result<Accepted, Fault>;
@@ -32,7 +34,7 @@ pub enum Fault {
 pub struct Writer {
     lane: AcceptLane,
     session: Session,
-    publish: mpsc::Sender<Vec<Uuid>>,
+    publish: mpsc::Sender<PaymentsDue>,
     publish_grace: Duration,
     metrics: Metrics,
 }
@@ -53,7 +55,7 @@ impl Writer {
     pub fn new(
         lane: AcceptLane,
         session: Session,
-        publish: mpsc::Sender<Vec<Uuid>>,
+        publish: mpsc::Sender<PaymentsDue>,
         publish_grace: Duration,
     ) -> Self {
         let outcome = |outcome: &'static str| metrics::counter!("accept_orders_total", "outcome" => outcome);
@@ -106,7 +108,7 @@ impl Writer {
                 }
                 answers
             }
-            Err(error) => vec![Err(internal(&error))],
+            Err(error) => batch.commands.iter().map(|order| Err(internal(&error, order))).collect(),
         }
     }
 
@@ -114,7 +116,7 @@ impl Writer {
         match self.commit(std::slice::from_ref(order)).await {
             Ok(mut one) => one.pop().ok_or(Fault::Internal),
             Err(StoreError::Unavailable(_)) => Err(Fault::Unavailable),
-            Err(error) => Err(internal(&error)),
+            Err(error) => Err(internal(&error, order)),
         }
     }
 
@@ -128,9 +130,17 @@ impl Writer {
     /// what is not published.
     fn publish(&self, batch: &Batch<Accept, Answer>, answers: &[Answer]) {
         let mut fresh = Vec::with_capacity(answers.len());
+        // Made only when the first order is met that has one.
+        let mut origins = Origins::new();
         for (one, answer) in batch.commands.iter().zip(answers) {
             match answer {
-                Ok(Accepted::New { .. }) => fresh.push(one.order.payment_id),
+                Ok(Accepted::New { .. }) => {
+                    if let Some(origin) = &one.order.origin {
+                        origins.resize(fresh.len(), None);
+                        origins.push(Some(origin.clone()));
+                    }
+                    fresh.push(one.order.payment_id);
+                }
                 Ok(Accepted::Replay(_)) => self.metrics.replayed.increment(1),
                 Ok(Accepted::KeyReused) => self.metrics.key_reused.increment(1),
                 Err(_) => self.metrics.failed.increment(1),
@@ -138,13 +148,21 @@ impl Writer {
         }
         let count = fresh.len() as u64;
         self.metrics.accepted.increment(count);
-        if !fresh.is_empty() && self.publish.try_send(fresh).is_err() {
+        if fresh.is_empty() {
+            return;
+        }
+        if !origins.is_empty() {
+            origins.resize(fresh.len(), None);
+        }
+        if self.publish.try_send(PaymentsDue::new(fresh).from_origins(origins)).is_err() {
             self.metrics.not_published.increment(count);
         }
     }
 }
 
-fn internal(error: &StoreError) -> Fault {
-    tracing::error!(%error, "an order was not accepted through a fault of ours");
+fn internal(error: &StoreError, one: &Accept) -> Fault {
+    let trace_id =
+        one.order.origin.as_ref().and_then(|origin| origin.trace).map(|trace| display(trace.trace_id));
+    tracing::error!(%error, order = %one.order.id, trace_id, "an order was not accepted through a fault of ours");
     Fault::Internal
 }

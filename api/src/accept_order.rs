@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -10,11 +10,14 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use shared::batch::NotTaken;
 use shared::order::{NewOrder, OrderRequest};
+use shared::origin::Origin;
 use shared::store::accept::{Accept, Accepted, IdempotencyKey};
+use shared::trace::{Kind, Span, TraceParent};
 
-use crate::accept::Fault;
+use crate::accept::{Answer, Fault};
 use crate::config::{ANSWER_TIMEOUT, BODY_TIMEOUT, MAX_BODY};
 use crate::error::{ApiError, ProblemBody};
+use crate::observe::{Arrival, Id};
 use crate::state::AppState;
 use crate::view::{NewOrderBody, OrderView};
 
@@ -29,7 +32,13 @@ const PRINCIPAL: &str = "public";
 /// the request safely: the same key with the same body gives the same answer and no second order.
 #[utoipa::path(
     post, path = "/orders", tag = "orders",
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
+        ("X-Request-Id" = Option<String>, Header, description = "1 to 128 visible ASCII characters without a space. \
+            Comes back, stands in the logs, and goes with the payment to the gateway; without one it is the order's id"),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context: the order becomes part of that trace. \
+            Answers that are part of a trace have the same header"),
+    ),
     request_body = NewOrderBody,
     responses(
         (status = 202, description = "Accepted, durable", body = OrderView),
@@ -42,6 +51,7 @@ const PRINCIPAL: &str = "public";
 )]
 pub(crate) async fn accept_order(
     State(state): State<AppState>,
+    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -50,15 +60,21 @@ pub(crate) async fn accept_order(
     }
     let key = idempotency_key(&headers)?;
     let body = read_body(&headers, body).await?;
-    let order = parse(&body)?;
+    let order = parse(&body, arrival.id, arrival.trace)?;
     let key = key.map(|key| IdempotencyKey {
         principal: PRINCIPAL.to_owned(),
         key,
         request_hash: Sha256::digest(&body).into(),
     });
     let command = Accept { order: order.clone(), key };
+    // Its own share of a group commit, and the wait for it.
+    let mut wait = Span::begin("commit", Kind::Internal, arrival.trace);
+    wait.note_with("order_id", || order.id.to_string());
+    wait.note_with("payment_id", || order.payment_id.to_string());
     // The writer, not this future, does the writing: it is dropped when the client hangs up.
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, state.accept.offer(command)).await;
+    wait.note("outcome", answer.as_ref().map_or("unanswered", |answer| outcome(answer)));
+    drop(wait);
     match answer {
         Ok(Ok(Ok(Accepted::New { created_at }))) => Ok(accepted(&OrderView::accepted(order, created_at))),
         Ok(Ok(Ok(Accepted::Replay(earlier)))) => Ok(accepted(&OrderView::as_accepted(*earlier))),
@@ -70,6 +86,16 @@ pub(crate) async fn accept_order(
         Ok(Ok(Err(Fault::Unavailable)) | Err(NotTaken::Stopped)) | Err(_) => {
             Err(ApiError::unavailable("orders cannot be stored right now"))
         }
+    }
+}
+
+const fn outcome(answer: &Result<Answer, NotTaken>) -> &'static str {
+    match answer {
+        Ok(Ok(Accepted::New { .. })) => "accepted",
+        Ok(Ok(Accepted::Replay(_))) => "replayed",
+        Ok(Ok(Accepted::KeyReused)) => "key_reused",
+        Ok(Err(_)) => "failed",
+        Err(_) => "refused",
     }
 }
 
@@ -117,8 +143,8 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     }
 }
 
-fn parse(body: &[u8]) -> Result<NewOrder, ApiError> {
-    let request: OrderRequest<'_> = serde_json::from_slice(body).map_err(|error| {
+fn parse(body: &[u8], request: Id, trace: Option<TraceParent>) -> Result<NewOrder, ApiError> {
+    let asked: OrderRequest<'_> = serde_json::from_slice(body).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         if error.is_data() {
             let detail = "must be a JSON object with customer_id and items, each given once";
@@ -126,5 +152,16 @@ fn parse(body: &[u8]) -> Result<NewOrder, ApiError> {
         }
         ApiError::malformed(format!("the body is not JSON: error at {place}"))
     })?;
-    NewOrder::parse(&request).map_err(ApiError::invalid)
+    let mut order = NewOrder::parse(&asked).map_err(ApiError::invalid)?;
+    let given = match request {
+        Id::Given(id) => Some(id),
+        // One id for both: so the request's goes wherever the order's does, and a client whose answer got lost can look
+        // whether there is such an order.
+        Id::Ours(id) => {
+            order.id = id;
+            None
+        }
+    };
+    order.origin = Origin::new(trace, given);
+    Ok(order)
 }

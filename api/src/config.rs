@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser};
-use shared::config::{BrokerConfig, DatabaseConfig, TelemetryConfig};
+use shared::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig};
 
 /// Accepts orders and reads them back.
 #[derive(Debug, Parser)]
@@ -25,6 +25,9 @@ pub struct ApiConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub telemetry: TelemetryConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub traces: TraceConfig,
 }
 
 /// What an api does with orders, whatever it runs in.

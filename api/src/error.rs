@@ -7,8 +7,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shared::order::Problem;
 use shared::store::session::StoreError;
+use shared::trace::TraceParent;
 
 use crate::config::RETRY_AFTER;
+use crate::observe::Id;
 
 /// An answer that is no success.
 #[derive(Debug, Clone)]
@@ -36,6 +38,11 @@ pub(crate) struct ProblemBody {
     pub detail: String,
     /// This occurrence: `urn:request:` and the request's id, which the logs carry too.
     pub instance: String,
+    /// The trace that the request is part of, 32 hexadecimal digits, as in the header `traceparent` of the answer. Left
+    /// out where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "0af7651916cd43dd8448eb211c80319c")]
+    pub trace_id: Option<String>,
     /// Everything that is wrong with the request, each with a machine code and its place.
     pub errors: Vec<Problem>,
 }
@@ -110,8 +117,8 @@ impl ApiError {
         Self { come_again: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", detail) }
     }
 
-    /// The body, for the request of this id.
-    pub(crate) fn body(&self, request_id: &str) -> ProblemBody {
+    /// The body, for the request of this id and this place in a trace.
+    pub(crate) fn body(&self, request_id: &Id, trace: Option<TraceParent>) -> ProblemBody {
         let slug = self.status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace(' ', "-");
         ProblemBody {
             r#type: format!("/problems/{slug}"),
@@ -119,6 +126,7 @@ impl ApiError {
             status: self.status.as_u16(),
             detail: self.detail.clone(),
             instance: format!("urn:request:{request_id}"),
+            trace_id: trace.map(|trace| trace.trace_id.to_string()),
             errors: self.errors.clone(),
         }
     }

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use shared::message::PaymentsDue;
 use shared::tasks::Stop;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::accept::AcceptDesk;
 
@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Looks until `stop`.
 pub(crate) async fn run(
     accept: AcceptDesk,
-    hints: mpsc::Sender<Vec<Uuid>>,
+    hints: mpsc::Sender<PaymentsDue>,
     readers: PgPool,
     stop: Stop,
 ) -> Result<()> {

@@ -49,6 +49,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Accepts and reads orders until `stop`; then answers what is under way, publishes what is durable, and returns.
 pub async fn run(api: Api, stop: Stop) -> Result<()> {
     let Api { listener, database, read_database, broker, settings } = api;
+    shared::trace::declare_metrics();
     let (desk, lane) = shared::batch::desk(settings.api_backlog, config::MAX_BATCH);
     let (publish, hints) = mpsc::channel(config::MAX_HINTS);
     let broker_up = BrokerUp::default();

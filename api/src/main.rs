@@ -10,6 +10,7 @@ use shared::broker::{Broker, amqp::Amqp};
 use shared::store::Database;
 use shared::tasks::{Crew, Stop, stop_on_signal};
 use shared::telemetry;
+use shared::trace::Exporter;
 
 /// Long enough for a database that is started at the same moment.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +32,7 @@ async fn start() -> Result<()> {
     }
     telemetry::init_logs(&config.telemetry)?;
     let recorder = telemetry::init_metrics()?;
+    let traces = Exporter::start(&config.traces, "api")?;
     let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into()).await?;
     let listener = telemetry::bind(config.api_addr, "API_ADDR").await?;
     let database = Database::new(&config.database.database_url, "api")?;
@@ -49,5 +51,9 @@ async fn start() -> Result<()> {
         crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
     }
     crew.spawn("signals", signals);
-    crew.run(GRACE).await
+    let outcome = crew.run(GRACE).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    outcome
 }

@@ -1,48 +1,127 @@
-//! Around every request: an id that is taken over or given, returned and logged; one metric; and the body of
-//! every error.
+//! Around every request: an id that is taken over or given, and its place in a trace, both returned and logged; one
+//! metric; and the body of every error.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{LazyLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use metrics::Histogram;
+use shared::origin::RequestId;
+use shared::trace::{self, Span, TraceParent};
 use tracing::Instrument;
+use tracing::field::display;
 use uuid::Uuid;
 
 use crate::error::{ApiError, render};
 
 /// The header that carries a request's id.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest id taken over from a client: it goes into every log line.
-const MAX_REQUEST_ID: usize = 128;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that carries its place in a trace.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What handlers learn of the request's way to them.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    /// Its id.
+    pub id: Id,
+    /// Its place in a trace, where it has one.
+    pub trace: Option<TraceParent>,
+}
+
+/// The id of a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Id {
+    /// The client gave it.
+    Given(RequestId),
+    /// The client gave none, or no sane one. An order that such a request brings has this id, too.
+    Ours(Uuid),
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(id) => id.fmt(f),
+            Self::Ours(id) => id.fmt(f),
+        }
+    }
+}
+
+impl Id {
+    fn header(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Given(id) => HeaderValue::from_str(id.as_str()).ok(),
+            Self::Ours(id) => {
+                HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).ok()
+            }
+        }
+    }
+}
 
 /// The middleware.
-pub(crate) async fn observe(request: Request, next: Next) -> Response {
+pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id = request_id(&request);
+    let id = header(request.headers(), &REQUEST_ID, RequestId::parse);
+    let id = id.map_or_else(|| Id::Ours(Uuid::now_v7()), Id::Given);
     let method = request.method().clone();
     // The pattern, never the path itself: a metric must not have a value per order.
-    let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let span = tracing::debug_span!("request", id, %method, path);
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let path = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let mut step = begin(request.headers(), &method, path);
+    let arrival = Arrival { id, trace: step.place() };
+    let Arrival { id, trace } = arrival.clone();
+    let trace_id = || trace.map(|trace| display(trace.trace_id));
+    let span = tracing::debug_span!("request", %id, trace_id = trace_id(), %method, path);
+    request.extensions_mut().insert(arrival);
     let mut response = next.run(request).instrument(span.clone()).await;
 
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        render(&mut response, error.body(&id));
+        render(&mut response, error.body(&id, trace));
         if let Some(cause) = error.cause {
-            tracing::error!(id, %method, path, cause, "a request failed through a fault of ours");
+            let trace_id = trace_id();
+            tracing::error!(%id, trace_id, %method, path, cause, "a request failed through a fault of ours");
         }
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+    let headers = response.headers_mut();
+    if let Some(value) = id.header() {
+        headers.insert(REQUEST_ID, value);
+    }
+    if let Some(value) = trace.and_then(|trace| HeaderValue::try_from(trace.to_string()).ok()) {
+        headers.insert(TRACEPARENT, value);
     }
     let status = response.status();
-    record(&path, method_label(&method), status, started.elapsed());
+    record(path, method_label(&method), status, started.elapsed());
+    step.note("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        step.fail("answered 5xx");
+    }
     span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
     response
+}
+
+/// The request's step in its trace. Only orders have traces: health checks and strangers would drown them.
+fn begin(headers: &HeaderMap, method: &Method, path: &str) -> Span {
+    let came = header(headers, &TRACEPARENT, TraceParent::parse);
+    let verb = match *method {
+        Method::POST if path == "/api/v1/orders" => "accept",
+        Method::GET | Method::HEAD if path.starts_with("/api/") => "read",
+        _ => return Span::pass(came),
+    };
+    let mut step = Span::begin(verb, trace::Kind::Server, came);
+    step.note("http.request.method", method_label(method));
+    step.note_with("http.route", || path.to_owned());
+    step
+}
+
+/// What a header says, where it is there once and can be read.
+fn header<T>(headers: &HeaderMap, name: &HeaderName, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let mut values = headers.get_all(name).iter();
+    let (first, second) = (values.next()?, values.next());
+    if second.is_some() { None } else { read(first.to_str().ok()?) }
 }
 
 /// A route's histograms, by method and status.
@@ -76,16 +155,5 @@ fn method_label(method: &Method) -> &'static str {
         Method::HEAD => "HEAD",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
-    }
-}
-
-/// The client's id where it is a sane one, else a new one.
-fn request_id(request: &Request) -> String {
-    let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
-    match given {
-        Some(id) if (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()) => {
-            id.to_owned()
-        }
-        _ => Uuid::now_v7().to_string(),
     }
 }

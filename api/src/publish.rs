@@ -10,10 +10,10 @@ use anyhow::Result;
 use metrics::{Counter, Histogram};
 use shared::broker::{Broker, Confirm, Publisher};
 use shared::chaos::crash_point;
-use shared::message::{MAX_PAYMENTS, PaymentsDue};
+use shared::message::PaymentsDue;
 use shared::retry::RetryDelays;
+use shared::trace::{Kind, Span};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 /// Between tries to reach a broker that is away.
 const RECONNECT: RetryDelays =
@@ -60,7 +60,7 @@ struct Metrics {
 }
 
 /// Publishes until every sender of `hints` is gone; reconnects for as long as it takes.
-pub async fn run(broker: Broker, mut hints: mpsc::Receiver<Vec<Uuid>>, up: BrokerUp) -> Result<()> {
+pub async fn run(broker: Broker, mut hints: mpsc::Receiver<PaymentsDue>, up: BrokerUp) -> Result<()> {
     let outcome = |outcome: &'static str| metrics::counter!("publish_payments_total", "outcome" => outcome);
     let metrics = Metrics {
         taken: outcome("confirmed"),
@@ -92,7 +92,7 @@ pub async fn run(broker: Broker, mut hints: mpsc::Receiver<Vec<Uuid>>, up: Broke
 /// Waits for hints and publishes what is there. An error means that the publisher is dead.
 async fn run_once(
     publisher: &mut Publisher,
-    hints: &mut mpsc::Receiver<Vec<Uuid>>,
+    hints: &mut mpsc::Receiver<PaymentsDue>,
     metrics: &Metrics,
 ) -> Result<Step> {
     let mut taken = Vec::with_capacity(MAX_TAKEN);
@@ -100,14 +100,22 @@ async fn run_once(
         count = hints.recv_many(&mut taken, MAX_TAKEN) => if count == 0 { return Ok(Step::Finished) },
         () = publisher.closed() => anyhow::bail!("the connection closed"),
     }
-    let payments = taken.concat();
-    let messages: Vec<PaymentsDue> =
-        payments.chunks(MAX_PAYMENTS).map(|chunk| PaymentsDue::new(chunk.to_vec())).collect();
+    let mut messages = PaymentsDue::gathered(taken);
+    let mut steps = begin(&mut messages);
     let started = std::time::Instant::now();
     crash_point("api.before_publish");
     let confirms = publisher.publish(&messages).await.inspect_err(|_| {
-        metrics.dropped.increment(payments.len() as u64);
+        let payments: usize = messages.iter().map(|message| message.payments.len()).sum();
+        metrics.dropped.increment(payments as u64);
+        steps.iter_mut().for_each(|(_, step)| step.fail("unconfirmed"));
     })?;
+    for (message, step) in &mut steps {
+        match confirms.get(*message) {
+            Some(Confirm::Taken) => {}
+            _ => step.fail("refused"),
+        }
+    }
+    drop(steps);
     crash_point("api.after_confirm");
     metrics.confirm_seconds.record(started.elapsed());
     let mut step = (0, 0);
@@ -127,11 +135,27 @@ async fn run_once(
     Ok(Step::Published { taken: step.0, refused: step.1 })
 }
 
+/// Begins each payment's own step in its trace, and sees to it that what comes after follows from that. Each with the place
+/// of its message; none where nothing is traced.
+fn begin(messages: &mut [PaymentsDue]) -> Vec<(usize, Span)> {
+    let mut steps = Vec::new();
+    for (place, message) in messages.iter_mut().enumerate() {
+        for (payment, origin) in message.payments.iter().zip(&mut message.origins) {
+            let Some(origin) = origin.as_mut().filter(|origin| origin.trace.is_some()) else { continue };
+            let mut step = Span::begin("publish", Kind::Producer, origin.trace);
+            step.note_with("payment_id", || payment.to_string());
+            origin.trace = step.place();
+            steps.push((place, step));
+        }
+    }
+    steps
+}
+
 /// Tries until the broker is there, and lets go of the hints that come meanwhile: published late they would only
 /// repeat what the sweep has done. `None`: there will be no more hints.
 async fn connect(
     broker: &Broker,
-    hints: &mut mpsc::Receiver<Vec<Uuid>>,
+    hints: &mut mpsc::Receiver<PaymentsDue>,
     up: &BrokerUp,
     metrics: &Metrics,
 ) -> Option<Publisher> {
@@ -161,7 +185,7 @@ async fn connect(
                 tracing::info!("publishing to the broker");
                 return Some(publisher);
             }
-            hint = hints.recv() => metrics.dropped.increment(hint?.len() as u64),
+            hint = hints.recv() => metrics.dropped.increment(hint?.payments.len() as u64),
         }
     }
 }

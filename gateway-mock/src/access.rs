@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use axum::http::HeaderMap;
 
 /// The file, where there is one.
 #[derive(Debug, Default)]
@@ -24,8 +25,17 @@ impl AccessLog {
         Ok(Self(Some(file)))
     }
 
-    /// Notes a request: microseconds since 1970, what is asked, and under which key.
-    pub(crate) fn note(&self, what: &str, key: &[u8]) {
+    /// Notes a request: microseconds since 1970, what is asked, and under which key. The ids under which others know it
+    /// go to the program's own log, for those who look for them.
+    pub(crate) fn note(&self, what: &str, key: &[u8], headers: &HeaderMap) {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        tracing::debug!(
+            what,
+            key = %String::from_utf8_lossy(key),
+            request_id = header("x-request-id"),
+            traceparent = header("traceparent"),
+            "asked"
+        );
         let Some(mut file) = self.0.as_ref() else { return };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let key = String::from_utf8_lossy(key);

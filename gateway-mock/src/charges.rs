@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use shared::payment::{ChargeReceipt, ChargeRequest, VoidReply};
 
@@ -22,7 +22,7 @@ use crate::problem::{Problem, bad_money, idempotency_key, parse_key, parse_name,
 /// Takes money, once a key.
 pub(crate) async fn charge(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     gateway.ledger.charges_asked.fetch_add(1, Ordering::Relaxed);
-    gateway.access.note("charge", raw_key(request.headers()));
+    gateway.access.note("charge", raw_key(request.headers()), request.headers());
     let faults = gateway.faults();
     if faults.down {
         gateway.counters.charge(Outcome::Fault);
@@ -61,9 +61,10 @@ pub(crate) async fn look_up(
 pub(crate) async fn void(
     State(gateway): State<Arc<Gateway>>,
     Path(key): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     gateway.ledger.voids_asked.fetch_add(1, Ordering::Relaxed);
-    gateway.access.note("void", key.as_bytes());
+    gateway.access.note("void", key.as_bytes(), &headers);
     let count = |outcome| gateway.counters.void(outcome);
     let key = gateway.admit_control(&key).await.inspect_err(|_| count(Outcome::Fault))?;
     match gateway.ledger.void(&key) {

@@ -23,7 +23,7 @@ use crate::problem::{Problem, bad_money, idempotency_key, parse_name, raw_key, r
 /// Gives money back, once a key.
 pub(crate) async fn refund(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     gateway.ledger.refunds_asked.fetch_add(1, Ordering::Relaxed);
-    gateway.access.note("refund", raw_key(request.headers()));
+    gateway.access.note("refund", raw_key(request.headers()), request.headers());
     let faults = gateway.faults();
     if faults.down {
         gateway.counters.refund(Outcome::Fault);

@@ -62,6 +62,26 @@ pub struct TelemetryConfig {
     pub health: bool,
 }
 
+/// Traces. The names are OpenTelemetry's own.
+#[derive(Debug, Clone, Args)]
+pub struct TraceConfig {
+    /// Where traces are sent: an OTLP collector that takes protobuf over HTTP, e.g. `http://127.0.0.1:4318`. Without it
+    /// none are made
+    #[arg(
+        long = "otlp-endpoint",
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub otlp_endpoint: Option<String>,
+    /// Share of new traces that are recorded, from 0 to 1; one that comes with a request is recorded if the request says so
+    #[arg(long = "traces-sampled-share", env = "OTEL_TRACES_SAMPLER_ARG", value_name = "SHARE", default_value = "1", value_parser = share)]
+    pub sampled_share: f64,
+    /// The service's name in traces [default: the program's]
+    #[arg(long = "traces-service-name", env = "OTEL_SERVICE_NAME", value_name = "NAME")]
+    pub service_name: Option<String>,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {

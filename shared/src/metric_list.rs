@@ -52,6 +52,7 @@ pub struct Metric {
 const API: &[&str] = &["api"];
 const WORKER: &[&str] = &["worker"];
 const GATEWAY: &[&str] = &["gateway-mock"];
+const ORDERS: &[&str] = &["api", "worker"];
 const EVERY: &[&str] = &["api", "worker", "gateway-mock"];
 
 const fn counter(
@@ -328,6 +329,13 @@ pub const ALL: &[Metric] = &[
         GATEWAY,
         "Faults played on charges and refunds, by kind.",
     ),
+    // trace
+    counter(
+        "trace_spans_total",
+        &[of("outcome", &["sent", "failed", "dropped"])],
+        ORDERS,
+        "Spans that ended, by what became of them. `failed`: the collector did not take them; `dropped`: more than can be sent. All 0 while traces are off.",
+    ),
     // process
     in_seconds(counter("process_cpu_seconds_total", &[], EVERY, "CPU time, user and system.")),
     gauge("process_open_fds", &[], EVERY, "Open file descriptors."),
@@ -362,7 +370,7 @@ mod tests {
             assert!(
                 [
                     "http", "accept", "publish", "claim", "charge", "breaker", "settle", "sweep", "read",
-                    "gateway", "process"
+                    "gateway", "trace", "process"
                 ]
                 .contains(&verb),
                 "{}",

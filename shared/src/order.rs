@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::money::{Currency, Money, MoneyError};
+use crate::origin::Origin;
 
 /// Where an order stands. In capitals on the wire; read case-insensitively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
@@ -154,6 +155,8 @@ pub struct NewOrder {
     pub items: Box<RawValue>,
     /// The sum over all lines.
     pub total: Money,
+    /// The request that it came with, as far as that goes on with its payment. Not stored.
+    pub origin: Option<Box<Origin>>,
 }
 
 /// One thing that is wrong with a request.
@@ -205,6 +208,7 @@ impl NewOrder {
                 items: serde_json::value::to_raw_value(&items)
                     .expect("strings, integers and decimals are JSON"),
                 total,
+                origin: None,
             }),
             _ => Err(problems.0),
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use api::config::ApiSettings;
 use clap::Parser;
 use gateway_mock::GatewayMockConfig;
-use shared::config::TelemetryConfig;
+use shared::config::{TelemetryConfig, TraceConfig};
 use worker::config::WorkerSettings;
 
 /// Comanda in one process: api, worker and gateway-mock over a private PostgreSQL.
@@ -37,4 +37,7 @@ pub(crate) struct StandaloneConfig {
     /// Logs and metrics.
     #[command(flatten)]
     pub telemetry: TelemetryConfig,
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceConfig,
 }

@@ -14,6 +14,7 @@ use shared::broker::{Broker, in_process::InProcess};
 use shared::store::Database;
 use shared::tasks::{Crew, Stop, stop_on_signal};
 use shared::telemetry;
+use shared::trace::Exporter;
 use tokio::net::TcpListener;
 use worker::Worker;
 
@@ -73,6 +74,7 @@ async fn run(
     recorder: telemetry::Recorder,
     database_url: &str,
 ) -> Result<()> {
+    let traces = Exporter::start(&config.traces, "standalone")?;
     let api_addr = listeners.api.local_addr()?;
     let gateway_addr = listeners.gateway.local_addr()?;
     let metrics_addr = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -113,7 +115,11 @@ async fn run(
     crew.spawn("worker", then_stop(worker, worker_done.clone()));
     crew.spawn("gateway-mock", gateway_mock::run(gateway, listeners.gateway, worker_done));
     greet(api_addr, gateway_addr, metrics_addr);
-    crew.run(GRACE).await
+    let outcome = crew.run(GRACE).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    outcome
 }
 
 /// Runs a part; when it has ended, well or not, the next one may.

@@ -11,9 +11,11 @@ use shared::payment::{AttemptAction, AttemptOutcome};
 use shared::retry::RetryDelays;
 use shared::store::claim::Claimed;
 use shared::store::settle::{Next, Settlement};
+use shared::trace::{Kind, Span, TraceParent};
 use uuid::Uuid;
 
 use crate::breaker::{Breaker, Called};
+use crate::claim;
 use crate::gateway::{Answer, Gateway, Reason};
 use crate::settle::{Settle, SettleDesk, Settled};
 
@@ -152,10 +154,12 @@ const RELEASED_FOR: Duration = Duration::from_millis(500);
 impl Till {
     /// Charges (or voids, or refunds) one payment and sees it settled. Claimed but not sent, because the breaker
     /// refused or the lease is nearly over, is released: that was no attempt.
-    pub async fn charge(&self, claim: Claimed, claimed_at: Instant) -> Settled {
+    pub async fn charge(&self, mut claim: Claimed, claimed_at: Instant) -> Settled {
         if claimed_at.elapsed() > self.send_within {
-            return self.settle(Settle::Release { claim, delay: Duration::ZERO }).await;
+            return self.release(claim, Duration::ZERO).await;
         }
+        let mut step = claim::step(&mut claim, "charge", Kind::Client, None);
+        step.note("action", claim.action.as_str());
         let started = Instant::now();
         crash_point(if claim.action == AttemptAction::Void {
             "worker.before_void"
@@ -163,12 +167,14 @@ impl Till {
             "worker.before_send"
         });
         let Ok(Called { answer, probe }) = self.breaker.call(self.gateway.ask(&claim)).await else {
+            step.fail("not sent: the breaker is open");
+            drop(step);
             if sabotaged("breaker_open_is_attempt") {
                 let reason = Reason { code: "breaker_open".into(), message: String::new() };
                 let settlement = settlement(&claim, Answer::InDoubt(reason), false, self.policy);
-                return self.settle(Settle::Commit(settlement)).await;
+                return self.settle(Settle::Commit(settlement), None).await;
             }
-            return self.settle(Settle::Release { claim, delay: RELEASED_FOR }).await;
+            return self.release(claim, RELEASED_FOR).await;
         };
         crash_point(if claim.action == AttemptAction::Void {
             "worker.after_void"
@@ -183,22 +189,49 @@ impl Till {
             number: claim.number,
         };
         let settlement = settlement(&claim, answer, probe, self.policy);
-        self.metrics.record(claim.action, settlement.outcome);
+        let outcome = settlement.outcome;
+        step.note("outcome", outcome.as_str());
+        if matches!(outcome, AttemptOutcome::InDoubt | AttemptOutcome::Unavailable) {
+            step.fail("no answer for certain");
+        }
+        drop(step);
+        self.metrics.record(claim.action, outcome);
+        let place = claim::place(&claim);
         let succeeded = match settlement.next {
             Next::Succeeded { .. } => Some(true),
             Next::Failed => Some(false),
             Next::Retry { .. } => None,
         };
-        let settled = self.settle(Settle::Commit(settlement)).await;
+        let settled = self.settle(Settle::Commit(settlement), place).await;
+        tracing::debug!(
+            payment = %claim.payment_id,
+            order = %claim.order_id,
+            request_id = claim.origin.as_ref().and_then(|origin| origin.request_id.as_ref()).map(display),
+            trace_id = place.map(|place| display(place.trace_id)),
+            number = claim.number,
+            action = claim.action.as_str(),
+            outcome = outcome.as_str(),
+            ?settled,
+            "asked the gateway"
+        );
         if let (Settled::Moved, Some(succeeded)) = (settled, succeeded) {
             self.metrics.record_end(end, succeeded);
         }
         settled
     }
 
-    async fn settle(&self, command: Settle) -> Settled {
+    async fn release(&self, claim: Claimed, delay: Duration) -> Settled {
+        let place = claim::place(&claim);
+        self.settle(Settle::Release { claim, delay }, place).await
+    }
+
+    /// Sees it committed. In its trace this is the payment's share of a group commit, and the wait for it.
+    async fn settle(&self, command: Settle, place: Option<TraceParent>) -> Settled {
+        let mut step = Span::begin("settle", Kind::Internal, place);
         // A stopped desk means that the process is going down: the lease will tell.
-        self.settle.submit(command).await.unwrap_or(Settled::Lost)
+        let settled = self.settle.submit(command).await.unwrap_or(Settled::Lost);
+        step.note("outcome", settled.as_str());
+        settled
     }
 }
 
@@ -278,6 +311,7 @@ mod tests {
             number: spent + 1,
             action,
             spent,
+            origin: None,
         }
     }
 

@@ -2,14 +2,16 @@
 //! database refuses to hand out, through some fault of ours, must not hold up its neighbours: then each is tried by
 //! itself.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use metrics::{Counter, Histogram};
 use shared::chaos::crash_point;
+use shared::origin::Origin;
 use shared::store::claim::{Claimed, claim};
 use shared::store::session::{Session, StoreError};
 use shared::store::sweep::{claim_due, due, postpone};
+use shared::trace::{Kind, Span, TraceParent};
 use uuid::Uuid;
 
 /// How long a payment rests that cannot be claimed: long enough not to fill the log, short enough to be found healed.
@@ -30,6 +32,24 @@ pub struct Claims {
     pub claims: Vec<Claimed>,
     /// Taken before the claim was sent: by this clock a lease never ends later than by the database's.
     pub since: Instant,
+}
+
+/// The payment's place in its trace, where it has one.
+pub(crate) fn place(claim: &Claimed) -> Option<TraceParent> {
+    claim.origin.as_ref().and_then(|origin| origin.trace)
+}
+
+/// A step on a claimed payment's way: what comes after it follows from it. Of a payment that nobody told where it came
+/// from, it is the first of a trace.
+pub(crate) fn step(claim: &mut Claimed, verb: &'static str, kind: Kind, begun: Option<SystemTime>) -> Span {
+    let mut step = Span::since(verb, kind, place(claim), begun);
+    step.note_with("order_id", || claim.order_id.to_string());
+    step.note_with("payment_id", || claim.payment_id.to_string());
+    step.note("try", i64::from(claim.number));
+    if let Some(place) = step.place() {
+        claim.origin.get_or_insert_with(|| Box::new(Origin::default())).trace = Some(place);
+    }
+    step
 }
 
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
-use shared::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, seconds};
+use shared::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig, seconds};
 use shared::retry::RetryDelays;
 
 /// Claims, charges, settles and sweeps payments.
@@ -23,6 +23,9 @@ pub struct WorkerConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub telemetry: TelemetryConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub traces: TraceConfig,
 }
 
 /// What a worker does with payments, whatever it runs in.

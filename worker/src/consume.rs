@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use futures_util::FutureExt;
@@ -14,12 +14,13 @@ use shared::message::MAX_PAYMENTS;
 use shared::retry::RetryDelays;
 use shared::store::claim::Claimed;
 use shared::tasks::Stop;
+use shared::trace::{self, Kind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::charge::Till;
-use crate::claim::{Claimer, Claims};
+use crate::claim::{self, Claimer, Claims};
 use crate::config::{MAX_CLAIM, WorkerSettings};
 
 /// Between tries to reach a broker that is away.
@@ -153,7 +154,8 @@ impl Consumption {
             () = self.till.breaker.opened() => return Ok(Step::Pause),
             delivery = consumer.next() => delivery?,
         };
-        let deliveries = gather(first, consumer, self.max_claim).await?;
+        let begun = trace::now();
+        let mut deliveries = gather(first, consumer, self.max_claim).await?;
         let named: Vec<Uuid> = deliveries.iter().flat_map(|(_, payments)| payments).copied().collect();
         if named.is_empty() {
             return Ok(Step::Taken { named: 0, claimed: 0 });
@@ -165,7 +167,8 @@ impl Consumption {
         if sabotaged("repeat_is_new") {
             self.repeat(&deliveries).await?;
         }
-        let claimed = self.claimer.named(&named).await?;
+        let mut claimed = self.claimer.named(&named).await?;
+        hand_over(&mut deliveries, &mut claimed.claims, begun);
         let step = Step::Taken { named: named.len(), claimed: claimed.claims.len() };
         self.start(deliveries, claimed, room?);
         Ok(step)
@@ -228,6 +231,21 @@ impl Consumption {
                 }
             });
         }
+    }
+}
+
+/// Gives each claim the origin that came with its payment's name, and notes the claim in its trace.
+fn hand_over(deliveries: &mut [(Delivery, Vec<Uuid>)], claims: &mut [Claimed], begun: Option<SystemTime>) {
+    let mut origins = HashMap::new();
+    for message in deliveries.iter_mut().filter_map(|(delivery, _)| delivery.message.as_mut().ok()) {
+        origins.extend(message.payments.iter().zip(message.origins.drain(..)));
+    }
+    if origins.is_empty() && begun.is_none() {
+        return;
+    }
+    for claim in claims {
+        claim.origin = origins.remove(&claim.payment_id).flatten();
+        claim::step(claim, "claim", Kind::Consumer, begun);
     }
 }
 

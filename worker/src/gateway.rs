@@ -160,11 +160,20 @@ impl Gateway {
         url: Url,
         body: Option<&impl serde::Serialize>,
     ) -> std::result::Result<Response, Answer> {
+        let origin = claim.origin.as_deref();
+        let request_id = origin.and_then(|origin| origin.request_id.as_ref());
         let mut request = self
             .http
             .post(url)
             .header("idempotency-key", key_of(claim).to_string())
-            .header("x-request-id", claim.order_id.to_string());
+            // An order whose client gave no id has its request's.
+            .header(
+                "x-request-id",
+                request_id.map_or_else(|| claim.order_id.to_string(), ToString::to_string),
+            );
+        if let Some(trace) = origin.and_then(|origin| origin.trace) {
+            request = request.header("traceparent", trace.to_string());
+        }
         if let Some(body) = body {
             request = request.json(body);
         }

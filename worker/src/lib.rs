@@ -60,6 +60,7 @@ pub fn till(settings: &WorkerSettings) -> Result<(Arc<Till>, SettleLane)> {
 pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
     let Worker { database, broker, settings } = worker;
     settings.check()?;
+    shared::trace::declare_metrics();
     let (till, lane) = till(&settings)?;
     let consumption =
         Consumption::new(Claimer::new(database.session(), settings.lease), Arc::clone(&till), &settings);

@@ -8,6 +8,7 @@ use shared::broker::{Broker, amqp::Amqp};
 use shared::store::Database;
 use shared::tasks::{Crew, Stop, stop_on_signal};
 use shared::telemetry;
+use shared::trace::Exporter;
 use worker::config::WorkerConfig;
 use worker::{Worker, run};
 
@@ -37,6 +38,7 @@ async fn start() -> Result<()> {
     telemetry::init_logs(&config.telemetry)?;
     config.settings.check()?;
     let recorder = telemetry::init_metrics()?;
+    let traces = Exporter::start(&config.traces, "worker")?;
     let metrics = telemetry::bind_metrics(&config.telemetry, metrics_addr).await?;
     let database = Database::new(&config.database.database_url, "worker")?;
     database.prepare(DATABASE_PATIENCE).await?;
@@ -51,5 +53,9 @@ async fn start() -> Result<()> {
         crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
     }
     crew.spawn("signals", signals);
-    crew.run(GRACE).await
+    let outcome = crew.run(GRACE).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    outcome
 }

@@ -42,6 +42,18 @@ pub enum Settled {
     Lost,
 }
 
+impl Settled {
+    /// As it is counted, and noted in traces.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Moved => "moved",
+            Self::Released => "released",
+            Self::Superseded => "superseded",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// Where settlements are handed in.
 pub type SettleDesk = Desk<Settle, Settled>;
 /// Where a writer takes its batches from.
@@ -80,14 +92,14 @@ impl Settler {
     /// A writer on its own connection.
     pub fn new(lane: SettleLane, session: Session, accept_deadline: Duration) -> Self {
         let outcome =
-            |outcome: &'static str| metrics::counter!("settle_payments_total", "outcome" => outcome);
+            |outcome: Settled| metrics::counter!("settle_payments_total", "outcome" => outcome.as_str());
         let metrics = Metrics {
             batch_size: metrics::histogram!("settle_batch_size"),
             commit_seconds: metrics::histogram!("settle_commit_seconds"),
-            moved: outcome("moved"),
-            released: outcome("released"),
-            superseded: outcome("superseded"),
-            lost: outcome("lost"),
+            moved: outcome(Settled::Moved),
+            released: outcome(Settled::Released),
+            superseded: outcome(Settled::Superseded),
+            lost: outcome(Settled::Lost),
         };
         Self { lane, session, accept_deadline, metrics }
     }

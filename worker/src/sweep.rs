@@ -9,12 +9,13 @@ use anyhow::Result;
 use shared::chaos::sabotaged;
 use shared::store::sweep::forget_keys;
 use shared::tasks::Stop;
+use shared::trace::{self, Kind};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::breaker::Admission;
 use crate::charge::Till;
-use crate::claim::{Claimer, Claims};
+use crate::claim::{self, Claimer, Claims};
 use crate::config::{MAX_CLAIM, WorkerSettings};
 
 /// Finds what is due and sees it through.
@@ -112,9 +113,11 @@ impl Sweep {
         if count == 0 {
             return Ok(0);
         }
+        let begun = trace::now();
         let Claims { claims, since } = self.claimer.due(count).await?;
         let swept = claims.len();
-        for claim in claims {
+        for mut claim in claims {
+            claim::step(&mut claim, "sweep", Kind::Internal, begun);
             let place = room.split(1);
             let till = Arc::clone(&self.till);
             self.under_way.spawn(async move {

@@ -18,6 +18,7 @@ use super::{Confirm, Delivery, Depth, Ticket};
 use crate::chaos::{crash_point, sabotaged};
 use crate::config::BrokerConfig;
 use crate::message::PaymentsDue;
+use crate::origin::Headers;
 
 /// Most messages in the queue before it refuses. At 64 payments a message this is a backlog of sixty million; at
 /// one a message, a million, about 300 MB of disk.
@@ -30,6 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the confirms of one batch. An alarm at the broker blocks the connection without an error;
 /// after this the connection is dropped, and the messages may still arrive: they are only hints.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
+/// Headers of a message, under the names that HTTP has for them.
+const TRACEPARENT: &str = "traceparent";
+const REQUEST_ID: &str = "x-request-id";
 /// How often an idle publisher looks whether its connection still lives.
 const WATCH: Duration = Duration::from_millis(500);
 
@@ -136,6 +140,11 @@ impl Amqp {
 
     /// Sends anything at all, as a stranger might. For tests.
     pub async fn publish_bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.publish_with_headers(bytes, &Headers::default()).await
+    }
+
+    /// The same with headers.
+    pub async fn publish_with_headers(&self, bytes: &[u8], headers: &Headers) -> Result<()> {
         let (connection, channel) = self.connect().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         channel
@@ -144,7 +153,7 @@ impl Amqp {
                 self.queue.clone(),
                 BasicPublishOptions::default(),
                 bytes,
-                persistent(),
+                persistent(headers),
             )
             .await?
             .await?;
@@ -166,8 +175,29 @@ fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(value))
 }
 
-fn persistent() -> BasicProperties {
-    BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into())
+fn persistent(headers: &Headers) -> BasicProperties {
+    let properties =
+        BasicProperties::default().with_delivery_mode(2).with_content_type("application/json".into());
+    if *headers == Headers::default() {
+        return properties;
+    }
+    let mut table = FieldTable::default();
+    for (name, value) in [(TRACEPARENT, &headers.traceparent), (REQUEST_ID, &headers.request_id)] {
+        if let Some(value) = value {
+            table.insert(name.into(), text(value));
+        }
+    }
+    properties.with_headers(table)
+}
+
+/// What a message's headers say; what is no text says nothing.
+fn headers(properties: &BasicProperties) -> Headers {
+    let Some(table) = properties.headers() else { return Headers::default() };
+    let field = |name: &str| match table.inner().get(name)? {
+        AMQPValue::LongString(value) => std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned),
+        _ => None,
+    };
+    Headers { traceparent: field(TRACEPARENT), request_id: field(REQUEST_ID) }
 }
 
 async fn close(connection: &Connection) {
@@ -189,7 +219,7 @@ impl Publisher {
         let publish = async {
             let mut confirms = Vec::with_capacity(messages.len());
             for (message, id) in messages.iter().zip(&ids) {
-                let properties = persistent().with_message_id(id.as_str().into());
+                let properties = persistent(&message.headers()).with_message_id(id.as_str().into());
                 let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
                 let sent = self
                     .channel
@@ -261,7 +291,7 @@ impl Consumer {
         let delivery =
             self.stream.next().await.context("RabbitMQ ended the delivery")?.context("RabbitMQ hung up")?;
         Ok(Delivery {
-            message: PaymentsDue::from_bytes(&delivery.data),
+            message: PaymentsDue::read(&delivery.data, &headers(&delivery.properties)),
             redelivered: delivery.redelivered,
             ticket: Ticket::Amqp(Box::new(delivery)),
         })

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::{Confirm, Delivery, Depth};
 use crate::message::PaymentsDue;
+use crate::origin::Headers;
 
 /// A queue; clones share it.
 #[derive(Debug, Clone)]
@@ -29,6 +30,7 @@ struct Queue {
 #[derive(Debug, Clone)]
 struct Message {
     bytes: Vec<u8>,
+    headers: Headers,
     redelivered: bool,
 }
 
@@ -43,16 +45,21 @@ impl InProcess {
 
     /// Puts a message in, unless the queue is full.
     pub fn publish(&self, message: &PaymentsDue) -> Confirm {
-        self.publish_bytes(message.to_bytes())
+        self.publish_with_headers(message.to_bytes(), message.headers())
     }
 
     /// Puts anything in, as a stranger might.
     pub fn publish_bytes(&self, bytes: Vec<u8>) -> Confirm {
+        self.publish_with_headers(bytes, Headers::default())
+    }
+
+    /// The same with headers.
+    pub fn publish_with_headers(&self, bytes: Vec<u8>, headers: Headers) -> Confirm {
         let mut queue = self.0.lock();
         if queue.waiting.len() >= self.0.capacity {
             return Confirm::Refused;
         }
-        queue.waiting.push_back(Message { bytes, redelivered: false });
+        queue.waiting.push_back(Message { bytes, headers, redelivered: false });
         drop(queue);
         self.0.filled.notify_one();
         Confirm::Taken
@@ -77,7 +84,7 @@ impl InProcess {
         }
         drop(queue);
         Some(Delivery {
-            message: PaymentsDue::from_bytes(&message.bytes),
+            message: PaymentsDue::read(&message.bytes, &message.headers),
             redelivered: message.redelivered,
             ticket: super::Ticket::InProcess(Ticket { message: Some(message), shared: Arc::clone(&self.0) }),
         })

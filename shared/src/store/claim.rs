@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::read::money;
 use crate::money::Money;
+use crate::origin::Origin;
 use crate::payment::AttemptAction;
 
 /// A payment that this worker, and nobody else, may now take to the gateway.
@@ -28,6 +29,8 @@ pub struct Claimed {
     pub action: AttemptAction,
     /// Tries that already count against the retry budget.
     pub spent: i32,
+    /// Where it came from, where the message that named it knew.
+    pub origin: Option<Box<Origin>>,
 }
 
 /// Claims those of `hints` that may be claimed: never claimed before, or due. The rest is somebody else's, done,
@@ -86,6 +89,7 @@ pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> 
                 number: row.number,
                 action: row.action,
                 spent: row.spent,
+                origin: None,
             })
         })
         .collect()

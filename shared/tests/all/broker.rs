@@ -5,6 +5,8 @@ use std::future::Future;
 use anyhow::Result;
 use shared::broker::{Broker, Confirm, Consumer, Depth, in_process::InProcess};
 use shared::message::{Malformed, PaymentsDue};
+use shared::origin::{Headers, Origin, RequestId};
+use shared::trace::TraceParent;
 use testbed::{TestQueue, until};
 use uuid::Uuid;
 
@@ -34,10 +36,14 @@ enum Stranger {
 
 impl Stranger {
     async fn publish(&self, bytes: &[u8]) -> Result<()> {
+        self.publish_with(bytes, Headers::default()).await
+    }
+
+    async fn publish_with(&self, bytes: &[u8], headers: Headers) -> Result<()> {
         match self {
-            Self::Amqp(amqp) => amqp.publish_bytes(bytes).await,
+            Self::Amqp(amqp) => amqp.publish_with_headers(bytes, &headers).await,
             Self::InProcess(channel) => {
-                assert_eq!(channel.publish_bytes(bytes.to_vec()), Confirm::Taken);
+                assert_eq!(channel.publish_with_headers(bytes.to_vec(), headers), Confirm::Taken);
                 Ok(())
             }
         }
@@ -131,6 +137,48 @@ async fn poison_is_named_and_laid_aside() -> Result<()> {
         assert!(matches!(delivery.message, Err(Malformed::Unreadable(_))));
         delivery.bury().await?;
         until_depth(&broker, Depth { waiting: 0, dead: 1 }).await?;
+        consumer.close().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn where_payments_came_from_travels_along() -> Result<()> {
+    on_both(async |Subject { broker, .. }| {
+        let trace = TraceParent::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let origins = [
+            vec![None, Origin::new(trace, None)],
+            vec![
+                Origin::new(trace, RequestId::parse("my,own")),
+                Origin::new(None, RequestId::parse("another")),
+            ],
+        ];
+        let sent = origins.map(|origins| message().from_origins(origins));
+        broker.publisher().await?.publish(&sent).await?;
+        let mut consumer = broker.consumer(10).await?;
+        for expected in sent {
+            assert_eq!(take(&mut consumer).await?.0, expected);
+        }
+        consumer.close().await;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn forged_headers_are_no_fault_of_the_message() -> Result<()> {
+    on_both(async |Subject { broker, stranger }| {
+        let mut consumer = broker.consumer(10).await?;
+        let sent = message();
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for forged in ["", "garbage", trace, &format!("{trace} {trace} {trace}"), &"x ".repeat(20_000)] {
+            let headers = Headers { traceparent: Some(forged.into()), request_id: Some(forged.into()) };
+            stranger.publish_with(&sent.to_bytes(), headers).await?;
+            let (taken, _) = take(&mut consumer).await?;
+            assert_eq!(taken.payments, sent.payments);
+            assert!(taken.origins.iter().all(Option::is_none), "{:?}", taken.origins);
+        }
         consumer.close().await;
         Ok(())
     })

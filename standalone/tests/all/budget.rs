@@ -7,6 +7,7 @@ use anyhow::Result;
 use api::accept::{Answer, Writer};
 use servers::{Postgres, PostgresSettings};
 use shared::order::{NewOrder, OrderRequest};
+use shared::origin::Headers;
 use shared::payment::AttemptOutcome;
 use shared::store::accept::{Accept, accept};
 use shared::store::claim::claim;
@@ -141,14 +142,11 @@ async fn a_group_commit_is_one_message() -> Result<()> {
     );
     assert_eq!(answers?.len(), BATCH);
     let mut messages = 0;
-    while let Ok(payments) = hints.try_recv() {
+    while let Ok(message) = hints.try_recv() {
         messages += MESSAGES_A_BATCH;
-        let bytes = shared::message::PaymentsDue::new(payments.clone()).to_bytes().len();
-        assert!(
-            bytes <= MESSAGE_BYTES * payments.len() + 32,
-            "{bytes} bytes for {} payments",
-            payments.len()
-        );
+        let (bytes, payments) = (message.to_bytes().len(), message.payments.len());
+        assert!(bytes <= MESSAGE_BYTES * payments + 32, "{bytes} bytes for {payments} payments");
+        assert_eq!(message.headers(), Headers::default(), "no trace, no headers");
     }
     assert_eq!(messages, written, "a message a group commit, whatever its size");
     Ok(())

@@ -39,6 +39,12 @@ async fn a_wrong_setting_is_named_in_one_line() -> Result<()> {
         ("worker", vec![database, amqp, ("CIRCUIT_BREAKER_RECOVERY_SECONDS", "soon")], "a number of seconds"),
         ("worker", vec![database, amqp, ("LEASE_SECONDS", "6")], "LEASE_SECONDS=6"),
         ("worker", vec![database, amqp, ("LOG_LEVEL", "loud=quiet=x")], "LOG_LEVEL"),
+        (
+            "api",
+            vec![database, amqp, ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://u:secret@here")],
+            "OTEL_EXPORTER_OTLP_ENDPOINT is no URL",
+        ),
+        ("worker", vec![database, amqp, ("OTEL_TRACES_SAMPLER_ARG", "2")], "--traces-sampled-share"),
         ("gateway-mock", vec![("PAYMENT_MOCK_SUCCESS_RATE", "2")], "2"),
         ("gateway-mock", vec![("METRICS_ADDR", "nowhere")], "METRICS_ADDR=nowhere"),
     ] {

@@ -7,6 +7,8 @@ mod outages;
 mod pipeline;
 mod processes;
 mod program;
+mod sink;
+mod traces;
 
 use anyhow::{Result, ensure};
 use loadtest::reconcile;

@@ -10,53 +10,66 @@ use crate::program::Program;
 use crate::{count, settled};
 
 /// One of each program, over a database and a queue of the test's own.
-struct Processes {
-    database: TestDatabase,
+pub(crate) struct Processes {
+    pub(crate) database: TestDatabase,
     queue: TestQueue,
-    gateway: Program,
-    worker: Program,
-    api: Program,
-    client: Client,
+    pub(crate) gateway: Program,
+    pub(crate) worker: Program,
+    pub(crate) api: Program,
+    pub(crate) client: Client,
 }
+
+/// Settings beside those that the programs need to find each other.
+pub(crate) type Extra<'a> = &'a [(&'a str, &'a str)];
 
 impl Processes {
     async fn start() -> Result<Self> {
+        Self::with(&[], &[], &[]).await
+    }
+
+    pub(crate) async fn with(gateway: Extra<'_>, worker: Extra<'_>, api: Extra<'_>) -> Result<Self> {
         let (database, queue) = (TestDatabase::new().await?, TestQueue::new()?);
-        let mut gateway = Program::start("gateway-mock", &[("GATEWAY_MOCK_ADDR", "127.0.0.1:0")])?;
+        let settings = [&[("GATEWAY_MOCK_ADDR", "127.0.0.1:0")], gateway].concat();
+        let mut gateway = Program::start("gateway-mock", &settings)?;
         let gateway_url = format!("http://{}", gateway.says("addr=").await?);
-        let worker = Self::worker(&database, &queue, &gateway_url).await?;
-        let mut api = Program::start(
-            "api",
-            &[
-                ("API_ADDR", "127.0.0.1:0"),
-                ("DATABASE_URL", database.url()),
-                ("AMQP_URL", &queue.config().amqp_url),
-                ("AMQP_QUEUE", &queue.config().amqp_queue),
-            ],
-        )?;
+        let worker = Self::worker_with(&database, &queue, &gateway_url, worker).await?;
+        let own = [
+            ("API_ADDR", "127.0.0.1:0"),
+            ("DATABASE_URL", database.url()),
+            ("AMQP_URL", &queue.config().amqp_url),
+            ("AMQP_QUEUE", &queue.config().amqp_queue),
+        ];
+        let mut api = Program::start("api", &[&own, api].concat())?;
         let url = api.says("accepting orders at ").await?;
         let client = Client::new(url.trim_end_matches("/api/v1/orders"), gateway_url)?;
         Ok(Self { database, queue, gateway, worker, api, client })
     }
 
     async fn worker(database: &TestDatabase, queue: &TestQueue, gateway_url: &str) -> Result<Program> {
-        let mut worker = Program::start(
-            "worker",
-            &[
-                ("DATABASE_URL", database.url()),
-                ("AMQP_URL", &queue.config().amqp_url),
-                ("AMQP_QUEUE", &queue.config().amqp_queue),
-                ("GATEWAY_URL", gateway_url),
-                ("LEASE_SECONDS", "3"),
-                ("GATEWAY_TIMEOUT_SECONDS", "1"),
-            ],
-        )?;
+        Self::worker_with(database, queue, gateway_url, &[]).await
+    }
+
+    async fn worker_with(
+        database: &TestDatabase,
+        queue: &TestQueue,
+        gateway_url: &str,
+        extra: Extra<'_>,
+    ) -> Result<Program> {
+        let own = [
+            ("DATABASE_URL", database.url()),
+            ("AMQP_URL", &queue.config().amqp_url),
+            ("AMQP_QUEUE", &queue.config().amqp_queue),
+            ("GATEWAY_URL", gateway_url),
+            ("LEASE_SECONDS", "3"),
+            ("GATEWAY_TIMEOUT_SECONDS", "1"),
+        ];
+        let mut worker = Program::start("worker", &[&own, extra].concat())?;
         // Whoever is told to stop before it works has nothing to finish.
         worker.says("working").await?;
         Ok(worker)
     }
 
-    async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self) -> Result<()> {
         self.api.stop().await?;
         self.worker.stop().await?;
         self.gateway.stop().await?;
