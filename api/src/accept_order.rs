@@ -41,7 +41,11 @@ const PRINCIPAL: &str = "public";
     ),
     request_body = NewOrderBody,
     responses(
-        (status = 202, description = "Accepted, durable", body = OrderView),
+        (status = 202, description = "Accepted, durable", body = OrderView, headers(
+            ("Location" = String, description = "The order"),
+            ("X-Request-Id" = String, description = "The request's id, given or made"),
+            ("traceparent" = String, description = "The request's place in its trace; left out where there is none"),
+        )),
         (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON by its content type", body = ProblemBody, content_type = "application/problem+json"),

@@ -226,7 +226,7 @@ pub const ALL: &[Metric] = &[
     seconds(
         "settle_order_seconds",
         WORKER,
-        "From an order's acceptance (the time in its id, by the api's clock) to the end of its charge.",
+        "From an order's arrival (the time in its id, by the api's clock) to the end of its charge.",
     ),
     sizes("settle_tries", WORKER, "Tries that a payment took to its end, voids included."),
     seconds(
