@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::payment::{AskedAgain, DeclinedKey, LedgerSummary};
 
@@ -25,27 +26,40 @@ use crate::problem::{Problem, read_json};
 /// microseconds.
 const ROWS_A_PIECE: usize = 512;
 
+/// What `GET /v1/ledger` may be asked.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LedgerQuery {
+    /// How many charges, of the oldest, to leave out: what a summary counted before a run is not of that run.
+    #[serde(default)]
+    charges_from: usize,
+}
+
 /// `GET /v1/ledger`. Streamed in pieces: a million charges need no memory here, and hold up nobody. Rows are only
 /// ever added, so those that stood in the books when the request came make one consistent picture.
-pub(crate) async fn ledger(State(gateway): State<Arc<Gateway>>) -> Result<Response, Problem> {
+pub(crate) async fn ledger(
+    State(gateway): State<Arc<Gateway>>,
+    query: Result<Query<LedgerQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query
+        .map_err(|_| Problem::unprocessable("query_invalid", "charges_from must be a number of rows"))?;
     let requests = serde_json::to_string(&gateway.ledger.requests()).map_err(|_| Problem::internal())?;
     let [charges, refunds, voided, declined] = lengths(&gateway.ledger.books());
     let charges = pieces(
         &gateway,
-        charges,
+        query.charges_from.min(charges)..charges,
         |books, rows| books.charges[rows].to_vec(),
         |row, charge| charge.receipt(row),
     );
     let refunds = pieces(
         &gateway,
-        refunds,
+        0..refunds,
         |books, rows| books.refunds[rows].to_vec(),
         |row, refund| refund.receipt(row),
     );
-    let voided = pieces(&gateway, voided, |books, rows| books.voided[rows].to_vec(), |_, key| key);
+    let voided = pieces(&gateway, 0..voided, |books, rows| books.voided[rows].to_vec(), |_, key| key);
     let declined = pieces(
         &gateway,
-        declined,
+        0..declined,
         |books, rows| books.declined[rows].to_vec(),
         |_, (key, code)| DeclinedKey { key: key.to_string(), code: code.words().0.to_owned() },
     );
@@ -101,16 +115,17 @@ fn lengths(books: &Books) -> [usize; 4] {
     [books.charges.len(), books.refunds.len(), books.voided.len(), books.declined.len()]
 }
 
-/// The first `length` rows, copied piece by piece as they are asked for, and shown outside the lock.
+/// These rows, copied piece by piece as they are asked for, and shown outside the lock.
 fn pieces<Row, Shown: Serialize>(
     gateway: &Arc<Gateway>,
-    length: usize,
+    rows: Range<usize>,
     copy: fn(&Books, Range<usize>) -> Vec<Row>,
     show: fn(u32, Row) -> Shown,
 ) -> impl Iterator<Item = Vec<Shown>> + use<Row, Shown> {
     let gateway = Arc::clone(gateway);
-    (0..length).step_by(ROWS_A_PIECE).map(move |from| {
-        let rows = copy(&gateway.ledger.books(), from..length.min(from + ROWS_A_PIECE));
+    let end = rows.end;
+    rows.step_by(ROWS_A_PIECE).map(move |from| {
+        let rows = copy(&gateway.ledger.books(), from..end.min(from + ROWS_A_PIECE));
         // The books number their rows with 32 bits, so no row is lost here.
         (u32::try_from(from).unwrap_or(u32::MAX)..).zip(rows).map(|(row, copied)| show(row, copied)).collect()
     })

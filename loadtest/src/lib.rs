@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod gateway;
+pub mod k6;
 pub mod latency;
 pub mod load;
 mod progress;

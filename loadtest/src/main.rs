@@ -1,4 +1,5 @@
 //! `loadtest load`: orders for a running pipeline. `loadtest reconcile`: was it right? `loadtest bench`: how fast is it?
+//! `loadtest k6`: how does it bear all kinds of load?
 
 mod command;
 
@@ -9,6 +10,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use loadtest::bench::echo::echo;
 use loadtest::bench::{BenchArguments, bench};
+use loadtest::k6::{K6Arguments, k6};
 use shared::tasks::{Stop, stop_on_signal};
 use shared::telemetry::exit_code;
 
@@ -27,6 +29,8 @@ enum Command {
     Reconcile(command::ReconcileArguments),
     /// Measure how fast it is: starts servers and programs of its own; run it by `make bench`
     Bench(BenchArguments),
+    /// Run the k6 scripts, verify every order, and write the report; run it by `make loadtest`
+    K6(K6Arguments),
     /// A server that hands bodies back, for the benchmark
     #[command(hide = true)]
     Echo {
@@ -56,6 +60,7 @@ async fn run(command: Command) -> Result<()> {
             Command::Reconcile(arguments) => command::reconcile(arguments).await,
             // Half a measurement is none: nothing is finished, but all that was started ends.
             Command::Bench(arguments) => stop.or_stopped(bench(&arguments)).await.unwrap_or(Ok(())),
+            Command::K6(arguments) => k6(&arguments, &stop).await,
             Command::Echo { .. } => Ok(()),
         }
     };

@@ -4,7 +4,7 @@ use gateway_mock::Faults;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use shared::money::{Currency, Money};
-use shared::payment::{AskedAgain, ChargeReceipt, CurrencyTotal, DeclinedKey};
+use shared::payment::{AskedAgain, ChargeReceipt, CurrencyTotal, DeclinedKey, Ledger};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -163,4 +163,13 @@ async fn a_long_ledger_is_whole_and_in_order() {
     let ledger = gateway.ask.ledger().await;
     let keys: Vec<String> = ledger.charges.into_iter().map(|charge| charge.key).collect();
     assert_eq!(keys, (0..1_100).map(|number| format!("key {number}")).collect::<Vec<_>>());
+    // A run looks only at what came in it.
+    for (from, first) in [(0, Some("key 0")), (700, Some("key 700")), (1_100, None), (5_000, None)] {
+        let path = format!("/v1/ledger?charges_from={from}");
+        let rest: Ledger = gateway.ask.send(gateway.ask.request(Method::GET, &path)).await.read();
+        assert_eq!(rest.charges.len(), 1_100_usize.saturating_sub(from));
+        assert_eq!(rest.charges.first().map(|charge| charge.key.as_str()), first);
+    }
+    let wrong = gateway.ask.request(Method::GET, "/v1/ledger?charges_from=-1");
+    gateway.ask.send(wrong).await.is_problem(422, "query_invalid");
 }

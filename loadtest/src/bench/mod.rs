@@ -9,10 +9,10 @@ pub mod echo;
 pub mod figures;
 pub mod limits;
 mod markdown;
-mod program;
+pub(crate) mod program;
 mod rows;
 pub mod runs;
-mod stack;
+pub(crate) mod stack;
 pub mod traffic;
 pub mod usage;
 
@@ -146,8 +146,13 @@ async fn measure(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut
 }
 
 fn machine(postgres: String) -> Result<Machine> {
+    let cores = std::thread::available_parallelism()?.get();
+    Ok(Machine { processor: processor(), cores, postgres })
+}
+
+/// As the kernel calls it.
+pub(crate) fn processor() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let processor = model.map_or("unknown", |(_, model)| model).to_owned();
-    Ok(Machine { processor, cores: std::thread::available_parallelism()?.get(), postgres })
+    model.map_or("unknown", |(_, model)| model).to_owned()
 }

@@ -22,8 +22,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running program. Killed when dropped.
 #[derive(Debug)]
-pub(super) struct Program {
-    pub(super) name: &'static str,
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
     child: Child,
     guard: Option<Guard>,
 }
@@ -31,7 +31,7 @@ pub(super) struct Program {
 impl Program {
     /// Starts `program` with these variables and arguments, and nothing else of our environment. It writes to
     /// `logs/NAME.log`.
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &'static str,
         program: &Path,
         arguments: &[String],
@@ -55,12 +55,12 @@ impl Program {
         Ok(Self { name, child, guard })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits until `GET /health` is answered with 200 there.
-    pub(super) async fn until_healthy(&mut self, addr: SocketAddr) -> Result<()> {
+    pub(crate) async fn until_healthy(&mut self, addr: SocketAddr) -> Result<()> {
         let request = format!("GET /health HTTP/1.1\r\nhost: {addr}\r\n\r\n");
         let started = Instant::now();
         while !is_healthy(addr, &request).await {
@@ -76,7 +76,7 @@ impl Program {
     }
 
     /// Asks it to end and waits.
-    pub(super) async fn stop(mut self) -> Result<()> {
+    pub(crate) async fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(i32::try_from(self.pid())?), Signal::SIGTERM)?;
         let started = Instant::now();
         while self.child.try_wait()?.is_none() {
@@ -106,6 +106,6 @@ async fn is_healthy(addr: SocketAddr, request: &str) -> bool {
 }
 
 /// A port that is free now, on 127.0.0.1.
-pub(super) fn free_addr() -> Result<SocketAddr> {
+pub(crate) fn free_addr() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

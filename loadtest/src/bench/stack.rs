@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -30,18 +31,18 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The servers, and where things are.
 #[derive(Debug)]
-pub(super) struct Stack {
+pub(crate) struct Stack {
     postgres: Postgres,
-    rabbitmq: RabbitMq,
+    rabbitmq: Arc<Mutex<RabbitMq>>,
     programs: PathBuf,
     logs: PathBuf,
     /// Requests under way at once.
-    pub(super) connections: usize,
+    pub(crate) connections: usize,
 }
 
 /// Which programs run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// The api alone; payments wait.
     ApiOnly,
     /// api, worker and gateway-mock, each a process.
@@ -52,18 +53,18 @@ pub(super) enum Shape {
 
 /// A database and a queue of one's own.
 #[derive(Debug, Clone)]
-pub(super) struct Ground {
-    pub(super) database: String,
-    pub(super) database_url: String,
-    pub(super) broker: BrokerConfig,
+pub(crate) struct Ground {
+    pub(crate) database: String,
+    pub(crate) database_url: String,
+    pub(crate) broker: BrokerConfig,
 }
 
 /// The programs of one run.
 #[derive(Debug)]
-pub(super) struct Services {
-    pub(super) ground: Ground,
-    pub(super) api_addr: SocketAddr,
-    pub(super) gateway_url: String,
+pub(crate) struct Services {
+    pub(crate) ground: Ground,
+    pub(crate) api_addr: SocketAddr,
+    pub(crate) gateway_url: String,
     programs: Vec<Program>,
     metrics: Vec<SocketAddr>,
     connections: usize,
@@ -71,13 +72,13 @@ pub(super) struct Services {
 
 impl Stack {
     /// Starts the servers. `programs` is where the project's release binaries are.
-    pub(super) async fn start(programs: &Path, logs: &Path, connections: usize) -> Result<Self> {
+    pub(crate) async fn start(programs: &Path, logs: &Path, connections: usize) -> Result<Self> {
         let postgres = tokio::task::spawn_blocking(|| Postgres::start(&PostgresSettings::temporary()));
         let rabbitmq = tokio::task::spawn_blocking(|| RabbitMq::start(&RabbitMqSettings::temporary()));
         let (postgres, rabbitmq) = tokio::join!(postgres, rabbitmq);
         Ok(Self {
             postgres: postgres??,
-            rabbitmq: rabbitmq??,
+            rabbitmq: Arc::new(Mutex::new(rabbitmq??)),
             programs: programs.to_owned(),
             logs: logs.to_owned(),
             connections,
@@ -85,14 +86,23 @@ impl Stack {
     }
 
     /// The servers and ourselves, to be watched.
-    pub(super) fn watched(&self) -> Vec<Watched> {
-        let servers = [("postgres", self.postgres.pid()), ("rabbitmq", self.rabbitmq.pid())];
+    pub(crate) fn watched(&self) -> Vec<Watched> {
+        let servers = [("postgres", self.postgres.pid()), ("rabbitmq", rabbitmq(&self.rabbitmq).pid())];
         let servers = servers.into_iter().filter_map(|(name, pid)| Some((name, pid?)));
         servers.chain([("loadtest", std::process::id())]).collect()
     }
 
+    /// Does something to RabbitMQ that takes its time, such as ending it.
+    pub(crate) async fn broker(
+        &self,
+        act: impl FnOnce(&mut RabbitMq) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let broker = Arc::clone(&self.rabbitmq);
+        tokio::task::spawn_blocking(move || act(&mut rabbitmq(&broker))).await?
+    }
+
     /// What the servers are, for the report.
-    pub(super) async fn postgres_version(&self) -> Result<String> {
+    pub(crate) async fn postgres_version(&self) -> Result<String> {
         let mut conn = connect(&self.postgres.url("postgres")).await?;
         let version = sqlx::query_scalar("SHOW server_version").fetch_one(&mut conn).await?;
         conn.close().await?;
@@ -100,17 +110,20 @@ impl Stack {
     }
 
     /// A new database with the schema in it, and the name of a new queue.
-    pub(super) async fn ground(&self) -> Result<Ground> {
+    pub(crate) async fn ground(&self) -> Result<Ground> {
         let database = format!("bench_{}", Uuid::new_v4().simple());
         self.administer(&format!("CREATE DATABASE {database}")).await?;
         let database_url = self.postgres.url(&database);
         Database::new(&database_url, "bench")?.prepare(DATABASE_PATIENCE).await?;
-        let broker = BrokerConfig { amqp_url: self.rabbitmq.url(), amqp_queue: format!("bench.{database}") };
+        let broker = BrokerConfig {
+            amqp_url: rabbitmq(&self.rabbitmq).url(),
+            amqp_queue: format!("bench.{database}"),
+        };
         Ok(Ground { database, database_url, broker })
     }
 
     /// Removes both, so that ten runs need no more room than one.
-    pub(super) async fn clear(&self, ground: &Ground) -> Result<()> {
+    pub(crate) async fn clear(&self, ground: &Ground) -> Result<()> {
         self.administer(&format!("DROP DATABASE {} WITH (FORCE)", ground.database)).await?;
         Amqp::new(&ground.broker, "bench").delete().await
     }
@@ -122,7 +135,7 @@ impl Stack {
     }
 
     /// Starts a program of the project.
-    pub(super) fn program(
+    pub(crate) fn program(
         &self,
         name: &'static str,
         arguments: &[String],
@@ -132,7 +145,7 @@ impl Stack {
     }
 
     /// Starts the programs over a fresh database and queue, and warms them up.
-    pub(super) async fn services(&self, shape: Shape) -> Result<Services> {
+    pub(crate) async fn services(&self, shape: Shape) -> Result<Services> {
         let ground = self.ground().await?;
         let (api_addr, gateway_addr) = (free_addr()?, free_addr()?);
         let gateway_url = format!("http://{gateway_addr}");
@@ -173,6 +186,11 @@ impl Stack {
     }
 }
 
+fn rabbitmq(shared: &Mutex<RabbitMq>) -> MutexGuard<'_, RabbitMq> {
+    // What panicked while it was ended or started is a server of ours all the same.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Services {
     async fn warm_up(&mut self, shape: Shape) -> Result<()> {
         for program in &mut self.programs {
@@ -193,7 +211,7 @@ impl Services {
     }
 
     /// Orders for the api.
-    pub(super) fn plan(&self, pace: Pace, count: Option<u64>, time: Option<Duration>) -> Plan {
+    pub(crate) fn plan(&self, pace: Pace, count: Option<u64>, time: Option<Duration>) -> Plan {
         Plan {
             addr: self.api_addr,
             connections: self.connections,
@@ -219,7 +237,7 @@ impl Services {
     }
 
     /// The memory of each process of the run.
-    pub(super) fn memory(&self, stack: &Stack) -> Vec<(String, Memory)> {
+    pub(crate) fn memory(&self, stack: &Stack) -> Vec<(String, Memory)> {
         let programs = self.programs.iter().map(|one| (one.name, one.pid()));
         // Not ours: all of them are our children, and nobody has a load generator in production.
         let servers = stack.watched().into_iter().filter(|(_, pid)| *pid != std::process::id());
@@ -227,7 +245,7 @@ impl Services {
     }
 
     /// Stops the programs, the api first, and clears the ground.
-    pub(super) async fn stop(mut self, stack: &Stack) -> Result<()> {
+    pub(crate) async fn stop(mut self, stack: &Stack) -> Result<()> {
         while let Some(program) = self.programs.pop() {
             program.stop().await?;
         }

@@ -1,0 +1,202 @@
+//! What came of the scripts, as `report.json` holds it.
+#![expect(clippy::float_arithmetic, reason = "statistics; no money passes here")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::asked::Asked;
+use super::lines::Lines;
+use super::scenario::Scenario;
+use super::series::{Decided, Window, beginning, curve, windows};
+use super::summary::{Summary, Threshold};
+use super::{html, markdown, plots};
+use crate::bench::processor;
+use crate::latency::{Latencies, Percentiles};
+use crate::reconcile::Report as Books;
+
+/// Of one script.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Outcome {
+    pub(super) scenario: &'static str,
+    /// What the script is about.
+    pub(super) says: &'static str,
+    /// What was tested.
+    pub(super) site: String,
+    /// First order to last answer.
+    pub(super) seconds: f64,
+    /// Sent.
+    pub(super) orders: u64,
+    pub(super) accepted: u64,
+    /// 503: come again.
+    pub(super) refused: u64,
+    /// Any other answer, or none.
+    pub(super) failed: u64,
+    /// Not sent, because all of k6's users waited for answers.
+    pub(super) dropped: u64,
+    /// The highest number of 202s in a second.
+    pub(super) accepted_per_s_peak: f64,
+    /// From sending to the answer.
+    pub(super) accept: Percentiles,
+    /// Last answer to last order's end; `None` where the script did not come so far.
+    pub(super) drain_seconds: Option<f64>,
+    /// Most orders accepted and not decided.
+    pub(super) backlog_peak: u64,
+    /// Orders without an end when patience was over.
+    pub(super) backlog_end: u64,
+    pub(super) confirmed: u64,
+    pub(super) payment_failed: u64,
+    /// 202s without an order: by number in the script, by id afterwards.
+    pub(super) lost: u64,
+    /// Charged more than once.
+    pub(super) double: u64,
+    /// Orders whose status and books contradict each other.
+    pub(super) inconsistent: u64,
+    /// Each 202, asked for by its id.
+    pub(super) asked: Asked,
+    /// The reconciliation, where the database can be reached: orders, and the invariants that are broken.
+    pub(super) reconciled: Option<Reconciled>,
+    pub(super) thresholds: Vec<Threshold>,
+    /// Whether all of it is as it should be.
+    pub(super) green: bool,
+    /// What began when, in seconds since the first order.
+    pub(super) phases: Vec<(f64, String)>,
+    /// Latencies by percentile: percent, milliseconds.
+    pub(super) curve: Vec<(f64, f64)>,
+    pub(super) windows: Vec<Window>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Reconciled {
+    pub(super) orders: u64,
+    pub(super) broken: Vec<&'static str>,
+}
+
+impl Outcome {
+    pub(super) fn new(
+        scenario: Scenario,
+        site: String,
+        lines: &Lines,
+        decided: &[Decided],
+        summary: &Summary,
+        asked: Asked,
+        books: Option<Books>,
+    ) -> Result<Self> {
+        let begin = beginning(lines);
+        let seconds = |at: i64| (at - begin) as f64 / 1_000.0;
+        let answered = lines.sent.iter().map(super::lines::Sent::answered).max().unwrap_or(begin);
+        let end = decided.last().map_or(answered, |(at, _)| answered.max(*at));
+        let windows = windows(lines, decided, end);
+        let mut latencies = Latencies::new()?;
+        for sent in &lines.sent {
+            latencies.record(Duration::from_secs_f64(sent.took_ms / 1_000.0));
+        }
+        let with =
+            |status: fn(u16) -> bool| lines.sent.iter().filter(|sent| status(sent.status)).count() as u64;
+        let reconciled = books.map(|books| Reconciled {
+            orders: books.orders(),
+            broken: books.broken().into_iter().map(crate::reconcile::Invariant::says).collect(),
+        });
+        let mut outcome = Self {
+            scenario: scenario.name(),
+            says: scenario.says(),
+            site,
+            seconds: seconds(answered),
+            orders: lines.sent.len() as u64,
+            accepted: with(|status| status == 202),
+            refused: with(|status| status == 503),
+            failed: with(|status| status != 202 && status != 503),
+            dropped: summary.count("dropped_iterations"),
+            accepted_per_s_peak: windows.iter().map(|one| one.accepted_per_s).fold(0.0, f64::max),
+            accept: latencies.summary(),
+            drain_seconds: summary.value("drain_seconds"),
+            backlog_peak: windows.iter().map(|one| one.backlog).max().unwrap_or(0),
+            backlog_end: summary.count("orders_open"),
+            confirmed: summary.count("orders_confirmed"),
+            payment_failed: summary.count("orders_payment_failed"),
+            lost: summary.count("orders_lost").max(asked.missing),
+            double: summary.count("orders_double"),
+            inconsistent: summary.count("orders_inconsistent"),
+            asked,
+            reconciled,
+            thresholds: summary.thresholds(),
+            green: false,
+            phases: lines.phases.iter().map(|(at, label)| (seconds(*at), label.clone())).collect(),
+            curve: curve(lines),
+            windows,
+        };
+        outcome.green = outcome.is_green();
+        Ok(outcome)
+    }
+
+    /// Not by the thresholds alone: a script that lost one of them, or whose users accepted nothing, proves nothing.
+    fn is_green(&self) -> bool {
+        let promises = self.thresholds.iter().any(|one| one.metric == "promises_checked");
+        promises
+            && self.thresholds.iter().all(|one| one.kept)
+            && self.accepted > 0
+            && self.asked.asked == self.accepted
+            && self.lost + self.double + self.inconsistent + self.asked.unfinished == 0
+            && self.reconciled.as_ref().is_none_or(|books| books.broken.is_empty())
+    }
+
+    /// The thresholds that were crossed, in words.
+    pub(super) fn crossed(&self) -> Vec<String> {
+        let crossed = self.thresholds.iter().filter(|one| !one.kept);
+        crossed.map(|one| format!("{} {}", one.metric, one.limit)).collect()
+    }
+
+    /// For the terminal.
+    pub(super) fn line(&self) -> String {
+        let Self { accepted, orders, accept, lost, double, inconsistent, .. } = self;
+        let drain =
+            self.drain_seconds.map_or("never drained".to_owned(), |s| format!("drained after {s:.1} s"));
+        let verdict =
+            if self.green { "green".to_owned() } else { format!("NOT GREEN {}", self.crossed().join(", ")) };
+        format!(
+            "{accepted} of {orders} accepted, {accept}; {drain}; {lost} lost, {double} double, {inconsistent} \
+             inconsistent: {verdict}"
+        )
+    }
+}
+
+/// Of all scripts.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// RFC 3339, UTC.
+    pub(super) written: String,
+    pub(super) processor: String,
+    pub(super) cores: usize,
+    pub(super) green: bool,
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+impl Report {
+    pub(super) fn new(outcomes: Vec<Outcome>) -> Result<Self> {
+        Ok(Self {
+            written: OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?,
+            processor: processor(),
+            cores: std::thread::available_parallelism()?.get(),
+            green: !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.green),
+            outcomes,
+        })
+    }
+
+    /// `report.json`, `report.md` with its plots, and `index.html`, which holds all it shows.
+    pub(super) fn write(&self, out: &Path) -> Result<()> {
+        fs::create_dir_all(out.join("plots"))?;
+        for outcome in &self.outcomes {
+            for plot in plots::of(outcome) {
+                fs::write(out.join("plots").join(plot.file(outcome.scenario)), plot.svg())?;
+            }
+        }
+        fs::write(out.join("report.json"), serde_json::to_string_pretty(self)?)?;
+        fs::write(out.join("report.md"), markdown::page(self))?;
+        Ok(fs::write(out.join("index.html"), html::page(self))?)
+    }
+}
