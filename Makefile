@@ -8,7 +8,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 # What runs the tests: cargo-nextest where it is installed, each test in a process of its own.
 TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-.PHONY: help run test dashboards bench chaos armed crash-points sabotage lint fmt clippy doc deny sqlx sqlx-check
+.PHONY: help run test dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy doc deny sqlx sqlx-check
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,20 @@ bench: ## how fast it is, beside the machine's limits, into target/bench; ARGS="
 	@scripts/install-rabbitmq
 	cargo build --release -p api -p worker -p gateway-mock -p standalone -p loadtest
 	$(TARGET)/release/loadtest bench --out $(TARGET)/bench $(ARGS)
+
+loadtest: ## k6 against what `make run` or compose started, into target/loadtest; ARGS="--only load" runs one at its full length
+	@scripts/install-k6 >/dev/null
+	@scripts/install-postgres
+	@scripts/install-rabbitmq
+	cargo build --release -p loadtest $(PROGRAMS)
+	K6=$$(scripts/install-k6) $(TARGET)/release/loadtest k6 --out $(TARGET)/loadtest $(ARGS)
+
+smoke: ## the first of these scripts, against a standalone of its own
+	@scripts/install-k6 >/dev/null
+	@scripts/install-postgres
+	@scripts/install-rabbitmq
+	cargo build -p loadtest -p standalone
+	K6=$$(scripts/install-k6) $(TARGET)/debug/loadtest k6 --only smoke --own --out $(TARGET)/smoke
 
 dashboards: ## prove that every panel and every alert has data, on a Prometheus of its own
 	@scripts/install-postgres

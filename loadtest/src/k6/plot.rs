@@ -4,15 +4,18 @@
 
 use std::fmt::Write;
 
-/// Of the picture, in its own units. Letters of 14 in a width of 560 are legible at a phone's 360 pixels.
+/// Of the picture, in its own units. Letters of 15 in a width of 560 are legible at a phone's 360 pixels.
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
-const LETTERS: f64 = 14.0;
+const LETTERS: f64 = 15.0;
 /// Of the area between the axes.
-const LEFT: f64 = 66.0;
+const LEFT: f64 = 70.0;
 const RIGHT: f64 = 546.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 250.0;
+/// Of the marks, and how wide one letter of them is at most.
+const MARK_LETTERS: f64 = 13.0;
+const MARK_LETTER: f64 = 7.6;
 
 /// Told apart without colours, too: by their dashes.
 const STYLES: [(&str, &str); 3] = [("#1d4ed8", ""), ("#c2410c", "7 4"), ("#64748b", "2 3")];
@@ -64,30 +67,40 @@ impl Plot {
     pub(super) fn svg(&self) -> String {
         let xs = self.lines.iter().flat_map(|line| &line.points).map(|point| point.0);
         let ys = self.lines.iter().flat_map(|line| &line.points).filter_map(|point| point.1);
+        let strip = self.strip();
+        let (top, bottom, height) = (TOP + strip, BOTTOM + strip, HEIGHT + strip);
         let x = Ruler::over(&self.x.scale, xs, LEFT, RIGHT);
-        let y = Ruler::over(&self.y.scale, ys, BOTTOM, TOP);
+        let y = Ruler::over(&self.y.scale, ys, bottom, top);
         let mut svg = String::new();
         // Writing to a string cannot fail.
         let _ = write!(
             svg,
-            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{}" font-family="system-ui, sans-serif" font-size="{LETTERS}" fill="#334155"><rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>"##,
+            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0}" role="img" aria-label="{}" font-family="system-ui, sans-serif" font-size="{LETTERS}" fill="#334155"><rect width="{WIDTH}" height="{height:.0}" fill="#ffffff"/>"##,
             escape(self.title)
         );
+        self.marks(&mut svg, &x, bottom);
         self.axes(&mut svg, &x, &y);
-        for (line, (colour, dashes)) in self.lines.iter().zip(STYLES) {
+        // The first on top: where two are the same, it is the one to be seen.
+        for (line, (colour, dashes)) in self.lines.iter().zip(STYLES).rev() {
             let path = path(&line.points, &x, &y);
             let _ = write!(
                 svg,
                 r#"<path d="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-linejoin="round" stroke-linecap="round" stroke-dasharray="{dashes}"/>"#
             );
         }
-        self.marks(&mut svg, &x);
         self.legend(&mut svg);
         svg.push_str("</svg>");
         svg
     }
 
+    /// What the marks' labels take above the plot, upright.
+    fn strip(&self) -> f64 {
+        let longest = self.marks.iter().map(|(_, label)| label.len()).max();
+        longest.map_or(0.0, |letters| letters as f64 * MARK_LETTER + 8.0)
+    }
+
     fn axes(&self, svg: &mut String, x: &Ruler, y: &Ruler) {
+        let (bottom, top) = (y.from, y.to);
         for (at, label) in y.ticks() {
             let _ = write!(
                 svg,
@@ -99,31 +112,29 @@ impl Plot {
         for (at, label) in x.ticks() {
             let _ = write!(
                 svg,
-                r##"<path d="M{at:.1} {BOTTOM}v5" stroke="#64748b"/><text x="{at:.1}" y="{:.1}" text-anchor="middle">{label}</text>"##,
-                BOTTOM + 20.0
+                r##"<path d="M{at:.1} {bottom:.1}v5" stroke="#64748b"/><text x="{at:.1}" y="{:.1}" text-anchor="middle">{label}</text>"##,
+                bottom + 21.0
             );
         }
         let _ = write!(
             svg,
-            r##"<path d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}" fill="none" stroke="#64748b"/><text x="{:.1}" y="{:.1}" text-anchor="middle">{}</text><text transform="translate(15 {:.1}) rotate(-90)" text-anchor="middle">{}</text>"##,
+            r##"<path d="M{LEFT} {top:.1}V{bottom:.1}H{RIGHT}" fill="none" stroke="#64748b"/><text x="{:.1}" y="{:.1}" text-anchor="middle">{}</text><text transform="translate(15 {:.1}) rotate(-90)" text-anchor="middle">{}</text>"##,
             f64::midpoint(LEFT, RIGHT),
-            HEIGHT - 8.0,
+            bottom + 44.0,
             escape(self.x.label),
-            f64::midpoint(TOP, BOTTOM),
+            f64::midpoint(top, bottom),
             escape(self.y.label)
         );
     }
 
-    /// Upright along their lines, so that ten of them do not meet; with a white edge, so that curves below them do not
-    /// make them illegible.
-    fn marks(&self, svg: &mut String, x: &Ruler) {
+    /// Upright above the plot, so that ten of them meet neither each other nor a line.
+    fn marks(&self, svg: &mut String, x: &Ruler, bottom: f64) {
         for (at, label) in &self.marks {
             let at = x.place(*at);
             let _ = write!(
                 svg,
-                r##"<path d="M{at:.1} {TOP}V{BOTTOM}" stroke="#94a3b8" stroke-dasharray="3 3"/><text transform="translate({:.1} {:.1}) rotate(-90)" text-anchor="end" font-size="12" stroke="#ffffff" stroke-width="4" paint-order="stroke">{}</text>"##,
-                at + 13.0,
-                TOP + 3.0,
+                r##"<path d="M{at:.1} {TOP}V{bottom:.1}" stroke="#94a3b8" stroke-dasharray="3 3"/><text transform="translate({:.1} {TOP}) rotate(-90)" text-anchor="end" font-size="{MARK_LETTERS}">{}</text>"##,
+                at + 14.0,
                 escape(label)
             );
         }
@@ -256,7 +267,7 @@ mod tests {
         };
         assert_eq!(labels(Scale::Linear, &[0.0, 47.0]), ["0", "10", "20", "30", "40", "50"]);
         assert_eq!(labels(Scale::Linear, &[]), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
-        assert_eq!(labels(Scale::Linear, &[36_000.0]), ["0", "10k", "20k", "30k"]);
+        assert_eq!(labels(Scale::Linear, &[36_000.0]), ["0", "10k", "20k", "30k", "40k"]);
         assert_eq!(labels(Scale::Log, &[0.4, 230.0]), ["0.1", "1", "10", "100", "1000"]);
         assert_eq!(labels(Scale::Percent, &[0.0, 99.9]), ["0", "50", "90", "99", "99.9"]);
     }

@@ -24,7 +24,7 @@ pub(super) fn of(outcome: &Outcome) -> [Plot; 4] {
     let backlog = |one: &Window| Some(one.backlog as f64);
     let mut rates = vec![
         line("accepted", |one| Some(one.accepted_per_s)),
-        line("decided", |one| Some(one.decided_per_s)),
+        line("decided by the gateway", |one| Some(one.decided_per_s)),
     ];
     if outcome.refused + outcome.failed > 0 {
         rates.push(line("refused or failed", |one| Some(one.not_accepted_per_s)));
