@@ -112,6 +112,6 @@ function judge(order, charge) {
         || (charge && charge.amount !== order.total);
     if (wrong) {
         inconsistent.add(1);
-        console.warn(`order ${order.id} is ${order.status} over ${order.total}, and was charged ${times} times, ${charge && charge.amount}`);
+        console.warn(`wrong: order ${order.id} is ${order.status} over ${order.total}, and was charged ${times} times, ${charge && charge.amount}`);
     }
 }

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn orders_and_phases_are_read_and_complaints_left() {
         let text = "order 1010 1.500 202 01a1fdd6-5df1-756d-b604-d513061941b2\nphase 1005 gateway down\n\
-                    an order is lost\norder 1000 12.000 503 -\n";
+                    wrong: order 7 is CONFIRMED\norder 1000 12.000 503 -\n";
         let lines = Lines::read(text).unwrap();
         assert_eq!(lines.sent[0], Sent { begun: 1_000, took_ms: 12.0, status: 503, id: None });
         assert!(lines.sent[1].is_accepted() && lines.sent[1].id.is_some());

@@ -10,7 +10,7 @@ const HEIGHT: f64 = 300.0;
 const LETTERS: f64 = 15.0;
 /// Of the area between the axes.
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 546.0;
+const RIGHT: f64 = 530.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 250.0;
 /// Of the marks, and how wide one letter of them is at most.
@@ -23,8 +23,10 @@ const STYLES: [(&str, &str); 3] = [("#1d4ed8", ""), ("#c2410c", "7 4"), ("#64748
 /// How an axis is divided.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Scale {
-    /// From 0 on.
+    /// From 0 to a round number.
     Linear,
+    /// From 0 to the last value.
+    Span,
     /// Decades.
     Log,
     /// 90, 99, 99.9 % equally far apart.
@@ -170,6 +172,7 @@ impl Ruler {
         let (least, most) = values.fold((f64::MAX, f64::MIN), |(a, b), value| (a.min(value), b.max(value)));
         let (low, high) = match scale {
             Scale::Linear => (0.0, round_up(most.max(1.0))),
+            Scale::Span => (0.0, most.max(1.0)),
             Scale::Log => {
                 let low = least.clamp(0.01, 1e6).log10().floor();
                 (low, most.clamp(0.01, 1e9).log10().ceil().max(low + 1.0))
@@ -181,7 +184,7 @@ impl Ruler {
 
     fn place(&self, value: f64) -> f64 {
         let value = match self.scale {
-            Scale::Linear => value,
+            Scale::Linear | Scale::Span => value,
             Scale::Log => value.max(0.001).log10(),
             Scale::Percent => bend(value),
         };
@@ -192,7 +195,7 @@ impl Ruler {
     /// Where labels stand, and what they say.
     fn ticks(&self) -> Vec<(f64, String)> {
         let values: Vec<f64> = match self.scale {
-            Scale::Linear => {
+            Scale::Linear | Scale::Span => {
                 let step = step(self.high);
                 (0..).map(|n| f64::from(n) * step).take_while(|value| *value <= self.high * 1.001).collect()
             }
@@ -268,6 +271,7 @@ mod tests {
         assert_eq!(labels(Scale::Linear, &[0.0, 47.0]), ["0", "10", "20", "30", "40", "50"]);
         assert_eq!(labels(Scale::Linear, &[]), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert_eq!(labels(Scale::Linear, &[36_000.0]), ["0", "10k", "20k", "30k", "40k"]);
+        assert_eq!(labels(Scale::Span, &[0.0, 47.0]), ["0", "10", "20", "30", "40"]);
         assert_eq!(labels(Scale::Log, &[0.4, 230.0]), ["0.1", "1", "10", "100", "1000"]);
         assert_eq!(labels(Scale::Percent, &[0.0, 99.9]), ["0", "50", "90", "99", "99.9"]);
     }

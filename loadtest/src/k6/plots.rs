@@ -4,7 +4,7 @@ use super::outcome::Outcome;
 use super::plot::{Axis, Line, Plot, Scale};
 use super::series::Window;
 
-const TIME: Axis = Axis { label: "seconds since the first order", scale: Scale::Linear };
+const TIME: Axis = Axis { label: "seconds since the first order", scale: Scale::Span };
 
 /// All of them.
 pub(super) fn of(outcome: &Outcome) -> [Plot; 4] {
