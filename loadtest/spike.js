@@ -12,7 +12,7 @@ const part = (rate, seconds, from, vus) => ({
 
 export const options = {
     ...common,
-    scenarios: { before: part(10, 10, 0, 10), spike: part(800, 10, 10, 200), after: part(10, 20, 20, 20) },
+    scenarios: { before: part(10, 10, 0, 10), spike: part(800, 10, 10, 400), after: part(10, 20, 20, 20) },
     thresholds: {
         ...KEPT,
         'accept_ms{scenario:before}': ['med<50', 'p(99)<1000'],

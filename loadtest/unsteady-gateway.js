@@ -18,7 +18,7 @@ export const options = {
     ...common,
     scenarios: {
         orders: {
-            executor: 'ramping-arrival-rate', startRate: 0, timeUnit: '1s', preAllocatedVUs: 200,
+            executor: 'ramping-arrival-rate', startRate: 0, timeUnit: '1s', preAllocatedVUs: 400,
             stages: [{ target: 600, duration: `${STATES.length * SECONDS_EACH}s` }],
         },
         gateway: { executor: 'per-vu-iterations', vus: 1, iterations: 1, maxDuration: '3m', exec: 'gateway' },
