@@ -8,7 +8,7 @@ use api::config::ApiConfig;
 use api::{Api, run};
 use shared::broker::{Broker, amqp::Amqp};
 use shared::store::Database;
-use shared::tasks::{Crew, Stop, stop_on_signal};
+use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
 use shared::telemetry;
 use shared::trace::Exporter;
 
@@ -20,9 +20,8 @@ const GRACE: Duration = Duration::from_secs(20);
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    telemetry::exit_code(start().await)
+fn main() -> ExitCode {
+    telemetry::exit_code(runtime().and_then(|runtime| runtime.block_on(start())))
 }
 
 async fn start() -> Result<()> {

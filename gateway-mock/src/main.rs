@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gateway_mock::{Settings, run};
-use shared::tasks::{Crew, Stop, stop_on_signal};
+use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
 use shared::{config, telemetry};
 
 /// For the stop: longer than the 5 s that answers under way are given.
@@ -14,9 +14,9 @@ const GRACE: Duration = Duration::from_secs(8);
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    if let Err(error) = start(config::read()).await {
+fn main() -> ExitCode {
+    let settings = config::read();
+    if let Err(error) = runtime().and_then(|runtime| runtime.block_on(start(settings))) {
         eprintln!("gateway-mock: {error:#}");
         return ExitCode::FAILURE;
     }

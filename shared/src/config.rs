@@ -91,6 +91,11 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether `TOKIO_WORKER_THREADS` is set, which the runtime reads itself.
+pub(crate) fn names_worker_threads() -> bool {
+    std::env::var_os("TOKIO_WORKER_THREADS").is_some()
+}
+
 /// Reads a number of seconds, fractions allowed (`0.5`), above zero and up to a day.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = || "must be a number of seconds above 0 and up to 86400, such as 5 or 0.5".to_owned();

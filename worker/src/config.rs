@@ -34,10 +34,6 @@ pub struct WorkerSettings {
     /// Where the payment gateway is
     #[arg(long, env = "GATEWAY_URL", default_value = "http://127.0.0.1:9090")]
     pub gateway_url: String,
-    /// Speak HTTP/2 to a gateway whose address begins with http:// (with https:// the two agree by themselves): many
-    /// charges share a connection and its system calls
-    #[arg(long, env = "GATEWAY_HTTP2", default_value_t = false, action = clap::ArgAction::Set)]
-    pub gateway_http2: bool,
     /// How long one request to the gateway may take, in seconds; after it the charge is in doubt
     #[arg(long, env = "GATEWAY_TIMEOUT_SECONDS", default_value = "5", value_parser = seconds)]
     pub gateway_timeout: Duration,

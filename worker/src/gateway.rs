@@ -82,9 +82,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 impl Gateway {
     /// A client of the gateway at `url`; `timeout` bounds each request as a whole.
-    ///
-    /// Over https the two agree on HTTP/2 by themselves; over http there is no way to ask, so `http2` says it.
-    pub fn new(url: &str, timeout: Duration, http2: bool) -> Result<Self> {
+    pub fn new(url: &str, timeout: Duration) -> Result<Self> {
         let wrong = || format!("GATEWAY_URL={url} is no URL such as http://127.0.0.1:9090");
         let parsed = Url::parse(url).ok().filter(|url| url.has_host()).with_context(wrong)?;
         // Only the first caller in a process installs it; the others find it there.
@@ -99,9 +97,6 @@ impl Gateway {
         if parsed.scheme() == "http" {
             // No certificate is ever looked at; without this a machine without a CA bundle could not even start.
             http = http.tls_certs_only([]);
-            if http2 {
-                http = http.http2_prior_knowledge();
-            }
         }
         let http = http.build().context("cannot set up the gateway client")?;
         let under = |path: &str| parsed.join(path).with_context(wrong);

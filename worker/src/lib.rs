@@ -46,7 +46,7 @@ pub fn till(settings: &WorkerSettings) -> Result<(Arc<Till>, SettleLane)> {
     let capacity = usize::from(settings.worker_concurrency) * 2;
     let (settle, lane) = shared::batch::desk(capacity, MAX_SETTLE);
     let till = Till {
-        gateway: Gateway::new(&settings.gateway_url, settings.gateway_timeout, settings.gateway_http2)?,
+        gateway: Gateway::new(&settings.gateway_url, settings.gateway_timeout)?,
         breaker: Breaker::new(settings.circuit_breaker_failure_threshold, settings.circuit_breaker_recovery),
         settle,
         policy: RetryPolicy { delays: settings.delays(), budget: i32::from(settings.payment_retry_attempts) },

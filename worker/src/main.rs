@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use shared::broker::{Broker, amqp::Amqp};
 use shared::store::Database;
-use shared::tasks::{Crew, Stop, stop_on_signal};
+use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
 use shared::telemetry;
 use shared::trace::Exporter;
 use worker::config::WorkerConfig;
@@ -20,9 +20,8 @@ const GRACE: Duration = Duration::from_secs(60);
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    telemetry::exit_code(start().await)
+fn main() -> ExitCode {
+    telemetry::exit_code(runtime().and_then(|runtime| runtime.block_on(start())))
 }
 
 async fn start() -> Result<()> {

@@ -62,6 +62,9 @@ pub struct BenchArguments {
     /// Requests under way at once
     #[arg(long, default_value_t = 64)]
     pub connections: usize,
+    /// The same end to end: with more the pipeline's batches are fuller
+    #[arg(long, default_value_t = 256)]
+    pub e2e_connections: usize,
     /// Seconds of `accept`
     #[arg(long, default_value = "10", value_parser = seconds)]
     pub accept_seconds: Duration,
@@ -124,7 +127,9 @@ async fn measure(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut
         (Part::Standalone, Shape::Standalone, orders, &mut runs.standalone),
     ] {
         if wanted(part) {
-            let done = runs::end_to_end(stack, shape, orders).await.with_context(|| format!("{part:?}"))?;
+            let done = runs::end_to_end(stack, shape, orders, arguments.e2e_connections)
+                .await
+                .with_context(|| format!("{part:?}"))?;
             say(format!("{part:?}: {orders} orders at {:.0}/s end to end", done.per_s));
             into.push(done);
         }

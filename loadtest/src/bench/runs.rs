@@ -104,9 +104,15 @@ pub(super) async fn accept(stack: &Stack, time: Duration) -> Result<AcceptRun> {
     Ok(run)
 }
 
-/// Measures `orders` orders end to end.
-pub(super) async fn end_to_end(stack: &Stack, shape: Shape, orders: u64) -> Result<EndToEndRun> {
-    let services = stack.services(shape).await?;
+/// Measures `orders` orders end to end, `connections` requests at once.
+pub(super) async fn end_to_end(
+    stack: &Stack,
+    shape: Shape,
+    orders: u64,
+    connections: usize,
+) -> Result<EndToEndRun> {
+    let mut services = stack.services(shape).await?;
+    services.connections = connections;
     let counts = services.counts().await?;
     let before = services.usage(stack)?;
     let done = load(&services.plan(Pace::Closed, Some(orders), None), &Stop::new()).await?;

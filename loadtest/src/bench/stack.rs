@@ -67,7 +67,7 @@ pub(crate) struct Services {
     pub(crate) gateway_url: String,
     programs: Vec<Program>,
     metrics: Vec<SocketAddr>,
-    connections: usize,
+    pub(super) connections: usize,
 }
 
 impl Stack {

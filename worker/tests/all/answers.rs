@@ -33,7 +33,7 @@ fn code(asked: &Asked) -> (&'static str, &str) {
 #[tokio::test]
 async fn every_fault_is_understood() -> Result<()> {
     let bench = Bench::new().await?;
-    let gateway = Gateway::new(&bench.settings.gateway_url, Duration::from_millis(300), false)?;
+    let gateway = Gateway::new(&bench.settings.gateway_url, Duration::from_millis(300))?;
     let cases = [
         (json!({}), "done", None),
         (json!({"error_rate": 1.0}), "in doubt, outage", None),
@@ -64,7 +64,7 @@ async fn every_fault_is_understood() -> Result<()> {
 async fn a_charge_that_only_seemed_to_fail_is_found_by_its_key_and_a_void_key_is_never_charged() -> Result<()>
 {
     let bench = Bench::new().await?;
-    let gateway = Gateway::new(&bench.settings.gateway_url, Duration::from_millis(300), false)?;
+    let gateway = Gateway::new(&bench.settings.gateway_url, Duration::from_millis(300))?;
     let charge = claimed(&bench).await?;
     bench.faults(json!({"timeout_after_rate": 1.0})).await?;
     assert_eq!(code(&gateway.ask(&charge).await), ("in doubt, outage", "timeout"));
@@ -90,7 +90,7 @@ async fn nobody_there_means_that_nothing_was_sent() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     drop(listener);
-    let gateway = Gateway::new(&url, Duration::from_secs(5), false)?;
+    let gateway = Gateway::new(&url, Duration::from_secs(5))?;
     let asked = gateway.ask(&claimed(&bench).await?).await;
     assert_eq!(code(&asked), ("unavailable, outage", "unreachable"));
     Ok(())
@@ -99,7 +99,7 @@ async fn nobody_there_means_that_nothing_was_sent() -> Result<()> {
 #[test]
 fn a_wrong_gateway_url_is_told_in_one_line() {
     for wrong in ["", "gateway", "http://", "127.0.0.1:9090"] {
-        let error = Gateway::new(wrong, Duration::from_secs(1), false).unwrap_err().to_string();
+        let error = Gateway::new(wrong, Duration::from_secs(1)).unwrap_err().to_string();
         assert!(error.starts_with("GATEWAY_URL="), "{error}");
     }
 }
