@@ -134,7 +134,7 @@ fn rabbitmq() -> Vec<Panel> {
         Panel::lines(
             "Rates",
             "ops",
-            "Messages published, delivered and acknowledged; a message names up to 64 payments.",
+            "Messages published, delivered and acknowledged; a message names up to 256 payments.",
         )
         .ask("sum(rate(rabbitmq_global_messages_received_total[$__rate_interval]))", "published")
         .ask("sum(rate(rabbitmq_global_messages_confirmed_total[$__rate_interval]))", "confirmed")

@@ -11,7 +11,7 @@ pub const VERSION: u16 = 1;
 /// Most payments in one message. What one group commit made durable shares a message, which spreads the broker's
 /// cost per message (the dearest part of an order on a small machine); the bound keeps the work that one lost
 /// acknowledgement repeats small.
-pub const MAX_PAYMENTS: usize = 64;
+pub const MAX_PAYMENTS: usize = 256;
 
 /// A batch of payments that may be claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ pub enum Malformed {
     #[error("message version {0} is newer than this program")]
     Version(u16),
     /// None, or more than a message may name.
-    #[error("names {0} payments; 1 to 64 are allowed")]
+    #[error("names {0} payments; 1 to 256 are allowed")]
     Count(usize),
 }
 

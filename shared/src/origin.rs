@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn origins_come_back_as_they_were_sent_and_one_alone_is_what_http_has() {
-        let full: Origins = vec![origin(TRACE, &"x".repeat(RequestId::MAX)); 64];
+        let full: Origins = vec![origin(TRACE, &"x".repeat(RequestId::MAX)); crate::message::MAX_PAYMENTS];
         for origins in [
             vec![origin(TRACE, "mine")],
             vec![None, origin(TRACE, ""), origin("", "a,b"), None, origin(TRACE, "c")],

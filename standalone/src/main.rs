@@ -24,7 +24,7 @@ use crate::config::StandaloneConfig;
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 /// More than each part's own grace.
 const GRACE: Duration = Duration::from_secs(30);
-/// Messages that may wait inside the process: at 64 payments each more than a minute of the highest rate.
+/// Messages that may wait inside the process: a minute and more of the highest rate at 64 payments each, which is fewer than they name then.
 const QUEUE: usize = 16_384;
 
 #[global_allocator]

@@ -93,10 +93,10 @@ impl WorkerSettings {
     }
 }
 
-/// Payments claimed in one statement: four full messages. More would hold row locks longer than a round trip.
-pub const MAX_CLAIM: usize = 256;
+/// Payments claimed in one statement: two full messages. More would hold row locks longer than a round trip.
+pub const MAX_CLAIM: usize = 512;
 /// Settlements in one statement.
-pub const MAX_SETTLE: usize = 256;
+pub const MAX_SETTLE: usize = 512;
 /// Writers of settlements: one fills its batches best.
 pub const SETTLE_LANES: usize = 1;
 /// How long a settlement is tried while the database is away. Past a lease somebody else has the payment.

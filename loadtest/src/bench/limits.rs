@@ -84,7 +84,7 @@ async fn insert(stack: &Stack) -> Result<Limit> {
         client.insert(MAX_PAYMENTS).await?;
     }
     let rows = ROWS / MAX_PAYMENTS * MAX_PAYMENTS;
-    let limit = timer.stop("insert of an order's rows, 64 at once, one SQL client", rows, false)?;
+    let limit = timer.stop("insert of an order's rows, 256 at once, one SQL client", rows, false)?;
     drop(client);
     stack.clear(&ground).await?;
     Ok(limit)
@@ -132,7 +132,7 @@ async fn broker(stack: &Stack) -> Result<Limit> {
     tokio::try_join!(publish, consume)?;
     let orders = rounds * PIPELINED * MAX_PAYMENTS;
     let limit =
-        timer.stop("publish, confirm, consume, ack: 64 orders a message, quorum queue", orders, true)?;
+        timer.stop("publish, confirm, consume, ack: 256 orders a message, quorum queue", orders, true)?;
     consumer.close().await;
     drop(publisher);
     stack.clear(&ground).await?;

@@ -15,8 +15,8 @@ use uuid::Uuid;
 use crate::load::body;
 use crate::settled::connect;
 
-/// Payments claimed and settled in one statement, as by the worker: four messages' worth.
-const CLAIM: usize = 4 * MAX_PAYMENTS;
+/// Payments claimed and settled in one statement, as by the worker: two messages' worth.
+const CLAIM: usize = 2 * MAX_PAYMENTS;
 /// For leases and deadlines: longer than any run.
 const LATER: Duration = Duration::from_secs(3_600);
 

@@ -20,7 +20,7 @@ use crate::config::BrokerConfig;
 use crate::message::PaymentsDue;
 use crate::origin::Headers;
 
-/// Most messages in the queue before it refuses. At 64 payments a message this is a backlog of sixty million; at
+/// Most messages in the queue before it refuses. At 256 payments a message this is a backlog of 256 million; at
 /// one a message, a million, about 300 MB of disk.
 const MAX_QUEUE: i64 = 1_000_000;
 /// Deliveries of one message before it is laid aside as poison. Workers die in masses during a bad deploy, not
