@@ -112,9 +112,12 @@ mod tests {
     #[test]
     fn gathered_messages_keep_every_payment_with_its_origin() {
         let ids = |count| std::iter::repeat_with(Uuid::now_v7).take(count).collect::<Vec<_>>();
-        let plain = [ids(60), ids(10)];
+        let plain = [ids(MAX_PAYMENTS - 4), ids(10)];
         let messages = PaymentsDue::gathered(plain.iter().cloned().map(PaymentsDue::new).collect());
-        assert_eq!(messages.iter().map(|message| message.payments.len()).collect::<Vec<_>>(), [64, 6]);
+        assert_eq!(
+            messages.iter().map(|message| message.payments.len()).collect::<Vec<_>>(),
+            [MAX_PAYMENTS, 6]
+        );
         assert!(messages.iter().all(|message| message.origins.is_empty()));
         assert_eq!(
             messages.into_iter().flat_map(|message| message.payments).collect::<Vec<_>>(),
