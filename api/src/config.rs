@@ -40,6 +40,9 @@ pub struct ApiSettings {
     /// Writers, each with a database connection; one fills its batches best
     #[arg(long, env = "API_WRITERS", default_value_t = 1)]
     pub api_writers: usize,
+    /// Movers, each with a database connection: what staff and customers do with orders, one transaction each
+    #[arg(long, env = "API_MOVERS", default_value_t = 4)]
+    pub api_movers: usize,
     /// Connections for reads
     #[arg(long, env = "API_READERS", default_value_t = 8)]
     pub api_readers: u32,
@@ -62,5 +65,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_800);
 pub const RETRY_AFTER: u32 = 1;
 /// Orders in one group commit. What it made durable shares one message.
 pub const MAX_BATCH: usize = shared::message::MAX_PAYMENTS;
+/// Requests to move an order that may wait for a mover; further ones get 503 at once. Four movers carry out some
+/// thousands a second.
+pub const MAX_MOVES: usize = 1_024;
 /// Batches that may wait to be published. More means that the broker is slow or gone; the rest is left to the sweep.
 pub const MAX_HINTS: usize = 1_024;

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shared::order::Problem;
+use shared::order::{OrderStatus, Problem};
 use shared::store::session::StoreError;
 use shared::trace::TraceParent;
 
@@ -19,6 +19,7 @@ pub(crate) struct ApiError {
     title: &'static str,
     detail: String,
     errors: Vec<Problem>,
+    current_status: Option<OrderStatus>,
     come_again: bool,
     /// What a fault of ours came from: for the log, never for the client.
     pub(crate) cause: Option<Box<str>>,
@@ -45,11 +46,22 @@ pub(crate) struct ProblemBody {
     pub trace_id: Option<String>,
     /// Everything that is wrong with the request, each with a machine code and its place.
     pub errors: Vec<Problem>,
+    /// Of a conflict: where the order stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_status: Option<OrderStatus>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), errors: Vec::new(), come_again: false, cause: None }
+        Self {
+            status,
+            title,
+            detail: detail.into(),
+            errors: Vec::new(),
+            current_status: None,
+            come_again: false,
+            cause: None,
+        }
     }
 
     /// 400: no JSON.
@@ -69,6 +81,19 @@ impl ApiError {
     /// 422 with one problem.
     pub(crate) fn invalid_one(attr: &str, code: &'static str, detail: impl Into<String>) -> Self {
         Self::invalid(vec![Problem { code, detail: detail.into(), attr: attr.to_owned() }])
+    }
+
+    /// 403.
+    pub(crate) fn forbidden(detail: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", detail)
+    }
+
+    /// 409: not from where the order stands.
+    pub(crate) fn conflict(code: &'static str, detail: impl Into<String>, status: OrderStatus) -> Self {
+        let detail = detail.into();
+        let errors = vec![Problem { code, detail: detail.clone(), attr: "status".to_owned() }];
+        let current_status = Some(status);
+        Self { errors, current_status, ..Self::new(StatusCode::CONFLICT, "Conflict", detail) }
     }
 
     /// 404: no such order, or no such page.
@@ -128,6 +153,7 @@ impl ApiError {
             instance: format!("urn:request:{request_id}"),
             trace_id: trace.map(|trace| trace.trace_id.to_string()),
             errors: self.errors.clone(),
+            current_status: self.current_status,
         }
     }
 }

@@ -2,10 +2,14 @@
 
 pub mod accept;
 mod accept_order;
+mod actor;
 pub mod config;
 mod error;
 mod gauges;
 mod health;
+pub mod internal;
+mod move_order;
+pub mod moves;
 mod observe;
 pub mod publish;
 mod read_orders;
@@ -25,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::accept::Writer;
 use crate::config::ApiSettings;
+use crate::moves::Mover;
 use crate::publish::BrokerUp;
 use crate::state::AppState;
 
@@ -60,12 +65,16 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         let writer = Writer::new(lane.clone(), database.session(), publish.clone(), settings.publish_grace);
         crew.spawn("accept", writer.run());
     }
+    let (moves, move_lane) = shared::batch::desk(config::MAX_MOVES, 1);
+    for _ in 0..settings.api_movers.max(1) {
+        crew.spawn("moves", Mover::new(move_lane.clone(), database.session()).run());
+    }
     crew.spawn("gauges", gauges::run(desk.clone(), publish.clone(), readers.clone(), stop.clone()));
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
-    drop((lane, publish));
+    drop((lane, move_lane, publish));
     crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
-    let app =
-        router::router(AppState { accept: desk, readers: readers.clone(), broker_up, stop: stop.clone() });
+    let state = AppState { accept: desk, moves, readers: readers.clone(), broker_up, stop: stop.clone() };
+    let app = router::router(state);
     crew.spawn("http", async move {
         let limits = ServeLimits { linger: settings.api_linger, ..ServeLimits::default() };
         serve(listener, app, limits, stop).await;

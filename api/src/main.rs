@@ -40,6 +40,7 @@ async fn start() -> Result<()> {
     database.prepare(DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
 
+    let internal = api::internal::router(&database);
     let stop = Stop::new();
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
@@ -47,7 +48,7 @@ async fn start() -> Result<()> {
     let api = Api { listener, database, read_database, broker, settings: config.settings };
     crew.spawn("api", run(api, stop.clone()));
     if let Some(metrics) = metrics {
-        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
+        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, Some(internal), stop.clone()));
     }
     crew.spawn("signals", signals);
     let outcome = crew.run(GRACE).await;

@@ -4,15 +4,19 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use shared::moves::Actor;
 use shared::order::{MAX_ID_CHARS, OrderStatus, Problem, text_problem};
 use shared::store::read::{self, Filter, PageStart};
 use shared::tasks::uncancelled;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use crate::actor::Caller;
 use crate::error::{ApiError, ProblemBody};
 use crate::state::AppState;
-use crate::view::{EventView, HistoryView, OrderPage, OrderView};
+use crate::view::{HistoryView, OrderPage, OrderView};
 
 /// Orders on a page where the client says nothing.
 const PAGE_SIZE: i64 = 20;
@@ -33,18 +37,13 @@ const MAX_PAGE: i64 = 10_000;
 )]
 pub(crate) async fn read_order(
     State(state): State<AppState>,
+    Caller(caller): Caller,
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>, ApiError> {
     let id = parse_id(&id)?;
-    let found = on_reader(state, move |conn| {
-        Box::pin(async move {
-            let Some(order) = read::order(conn, id).await? else { return Ok(None) };
-            Ok(Some((order, read::attempts(conn, id).await?)))
-        })
-    })
-    .await?;
-    let (order, attempts) = found.ok_or_else(|| ApiError::not_found("order"))?;
-    Ok(Json(OrderView::whole(order, attempts)))
+    let found = on_reader(state, move |conn| Box::pin(read::whole(conn, id))).await?;
+    let whole = found.filter(|whole| caller.may_see(&whole.order.customer_id));
+    Ok(Json(OrderView::whole(whole.ok_or_else(|| ApiError::not_found("order"))?)))
 }
 
 /// Read every move of an order.
@@ -59,14 +58,20 @@ pub(crate) async fn read_order(
 )]
 pub(crate) async fn read_history(
     State(state): State<AppState>,
+    Caller(caller): Caller,
     Path(id): Path<String>,
 ) -> Result<Json<HistoryView>, ApiError> {
     let id = parse_id(&id)?;
-    let events = on_reader(state, move |conn| Box::pin(read::history(conn, id))).await?;
-    if events.is_empty() {
-        return Err(ApiError::not_found("order"));
-    }
-    Ok(Json(HistoryView { order_id: id, history: events.into_iter().map(EventView::from).collect() }))
+    let found = on_reader(state, move |conn| {
+        Box::pin(async move {
+            let Some(order) = read::order(conn, id).await? else { return Ok(None) };
+            Ok(Some((order.customer_id, read::history(conn, id).await?)))
+        })
+    })
+    .await?;
+    let found = found.filter(|(customer_id, _)| caller.may_see(customer_id));
+    let (_, events) = found.ok_or_else(|| ApiError::not_found("order"))?;
+    Ok(Json(HistoryView::new(id, events)))
 }
 
 /// What `GET /orders` may be asked, as it came.
@@ -74,6 +79,8 @@ pub(crate) async fn read_history(
 pub(crate) struct ListQuery {
     customer_id: Option<String>,
     status: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
     page: Option<String>,
     page_size: Option<String>,
     cursor: Option<String>,
@@ -84,7 +91,9 @@ pub(crate) struct ListQuery {
     get, path = "/orders", tag = "orders",
     params(
         ("customer_id" = Option<String>, Query, description = "Only this customer's"),
-        ("status" = Option<String>, Query, description = "Only those that stand here; any case"),
+        ("status" = Option<String>, Query, description = "Only those that stand here; any case; several with commas between"),
+        ("from" = Option<String>, Query, description = "Only those accepted at this time or later (RFC 3339)"),
+        ("to" = Option<String>, Query, description = "Only those accepted before this time (RFC 3339)"),
         ("page" = Option<i64>, Query, description = "1, 2, ... up to 10000"),
         ("page_size" = Option<i64>, Query, description = "1 to 100; 20 where it is left out"),
         ("cursor" = Option<String>, Query, description = "The last answer's next_cursor: what follows it, as quick at any depth; not together with page"),
@@ -97,12 +106,19 @@ pub(crate) struct ListQuery {
 )]
 pub(crate) async fn list_orders(
     State(state): State<AppState>,
+    Caller(caller): Caller,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<OrderPage>, ApiError> {
     let Query(query) = query.map_err(|_| {
         ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text")
     })?;
-    let List { filter, start, page, page_size } = List::parse(query)?;
+    let List { mut filter, start, page, page_size } = List::parse(query)?;
+    if let Actor::Customer(id) = caller {
+        // A customer sees orders of their own, whatever else is asked.
+        if filter.customer_id.get_or_insert_with(|| id.clone()) != &id {
+            return Err(ApiError::forbidden("only the restaurant may list the orders of others"));
+        }
+    }
     let (mut orders, total) = on_reader(state, move |conn| {
         Box::pin(async move {
             // One more than asked tells whether there is a next page.
@@ -137,11 +153,26 @@ impl List {
         {
             problem("customer_id", code, detail);
         }
-        let status = query.status.as_deref().map(OrderStatus::parse);
-        if status == Some(None) {
-            let known: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
-            problem("status", "unknown_status", format!("must be one of {}", known.join(", ")));
+        let mut statuses = Vec::new();
+        for name in query.status.as_deref().map(|text| text.split(',')).into_iter().flatten() {
+            match OrderStatus::parse(name.trim()) {
+                Some(status) => statuses.push(status),
+                None => {
+                    let known: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
+                    problem("status", "unknown_status", format!("must be one of {}", known.join(", ")));
+                    break;
+                }
+            }
         }
+        let mut time = |attr: &str, text: Option<&str>| {
+            let time = text.map(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+            if time == Some(None) {
+                let detail = "must be a time such as 2026-01-31T18:00:00Z";
+                problem(attr, "no_time", detail.to_owned());
+            }
+            time.flatten()
+        };
+        let (from, to) = (time("from", query.from.as_deref()), time("to", query.to.as_deref()));
         let mut number = |attr: &str, text: Option<&str>, default: i64, max: i64| {
             let number =
                 text.map_or(Some(default), |text| text.parse().ok()).filter(|n| (1..=max).contains(n));
@@ -162,13 +193,13 @@ impl List {
             return Err(ApiError::invalid(problems));
         }
         let start = cursor.flatten().map_or(PageStart::Offset((page - 1) * page_size), PageStart::After);
-        let filter = Filter { customer_id: query.customer_id, status: status.flatten() };
+        let filter = Filter { customer_id: query.customer_id, statuses, from, to };
         Ok(Self { filter, start, page, page_size })
     }
 }
 
 /// An id that is no UUID names no order.
-fn parse_id(text: &str) -> Result<Uuid, ApiError> {
+pub(crate) fn parse_id(text: &str) -> Result<Uuid, ApiError> {
     Uuid::try_parse(text).map_err(|_| ApiError::not_found("order"))
 }
 

@@ -14,7 +14,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::error::ApiError;
 use crate::observe::observe;
 use crate::state::AppState;
-use crate::{accept_order, health, read_orders};
+use crate::{accept_order, health, move_order, read_orders};
 
 /// Title and text of `openapi.json`.
 #[derive(OpenApi)]
@@ -34,7 +34,11 @@ pub(crate) fn router(state: AppState) -> Router {
             OpenApiRouter::new()
                 .routes(routes!(accept_order::accept_order, read_orders::list_orders))
                 .routes(routes!(read_orders::read_order))
-                .routes(routes!(read_orders::read_history)),
+                .routes(routes!(read_orders::read_history))
+                .routes(routes!(move_order::accept))
+                .routes(routes!(move_order::reject))
+                .routes(routes!(move_order::cancel))
+                .routes(routes!(move_order::set_status)),
         )
         .routes(routes!(health::health))
         .routes(routes!(health::ready))

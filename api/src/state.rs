@@ -4,6 +4,7 @@ use shared::tasks::Stop;
 use sqlx::PgPool;
 
 use crate::accept::AcceptDesk;
+use crate::moves::MoveDesk;
 use crate::publish::BrokerUp;
 
 /// Cloned for every request.
@@ -11,6 +12,8 @@ use crate::publish::BrokerUp;
 pub(crate) struct AppState {
     /// Where orders are handed in to be written.
     pub accept: AcceptDesk,
+    /// Where requests to move an order are handed in.
+    pub moves: MoveDesk,
     /// Connections for reads.
     pub readers: PgPool,
     /// Whether the broker is there.

@@ -1,10 +1,12 @@
 //! What a client sees and sends: the JSON shapes of the contract.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::order::{NewOrder, Order, OrderStatus};
-use shared::payment::{AttemptAction, AttemptOutcome};
-use shared::store::read::{Attempt, Event};
+use shared::order::{CancelWish, NewOrder, Order, OrderStatus};
+use shared::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
+use shared::store::read::{Attempt, Event, Paid, Whole};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -37,6 +39,15 @@ pub(crate) struct OrderView {
     /// Until when the kitchen may take it; once it is confirmed.
     #[serde(with = "time::serde::rfc3339::option")]
     pub accept_by: Option<OffsetDateTime>,
+    /// That it is to be cancelled once its charge is known; null where nobody wished that.
+    pub cancel_requested: Option<CancelView>,
+    /// When it last came to stand at each status that it has seen. Left out of lists and of the answer to a new order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"PENDING": "2026-01-01T12:00:00Z"}))]
+    pub timestamps: Option<Timestamps>,
+    /// Its charges and refunds, oldest first. Left out of lists and of the answer to a new order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payments: Option<Vec<PaymentView>>,
     /// Tries to take the money, oldest first. Left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_attempts: Option<Vec<AttemptView>>,
@@ -56,6 +67,9 @@ impl OrderView {
             created_at,
             updated_at: created_at,
             accept_by: None,
+            cancel_requested: None,
+            timestamps: None,
+            payments: None,
             payment_attempts: Some(Vec::new()),
         }
     }
@@ -68,6 +82,7 @@ impl OrderView {
             version: 1,
             updated_at: created_at,
             accept_by: None,
+            cancel_requested: None,
             payment_attempts: Some(Vec::new()),
             ..Self::in_list(order)
         }
@@ -86,15 +101,91 @@ impl OrderView {
             created_at: order.created_at,
             updated_at: order.updated_at,
             accept_by: order.accept_by,
+            cancel_requested: order.cancel_wish.map(CancelView::from),
+            timestamps: None,
+            payments: None,
             payment_attempts: None,
         }
     }
 
     /// An order as it stands.
-    pub(crate) fn whole(order: Order, attempts: Vec<Attempt>) -> Self {
+    pub(crate) fn whole(whole: Whole) -> Self {
+        let Whole { order, payments, attempts, events } = whole;
         // A void takes no money and is no try to: it stands in the history's reason, not here.
         let attempts = attempts.into_iter().filter(|attempt| attempt.action != AttemptAction::Void);
-        Self { payment_attempts: Some(attempts.map(AttemptView::from).collect()), ..Self::in_list(order) }
+        Self {
+            timestamps: Some(Timestamps(
+                events.iter().map(|event| (event.to.as_str(), Time(event.at))).collect(),
+            )),
+            payments: Some(payments.into_iter().map(PaymentView::from).collect()),
+            payment_attempts: Some(attempts.map(AttemptView::from).collect()),
+            ..Self::in_list(order)
+        }
+    }
+}
+
+/// When an order last came to stand at each status.
+#[derive(Debug, Serialize)]
+pub(crate) struct Timestamps(BTreeMap<&'static str, Time>);
+
+#[derive(Debug, Serialize)]
+struct Time(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
+
+/// A cancellation that was asked for while the charge was under way.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CancelView {
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// By whom.
+    pub by: String,
+    /// Why, where it was said.
+    pub reason: Option<String>,
+}
+
+impl From<CancelWish> for CancelView {
+    fn from(CancelWish { at, by, reason }: CancelWish) -> Self {
+        Self { at, by, reason }
+    }
+}
+
+/// A charge or a refund.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PaymentView {
+    /// UUID: the gateway's idempotency key.
+    pub id: Uuid,
+    /// `charge` or `refund`.
+    #[schema(value_type = String)]
+    pub kind: PaymentKind,
+    /// `pending`, `processing`, `waiting`, `succeeded` or `failed`.
+    #[schema(value_type = String)]
+    pub status: PaymentStatus,
+    /// Exact.
+    #[schema(value_type = f64, example = 30.97)]
+    pub amount: Box<RawValue>,
+    /// The client's name for it.
+    pub reference: Option<String>,
+    /// Of a refund: the charge that it gives back.
+    pub refund_of: Option<Uuid>,
+    /// Of a refund: `rejected`, `cancelled`, `accept_deadline`, `late_capture`, ...; of a charge that failed: the code.
+    pub reason: Option<String>,
+    /// Since when it is there.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+impl From<Paid> for PaymentView {
+    fn from(paid: Paid) -> Self {
+        Self {
+            id: paid.id,
+            kind: paid.kind,
+            status: paid.status,
+            amount: paid.amount.to_json(),
+            reference: paid.reference,
+            refund_of: paid.refund_of,
+            reason: paid.reason,
+            created_at: paid.created_at,
+        }
     }
 }
 
@@ -175,21 +266,37 @@ pub(crate) struct EventView {
     pub actor: String,
     /// Why, where there is more to say.
     pub reason: Option<String>,
-    /// When.
+    /// When it came to stand there.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
+    /// When it left; null where it still stands there.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub left_at: Option<OffsetDateTime>,
+    /// How long it stood there, in whole milliseconds; null while it does.
+    pub duration_ms: Option<i64>,
 }
 
-impl From<Event> for EventView {
-    fn from(event: Event) -> Self {
-        Self {
-            version: event.version,
-            from: event.from,
-            to: event.to,
-            actor: event.actor,
-            reason: event.reason,
-            at: event.at,
-        }
+impl HistoryView {
+    /// The history of these events, oldest first: each ends where the next begins.
+    pub(crate) fn new(order_id: Uuid, events: Vec<Event>) -> Self {
+        let left: Vec<Option<OffsetDateTime>> =
+            events.iter().skip(1).map(|next| Some(next.at)).chain([None]).collect();
+        let history = events
+            .into_iter()
+            .zip(left)
+            .map(|(event, left_at)| EventView {
+                version: event.version,
+                from: event.from,
+                to: event.to,
+                actor: event.actor,
+                reason: event.reason,
+                at: event.at,
+                left_at,
+                duration_ms: left_at
+                    .map(|left| i64::try_from((left - event.at).whole_milliseconds()).unwrap_or(i64::MAX)),
+            })
+            .collect();
+        Self { order_id, history }
     }
 }
 

@@ -82,6 +82,9 @@ fn over_time() -> Vec<Panel> {
         Panel::lines("Revenue an hour", "short", "Money taken in the last hour, by currency.")
             .ask(amounts("settle_charged_minor_total", "1h"), "{{currency}}")
             .wide(12),
+        Panel::lines("Given back an hour", "short", "Money given back in the last hour, by currency: rejected and cancelled orders.")
+            .ask(amounts("settle_refunded_minor_total", "1h"), "{{currency}}")
+            .wide(12),
         Panel::lines("Confirmed within", "s", "From an order's acceptance to the end of its charge, retries included.")
             .ask_quantiles("settle_order_seconds", "")
             .wide(12),

@@ -15,6 +15,7 @@ pub(crate) fn board() -> Board {
             ("claim: one worker may charge it", claim()),
             ("charge: the gateway is asked", charge()),
             ("settle: committed together, then acknowledged", settle()),
+            ("move: what staff and customers do", moves()),
             ("sweep: whatever is due is taken up", sweep()),
             ("read", read()),
         ],
@@ -180,6 +181,23 @@ fn settle() -> Vec<Panel> {
             "settle_order_seconds",
             "",
         ),
+    ]
+}
+
+fn moves() -> Vec<Panel> {
+    vec![
+        Panel::lines("Moves", "ops", "What staff and customers asked of orders; `wished`: cancelled once the charge is known; `refused`: the order stood elsewhere.")
+            .ask("sum by (outcome) (rate(move_orders_total[$__rate_interval]))", "{{outcome}}")
+            .stacked(),
+        Panel::lines("Carried out within", "s", "Such a request, one transaction.")
+            .ask_quantiles("move_commit_seconds", "")
+            .limits(0.1, 1.0),
+        Panel::lines("Unanswered", "ops", "Orders rejected because the kitchen did not answer in time, and charges called off because they took too long.")
+            .ask("sum(rate(sweep_rejected_orders_total[$__rate_interval]))", "rejected")
+            .ask("sum(rate(sweep_called_off_charges_total[$__rate_interval]))", "called off"),
+        Panel::lines("Deadlines overdue", "s", "How long the oldest passed deadline has been waiting for its rejection. Runbook: DeadlinesOverdue.")
+            .ask("max(sweep_unanswered_seconds)", "overdue")
+            .limits(5.0, 30.0),
     ]
 }
 

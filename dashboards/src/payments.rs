@@ -97,6 +97,9 @@ fn settle() -> Vec<Panel> {
         Panel::lines("Ended", "ops", "Payments that became final.")
             .ask("sum by (kind, status) (rate(settle_ended_total[$__rate_interval]))", "{{kind}} {{status}}")
             .stacked(),
+        Panel::lines("Refunds refused", "short", "Refunds that the gateway refused at the last try; they are tried on, slowly. Runbook: RefundsRefused.")
+            .ask("max(sweep_refused_refunds)", "refunds")
+            .limits(1.0, 10.0),
         Panel::lines("Contradictions", "short", "Of the newest 10,000 orders, those whose status and payments contradict each other.")
             .ask("max(sweep_contradicting_orders)", "orders")
             .limits(1.0, 1.0),

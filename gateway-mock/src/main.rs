@@ -36,7 +36,7 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     if let Some(metrics) = metrics {
-        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
+        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, None, stop.clone()));
     }
     crew.spawn("signals", signals);
     crew.spawn("gateway", run(settings.gateway, listener, stop));

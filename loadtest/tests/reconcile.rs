@@ -172,9 +172,9 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
     use Invariant::{
         AttemptsClosed, AttemptsCounted, AttemptsExplain, ChargedOnce, ChargesAreTotal, FailedIsClosed,
         HistoryLegal, HistoryWhole, LedgerExplained, MoneyKept, NothingDue, OneOrderAKey, OrdersEnded,
-        RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
+        RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
     };
-    let cases: [(&str, &[Invariant]); 24] = [
+    let cases: [(&str, &[Invariant]); 28] = [
         ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
         (
             "UPDATE payments SET status = 'waiting', due_at = now() WHERE id = $declined.pay",
@@ -235,6 +235,20 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
         (
             "DELETE FROM payment_attempts WHERE payment_id = $declined.pay",
             &[AttemptsCounted, AttemptsExplain, RequestsCovered],
+        ),
+        ("DELETE FROM payments WHERE kind = 'refund'", &[RowsBelong, LedgerExplained, RefundsWhole]),
+        (
+            "UPDATE payments SET amount_minor = amount_minor - 1 WHERE kind = 'refund'",
+            &[SucceededInLedger, RefundsWhole],
+        ),
+        (
+            "UPDATE payments SET refund_of = $paid.pay WHERE kind = 'refund'",
+            &[SucceededInLedger, RefundsWhole],
+        ),
+        (
+            "WITH sent AS (DELETE FROM payment_attempts WHERE payment_id = $declined.pay)
+             UPDATE payments SET attempts = 0 WHERE id = $declined.pay",
+            &[FailedIsClosed, RequestsCovered],
         ),
     ];
     let database = TestDatabase::new().await?;

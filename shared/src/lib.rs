@@ -10,6 +10,7 @@ pub mod health;
 pub mod message;
 pub mod metric_list;
 pub mod money;
+pub mod moves;
 pub mod order;
 pub mod origin;
 pub mod payment;

@@ -235,12 +235,44 @@ pub const ALL: &[Metric] = &[
         "Settlements, a batch each, retries while the database is away included.",
     ),
     sizes("settle_batch_size", WORKER, "Payments in one settlement."),
+    // move
+    counter(
+        "move_orders_total",
+        &[of("outcome", &["moved", "wished", "refused", "failed"])],
+        API,
+        "What staff and customers asked of orders, by what became of it. `wished`: cancelled once the charge is known; `refused`: not from where the order stood, a normal outcome of a race.",
+    ),
+    seconds("move_commit_seconds", API, "Such requests, one transaction each."),
     // sweep
     counter(
         "sweep_runs_total",
         &[of("found", &["some", "nothing", "error"])],
         WORKER,
         "Looks for what is due, and what they found.",
+    ),
+    counter(
+        "sweep_rejected_orders_total",
+        &[],
+        WORKER,
+        "Orders rejected because the kitchen did not answer in time; POST /internal/sweeps/stale-orders is not counted.",
+    ),
+    counter(
+        "sweep_called_off_charges_total",
+        &[],
+        WORKER,
+        "Charges not brought to an end within the payment deadline: from then on they are only voided.",
+    ),
+    in_seconds(gauge(
+        "sweep_unanswered_seconds",
+        &[],
+        WORKER,
+        "From the database: how long the oldest passed deadline of the kitchen has been waiting for its rejection; 0 where none is.",
+    )),
+    gauge(
+        "sweep_refused_refunds",
+        &[],
+        WORKER,
+        "From the database: refunds that the gateway refused at the last try; they are tried on, slowly.",
     ),
     counter("sweep_forgotten_keys_total", &[], WORKER, "Idempotency keys forgotten because of their age."),
     in_seconds(gauge(
@@ -369,8 +401,8 @@ mod tests {
             let verb = metric.name.split('_').next().unwrap_or("");
             assert!(
                 [
-                    "http", "accept", "publish", "claim", "charge", "breaker", "settle", "sweep", "read",
-                    "gateway", "trace", "process"
+                    "http", "accept", "publish", "claim", "charge", "breaker", "settle", "move", "sweep",
+                    "read", "gateway", "trace", "process"
                 ]
                 .contains(&verb),
                 "{}",

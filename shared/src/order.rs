@@ -351,6 +351,19 @@ pub struct Order {
     pub updated_at: OffsetDateTime,
     /// Until when the kitchen may take it; set when it is confirmed.
     pub accept_by: Option<OffsetDateTime>,
+    /// That it is to be cancelled once its charge is known.
+    pub cancel_wish: Option<CancelWish>,
+}
+
+/// A cancellation that was asked for while the charge was under way.
+#[derive(Debug, Clone)]
+pub struct CancelWish {
+    /// When.
+    pub at: OffsetDateTime,
+    /// By whom.
+    pub by: String,
+    /// Why, where it was said.
+    pub reason: Option<String>,
 }
 
 #[cfg(test)]

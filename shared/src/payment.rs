@@ -19,7 +19,7 @@ pub enum PaymentKind {
 }
 
 /// Where a payment stands. `Pending -> Processing -> Succeeded | Failed`, with `Processing -> Waiting ->
-/// Processing` for every try that did not end it.
+/// Processing` for every try that did not end it, and `Pending -> Failed` for one that was never sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[sqlx(type_name = "payment_status", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
@@ -32,8 +32,39 @@ pub enum PaymentStatus {
     Waiting,
     /// The gateway took the money (or gave it back, for a refund). Final.
     Succeeded,
-    /// Declined, or voided after the tries ran out. Final; nothing was taken.
+    /// Declined; or voided after the tries ran out; or never sent, because its order was cancelled before. Final;
+    /// nothing was taken.
     Failed,
+}
+
+impl PaymentStatus {
+    /// Every status.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Processing, Self::Waiting, Self::Succeeded, Self::Failed];
+
+    /// Whether the database lets a payment go `self -> to` (`migrations/`, trigger `payments_legal_move`); a test
+    /// compares the two.
+    pub const fn may_become(self, to: Self) -> bool {
+        match self {
+            // Failed: its order was cancelled before anything was sent.
+            Self::Pending => matches!(to, Self::Processing | Self::Failed),
+            // Processing: a lease ran out and another worker took over.
+            Self::Processing => !matches!(to, Self::Pending),
+            Self::Waiting => matches!(to, Self::Processing),
+            Self::Succeeded | Self::Failed => false,
+        }
+    }
+
+    /// The name on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Waiting => "waiting",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// What one try asks of the gateway.

@@ -91,13 +91,20 @@ pub async fn bind_metrics(config: &TelemetryConfig, default: SocketAddr) -> Resu
     }
 }
 
-/// Serves `/metrics` until `stop`, and `/health`, which answers for as long as the process does.
-pub async fn run_metrics(listener: TcpListener, handle: Recorder, stop: Stop) -> Result<()> {
+/// Serves `/metrics` until `stop`, and `/health`, which answers for as long as the process does; and whatever else a
+/// program has for its operators and for nobody else.
+pub async fn run_metrics(
+    listener: TcpListener,
+    handle: Recorder,
+    internal: Option<Router>,
+    stop: Stop,
+) -> Result<()> {
     tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
     let upkeep = handle.clone();
     let page = Router::new()
         .route("/metrics", get(move || std::future::ready(render(&handle))))
-        .route("/health", get(async || "ok"));
+        .route("/health", get(async || "ok"))
+        .merge(internal.unwrap_or_default());
     let upkeep_loop = async {
         // Without it the recorder keeps every histogram sample until the next scrape, which may never come.
         let mut tick = tokio::time::interval(std::time::Duration::from_secs(5));

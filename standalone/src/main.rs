@@ -92,6 +92,7 @@ async fn run(
     };
     let worker_settings =
         worker::config::WorkerSettings { gateway_url: format!("http://{gateway_addr}"), ..config.worker };
+    let internal = api::internal::router(&database);
     let api = Api {
         listener: listeners.api,
         database: database.clone(),
@@ -105,7 +106,7 @@ async fn run(
     let mut crew = Crew::new(stop.clone());
     crew.spawn("signals", signals);
     if let Some(listener) = listeners.metrics {
-        crew.spawn("metrics", telemetry::run_metrics(listener, recorder, stop.clone()));
+        crew.spawn("metrics", telemetry::run_metrics(listener, recorder, Some(internal), stop.clone()));
     }
     // A stop follows an order's way: first nothing more is accepted, then what is in hand is charged and settled,
     // and only then the gateway goes.

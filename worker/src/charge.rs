@@ -145,6 +145,8 @@ pub struct RetryPolicy {
     pub delays: RetryDelays,
     /// Tries of a charge that may end in doubt before its key is voided.
     pub budget: i32,
+    /// After a refund that the gateway refused: long, because only a person can change its mind.
+    pub refused_refund: Duration,
 }
 
 /// How long a payment rests that could not be sent because the breaker was open. It is taken up when a sweep may take
@@ -242,16 +244,29 @@ impl Till {
 /// |---|---|---|---|---|---|
 /// | charge | succeeded | failed | failed | again, and counts; when the budget is spent: void | again |
 /// | void | succeeded | - | failed | void again | void again |
-/// | refund | succeeded | failed | failed | again | again |
+/// | refund | succeeded | later, for ever | later, for ever | again | again |
 pub fn settlement(claim: &Claimed, answer: Answer, probe: bool, policy: RetryPolicy) -> Settlement {
     let tries = u32::try_from(claim.number).unwrap_or(1);
     let again = |spend, void, delay| Next::Retry { delay, spend, void };
     let (outcome, reason, next) = match (claim.action, answer) {
         (_, Answer::Done { gateway_id }) => (AttemptOutcome::Succeeded, None, Next::Succeeded { gateway_id }),
+        // The money is owed whatever the gateway says: it stays visible, and is asked for until it goes back.
+        (AttemptAction::Refund, Answer::Declined(reason)) => {
+            (AttemptOutcome::Declined, Some(reason), again(false, false, policy.refused_refund))
+        }
+        (AttemptAction::Refund, Answer::Voided) => {
+            let reason = Reason { code: "voided".into(), message: "the key is void at the gateway".into() };
+            (AttemptOutcome::Voided, Some(reason), again(false, false, policy.refused_refund))
+        }
         (_, Answer::Declined(reason)) => (AttemptOutcome::Declined, Some(reason), Next::Failed),
         (AttemptAction::Void, Answer::Voided) => {
-            let message = "no try was answered for certain; the key is void, nothing was taken";
-            let reason = Reason { code: "retries_exhausted".into(), message: message.into() };
+            // Voided before that, it was called off: its order is to be cancelled, or it took too long.
+            let (code, message) = if claim.spent >= policy.budget {
+                ("retries_exhausted", "no try was answered for certain; the key is void, nothing was taken")
+            } else {
+                ("called_off", "the charge was called off; the key is void, nothing was taken")
+            };
+            let reason = Reason { code: code.into(), message: message.into() };
             (AttemptOutcome::Voided, Some(reason), Next::Failed)
         }
         (_, Answer::Voided) => {
@@ -299,6 +314,7 @@ mod tests {
     const POLICY: RetryPolicy = RetryPolicy {
         delays: RetryDelays { initial: Duration::from_secs(1), max: Duration::from_secs(30) },
         budget: 3,
+        refused_refund: Duration::from_secs(600),
     };
 
     fn claim(action: AttemptAction, spent: i32) -> Claimed {
@@ -365,6 +381,22 @@ mod tests {
         let answer = Answer::Unavailable { reason: reason(), retry_after: Some(later) };
         let Next::Retry { delay, spend, void } = next(AttemptAction::Charge, 0, answer) else { panic!() };
         assert_eq!((delay, spend, void), (later, false, false));
+    }
+
+    #[test]
+    fn a_refund_is_never_given_up() {
+        for answer in [
+            Answer::Declined(reason()),
+            Answer::Voided,
+            Answer::InDoubt(reason()),
+            Answer::Unavailable { reason: reason(), retry_after: None },
+        ] {
+            let slow = matches!(answer, Answer::Declined(_) | Answer::Voided);
+            let Next::Retry { delay, void: false, .. } = next(AttemptAction::Refund, 0, answer) else {
+                panic!()
+            };
+            assert_eq!(delay == POLICY.refused_refund, slow);
+        }
     }
 
     #[test]

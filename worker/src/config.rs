@@ -66,6 +66,12 @@ pub struct WorkerSettings {
     /// How long the kitchen has to take a confirmed order, in seconds
     #[arg(long, env = "ACCEPT_DEADLINE_SECONDS", default_value = "300", value_parser = seconds)]
     pub accept_deadline: Duration,
+    /// How long a charge may be tried before its key is voided and the payment fails, in seconds: no order hangs for ever
+    #[arg(long, env = "PAYMENT_DEADLINE_SECONDS", default_value = "86400", value_parser = seconds)]
+    pub payment_deadline: Duration,
+    /// How long a refund rests that the gateway refused, in seconds; it is never given up
+    #[arg(long, env = "REFUND_RETRY_SECONDS", default_value = "600", value_parser = seconds)]
+    pub refund_retry: Duration,
     /// How long an idempotency key is remembered, in seconds
     #[arg(long, env = "IDEMPOTENCY_KEY_SECONDS", default_value = "86400", value_parser = seconds)]
     pub idempotency_key_age: Duration,

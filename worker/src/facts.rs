@@ -38,6 +38,8 @@ struct Gauges {
     by_sweep: Gauge,
     oldest_due: Gauge,
     in_doubt: Gauge,
+    refused_refunds: Gauge,
+    unanswered: Gauge,
     contradicting: Gauge,
     waiting_messages: Gauge,
     dead_letters: Gauge,
@@ -53,6 +55,8 @@ impl<M: Fn() -> usize, S: Fn() -> usize> Facts<M, S> {
             by_sweep: metrics::gauge!("claim_in_hand_payments", "by" => "sweep"),
             oldest_due: metrics::gauge!("sweep_oldest_due_seconds"),
             in_doubt: metrics::gauge!("sweep_in_doubt_payments"),
+            refused_refunds: metrics::gauge!("sweep_refused_refunds"),
+            unanswered: metrics::gauge!("sweep_unanswered_seconds"),
             contradicting: metrics::gauge!("sweep_contradicting_orders"),
             waiting_messages: metrics::gauge!("sweep_waiting_messages"),
             dead_letters: metrics::gauge!("sweep_dead_letters"),
@@ -91,6 +95,8 @@ impl<M: Fn() -> usize, S: Fn() -> usize> Facts<M, S> {
         let seen = self.session.run(&MAX_COUNTED, |conn, limit| Box::pin(facts(conn, *limit))).await?;
         self.gauges.oldest_due.set(seen.oldest_due_seconds);
         self.gauges.in_doubt.set(seen.in_doubt as f64);
+        self.gauges.refused_refunds.set(seen.refused_refunds as f64);
+        self.gauges.unanswered.set(seen.unanswered_seconds);
         for (status, number) in seen.payments {
             metrics::gauge!("sweep_open_payments", "status" => status).set(number as f64);
         }

@@ -119,6 +119,7 @@ impl Gateway {
                         is_ours(&receipt.key, claim) && receipt.money() == Ok(claim.amount)
                     },
                     |r| r.id,
+                    Refusal::IsDoubt,
                 )
                 .await
             }
@@ -130,13 +131,14 @@ impl Gateway {
                     currency: claim.amount.currency().code().to_owned(),
                 };
                 let sent = self.send(claim, self.refunds.clone(), Some(&body)).await?;
-                done(sent, |receipt: &RefundReceipt| is_ours(&receipt.key, claim), |r| r.id).await
+                done(sent, |receipt: &RefundReceipt| is_ours(&receipt.key, claim), |r| r.id, Refusal::IsNo)
+                    .await
             }
             AttemptAction::Void => {
                 let mut url = self.charges.clone();
                 url.set_path(&format!("{}/by-key/{}/void", url.path(), claim.payment_id));
                 let sent = self.send(claim, url, None::<&()>).await?;
-                match read::<VoidReply>(sent).await? {
+                match read::<VoidReply>(sent, Refusal::IsDoubt).await? {
                     Ok(VoidReply::Voided) => Ok(Answer::Voided),
                     Ok(VoidReply::AlreadyCharged { charge }) => {
                         Ok(Answer::Done { gateway_id: clean(charge.id, MAX_CODE) })
@@ -199,13 +201,23 @@ fn is_ours(key: &str, claim: &Claimed) -> bool {
     key == claim.payment_id.to_string() || sabotaged("new_key_per_try")
 }
 
+/// What it means that the gateway finds a request wrong (404, 422).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// Of a charge or a void: we send nothing wrong, so nobody knows what it made of it.
+    IsDoubt,
+    /// Of a refund: there is nothing (more) to give back. Asking soon again changes nothing.
+    IsNo,
+}
+
 /// The answer to a charge or a refund; `is_ours` compares the receipt with what was asked.
 async fn done<T: DeserializeOwned>(
     response: Response,
     is_ours: impl Fn(&T) -> bool,
     id: impl Fn(T) -> String,
+    refusal: Refusal,
 ) -> Asked {
-    match read::<T>(response).await? {
+    match read::<T>(response, refusal).await? {
         Ok(receipt) if is_ours(&receipt) => Ok(Answer::Done { gateway_id: clean(id(receipt), MAX_CODE) }),
         Ok(_) => {
             Err(Answer::InDoubt(Reason::new("foreign_receipt", "the receipt is not for what was asked")))
@@ -217,6 +229,7 @@ async fn done<T: DeserializeOwned>(
 /// The body of a success, or what another status means. The outer error is an outage.
 async fn read<T: DeserializeOwned>(
     response: Response,
+    refusal: Refusal,
 ) -> std::result::Result<std::result::Result<T, Answer>, Answer> {
     let status = response.status();
     let retry_after = retry_after(&response);
@@ -237,6 +250,9 @@ async fn read<T: DeserializeOwned>(
         .unwrap_or_else(|_| Reason::new(format!("http_{}", status.as_u16()), "the gateway gave no reason"));
     match status {
         StatusCode::PAYMENT_REQUIRED => Ok(Err(Answer::Declined(reason))),
+        StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY if refusal == Refusal::IsNo => {
+            Ok(Err(Answer::Declined(reason)))
+        }
         StatusCode::GONE => Ok(Err(Answer::Voided)),
         StatusCode::TOO_MANY_REQUESTS => Ok(Err(Answer::Unavailable { reason, retry_after })),
         StatusCode::SERVICE_UNAVAILABLE => Err(Answer::Unavailable { reason, retry_after }),

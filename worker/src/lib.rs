@@ -6,6 +6,7 @@ pub mod charge;
 pub mod claim;
 pub mod config;
 pub mod consume;
+pub mod deadline;
 pub mod facts;
 pub mod gateway;
 pub mod settle;
@@ -24,6 +25,7 @@ use crate::charge::{ChargeMetrics, RetryPolicy, Till};
 use crate::claim::Claimer;
 use crate::config::{MAX_SETTLE, SETTLE_LANES, WorkerSettings};
 use crate::consume::Consumption;
+use crate::deadline::Deadlines;
 use crate::facts::Facts;
 use crate::gateway::Gateway;
 use crate::settle::{SettleLane, Settler};
@@ -49,7 +51,11 @@ pub fn till(settings: &WorkerSettings) -> Result<(Arc<Till>, SettleLane)> {
         gateway: Gateway::new(&settings.gateway_url, settings.gateway_timeout)?,
         breaker: Breaker::new(settings.circuit_breaker_failure_threshold, settings.circuit_breaker_recovery),
         settle,
-        policy: RetryPolicy { delays: settings.delays(), budget: i32::from(settings.payment_retry_attempts) },
+        policy: RetryPolicy {
+            delays: settings.delays(),
+            budget: i32::from(settings.payment_retry_attempts),
+            refused_refund: settings.refund_retry,
+        },
         send_within: settings.lease.saturating_sub(settings.gateway_timeout),
         metrics: ChargeMetrics::new(),
     };
@@ -75,6 +81,7 @@ pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
         crew.spawn("settle", settler.run());
     }
     drop(lane);
+    crew.spawn("deadline", Deadlines::new(database.session(), &settings).run(stop.clone()));
     crew.spawn("consume", consumption.run(broker, stop.clone()));
     crew.spawn("sweep", sweep.run(stop));
     // A request that was just sent, its settlement, and a little more.

@@ -49,7 +49,7 @@ async fn start() -> Result<()> {
     tracing::info!(gateway = config.settings.gateway_url, "working");
     crew.spawn("worker", run(Worker { database, broker, settings: config.settings }, stop.clone()));
     if let Some(metrics) = metrics {
-        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, stop.clone()));
+        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, None, stop.clone()));
     }
     crew.spawn("signals", signals);
     let outcome = crew.run(GRACE).await;

@@ -152,7 +152,12 @@ async fn a_good_order_is_accepted_with_its_location_and_exact_total() -> Result<
         let accepted: Value = serde_json::from_str(&text)?;
         assert_eq!(accepted["status"], "PENDING");
         assert_eq!(location, format!("/api/v1/orders/{}", accepted["id"].as_str().unwrap()));
-        assert_eq!(client.get(&format!("{location}{slash}")).await?, accepted, "read back, it is the same");
+        let mut read = client.get(&format!("{location}{slash}")).await?;
+        // What was not yet known when it was answered, or of no use.
+        for more in ["payments", "timestamps"] {
+            assert!(read.as_object_mut().unwrap().remove(more).is_some(), "{more}");
+        }
+        assert_eq!(read, accepted, "read back, it is the same");
     }
     pipeline.stop().await
 }

@@ -2,6 +2,7 @@
 
 mod input;
 mod keys;
+mod kitchen;
 mod outage;
 mod reading;
 mod rude_clients;

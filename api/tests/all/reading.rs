@@ -61,7 +61,8 @@ async fn history_begins_with_the_order_coming_to_be() -> Result<()> {
     assert_eq!(
         history,
         json!({"order_id": id, "history": [
-            {"version": 1, "from": null, "to": "PENDING", "actor": "api", "reason": null, "at": null}]})
+            {"version": 1, "from": null, "to": "PENDING", "actor": "api", "reason": null, "at": null,
+             "left_at": null, "duration_ms": null}]})
     );
     pipeline.stop().await
 }
@@ -80,7 +81,17 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         paths,
-        ["/api/v1/orders", "/api/v1/orders/{id}", "/api/v1/orders/{id}/history", "/health", "/ready"]
+        [
+            "/api/v1/orders",
+            "/api/v1/orders/{id}",
+            "/api/v1/orders/{id}/accept",
+            "/api/v1/orders/{id}/cancel",
+            "/api/v1/orders/{id}/history",
+            "/api/v1/orders/{id}/reject",
+            "/api/v1/orders/{id}/status",
+            "/health",
+            "/ready"
+        ]
     );
     assert!(document["paths"]["/api/v1/orders"]["post"]["responses"]["422"].is_object());
     let docs = client.http.get(format!("{}/docs/", client.api)).send().await?.text().await?;

@@ -21,6 +21,12 @@ pub(super) struct Order {
     pub(super) charges: u32,
     pub(super) succeeded: u32,
     pub(super) failed: u32,
+    /// Of the failed ones, those that were closed before anything was sent.
+    pub(super) never_sent: u32,
+    /// The sum of the charges that succeeded, and the refunds here, of any status.
+    pub(super) succeeded_minor: i64,
+    pub(super) refunds: u32,
+    pub(super) refund_minor: i64,
     /// The sum of all charges here, in minor units.
     pub(super) charged_minor: i64,
     /// Rows and money in the ledger that name this order.
@@ -90,6 +96,10 @@ impl Order {
             charges: 0,
             succeeded: 0,
             failed: 0,
+            never_sent: 0,
+            succeeded_minor: 0,
+            refunds: 0,
+            refund_minor: 0,
             charged_minor: 0,
             ledger_charges: 0,
             kept_minor: 0,
@@ -134,6 +144,18 @@ impl Order {
             )
         });
 
+        // Before anything is sent, only a cancellation closes a charge.
+        let closed =
+            self.never_sent == 0 || matches!(self.status, OrderStatus::Rejected | OrderStatus::Cancelled);
+        report.check(Invariant::FailedIsClosed, closed, || {
+            format!("order {id} is {status}, and a charge of it failed without a try")
+        });
+        let owed = if self.is_given_back() { (self.succeeded, self.succeeded_minor) } else { (0, 0) };
+        report.check(Invariant::RefundsWhole, (self.refunds, self.refund_minor) == owed, || {
+            let Self { succeeded, refunds, .. } = self;
+            format!("order {id} is {status} with {succeeded} charges succeeded and {refunds} refunds")
+        });
+
         // Orders without any event are met nowhere else.
         let whole = i64::from(self.version) == i64::from(self.events);
         report.check(Invariant::HistoryWhole, whole, || {
@@ -144,6 +166,12 @@ impl Order {
     const fn is_paid(&self) -> bool {
         use OrderStatus::{Accepted, Confirmed, Delivered, Preparing, Ready};
         matches!(self.status, Confirmed | Accepted | Preparing | Ready | Delivered)
+    }
+
+    /// Whether it ended without being delivered, so that nothing is kept.
+    const fn is_given_back(&self) -> bool {
+        use OrderStatus::{Cancelled, PaymentFailed, Rejected};
+        matches!(self.status, PaymentFailed | Rejected | Cancelled)
     }
 
     /// What the ledger must have kept in the end, refunds taken off; `None` while that is open.

@@ -59,13 +59,15 @@ pub(super) async fn check(
         "SELECT id, order_id, refund_of, amount_minor, currency, kind, status, attempts,
                 due_at IS NOT NULL AS is_due, gateway_id FROM payments",
     )
-    .fetch(conn);
+    .fetch(&mut *conn);
     while let Some(payment) = payments.try_next().await? {
         let tried = attempts.remove(&payment.id).unwrap_or_default();
         payment.check_attempts(&tried, rows, report);
         payment.check_ledger(ledger, rows, report)?;
         payment.add_to_order(orders, report)?;
     }
+    drop(payments);
+    check_refunds(conn, report).await?;
     for payment in attempts.keys() {
         report.check(Invariant::RowsBelong, false, || format!("attempts of payment {payment}, which is not"));
     }
@@ -118,6 +120,23 @@ fn check_requests(ledger: &Ledger, asked: &Asked, report: &mut Report) {
     }
 }
 
+/// Each refund gives back a charge that took the money, of the same order, no more than that took, and is the only one.
+async fn check_refunds(conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+    let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
+        "SELECT r.id, coalesce(c.kind = 'charge' AND c.status = 'succeeded' AND c.order_id = r.order_id
+                    AND c.currency = r.currency AND c.amount_minor >= r.amount_minor, false)
+                AND count(*) OVER (PARTITION BY r.refund_of) = 1
+         FROM payments r LEFT JOIN payments c ON c.id = r.refund_of WHERE r.kind = 'refund'",
+    )
+    .fetch(conn);
+    while let Some((refund, right)) = rows.try_next().await? {
+        report.check(Invariant::RefundsWhole, right, || {
+            format!("refund {refund} gives back what was not taken, or more, or again")
+        });
+    }
+    Ok(())
+}
+
 impl Payment {
     fn check_attempts(&self, tried: &Attempts, rows: &mut LedgerRows, report: &mut Report) {
         let Self { id, status, attempts, .. } = self;
@@ -129,7 +148,8 @@ impl Payment {
         });
         let explained = match status {
             PaymentStatus::Succeeded => tried.paid && !tried.refused,
-            PaymentStatus::Failed => tried.refused && !tried.paid,
+            // Unless it was closed before anything was sent.
+            PaymentStatus::Failed => tried.refused != self.never_sent() && !tried.paid,
             _ => true,
         };
         report.check(Invariant::AttemptsExplain, explained, || {
@@ -164,11 +184,18 @@ impl Payment {
             });
         }
         if *status == PaymentStatus::Failed && self.kind == PaymentKind::Charge {
-            report.check(Invariant::FailedIsClosed, rows.explain_closed(*id), || {
+            // What was never sent, the gateway does not know.
+            let closed = rows.explain_closed(*id) || self.never_sent();
+            report.check(Invariant::FailedIsClosed, closed, || {
                 format!("charge {id} failed here and could still be charged")
             });
         }
         Ok(())
+    }
+
+    /// Failed without a try: its order was cancelled before.
+    fn never_sent(&self) -> bool {
+        self.status == PaymentStatus::Failed && self.attempts == 0
     }
 
     fn add_to_order(&self, orders: &mut Orders, report: &mut Report) -> Result<()> {
@@ -177,11 +204,17 @@ impl Payment {
         report.check(Invariant::RowsBelong, order.is_some(), || {
             format!("payment {id} of order {order_id}, which is not")
         });
-        if let Some(order) = order
-            && self.kind == PaymentKind::Charge
-        {
+        let Some(order) = order else { return Ok(()) };
+        if self.kind == PaymentKind::Refund {
+            order.refunds += 1;
+            order.refund_minor += self.amount_minor;
+        } else {
             order.charges += 1;
-            order.succeeded += u32::from(self.status == PaymentStatus::Succeeded);
+            order.never_sent += u32::from(self.never_sent());
+            if self.status == PaymentStatus::Succeeded {
+                order.succeeded += 1;
+                order.succeeded_minor += self.amount_minor;
+            }
             order.failed += u32::from(self.status == PaymentStatus::Failed);
             order.charged_minor += self.amount_minor;
             let currency = money(self.amount_minor, &self.currency)?.currency();

@@ -21,6 +21,7 @@ pub enum Invariant {
     LedgerExplained,
     ChargedOnce,
     MoneyKept,
+    RefundsWhole,
     StatusPaid,
     FailedIsClosed,
     HistoryLegal,
@@ -34,7 +35,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::OrdersEnded,
         Self::NothingDue,
         Self::RowsBelong,
@@ -43,6 +44,7 @@ impl Invariant {
         Self::LedgerExplained,
         Self::ChargedOnce,
         Self::MoneyKept,
+        Self::RefundsWhole,
         Self::StatusPaid,
         Self::FailedIsClosed,
         Self::HistoryLegal,
@@ -65,9 +67,12 @@ impl Invariant {
             Self::LedgerExplained => "a row of the ledger has its succeeded payment here",
             Self::ChargedOnce => "no key stands in the ledger twice, no order more often than it has charges",
             Self::MoneyKept => "the ledger kept the total of a paid order, and nothing of any other",
+            Self::RefundsWhole => {
+                "each charge of an order that was not delivered has one refund of it, no other charge has any"
+            }
             Self::StatusPaid => "a confirmed order has a succeeded charge, a failed one a failed charge only",
             Self::FailedIsClosed => {
-                "a failed charge is declined or void at the gateway, and the other way round"
+                "a failed charge is declined, void or unknown at the gateway, and the other way round"
             }
             Self::HistoryLegal => "every event is a legal move",
             Self::HistoryWhole => "events lead from nothing to the order's status, versions without a gap",

@@ -15,15 +15,19 @@ pub struct Facts {
     pub payments: [(&'static str, i64); 3],
     /// Payments whose last answered try left open whether the money moved.
     pub in_doubt: i64,
+    /// Refunds that the gateway refused at the last try.
+    pub refused_refunds: i64,
+    /// How long the kitchen's oldest passed deadline has been waiting to be acted on, in seconds; 0 where none is.
+    pub unanswered_seconds: f64,
     /// Orders with such a payment, by where they stand; what is missing is 0.
     pub orders: Vec<(OrderStatus, i64)>,
 }
 
 /// Looks; counts no more than `limit` payments, longest due first.
 pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
-    let (oldest_due_seconds, pending, processing, waiting, in_doubt) = sqlx::query_as(
+    let (oldest_due_seconds, pending, processing, waiting, in_doubt, refused_refunds, unanswered_seconds) = sqlx::query_as(
         "WITH open AS (
-             SELECT id, status, attempts, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1
+             SELECT id, kind, status, attempts, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1
          )
          SELECT coalesce(greatest(extract(epoch FROM now() - min(due_at)), 0), 0)::float8,
                 count(*) FILTER (WHERE status = 'pending'),
@@ -33,7 +37,12 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
                 count(*) FILTER (WHERE attempts > 0 AND EXISTS (
                     SELECT FROM payment_attempts a
                     WHERE a.payment_id = open.id AND a.outcome IN ('in_doubt', 'abandoned')
-                        AND a.number = CASE open.status WHEN 'processing' THEN open.attempts - 1 ELSE open.attempts END))
+                        AND a.number = CASE open.status WHEN 'processing' THEN open.attempts - 1 ELSE open.attempts END)),
+                count(*) FILTER (WHERE kind = 'refund' AND status = 'waiting' AND EXISTS (
+                    SELECT FROM payment_attempts a
+                    WHERE a.payment_id = open.id AND a.number = open.attempts AND a.outcome IN ('declined', 'voided'))),
+                (SELECT coalesce(greatest(extract(epoch FROM now() - min(answer_by)), 0), 0)::float8
+                 FROM payments WHERE answer_by IS NOT NULL)
          FROM open",
     )
     .bind(limit)
@@ -48,12 +57,12 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
     .fetch_all(conn)
     .await?;
     let payments = [("pending", pending), ("processing", processing), ("waiting", waiting)];
-    Ok(Facts { oldest_due_seconds, payments, in_doubt, orders })
+    Ok(Facts { oldest_due_seconds, payments, in_doubt, refused_refunds, unanswered_seconds, orders })
 }
 
 /// How many of the newest `limit` orders stand where their payments say they cannot: confirmed or later without a
-/// charge that succeeded; waiting for a payment that nobody will look at again; failed with the money taken and not
-/// on its way back.
+/// charge that succeeded; waiting for a payment that nobody will look at again; failed, rejected or cancelled with the
+/// money taken and not on its way back.
 pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "SELECT count(*)
@@ -67,8 +76,7 @@ pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::
          WHERE CASE
              WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged = 0
              WHEN o.status IN ('PENDING', 'PAYMENT_PROCESSING') THEN p.open = 0
-             WHEN o.status = 'PAYMENT_FAILED' THEN p.charged > p.refunds
-             ELSE false END",
+             ELSE p.charged > p.refunds END",
     )
     .bind(limit)
     .fetch_one(conn)

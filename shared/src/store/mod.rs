@@ -7,7 +7,9 @@
 pub mod accept;
 pub mod claim;
 pub mod facts;
+pub mod moves;
 pub mod read;
+pub mod refunds;
 #[cfg(feature = "chaos")]
 pub mod sabotage;
 pub mod session;

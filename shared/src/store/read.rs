@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::money::{Currency, Money};
-use crate::order::{Item, Order, OrderStatus};
-use crate::payment::{AttemptAction, AttemptOutcome, PaymentKind};
+use crate::order::{CancelWish, Item, Order, OrderStatus};
+use crate::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 
 /// An order and the hash of the request that made it, where a key came with it.
 #[derive(Debug, Clone)]
@@ -64,8 +64,27 @@ pub struct Event {
 pub struct Filter {
     /// Only this customer's.
     pub customer_id: Option<String>,
-    /// Only those that stand here.
-    pub status: Option<OrderStatus>,
+    /// Only those that stand at one of these; all, where none is named.
+    pub statuses: Vec<OrderStatus>,
+    /// Only those accepted at this time or later.
+    pub from: Option<OffsetDateTime>,
+    /// Only those accepted before this time.
+    pub to: Option<OffsetDateTime>,
+}
+
+impl Filter {
+    /// The ids between which orders of these times lie. An id holds the time at which an api made it; its clock may be
+    /// wrong by an hour, and the times themselves are compared as well.
+    fn ids(&self) -> (Uuid, Uuid) {
+        const SLACK: time::Duration = time::Duration::HOUR;
+        let first = |at: OffsetDateTime| {
+            let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0).min((1 << 48) - 1);
+            Uuid::from_u128(u128::from(millis) << 80)
+        };
+        let from = self.from.and_then(|from| from.checked_sub(SLACK)).map_or(Uuid::nil(), first);
+        let to = self.to.and_then(|to| to.checked_add(SLACK)).map_or(Uuid::max(), first);
+        (from, to)
+    }
 }
 
 /// Where a page begins.
@@ -89,6 +108,9 @@ struct Row {
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
     accept_by: Option<OffsetDateTime>,
+    cancel_requested_at: Option<OffsetDateTime>,
+    cancel_actor: Option<String>,
+    cancel_reason: Option<String>,
 }
 
 impl TryFrom<Row> for Order {
@@ -105,6 +127,11 @@ impl TryFrom<Row> for Order {
             created_at: row.created_at,
             updated_at: row.updated_at,
             accept_by: row.accept_by,
+            cancel_wish: row.cancel_requested_at.map(|at| CancelWish {
+                at,
+                by: row.cancel_actor.unwrap_or_default(),
+                reason: row.cancel_reason,
+            }),
         })
     }
 }
@@ -127,7 +154,8 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
     sqlx::query_as!(
         Row,
         r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
-                  currency, version, created_at, updated_at, accept_by
+                  currency, version, created_at, updated_at, accept_by,
+                  cancel_requested_at, cancel_actor, cancel_reason
            FROM orders WHERE id = $1"#,
         id
     )
@@ -181,6 +209,96 @@ pub async fn history(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Ve
     .await
 }
 
+/// An order with all that belongs to it.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// The order.
+    pub order: Order,
+    /// Its payments, oldest first.
+    pub payments: Vec<Paid>,
+    /// Their tries.
+    pub attempts: Vec<Attempt>,
+    /// Its moves.
+    pub events: Vec<Event>,
+}
+
+/// A payment of an order.
+#[derive(Debug, Clone)]
+pub struct Paid {
+    /// The gateway's idempotency key.
+    pub id: Uuid,
+    /// The order.
+    pub order_id: Uuid,
+    /// What it does.
+    pub kind: PaymentKind,
+    /// Where it stands.
+    pub status: PaymentStatus,
+    /// How much.
+    pub amount: Money,
+    /// The client's name for it.
+    pub reference: Option<String>,
+    /// Of a refund: the charge that it gives back.
+    pub refund_of: Option<Uuid>,
+    /// Of a refund: why. Of a charge that failed: the code.
+    pub reason: Option<String>,
+    /// Since when it is there.
+    pub created_at: OffsetDateTime,
+}
+
+struct PaidRow {
+    id: Uuid,
+    order_id: Uuid,
+    kind: PaymentKind,
+    status: PaymentStatus,
+    amount_minor: i64,
+    currency: String,
+    reference: Option<String>,
+    refund_of: Option<Uuid>,
+    reason: Option<String>,
+    created_at: OffsetDateTime,
+}
+
+impl TryFrom<PaidRow> for Paid {
+    type Error = sqlx::Error;
+
+    fn try_from(row: PaidRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: row.id,
+            order_id: row.order_id,
+            kind: row.kind,
+            status: row.status,
+            amount: money(row.amount_minor, &row.currency)?,
+            reference: row.reference,
+            refund_of: row.refund_of,
+            reason: row.reason,
+            created_at: row.created_at,
+        })
+    }
+}
+
+/// One order with all that belongs to it. Several statements: what moves between them may show in some only.
+pub async fn whole(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Whole>> {
+    let Some(order) = order(conn, id).await? else { return Ok(None) };
+    let payments = payments(conn, id).await?;
+    let attempts = attempts(conn, id).await?;
+    let events = history(conn, id).await?;
+    Ok(Some(Whole { order, payments, attempts, events }))
+}
+
+/// Every payment of an order, oldest first.
+pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Vec<Paid>> {
+    let rows = sqlx::query_as!(
+        PaidRow,
+        r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", amount_minor, currency,
+                  reference, refund_of, coalesce(reason, failure_code) AS reason, created_at
+           FROM payments WHERE order_id = $1 ORDER BY created_at, id"#,
+        order_id
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Paid::try_from).collect()
+}
+
 /// One page of orders, newest first. A customer's page and a page of all orders are two statements, so that each
 /// keeps the index that it needs whatever plan the server has cached.
 pub async fn list(
@@ -193,58 +311,85 @@ pub async fn list(
         PageStart::Offset(offset) => (Uuid::max(), offset),
         PageStart::After(id) => (id, 0),
     };
-    let rows =
-        match &filter.customer_id {
-            Some(customer_id) => sqlx::query_as!(
-                Row,
-                r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>",
-                          total_minor, currency, version, created_at, updated_at, accept_by
-                   FROM orders
-                   WHERE customer_id = $1 AND id < $2 AND ($3::order_status IS NULL OR status = $3)
-                   ORDER BY id DESC LIMIT $4 OFFSET $5"#,
-                customer_id,
-                after,
-                filter.status as Option<OrderStatus>,
-                limit,
-                offset
-            )
-            .fetch_all(conn)
-            .await?,
-            None => sqlx::query_as!(
-                Row,
-                r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>",
-                          total_minor, currency, version, created_at, updated_at, accept_by
-                   FROM orders
-                   WHERE id < $1 AND ($2::order_status IS NULL OR status = $2)
-                   ORDER BY id DESC LIMIT $3 OFFSET $4"#,
-                after,
-                filter.status as Option<OrderStatus>,
-                limit,
-                offset
-            )
-            .fetch_all(conn)
-            .await?,
-        };
+    let (first, last) = filter.ids();
+    let before = after.min(last);
+    let rows = match &filter.customer_id {
+        Some(customer_id) => sqlx::query_as!(
+            Row,
+            r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
+                      currency, version, created_at, updated_at, accept_by,
+                      cancel_requested_at, cancel_actor, cancel_reason
+               FROM orders
+               WHERE customer_id = $1 AND id < $2 AND id >= $3
+                   AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
+                   AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::timestamptz IS NULL OR created_at < $6)
+               ORDER BY id DESC LIMIT $7 OFFSET $8"#,
+            customer_id,
+            before,
+            first,
+            &filter.statuses as &[OrderStatus],
+            filter.from,
+            filter.to,
+            limit,
+            offset
+        )
+        .fetch_all(conn)
+        .await?,
+        None => sqlx::query_as!(
+            Row,
+            r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
+                      currency, version, created_at, updated_at, accept_by,
+                      cancel_requested_at, cancel_actor, cancel_reason
+               FROM orders
+               WHERE id < $1 AND id >= $2 AND (cardinality($3::order_status[]) = 0 OR status = ANY($3))
+                   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
+               ORDER BY id DESC LIMIT $6 OFFSET $7"#,
+            before,
+            first,
+            &filter.statuses as &[OrderStatus],
+            filter.from,
+            filter.to,
+            limit,
+            offset
+        )
+        .fetch_all(conn)
+        .await?,
+    };
     rows.into_iter().map(Order::try_from).collect()
 }
 
 /// How many orders match.
 pub async fn count(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<i64> {
+    let (first, last) = filter.ids();
     match &filter.customer_id {
         Some(customer_id) => {
             sqlx::query_scalar!(
                 r#"SELECT count(*) AS "count!" FROM orders
-                   WHERE customer_id = $1 AND ($2::order_status IS NULL OR status = $2)"#,
+                   WHERE customer_id = $1 AND id <= $2 AND id >= $3
+                       AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
+                       AND ($5::timestamptz IS NULL OR created_at >= $5)
+                       AND ($6::timestamptz IS NULL OR created_at < $6)"#,
                 customer_id,
-                filter.status as Option<OrderStatus>
+                last,
+                first,
+                &filter.statuses as &[OrderStatus],
+                filter.from,
+                filter.to
             )
             .fetch_one(conn)
             .await
         }
         None => {
             sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM orders WHERE ($1::order_status IS NULL OR status = $1)"#,
-                filter.status as Option<OrderStatus>
+                r#"SELECT count(*) AS "count!" FROM orders
+                   WHERE id <= $1 AND id >= $2 AND (cardinality($3::order_status[]) = 0 OR status = ANY($3))
+                       AND ($4::timestamptz IS NULL OR created_at >= $4)
+                       AND ($5::timestamptz IS NULL OR created_at < $5)"#,
+                last,
+                first,
+                &filter.statuses as &[OrderStatus],
+                filter.from,
+                filter.to
             )
             .fetch_one(conn)
             .await

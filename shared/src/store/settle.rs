@@ -63,7 +63,9 @@ impl Next {
 /// and another worker has it, or had it already settled by an earlier run of this very batch. Its attempt row is
 /// closed all the same, because the answer is true whoever owns the payment.
 ///
-/// `accept_in` is how long the kitchen has for a confirmed order.
+/// `accept_in` is how long the kitchen has for a confirmed order. Where the order is to be cancelled, it is, and what was
+/// taken is given back; so is what was taken for an order that has ended meanwhile. Both are decided on the order's own
+/// row as it is once it is locked, so that a cancellation that commits just before is seen.
 pub async fn settle(
     conn: &mut PgConnection,
     batch: &[Settlement],
@@ -112,21 +114,42 @@ pub async fn settle(
             SET status = i.status,
                 due_at = CASE WHEN i.status = 'waiting' THEN now() + i.delay_ms * interval '1 ms' END,
                 gateway_id = i.gateway_id, spent = p.spent + i.spend, voiding = p.voiding OR i.void,
-                failure_code = CASE WHEN i.status = 'failed' THEN i.code END
+                failure_code = CASE WHEN i.status = 'failed' THEN i.code END,
+                answer_by = CASE WHEN i.status = 'succeeded' AND p.kind = 'charge' AND p.added IS NULL
+                    THEN now() + $12::bigint * interval '1 ms' END
             FROM input i
             WHERE p.id = i.id AND p.epoch = i.epoch AND p.status = 'processing'
-            RETURNING p.id, p.order_id, p.kind, p.status, p.failure_code
+            RETURNING p.id, p.order_id, p.kind, p.status, p.failure_code, p.amount_minor, p.currency,
+                p.kind = 'charge' AND p.added IS NULL AS own
         ), moved AS (
             UPDATE orders o
-            SET status = CASE s.status WHEN 'succeeded' THEN 'CONFIRMED' ELSE 'PAYMENT_FAILED' END::order_status,
+            SET status = CASE WHEN o.cancel_requested_at IS NOT NULL THEN 'CANCELLED'
+                    WHEN s.status = 'succeeded' THEN 'CONFIRMED' ELSE 'PAYMENT_FAILED' END::order_status,
                 version = o.version + 1, updated_at = now(),
-                accept_by = CASE s.status WHEN 'succeeded' THEN now() + $12::bigint * interval '1 ms' END
+                accept_by = CASE WHEN s.status = 'succeeded' AND o.cancel_requested_at IS NULL
+                    THEN now() + $12::bigint * interval '1 ms' END
             FROM settled s
-            WHERE o.id = s.order_id AND o.status = 'PAYMENT_PROCESSING' AND s.kind = 'charge' AND s.status <> 'waiting'
-            RETURNING o.id, o.version, o.status, s.failure_code
+            WHERE o.id = s.order_id AND o.status = 'PAYMENT_PROCESSING' AND s.own AND s.status <> 'waiting'
+            RETURNING o.id, o.version, o.status, o.cancel_actor, o.cancel_reason, o.cancel_request, s.id AS payment_id,
+                s.status AS paid, s.failure_code, s.amount_minor, s.currency
         ), noted AS (
-            INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason)
-            SELECT id, now(), version, 'PAYMENT_PROCESSING', status, 'worker', failure_code FROM moved
+            INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason, request)
+            SELECT id, now(), version, 'PAYMENT_PROCESSING', status, coalesce(cancel_actor, 'worker'),
+                coalesce(cancel_reason, failure_code), cancel_request FROM moved
+        ), odd AS MATERIALIZED (
+            SELECT id, order_id, amount_minor, currency FROM settled
+            WHERE kind = 'charge' AND status = 'succeeded' AND order_id NOT IN (SELECT id FROM moved)
+        ), late AS MATERIALIZED (
+            SELECT odd.*, o.status FROM odd JOIN orders o ON o.id = odd.order_id FOR UPDATE OF o
+        ), refunded AS (
+            INSERT INTO payments (id, order_id, refund_of, amount_minor, created_at, due_at, kind, status, currency, reason)
+            SELECT gen_random_uuid(), order_id, id, amount_minor, now(), now(), 'refund', 'pending', currency, why FROM (
+                SELECT id AS order_id, payment_id AS id, amount_minor, currency, 'cancelled' AS why FROM moved
+                WHERE status = 'CANCELLED' AND paid = 'succeeded'
+                UNION ALL
+                SELECT order_id, id, amount_minor, currency, 'late_capture' FROM late
+                WHERE status IN ('CANCELLED', 'REJECTED', 'PAYMENT_FAILED')) AS back
+            ON CONFLICT (refund_of) WHERE refund_of IS NOT NULL DO NOTHING
         )
         SELECT id FROM settled
         "#,

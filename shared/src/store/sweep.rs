@@ -46,6 +46,26 @@ pub async fn postpone(conn: &mut PgConnection, payment_id: Uuid, by: Duration) -
     .map(drop)
 }
 
+/// Calls off up to `limit` charges that are not final and older than `age`: they are never charged again, only voided,
+/// and their orders end. Says how many.
+pub async fn call_off(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
+        WHERE id IN (
+            SELECT id FROM payments
+            WHERE due_at IS NOT NULL AND kind = 'charge' AND NOT voiding
+                AND created_at < now() - $1::bigint * interval '1 ms'
+            ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)
+        "#,
+        super::millis(age),
+        i64::from(limit)
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Forgets idempotency keys older than `age`, `limit` at most; says how many.
 pub async fn forget_keys(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<u64> {
     let done = sqlx::query!(

@@ -9,6 +9,7 @@ use shared::payment::AttemptOutcome;
 use shared::store::accept::{Accept, accept};
 use shared::store::claim::claim;
 use shared::store::facts::{Facts, contradicting_orders, facts};
+use shared::store::moves::reject_unanswered;
 use shared::store::settle::{Next, Settlement, settle};
 use sqlx::PgConnection;
 use testbed::TestDatabase;
@@ -60,6 +61,8 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
         oldest_due_seconds: 0.0,
         payments: [("pending", 0), ("processing", 0), ("waiting", 0)],
         in_doubt: 0,
+        refused_refunds: 0,
+        unanswered_seconds: 0.0,
         orders: vec![],
     };
     assert_eq!(facts(&mut conn, MANY).await?, nothing);
@@ -98,6 +101,28 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
 }
 
 #[tokio::test]
+async fn refused_refunds_and_passed_deadlines_are_told() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let order = accepted(&mut conn).await?;
+    let paid = Next::Succeeded { gateway_id: "ch".into() };
+    tried(&mut conn, order.payment_id, AttemptOutcome::Succeeded, paid).await?;
+    sqlx::query("UPDATE payments SET answer_by = now() - interval '40 s'").execute(&mut conn).await?;
+    let seen = facts(&mut conn, MANY).await?;
+    assert!((40.0..50.0).contains(&seen.unanswered_seconds), "{}", seen.unanswered_seconds);
+    reject_unanswered(&mut conn, 10).await?;
+    let refund: Uuid =
+        sqlx::query_scalar("SELECT id FROM payments WHERE kind = 'refund'").fetch_one(&mut conn).await?;
+    assert_eq!(facts(&mut conn, MANY).await?.refused_refunds, 0);
+    let later = Next::Retry { delay: HOUR, spend: false, void: false };
+    tried(&mut conn, refund, AttemptOutcome::Declined, later).await?;
+    let seen = facts(&mut conn, MANY).await?;
+    assert_eq!((seen.refused_refunds, seen.unanswered_seconds), (1, 0.0));
+    assert_eq!(seen.orders, [(OrderStatus::Rejected, 1)]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn orders_that_contradict_their_payments_are_counted() -> Result<()> {
     let database = TestDatabase::new().await?;
     let mut conn = database.connect().await?;
@@ -125,6 +150,15 @@ async fn orders_that_contradict_their_payments_are_counted() -> Result<()> {
         assert_eq!(done.rows_affected(), 1, "{wrong}");
         assert_eq!(contradicting_orders(&mut conn, MANY).await?, 1 + place as i64, "{wrong}");
     }
+    // Cancelled, and the money kept.
+    let kept = accepted(&mut conn).await?;
+    let (outcome, next) = charged();
+    tried(&mut conn, kept.payment_id, outcome, next).await?;
+    sqlx::query("UPDATE orders SET status = 'CANCELLED' WHERE id = $1")
+        .bind(kept.id)
+        .execute(&mut conn)
+        .await?;
+    assert_eq!(contradicting_orders(&mut conn, MANY).await?, 4);
     assert_eq!(contradicting_orders(&mut conn, 1).await?, 1, "only the newest are looked at");
     Ok(())
 }

@@ -2,4 +2,5 @@
 
 mod broker;
 mod facts;
+mod kitchen;
 mod store;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 use shared::order::{LEGAL_MOVES, NewOrder, OrderRequest, OrderStatus};
-use shared::payment::{AttemptAction, AttemptOutcome};
+use shared::payment::{AttemptAction, AttemptOutcome, PaymentStatus};
 use shared::store::accept::{Accept, Accepted, IdempotencyKey, accept};
 use shared::store::claim::{Claimed, claim};
 use shared::store::read;
@@ -98,6 +98,25 @@ async fn the_database_knows_the_same_legal_moves_as_the_table() -> Result<()> {
         }
     }
     assert_eq!(LEGAL_MOVES.len(), 17);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_database_knows_the_same_moves_of_payments_as_the_code() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let order = accepted(&mut conn, 1).await?.remove(0);
+    for from in PaymentStatus::ALL {
+        for to in PaymentStatus::ALL {
+            let moves = "UPDATE payments SET status = $1, due_at = CASE WHEN $1 IN ('succeeded', 'failed') THEN NULL ELSE now() END
+                 WHERE id = $2";
+            sqlx::query("ALTER TABLE payments DISABLE TRIGGER USER").execute(&mut conn).await?;
+            sqlx::query(moves).bind(from).bind(order.payment_id).execute(&mut conn).await?;
+            sqlx::query("ALTER TABLE payments ENABLE TRIGGER USER").execute(&mut conn).await?;
+            let moved = sqlx::query(moves).bind(to).bind(order.payment_id).execute(&mut conn).await;
+            assert_eq!(moved.is_ok(), from.may_become(to), "{from:?} -> {to:?}: {moved:?}");
+        }
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod budget;
 mod commands;
+mod kitchen;
 mod outages;
 mod pipeline;
 mod processes;

@@ -1,6 +1,7 @@
 //! The worker's steps, one at a time, against a real PostgreSQL and the gateway of the demo.
 
 mod answers;
+mod kitchen;
 mod steps;
 
 use std::sync::Arc;

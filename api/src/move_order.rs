@@ -1,0 +1,260 @@
+//! What people do with an order: `POST /orders/{id}/accept`, `/reject`, `/cancel`, and `PUT /orders/{id}/status`.
+//! Parse, hand to a mover, answer with the whole order. Whoever loses a race is told where the order stands.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use serde::Deserialize;
+use shared::batch::NotTaken;
+use shared::moves::{MAX_REASON_CHARS, Move, Refusal, Wanted};
+use shared::order::{OrderStatus, Problem, text_problem};
+use shared::store::moves::Moved;
+use uuid::Uuid;
+
+use crate::accept::Fault;
+use crate::accept_order::{is_json, read_body};
+use crate::actor::Caller;
+use crate::config::ANSWER_TIMEOUT;
+use crate::error::{ApiError, ProblemBody};
+use crate::read_orders::parse_id;
+use crate::state::AppState;
+use crate::view::OrderView;
+
+/// Take an order.
+///
+/// The kitchen takes a confirmed order, before its `accept_by`.
+#[utoipa::path(
+    post, path = "/orders/{id}/accept", tag = "kitchen",
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff or staff:<name>; set by whoever authenticates in front of the api")),
+    responses(
+        (status = 200, description = "Taken", body = OrderView),
+        (status = 403, description = "Not for customers", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn accept(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<OrderView>, ApiError> {
+    let (order_id, by) = (parse_id(&id)?, caller.of_the_house()?);
+    let ask = Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Accept, by, reason: None };
+    carry_out(&state, ask).await
+}
+
+/// Refuse an order.
+///
+/// The kitchen refuses a confirmed order; its money goes back.
+#[utoipa::path(
+    post, path = "/orders/{id}/reject", tag = "kitchen",
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff or staff:<name>; set by whoever authenticates in front of the api")),
+    request_body = RejectBody,
+    responses(
+        (status = 200, description = "Refused; each charge has a refund", body = OrderView),
+        (status = 403, description = "Not for customers", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "No reason, or none that can be kept", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn reject(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<OrderView>, ApiError> {
+    let (order_id, by) = (parse_id(&id)?, caller.of_the_house()?);
+    let MoveBody { reason, .. } = MoveBody::read(&headers, body).await?;
+    if reason.is_none() {
+        return Err(ApiError::invalid_one("reason", "required", "is required"));
+    }
+    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Reject, by, reason }).await
+}
+
+/// Call an order off.
+///
+/// By its customer or the restaurant, up to `PREPARING`. What was charged goes back. While a charge is under way this is
+/// a wish: the answer shows it as `cancel_requested`, and the order is `CANCELLED` once the charge is known.
+#[utoipa::path(
+    post, path = "/orders/{id}/cancel", tag = "orders",
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff, staff:<name> or customer:<id>; set by whoever authenticates in front of the api")),
+    request_body = Option<CancelBody>,
+    responses(
+        (status = 200, description = "Cancelled, or to be cancelled once the charge is known", body = OrderView),
+        (status = 404, description = "No such order, or somebody else's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A reason that cannot be kept", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn cancel(
+    State(state): State<AppState>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<OrderView>, ApiError> {
+    let order_id = parse_id(&id)?;
+    let MoveBody { reason, .. } = MoveBody::read(&headers, body).await?;
+    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Cancel, by, reason }).await
+}
+
+/// Move an order on.
+///
+/// `PREPARING` (taking it by that, if it was not taken yet), `READY`, `DELIVERED`; and with a reason one step back, from
+/// `PREPARING` to `ACCEPTED`.
+#[utoipa::path(
+    put, path = "/orders/{id}/status", tag = "kitchen",
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff or staff:<name>; set by whoever authenticates in front of the api")),
+    request_body = StatusBody,
+    responses(
+        (status = 200, description = "Moved", body = OrderView),
+        (status = 403, description = "Not for customers", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "No such status; or a step back without a reason", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn set_status(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<OrderView>, ApiError> {
+    let (order_id, by) = (parse_id(&id)?, caller.of_the_house()?);
+    let MoveBody { reason, status } = MoveBody::read(&headers, body).await?;
+    let status = status.ok_or_else(|| ApiError::invalid_one("status", "required", "is required"))?;
+    let wanted = Wanted::Status(status);
+    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason }).await
+}
+
+async fn carry_out(state: &AppState, ask: Move) -> Result<Json<OrderView>, ApiError> {
+    let wanted = ask.wanted;
+    // The mover, not this future, does the writing: it is dropped when the client hangs up.
+    match tokio::time::timeout(ANSWER_TIMEOUT, state.moves.offer(ask)).await {
+        Ok(Ok(Ok(Moved::Done { whole, .. }))) => Ok(Json(OrderView::whole(*whole))),
+        Ok(Ok(Ok(Moved::Refused { refusal, status }))) => Err(refused(refusal, status, wanted)),
+        Ok(Ok(Ok(Moved::NotFound))) => Err(ApiError::not_found("order")),
+        Ok(Ok(Err(Fault::Internal))) => Err(ApiError::internal(&"the mover could not move the order")),
+        Ok(Err(NotTaken::Full)) => Err(ApiError::unavailable("too many requests are waiting")),
+        Ok(Ok(Err(Fault::Unavailable)) | Err(NotTaken::Stopped)) | Err(_) => {
+            Err(ApiError::unavailable("orders cannot be moved right now"))
+        }
+    }
+}
+
+fn refused(refusal: Refusal, status: OrderStatus, wanted: Wanted) -> ApiError {
+    let (from, to) = (status.as_str(), wanted.to().as_str());
+    match refusal {
+        Refusal::SameStatus => {
+            ApiError::conflict("same_status", format!("the order is {from} already"), status)
+        }
+        Refusal::IllegalMove => {
+            ApiError::conflict("illegal_move", format!("an order that is {from} cannot become {to}"), status)
+        }
+        Refusal::DeadlinePassed => {
+            let detail = "accept_by has passed; the order is about to be rejected";
+            ApiError::conflict("deadline_passed", detail, status)
+        }
+        Refusal::ReasonNeeded => ApiError::invalid_one("reason", "required", "is required for a step back"),
+    }
+}
+
+/// What the bodies have in common; what is missing or wrong is told with its place.
+#[derive(Debug, Default)]
+struct MoveBody {
+    reason: Option<String>,
+    status: Option<OrderStatus>,
+}
+
+impl MoveBody {
+    /// Reads a body that may be left out.
+    async fn read(headers: &HeaderMap, body: Body) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        struct Raw {
+            reason: Option<serde_json::Value>,
+            status: Option<serde_json::Value>,
+        }
+        let body = read_body(headers, body).await?;
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        if !is_json(headers) {
+            return Err(ApiError::not_json());
+        }
+        let raw: Raw = serde_json::from_slice(&body).map_err(|error| {
+            if error.is_data() {
+                return ApiError::invalid_one(
+                    "body",
+                    "not_an_object",
+                    "must be a JSON object, each field given once",
+                );
+            }
+            let place = format!("line {}, column {}", error.line(), error.column());
+            ApiError::malformed(format!("the body is not JSON: error at {place}"))
+        })?;
+        let mut problems = Vec::new();
+        let reason = raw.reason.and_then(|value| reason(&value, &mut problems));
+        let status = raw.status.and_then(|value| status(&value, &mut problems));
+        if problems.is_empty() { Ok(Self { reason, status }) } else { Err(ApiError::invalid(problems)) }
+    }
+}
+
+fn reason(value: &serde_json::Value, problems: &mut Vec<Problem>) -> Option<String> {
+    let problem = match value.as_str() {
+        None => ("not_text", "must be a string".to_owned()),
+        Some(text) => match text_problem(text, MAX_REASON_CHARS) {
+            None => return Some(text.to_owned()),
+            Some(problem) => problem,
+        },
+    };
+    problems.push(Problem { code: problem.0, detail: problem.1, attr: "reason".to_owned() });
+    None
+}
+
+fn status(value: &serde_json::Value, problems: &mut Vec<Problem>) -> Option<OrderStatus> {
+    let status = value.as_str().and_then(OrderStatus::parse);
+    if status.is_none() {
+        let known: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
+        let detail = format!("must be one of {}", known.join(", "));
+        problems.push(Problem { code: "unknown_status", detail, attr: "status".to_owned() });
+    }
+    status
+}
+
+/// Why.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct RejectBody {
+    /// 1 to 500 characters.
+    #[schema(example = "out of buns", min_length = 1, max_length = 500)]
+    reason: String,
+}
+
+/// Why, if there is more to say.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct CancelBody {
+    /// 1 to 500 characters.
+    #[schema(example = "changed my mind", min_length = 1, max_length = 500)]
+    reason: Option<String>,
+}
+
+/// Where the order stands now.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct StatusBody {
+    /// `PREPARING`, `READY`, `DELIVERED`, or back to `ACCEPTED`; any case.
+    #[schema(example = "PREPARING")]
+    status: String,
+    /// 1 to 500 characters; required for a step back.
+    #[schema(example = "the stove went out", min_length = 1, max_length = 500)]
+    reason: Option<String>,
+}

@@ -1,0 +1,298 @@
+//! What staff and customers may do over HTTP, what they are told, and the operators' own endpoints.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use reqwest::Method;
+use serde_json::{Value, json};
+use shared::payment::AttemptOutcome;
+use shared::store::claim::claim;
+use shared::store::settle::{Next, Settlement, settle};
+use shared::tasks::Stop;
+use testbed::{Client, TestDatabase};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::api;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Asks, and gives the answer's status and body.
+async fn ask(client: &Client, method: Method, path: &str, actor: &str, body: Value) -> Result<(u16, Value)> {
+    let mut request = client.http.request(method, format!("{}/api/v1/orders/{path}", client.api));
+    if !actor.is_empty() {
+        request = request.header("x-actor", actor);
+    }
+    if !body.is_null() {
+        request = request.json(&body);
+    }
+    let answer = request.send().await?;
+    Ok((answer.status().as_u16(), answer.json().await?))
+}
+
+async fn post(client: &Client, path: &str, actor: &str, body: Value) -> Result<(u16, Value)> {
+    ask(client, Method::POST, path, actor, body).await
+}
+
+async fn put_status(client: &Client, id: Uuid, body: Value) -> Result<(u16, Value)> {
+    ask(client, Method::PUT, &format!("{id}/status"), "staff:bo", body).await
+}
+
+/// Code and current status of a conflict.
+fn conflict(answer: &(u16, Value)) -> (u16, &str, &str) {
+    let (status, body) = answer;
+    let text = |value: &'static str| body.pointer(value).and_then(Value::as_str).unwrap_or("");
+    (*status, text("/errors/0/code"), text("/current_status"))
+}
+
+/// An order whose charge is under way.
+async fn claimed(database: &TestDatabase, client: &Client) -> Result<(Uuid, Settlement)> {
+    let id = client.order(&Client::an_order()).await?;
+    let mut conn = database.connect().await?;
+    let payment: Uuid = sqlx::query_scalar("SELECT id FROM payments WHERE order_id = $1")
+        .bind(id)
+        .fetch_one(&mut conn)
+        .await?;
+    let claim = claim(&mut conn, &[payment], HOUR).await?.pop().context("it can be claimed")?;
+    let settlement = Settlement {
+        payment_id: payment,
+        epoch: claim.epoch,
+        number: claim.number,
+        outcome: AttemptOutcome::Succeeded,
+        code: None,
+        message: None,
+        next: Next::Succeeded { gateway_id: "ch_1".into() },
+    };
+    Ok((id, settlement))
+}
+
+async fn confirmed(database: &TestDatabase, client: &Client) -> Result<Uuid> {
+    let (id, settlement) = claimed(database, client).await?;
+    settle(&mut database.connect().await?, &[settlement], HOUR).await?;
+    Ok(id)
+}
+
+#[tokio::test]
+async fn an_order_goes_through_the_kitchen_and_each_answer_is_the_whole_order() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let id = confirmed(&database, client).await?;
+    let (status, order) = post(client, &format!("{id}/accept"), "staff:ann", Value::Null).await?;
+    assert_eq!((status, &order["status"], &order["version"]), (200, &json!("ACCEPTED"), &json!(4)));
+    assert_eq!(order["payments"][0]["status"], "succeeded");
+    assert_eq!(order["payment_attempts"][0]["outcome"], "succeeded");
+    for status in ["PENDING", "PAYMENT_PROCESSING", "CONFIRMED", "ACCEPTED"] {
+        assert!(order["timestamps"][status].is_string(), "{status} in {}", order["timestamps"]);
+    }
+    for (body, code) in [
+        (json!({"status": "preparing"}), 200),
+        (json!({"status": "ACCEPTED"}), 422),
+        (json!({"status": "ACCEPTED", "reason": "the stove went out"}), 200),
+        (json!({"status": "PREPARING"}), 200),
+        (json!({"status": "READY"}), 200),
+    ] {
+        assert_eq!(put_status(client, id, body.clone()).await?.0, code, "{body}");
+    }
+    let same = put_status(client, id, json!({"status": "READY"})).await?;
+    assert_eq!(conflict(&same), (409, "same_status", "READY"));
+    let cancel = post(client, &format!("{id}/cancel"), "customer:customer_123", Value::Null).await?;
+    assert_eq!(conflict(&cancel), (409, "illegal_move", "READY"));
+    assert_eq!(put_status(client, id, json!({"status": "DELIVERED"})).await?.0, 200);
+    for status in ["PENDING", "CONFIRMED", "ACCEPTED", "PREPARING", "READY", "REJECTED", "CANCELLED"] {
+        let answer = put_status(client, id, json!({"status": status, "reason": "x"})).await?;
+        assert_eq!(conflict(&answer), (409, "illegal_move", "DELIVERED"), "to {status}");
+    }
+
+    let history = client.get(&format!("/api/v1/orders/{id}/history")).await?;
+    let history = history["history"].as_array().context("a list")?;
+    assert_eq!(history.len(), 9);
+    assert_eq!(
+        (&history[5]["to"], &history[5]["reason"]),
+        (&json!("ACCEPTED"), &json!("the stove went out"))
+    );
+    for (event, next) in history.iter().zip(&history[1..]) {
+        assert_eq!((&event["left_at"], &event["to"]), (&next["at"], &next["from"]));
+        assert!(event["duration_ms"].as_i64().is_some_and(|ms| (0..60_000).contains(&ms)), "{event}");
+    }
+    assert_eq!((&history[8]["left_at"], &history[8]["duration_ms"]), (&Value::Null, &Value::Null));
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_rejected_order_shows_its_refund_and_so_does_the_list_of_refunds() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let id = confirmed(&database, client).await?;
+    let without = post(client, &format!("{id}/reject"), "staff", json!({})).await?;
+    assert_eq!((without.0, &without.1["errors"][0]["attr"]), (422, &json!("reason")));
+    let (status, order) =
+        post(client, &format!("{id}/reject"), "staff", json!({"reason": "no buns"})).await?;
+    assert_eq!((status, &order["status"]), (200, &json!("REJECTED")));
+    let refund = &order["payments"][1];
+    assert_eq!(
+        (&refund["kind"], &refund["status"], &refund["reason"]),
+        (&json!("refund"), &json!("pending"), &json!("rejected"))
+    );
+    assert_eq!(refund["refund_of"], order["payments"][0]["id"]);
+    assert_eq!(refund["amount"], json!(30.97));
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let internal = format!("http://{}/internal", listener.local_addr()?);
+    let stop = Stop::new();
+    let serve = shared::serve::serve(
+        listener,
+        api::internal::router(&database.database()),
+        shared::serve::ServeLimits::default(),
+        stop.clone(),
+    );
+    let look = async {
+        let get = async |query: &str| -> Result<Value> {
+            Ok(client.http.get(format!("{internal}/refunds{query}")).send().await?.json().await?)
+        };
+        let all = get("").await?;
+        let listed = &all["refunds"][0];
+        assert_eq!((&listed["id"], &listed["order_id"]), (&refund["id"], &json!(id)));
+        assert_eq!(
+            (&listed["status"], &listed["amount"].to_string()),
+            (&json!("pending"), &"30.97".to_owned())
+        );
+        assert_eq!(get("?status=pending").await?["refunds"], all["refunds"]);
+        for none in ["?status=succeeded", "?status=refused", "?page=2"] {
+            assert_eq!(get(none).await?["refunds"], json!([]), "{none}");
+        }
+        assert_eq!(get("?status=lost").await?["errors"][0]["code"], "unknown_status");
+
+        // The sweep for somebody else's schedulers: nothing to do, then one order.
+        let sweep = async || -> Result<Value> {
+            Ok(client.http.post(format!("{internal}/sweeps/stale-orders")).send().await?.json().await?)
+        };
+        assert_eq!(sweep().await?, json!({"rejected": 0}));
+        let late = confirmed(&database, client).await?;
+        sqlx::query("UPDATE payments SET answer_by = now() WHERE order_id = $1")
+            .bind(late)
+            .execute(&mut database.connect().await?)
+            .await?;
+        let too_late = post(client, &format!("{late}/accept"), "staff", Value::Null).await?;
+        assert_eq!(conflict(&too_late), (409, "deadline_passed", "CONFIRMED"));
+        assert_eq!(sweep().await?, json!({"rejected": 1}));
+        assert_eq!(client.read(late).await?["status"], "REJECTED");
+        // Nothing of this is to be had on the public address.
+        let public = client.http.get(format!("{}/internal/refunds", client.api)).send().await?;
+        assert_eq!(public.status(), 404);
+        stop.stop();
+        anyhow::Ok(())
+    };
+    let (looked, ()) = tokio::join!(look, serve);
+    looked?;
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_cancellation_while_the_charge_is_under_way_is_shown_as_a_wish() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let (id, settlement) = claimed(&database, client).await?;
+    let reason = json!({"reason": "changed my mind"});
+    let (status, order) = post(client, &format!("{id}/cancel"), "customer:customer_123", reason).await?;
+    assert_eq!((status, &order["status"]), (200, &json!("PAYMENT_PROCESSING")));
+    let wish = &order["cancel_requested"];
+    assert_eq!((&wish["by"], &wish["reason"]), (&json!("customer:customer_123"), &json!("changed my mind")));
+    settle(&mut database.connect().await?, &[settlement], HOUR).await?;
+    let order = client.read(id).await?;
+    assert_eq!(
+        (&order["status"], &order["payments"][1]["reason"]),
+        (&json!("CANCELLED"), &json!("cancelled"))
+    );
+    // One that nobody has claimed ends at once.
+    let id = client.order(&Client::an_order()).await?;
+    let (status, order) = post(client, &format!("{id}/cancel"), "", Value::Null).await?;
+    assert_eq!((status, &order["status"]), (200, &json!("CANCELLED")));
+    assert_eq!(
+        (&order["payments"][0]["status"], order["payments"].as_array().map(Vec::len)),
+        (&json!("failed"), Some(1))
+    );
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_so_and_nothing_moves() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let id = confirmed(&database, client).await?;
+    let customer = "customer:customer_123";
+    for (path, body) in [("accept", Value::Null), ("reject", json!({"reason": "x"}))] {
+        let answer = post(client, &format!("{id}/{path}"), customer, body).await?;
+        assert_eq!((answer.0, &answer.1["status"]), (403, &json!(403)), "{path}");
+    }
+    let stranger = post(client, &format!("{id}/cancel"), "customer:eve", Value::Null).await?;
+    assert_eq!(stranger.0, 404);
+    for actor in ["customer", "boss", "staff:"] {
+        let answer = post(client, &format!("{id}/cancel"), actor, Value::Null).await?;
+        assert_eq!((answer.0, &answer.1["errors"][0]["attr"]), (422, &json!("X-Actor")), "{actor:?}");
+    }
+    for path in ["accept", "cancel"] {
+        assert_eq!(post(client, &format!("no-id/{path}"), "", Value::Null).await?.0, 404);
+        assert_eq!(post(client, &format!("{}/{path}", Uuid::now_v7()), "", Value::Null).await?.0, 404);
+    }
+    let wrong = [
+        (json!({"status": "GONE"}), 422, "status"),
+        (json!({"reason": "x"}), 422, "status"),
+        (json!({"status": 5, "reason": 7}), 422, "reason"),
+        (json!({"status": "READY", "reason": "x".repeat(501)}), 422, "reason"),
+        (json!([]), 422, "body"),
+    ];
+    for (body, code, attr) in wrong {
+        let answer = put_status(client, id, body.clone()).await?;
+        assert_eq!((answer.0, &answer.1["errors"][0]["attr"]), (code, &json!(attr)), "{body}");
+    }
+    let read = |actor: &'static str| {
+        let request = client.http.get(format!("{}/api/v1/orders/{id}", client.api)).header("x-actor", actor);
+        async move { anyhow::Ok(request.send().await?.status().as_u16()) }
+    };
+    assert_eq!((read("customer:eve").await?, read(customer).await?, read("staff").await?), (404, 200, 200));
+    let list = |actor: &'static str, query: &'static str| {
+        let request =
+            client.http.get(format!("{}/api/v1/orders{query}", client.api)).header("x-actor", actor);
+        async move {
+            let answer = request.send().await?;
+            anyhow::Ok((answer.status().as_u16(), answer.json::<Value>().await?["total"].clone()))
+        }
+    };
+    assert_eq!(list("customer:eve", "").await?, (200, json!(0)));
+    assert_eq!(list(customer, "").await?, (200, json!(1)));
+    assert_eq!(list("customer:eve", "?customer_id=customer_123").await?.0, 403);
+    assert_eq!(client.read(id).await?["version"], 3, "nothing has moved it");
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn the_board_is_filtered_by_statuses_and_times() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let waiting = client.order(&Client::an_order()).await?;
+    let paid = confirmed(&database, client).await?;
+    let taken = confirmed(&database, client).await?;
+    post(client, &format!("{taken}/accept"), "staff", Value::Null).await?;
+    sqlx::query("UPDATE orders SET created_at = '2020-01-01T12:00:00Z' WHERE id = $1")
+        .bind(waiting)
+        .execute(&mut database.connect().await?)
+        .await?;
+    let ids = async |query: &str| -> Result<Vec<Uuid>> {
+        let page = client.get(&format!("/api/v1/orders?{query}")).await?;
+        let orders = page["orders"].as_array().with_context(|| page.to_string())?;
+        assert_eq!(page["total"], orders.len());
+        Ok(orders.iter().filter_map(|order| order["id"].as_str()?.parse().ok()).collect())
+    };
+    assert_eq!(ids("status=confirmed,ACCEPTED").await?, [taken, paid]);
+    assert_eq!(ids("status=accepted").await?, [taken]);
+    assert_eq!(ids("from=2024-01-01T00:00:00Z").await?, [taken, paid]);
+    assert_eq!(ids("from=2024-01-01T00:00:00Z&status=confirmed&customer_id=customer_123").await?, [paid]);
+    assert_eq!(ids("to=2024-01-01T00:00:00%2B02:00").await?, Vec::<Uuid>::new(), "its id is not so old");
+    assert_eq!(ids("to=2999-01-01T00:00:00Z").await?, [taken, paid, waiting]);
+    assert_eq!(ids("from=2999-01-01T00:00:00Z").await?, Vec::<Uuid>::new());
+    for wrong in ["from=yesterday", "to=2024-01-01", "status=CONFIRMED,GONE"] {
+        let answer = client.http.get(format!("{}/api/v1/orders?{wrong}", client.api)).send().await?;
+        assert_eq!(answer.status(), 422, "{wrong}");
+    }
+    pipeline.stop().await
+}

@@ -1,0 +1,224 @@
+//! What people may do with an order, and what becomes of it: pure. The statements that carry it out stand in
+//! `store/moves.rs`.
+
+use uuid::Uuid;
+
+use crate::order::OrderStatus;
+
+/// Longest reason that is taken: a line on a screen.
+pub const MAX_REASON_CHARS: usize = 500;
+
+/// Who asks. Whoever stands in front of the api has to see to it that this is true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A caller that did not say who it is.
+    Unnamed,
+    /// The customer of this id: may do with orders of their own what customers may.
+    Customer(String),
+    /// Somebody of the restaurant, by name where one was given.
+    Staff(Option<String>),
+}
+
+impl Actor {
+    /// As the history shows it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Unnamed => "api".to_owned(),
+            Self::Customer(id) => format!("customer:{id}"),
+            Self::Staff(None) => "staff".to_owned(),
+            Self::Staff(Some(name)) => format!("staff:{name}"),
+        }
+    }
+
+    /// Whether an order of this customer is any business of theirs.
+    pub fn may_see(&self, customer_id: &str) -> bool {
+        !matches!(self, Self::Customer(id) if id != customer_id)
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The kitchen takes a confirmed order.
+    Accept,
+    /// The kitchen refuses it.
+    Reject,
+    /// It is called off.
+    Cancel,
+    /// It stands here now.
+    Status(OrderStatus),
+}
+
+impl Wanted {
+    /// Where it leads.
+    pub const fn to(self) -> OrderStatus {
+        match self {
+            Self::Accept => OrderStatus::Accepted,
+            Self::Reject => OrderStatus::Rejected,
+            Self::Cancel => OrderStatus::Cancelled,
+            Self::Status(status) => status,
+        }
+    }
+}
+
+/// A request to move an order.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// This request: carried out twice, it knows itself again.
+    pub request: Uuid,
+    /// The order.
+    pub order_id: Uuid,
+    /// What is asked for.
+    pub wanted: Wanted,
+    /// Who asks.
+    pub by: Actor,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What of an order decides about a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// A charge was claimed, and nobody knows yet what came of it.
+    pub in_flight: bool,
+    /// The kitchen's deadline has passed.
+    pub late: bool,
+    /// It is to be cancelled once its charge is known.
+    pub wished: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ruling {
+    /// The order moves.
+    Move,
+    /// It is to be cancelled once its charge is known.
+    Wish,
+    /// The same was wished before: nothing changes.
+    Wished,
+    /// No.
+    Refused(Refusal),
+}
+
+/// Why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It stands there already.
+    SameStatus,
+    /// There is no such move from where it stands.
+    IllegalMove,
+    /// Too late: a sweep is about to reject it.
+    DeadlinePassed,
+    /// A step back has to be explained.
+    ReasonNeeded,
+}
+
+impl Standing {
+    /// What becomes of a request for `wanted`.
+    pub fn rule(self, wanted: Wanted, has_reason: bool) -> Ruling {
+        use OrderStatus::{
+            Accepted, Cancelled, Confirmed, PaymentFailed, PaymentProcessing, Pending, Preparing,
+        };
+        let (from, to) = (self.status, wanted.to());
+        match (from, to) {
+            _ if from == to => Ruling::Refused(Refusal::SameStatus),
+            // These are for the payment to decide.
+            (_, Pending | PaymentProcessing | Confirmed | PaymentFailed) => {
+                Ruling::Refused(Refusal::IllegalMove)
+            }
+            _ if !from.may_become(to) => Ruling::Refused(Refusal::IllegalMove),
+            // Cancelling it now and charging it a moment later would keep the money of a cancelled order.
+            (Pending | PaymentProcessing, Cancelled) if self.in_flight => {
+                if self.wished {
+                    Ruling::Wished
+                } else {
+                    Ruling::Wish
+                }
+            }
+            // Who takes an order does not mean to take a step back.
+            (Preparing, Accepted) if wanted == Wanted::Accept => Ruling::Refused(Refusal::IllegalMove),
+            (Preparing, Accepted) if !has_reason => Ruling::Refused(Refusal::ReasonNeeded),
+            (Confirmed, Accepted | Preparing) if self.late => Ruling::Refused(Refusal::DeadlinePassed),
+            _ => Ruling::Move,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use OrderStatus::{
+        Accepted, Cancelled, Confirmed, Delivered, PaymentFailed, PaymentProcessing, Pending, Preparing,
+        Ready, Rejected,
+    };
+
+    const fn at(status: OrderStatus) -> Standing {
+        Standing { status, in_flight: false, late: false, wished: false }
+    }
+
+    /// All that people may do, with nothing in flight and in time; everything else is refused.
+    const MAY: [(OrderStatus, OrderStatus); 13] = [
+        (Pending, Cancelled),
+        (PaymentProcessing, Cancelled),
+        (PaymentFailed, Cancelled),
+        (Confirmed, Accepted),
+        (Confirmed, Preparing),
+        (Confirmed, Rejected),
+        (Confirmed, Cancelled),
+        (Accepted, Preparing),
+        (Accepted, Cancelled),
+        (Preparing, Ready),
+        (Preparing, Accepted),
+        (Preparing, Cancelled),
+        (Ready, Delivered),
+    ];
+
+    #[test]
+    fn every_pair_is_either_on_the_list_or_refused() {
+        for from in OrderStatus::ALL {
+            for to in OrderStatus::ALL {
+                let ruling = at(from).rule(Wanted::Status(to), true);
+                let expected = match MAY.contains(&(from, to)) {
+                    true => Ruling::Move,
+                    false if from == to => Ruling::Refused(Refusal::SameStatus),
+                    false => Ruling::Refused(Refusal::IllegalMove),
+                };
+                assert_eq!(ruling, expected, "{from:?} -> {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn while_a_charge_is_in_flight_a_cancellation_is_a_wish() {
+        for status in [Pending, PaymentProcessing] {
+            let flying = Standing { in_flight: true, ..at(status) };
+            assert_eq!(flying.rule(Wanted::Cancel, false), Ruling::Wish);
+            assert_eq!(Standing { wished: true, ..flying }.rule(Wanted::Cancel, false), Ruling::Wished);
+        }
+        // That of an addition: the order itself is paid.
+        let paid = Standing { in_flight: true, ..at(Confirmed) };
+        assert_eq!(paid.rule(Wanted::Cancel, false), Ruling::Move);
+    }
+
+    #[test]
+    fn the_deadline_stops_whoever_takes_the_order_and_nobody_else() {
+        let late = Standing { late: true, ..at(Confirmed) };
+        for wanted in [Wanted::Accept, Wanted::Status(Preparing)] {
+            assert_eq!(late.rule(wanted, true), Ruling::Refused(Refusal::DeadlinePassed));
+        }
+        for wanted in [Wanted::Reject, Wanted::Cancel] {
+            assert_eq!(late.rule(wanted, true), Ruling::Move);
+        }
+    }
+
+    #[test]
+    fn a_step_back_is_explained_and_never_taken_by_accepting() {
+        let preparing = at(Preparing);
+        assert_eq!(preparing.rule(Wanted::Accept, true), Ruling::Refused(Refusal::IllegalMove));
+        let back = Wanted::Status(Accepted);
+        assert_eq!(preparing.rule(back, false), Ruling::Refused(Refusal::ReasonNeeded));
+        assert_eq!(preparing.rule(back, true), Ruling::Move);
+    }
+}

@@ -1,0 +1,101 @@
+//! deadline: confirmed orders that the kitchen did not answer in time are rejected, and their money goes back; and
+//! charges that have been tried for too long are called off. Any number of workers may do so: each deadline is taken by
+//! one of them, under a lock, and the kitchen's answer takes the same lock.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use metrics::Counter;
+use shared::store::moves::reject_unanswered;
+use shared::store::session::Session;
+use shared::store::sweep::call_off;
+use shared::tasks::Stop;
+
+use crate::config::WorkerSettings;
+
+/// Orders in one transaction: row locks no longer than some milliseconds.
+pub const AT_ONCE: u32 = 256;
+/// How often charges are looked for that have been tried for too long: it is a matter of a day.
+const CALL_OFF_EVERY: Duration = Duration::from_secs(60);
+/// Charges called off at once.
+const CALL_OFF_AT_ONCE: u32 = 10_000;
+
+/// Watches the deadlines.
+#[derive(Debug)]
+pub struct Deadlines {
+    session: Session,
+    interval: Duration,
+    payment_deadline: Duration,
+    rejected: Counter,
+    called_off: Counter,
+}
+
+impl Deadlines {
+    /// On a connection of its own.
+    pub fn new(session: Session, settings: &WorkerSettings) -> Self {
+        Self {
+            session,
+            interval: settings.sweep_interval,
+            payment_deadline: settings.payment_deadline,
+            rejected: metrics::counter!("sweep_rejected_orders_total"),
+            called_off: metrics::counter!("sweep_called_off_charges_total"),
+        }
+    }
+
+    /// Watches until `stop`.
+    pub async fn run(mut self, stop: Stop) -> Result<()> {
+        self.rejected.increment(0);
+        self.called_off.increment(0);
+        let mut well = true;
+        let mut call_off_at = Instant::now();
+        while !stop.is_stopped() {
+            let mut done = self.run_once().await;
+            if done.is_ok() && Instant::now() >= call_off_at {
+                done = self.call_off().await.map(|_| 0);
+                call_off_at = Instant::now() + CALL_OFF_EVERY;
+            }
+            let full = match done {
+                Ok(found) => {
+                    well = true;
+                    found == AT_ONCE as usize
+                }
+                Err(error) => {
+                    if std::mem::take(&mut well) {
+                        tracing::warn!(error = format!("{error:#}"), "cannot watch the deadlines; trying on");
+                    }
+                    false
+                }
+            };
+            if !full {
+                stop.or_stopped(tokio::time::sleep(self.interval)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rejects what is late, up to [`AT_ONCE`] orders, and says how many deadlines had passed.
+    pub async fn run_once(&mut self) -> Result<usize> {
+        let swept = self.session.run(&AT_ONCE, |conn, limit| Box::pin(reject_unanswered(conn, *limit))).await;
+        let swept = swept.context("cannot reject what nobody answered")?;
+        if swept.rejected > 0 {
+            tracing::info!(orders = swept.rejected, "rejected: the kitchen did not answer in time");
+            self.rejected.increment(swept.rejected as u64);
+        }
+        Ok(swept.found)
+    }
+
+    /// Calls off charges that are older than the payment deadline: they are only voided from now on. Says how many.
+    pub async fn call_off(&mut self) -> Result<u64> {
+        let age = self.payment_deadline;
+        let done = self
+            .session
+            .run(&CALL_OFF_AT_ONCE, move |conn, limit| Box::pin(call_off(conn, age, *limit)))
+            .await
+            .context("cannot call off old charges")?;
+        if done > 0 {
+            tracing::warn!(charges = done, "called off: not charged within the payment deadline");
+            self.called_off.increment(done);
+        }
+        Ok(done)
+    }
+}
