@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Result;
 use loadtest::reconcile::{Invariant, Report as Books};
 use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use crate::check::{Check, Evidence, Found, check};
 use crate::ground::Ground;
@@ -36,10 +37,13 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
     let failed = count(&mut conn, "PAYMENT_FAILED").await?;
     let in_doubt = "SELECT count(*) FROM payment_attempts WHERE outcome IN ('in_doubt', 'abandoned')";
     let in_doubt = sqlx::query_scalar(in_doubt).fetch_one(&mut conn).await?;
+    let to_be_cancelled = tally.cancelled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let cancelled = cancelled(&mut conn, &to_be_cancelled).await?;
     let times = measure(&mut conn, &scenario.settings, fired, &told).await?;
     conn.close().await?;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (offered, accepted) = (load(&tally.offered), load(&tally.accepted));
+    checks.0.push(cancelled);
     checks.0.extend(behaviour(scenario, logs, &seen)?);
     checks.0.extend(not_trivial(scenario, &seen, accepted, confirmed));
     let mut faults = BTreeMap::new();
@@ -93,6 +97,17 @@ fn ledger_equal(books: &Books) -> bool {
 async fn count(conn: &mut PgConnection, status: &str) -> Result<i64> {
     let count = sqlx::query_scalar("SELECT count(*) FROM orders WHERE status::text = $1").bind(status);
     Ok(count.fetch_one(conn).await?)
+}
+
+/// What a client was told is cancelled, or will be, is.
+async fn cancelled(conn: &mut PgConnection, told: &[Uuid]) -> Result<Check> {
+    let others: Vec<(Uuid, String)> =
+        sqlx::query_as("SELECT id, status::text FROM orders WHERE id = ANY($1) AND status <> 'CANCELLED'")
+            .bind(told)
+            .fetch_all(conn)
+            .await?;
+    let wrong: Vec<String> = others.iter().map(|(id, status)| format!("order {id} is {status}")).collect();
+    Ok(Check::list("an order whose cancellation was answered 200 is cancelled", told.len() as u64, &wrong))
 }
 
 /// How programs behaved towards clients and towards us.

@@ -1,6 +1,8 @@
 //! The orders that are sent: each different, each a pure function of the seed and its number, so that what the
 //! database holds can be compared with what was asked for.
 
+use std::time::Duration;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use shared::money::{Currency, Money};
@@ -11,6 +13,10 @@ const WITHOUT_KEY: f64 = 0.2;
 const IMPATIENT: f64 = 0.02;
 /// A few ask again though they were answered.
 const ASKS_AGAIN: f64 = 0.04;
+/// A few are cancelled by their customer: before the charge, during it or after it.
+const CANCELLED: f64 = 0.04;
+/// How long after its 202 at the latest; a charge takes a tenth of a second, a retried one a second and more.
+const CANCELLED_WITHIN_MS: u64 = 1_500;
 /// Articles and their prices in minor units, odd ones, so that sums differ.
 const ARTICLES: [(&str, i64); 4] = [("Burger", 1_299), ("Fries", 499), ("Soup", 750), ("Cake", 1)];
 /// With two, none and three decimal places.
@@ -31,6 +37,8 @@ pub struct Order {
     pub impatient: bool,
     /// It is sent once more after its answer.
     pub asks_again: bool,
+    /// It is cancelled so long after its answer.
+    pub cancelled_after: Option<Duration>,
 }
 
 impl Order {
@@ -60,6 +68,9 @@ impl Order {
             impatient: key.is_some() && dice.random_bool(IMPATIENT),
             asks_again: key.is_some() && dice.random_bool(ASKS_AGAIN),
             key,
+            cancelled_after: dice
+                .random_bool(CANCELLED)
+                .then(|| Duration::from_millis(dice.random_range(0..CANCELLED_WITHIN_MS))),
         }
     }
 }

@@ -95,7 +95,7 @@ pub async fn measure(
                 (extract(epoch FROM a.finished_at) * 1000000)::bigint,
                 (extract(epoch FROM e.at) * 1000000)::bigint
          FROM payment_attempts a JOIN payments p ON p.id = a.payment_id
-         LEFT JOIN order_events e ON e.order_id = p.order_id AND e.to_status IN ('CONFIRMED', 'PAYMENT_FAILED')
+         LEFT JOIN order_events e ON e.order_id = p.order_id AND e.from_status = 'PAYMENT_PROCESSING'
          WHERE a.outcome = 'abandoned' AND a.finished_at IS NOT NULL",
     )
     .fetch_all(&mut *conn)
@@ -104,8 +104,8 @@ pub async fn measure(
         "SELECT (extract(epoch FROM o.created_at) * 1000000)::bigint,
                 (extract(epoch FROM c.at) * 1000000)::bigint, (extract(epoch FROM e.at) * 1000000)::bigint
          FROM orders o
-         LEFT JOIN order_events c ON c.order_id = o.id AND c.version = 2
-         LEFT JOIN order_events e ON e.order_id = o.id AND e.to_status IN ('CONFIRMED', 'PAYMENT_FAILED')",
+         LEFT JOIN order_events c ON c.order_id = o.id AND c.to_status = 'PAYMENT_PROCESSING'
+         LEFT JOIN order_events e ON e.order_id = o.id AND e.from_status = 'PAYMENT_PROCESSING'",
     )
     .fetch_all(&mut *conn)
     .await?;

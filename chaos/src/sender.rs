@@ -29,6 +29,8 @@ const UNDER_WAY: usize = 2_048;
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// When an impatient client hangs up: about when its order is being committed.
 const IMPATIENCE: Duration = Duration::from_millis(3);
+/// How often a cancellation is sent that nobody answers.
+const CANCEL_TRIES: u32 = 5;
 /// Before asking again: each time twice as long, up to what an api's Retry-After says. Two thousand clients that never
 /// slow down would keep a database that is just coming back, and this very process, from ever recovering.
 const AGAIN_AFTER: RetryDelays =
@@ -67,6 +69,8 @@ pub struct Tally {
     pub given_up: AtomicU64,
     /// Asked again after a 202, and told the same.
     pub replayed: AtomicU64,
+    /// Orders whose cancellation was answered 200.
+    pub cancelled: Mutex<Vec<Uuid>>,
     /// Requests that met no 202, by what they met instead.
     pub others: Mutex<BTreeMap<String, u64>>,
     /// Promises broken to a client's face.
@@ -248,6 +252,33 @@ impl Client {
             if again != id {
                 self.tally.complain(format!("order {} was told {id}, then {again}", order.number));
             }
+        }
+        if let Some(after) = order.cancelled_after {
+            tokio::time::sleep(after).await;
+            self.cancel(order, id).await;
+        }
+    }
+
+    /// Cancels an order, asking again as long as nobody says what became of it, for a few times.
+    async fn cancel(&self, order: &Order, id: Uuid) {
+        for tries in 1..=CANCEL_TRIES {
+            let place = self.place(order.number, tries);
+            let request = self.http.post(format!("{}/{id}/cancel", self.urls[place])).timeout(ANSWER_WITHIN);
+            match request.send().await.map(|answer| answer.status().as_u16()) {
+                Ok(200) => {
+                    self.tally.cancelled.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                    return;
+                }
+                // Its payment failed first, or an earlier try of ours was carried out and its answer lost.
+                Ok(409) => return,
+                Ok(429 | 503) | Err(_) => {}
+                Ok(status) => {
+                    self.tally
+                        .complain(format!("order {}'s cancellation was answered {status}", order.number));
+                    return;
+                }
+            }
+            tokio::time::sleep(AGAIN_AFTER.after(tries)).await;
         }
     }
 

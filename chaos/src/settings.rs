@@ -150,6 +150,8 @@ impl Settings {
             ("PAYMENT_RETRY_ATTEMPTS", self.retry_attempts.to_string()),
             ("PAYMENT_RETRY_INITIAL_SECONDS", seconds(self.retry_initial)),
             ("PAYMENT_RETRY_MAX_SECONDS", seconds(self.retry_max)),
+            // There is no kitchen here that would answer: a long run's orders would all be rejected.
+            ("ACCEPT_DEADLINE_SECONDS", "86400".to_owned()),
         ]
     }
 
