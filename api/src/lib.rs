@@ -3,6 +3,7 @@
 pub mod accept;
 mod accept_order;
 mod actor;
+mod add_items;
 pub mod config;
 mod error;
 mod gauges;

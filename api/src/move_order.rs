@@ -17,6 +17,7 @@ use crate::accept_order::{is_json, read_body};
 use crate::actor::Caller;
 use crate::config::ANSWER_TIMEOUT;
 use crate::error::{ApiError, ProblemBody};
+use crate::moves::Ask;
 use crate::read_orders::parse_id;
 use crate::state::AppState;
 use crate::view::OrderView;
@@ -136,11 +137,20 @@ pub(crate) async fn set_status(
 }
 
 async fn carry_out(state: &AppState, ask: Move) -> Result<Json<OrderView>, ApiError> {
-    let wanted = ask.wanted;
+    let to = ask.wanted.to();
+    hand_in(state, Ask::Move(ask), to).await
+}
+
+/// Hands in what is to lead to `to`, and answers what came of it.
+pub(crate) async fn hand_in(
+    state: &AppState,
+    ask: Ask,
+    to: OrderStatus,
+) -> Result<Json<OrderView>, ApiError> {
     // The mover, not this future, does the writing: it is dropped when the client hangs up.
     match tokio::time::timeout(ANSWER_TIMEOUT, state.moves.offer(ask)).await {
         Ok(Ok(Ok(Moved::Done { whole, .. }))) => Ok(Json(OrderView::whole(*whole))),
-        Ok(Ok(Ok(Moved::Refused { refusal, status }))) => Err(refused(refusal, status, wanted)),
+        Ok(Ok(Ok(Moved::Refused { refusal, status }))) => Err(refused(refusal, status, to)),
         Ok(Ok(Ok(Moved::NotFound))) => Err(ApiError::not_found("order")),
         Ok(Ok(Err(Fault::Internal))) => Err(ApiError::internal(&"the mover could not move the order")),
         Ok(Err(NotTaken::Full)) => Err(ApiError::unavailable("too many requests are waiting")),
@@ -150,8 +160,8 @@ async fn carry_out(state: &AppState, ask: Move) -> Result<Json<OrderView>, ApiEr
     }
 }
 
-fn refused(refusal: Refusal, status: OrderStatus, wanted: Wanted) -> ApiError {
-    let (from, to) = (status.as_str(), wanted.to().as_str());
+fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) -> ApiError {
+    let (from, to) = (status.as_str(), to.as_str());
     match refusal {
         Refusal::SameStatus => {
             ApiError::conflict("same_status", format!("the order is {from} already"), status)
@@ -162,6 +172,24 @@ fn refused(refusal: Refusal, status: OrderStatus, wanted: Wanted) -> ApiError {
         Refusal::DeadlinePassed => {
             let detail = "accept_by has passed; the order is about to be rejected";
             ApiError::conflict("deadline_passed", detail, status)
+        }
+        Refusal::NotOpen => ApiError::conflict(
+            "not_open",
+            format!("nothing can be added to an order that is {from}, or to be cancelled"),
+            status,
+        ),
+        Refusal::DuplicateReference => {
+            let detail = "the order has a payment of this reference already";
+            ApiError::conflict("duplicate_payment_reference", detail, status)
+        }
+        Refusal::TooMuch => ApiError::invalid_one(
+            "items",
+            "too_many",
+            "more than an order may have, with what it has already",
+        ),
+        Refusal::ChargesOpen => {
+            let detail = "additions are still being settled; come again in a moment";
+            ApiError::conflict("charges_open", detail, status)
         }
         Refusal::ReasonNeeded => ApiError::invalid_one("reason", "required", "is required for a step back"),
     }

@@ -5,18 +5,41 @@ use anyhow::Result;
 use metrics::{Counter, Histogram};
 use shared::batch::{Desk, Lane};
 use shared::moves::Move;
+use shared::store::additions::{Add, PayAnew, add, pay_anew};
 use shared::store::moves::{Moved, carry_out};
 use shared::store::session::{Session, StoreError};
 use std::time::Instant;
+use uuid::Uuid;
 
 use crate::accept::Fault;
+
+/// What people ask for.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// To move an order.
+    Move(Move),
+    /// To add to it.
+    Add(Add),
+    /// To pay for it anew.
+    Pay(PayAnew),
+}
+
+impl Ask {
+    const fn order_id(&self) -> Uuid {
+        match self {
+            Self::Move(ask) => ask.order_id,
+            Self::Add(ask) => ask.order_id,
+            Self::Pay(ask) => ask.order_id,
+        }
+    }
+}
 
 /// What a handler gets back.
 pub type Answer = Result<Moved, Fault>;
 /// Where handlers hand in.
-pub type MoveDesk = Desk<Move, Answer>;
+pub type MoveDesk = Desk<Ask, Answer>;
 /// Where a mover takes its requests from.
-pub type MoveLane = Lane<Move, Answer>;
+pub type MoveLane = Lane<Ask, Answer>;
 
 /// Carries requests out.
 #[derive(Debug)]
@@ -66,9 +89,13 @@ impl Mover {
         true
     }
 
-    async fn carry_out(&mut self, ask: &Move) -> Answer {
+    async fn carry_out(&mut self, ask: &Ask) -> Answer {
         let started = Instant::now();
-        let outcome = self.session.run(ask, |conn, ask| Box::pin(carry_out(conn, ask))).await;
+        let outcome = match ask {
+            Ask::Move(ask) => self.session.run(ask, |conn, ask| Box::pin(carry_out(conn, ask))).await,
+            Ask::Add(ask) => self.session.run(ask, |conn, ask| Box::pin(add(conn, ask))).await,
+            Ask::Pay(ask) => self.session.run(ask, |conn, ask| Box::pin(pay_anew(conn, ask))).await,
+        };
         self.metrics.commit_seconds.record(started.elapsed());
         match &outcome {
             Ok(Moved::Done { wish: false, .. }) => self.metrics.moved.increment(1),
@@ -78,11 +105,11 @@ impl Mover {
         }
         outcome.map_err(|error| match error {
             StoreError::Unavailable(cause) => {
-                tracing::warn!(cause, order = %ask.order_id, "cannot move an order");
+                tracing::warn!(cause, order = %ask.order_id(), "cannot move an order");
                 Fault::Unavailable
             }
             StoreError::Refused(_) => {
-                tracing::error!(%error, order = %ask.order_id, "an order was not moved through a fault of ours");
+                tracing::error!(%error, order = %ask.order_id(), "an order was not moved through a fault of ours");
                 Fault::Internal
             }
         })

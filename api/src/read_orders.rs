@@ -204,7 +204,7 @@ pub(crate) fn parse_id(text: &str) -> Result<Uuid, ApiError> {
 }
 
 /// Runs a read on a connection of the pool, to its end even if the client hangs up meanwhile.
-async fn on_reader<T: Send + 'static>(
+pub(crate) async fn on_reader<T: Send + 'static>(
     state: AppState,
     work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
 ) -> Result<T, ApiError> {

@@ -14,7 +14,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::error::ApiError;
 use crate::observe::observe;
 use crate::state::AppState;
-use crate::{accept_order, health, move_order, read_orders};
+use crate::{accept_order, add_items, health, move_order, read_orders};
 
 /// Title and text of `openapi.json`.
 #[derive(OpenApi)]
@@ -38,7 +38,9 @@ pub(crate) fn router(state: AppState) -> Router {
                 .routes(routes!(move_order::accept))
                 .routes(routes!(move_order::reject))
                 .routes(routes!(move_order::cancel))
-                .routes(routes!(move_order::set_status)),
+                .routes(routes!(move_order::set_status))
+                .routes(routes!(add_items::add_items))
+                .routes(routes!(add_items::pay_anew)),
         )
         .routes(routes!(health::health))
         .routes(routes!(health::ready))

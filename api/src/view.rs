@@ -169,6 +169,8 @@ pub(crate) struct PaymentView {
     pub refund_of: Option<Uuid>,
     /// Of a refund: `rejected`, `cancelled`, `accept_deadline`, `late_capture`, ...; of a charge that failed: the code.
     pub reason: Option<String>,
+    /// Whether it is the charge of what was added later.
+    pub is_addition: bool,
     /// Since when it is there.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -184,6 +186,7 @@ impl From<Paid> for PaymentView {
             reference: paid.reference,
             refund_of: paid.refund_of,
             reason: paid.reason,
+            is_addition: paid.is_addition,
             created_at: paid.created_at,
         }
     }

@@ -113,6 +113,14 @@ pub enum Refusal {
     DeadlinePassed,
     /// A step back has to be explained.
     ReasonNeeded,
+    /// Nothing can be added to it any more.
+    NotOpen,
+    /// The order has a payment of this name already.
+    DuplicateReference,
+    /// More lines, more of one article or more money than an order may have.
+    TooMuch,
+    /// Charges of additions are still to be settled.
+    ChargesOpen,
 }
 
 impl Standing {

@@ -187,19 +187,7 @@ impl NewOrder {
         let mut problems = Problems::default();
         let customer_id = problems.text("customer_id", request.customer_id, MAX_ID_CHARS);
         let currency = problems.currency(request.currency);
-        let lines = problems.lines(request.items);
-        let mut total = Some(Money::from_minor(0, currency));
-        let mut items = Vec::with_capacity(lines.len());
-        for (index, line) in lines.iter().enumerate() {
-            let Some((item, sum)) = line.parse(index, currency, &mut problems) else { continue };
-            items.push(item);
-            total = total.and_then(|total| total.checked_add(sum));
-        }
-        if total.is_none() {
-            problems.add("items", "too_large", "the total is too large");
-        } else if total.is_some_and(|total| total.minor() == 0) && problems.0.is_empty() {
-            problems.add("items", "nothing_to_pay", "the total must be above zero");
-        }
+        let (items, total) = problems.priced(request.items, currency);
         match (customer_id, total) {
             (Some(customer_id), Some(total)) if problems.0.is_empty() => Ok(Self {
                 id: Uuid::now_v7(),
@@ -212,6 +200,76 @@ impl NewOrder {
             }),
             _ => Err(problems.0),
         }
+    }
+}
+
+/// What `POST /orders/{id}/items` carries.
+#[derive(Debug, Deserialize)]
+pub struct AdditionRequest<'a> {
+    #[serde(borrow)]
+    items: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payment_reference: Option<&'a RawValue>,
+}
+
+/// More lines for an order, as they may be added. Made only by [`NewAddition::parse`].
+#[derive(Debug, Clone)]
+pub struct NewAddition {
+    /// UUIDv7 of its charge: the gateway's idempotency key, fixed here for good.
+    pub payment_id: Uuid,
+    /// The lines.
+    pub items: Vec<Item>,
+    /// The sum over them.
+    pub amount: Money,
+    /// The client's name for the charge.
+    pub reference: String,
+}
+
+impl NewAddition {
+    /// Checks everything about a request to add to an order of this currency.
+    pub fn parse(request: &AdditionRequest<'_>, currency: Currency) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let reference = problems.text("payment_reference", request.payment_reference, MAX_ID_CHARS);
+        let (items, amount) = problems.priced(request.items, currency);
+        match (reference, amount) {
+            (Some(reference), Some(amount)) if problems.0.is_empty() => {
+                Ok(Self { payment_id: Uuid::now_v7(), items, amount, reference })
+            }
+            _ => Err(problems.0),
+        }
+    }
+}
+
+/// `items` and what is added to them: the same article at the same price adds to its quantity. `None`: more lines, or
+/// more of one, than an order may have.
+pub fn add_items(mut items: Vec<Item>, added: &[Item]) -> Option<Vec<Item>> {
+    for line in added {
+        match items.iter_mut().find(|item| item.is_same(line)) {
+            Some(item) => item.quantity = item.quantity.checked_add(line.quantity)?,
+            None => items.push(line.clone()),
+        }
+    }
+    let fits = items.len() <= MAX_ITEMS && items.iter().all(|item| item.quantity <= MAX_QUANTITY);
+    fits.then_some(items)
+}
+
+/// `items` without what was added to them; a line of which nothing is left goes.
+pub fn take_off(mut items: Vec<Item>, added: &[Item]) -> Vec<Item> {
+    for line in added {
+        if let Some(item) = items.iter_mut().find(|item| item.is_same(line)) {
+            item.quantity = item.quantity.saturating_sub(line.quantity);
+        }
+    }
+    items.retain(|item| item.quantity > 0);
+    items
+}
+
+impl Item {
+    /// The same article at the same price.
+    fn is_same(&self, other: &Self) -> bool {
+        self.item_id == other.item_id
+            && self.item_name == other.item_name
+            && self.price.get() == other.price.get()
     }
 }
 
@@ -298,6 +356,24 @@ impl Problems {
             self.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
             DEFAULT_CURRENCY
         })
+    }
+
+    /// The lines and their sum, or no sum with the problems noted.
+    fn priced(&mut self, raw: Option<&RawValue>, currency: Currency) -> (Vec<Item>, Option<Money>) {
+        let lines = self.lines(raw);
+        let mut total = Some(Money::from_minor(0, currency));
+        let mut items = Vec::with_capacity(lines.len());
+        for (index, line) in lines.iter().enumerate() {
+            let Some((item, sum)) = line.parse(index, currency, self) else { continue };
+            items.push(item);
+            total = total.and_then(|total| total.checked_add(sum));
+        }
+        if total.is_none() {
+            self.add("items", "too_large", "the total is too large");
+        } else if total.is_some_and(|total| total.minor() == 0) && self.0.is_empty() {
+            self.add("items", "nothing_to_pay", "the total must be above zero");
+        }
+        (items, total)
     }
 
     /// The lines, still raw; none where something is wrong with the list as a whole.
@@ -391,6 +467,28 @@ mod tests {
         assert_eq!(order.total.to_string(), "25.00");
         assert_eq!(order.items.get(), r#"[{"item_id":"i","item_name":"n","quantity":2,"price":12.50}]"#);
         assert!(order.id < order.payment_id, "ids are time-ordered");
+    }
+
+    #[test]
+    fn the_same_article_adds_to_its_quantity_and_can_be_taken_off_again() {
+        let item = |id: &str, quantity, price: &str| Item {
+            item_id: id.into(),
+            item_name: id.into(),
+            quantity,
+            price: RawValue::from_string(price.to_owned()).unwrap(),
+        };
+        let shown = |items: &[Item]| serde_json::to_string(items).unwrap();
+        let order = vec![item("a", 1, "2.00"), item("b", 3, "1.00")];
+        let more = [item("a", 2, "2.00"), item("a", 1, "1.50"), item("c", 1, "9.00")];
+        let all = add_items(order.clone(), &more).unwrap();
+        assert_eq!(
+            shown(&all),
+            shown(&[item("a", 3, "2.00"), item("b", 3, "1.00"), item("a", 1, "1.50"), item("c", 1, "9.00")])
+        );
+        assert_eq!(shown(&take_off(all, &more)), shown(&order));
+        assert!(add_items(order.clone(), &[item("b", MAX_QUANTITY - 2, "1.00")]).is_none());
+        let many: Vec<Item> = (0..MAX_ITEMS - 1).map(|n| item(&n.to_string(), 1, "1.00")).collect();
+        assert!(add_items(order, &many).is_none());
     }
 
     #[test]

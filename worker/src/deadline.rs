@@ -1,11 +1,12 @@
 //! deadline: confirmed orders that the kitchen did not answer in time are rejected, and their money goes back; and
-//! charges that have been tried for too long are called off. Any number of workers may do so: each deadline is taken by
+//! charges that have been tried for too long are called off. Additions are tended here as well. Any number of workers may do so: each deadline is taken by
 //! one of them, under a lock, and the kitchen's answer takes the same lock.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use metrics::Counter;
+use shared::store::additions::{drop_failed, release_held};
 use shared::store::moves::reject_unanswered;
 use shared::store::session::Session;
 use shared::store::sweep::call_off;
@@ -50,6 +51,9 @@ impl Deadlines {
         let mut call_off_at = Instant::now();
         while !stop.is_stopped() {
             let mut done = self.run_once().await;
+            if done.is_ok() {
+                done = self.tend_additions().await.and(done);
+            }
             if done.is_ok() && Instant::now() >= call_off_at {
                 done = self.call_off().await.map(|_| 0);
                 call_off_at = Instant::now() + CALL_OFF_EVERY;
@@ -82,6 +86,15 @@ impl Deadlines {
             self.rejected.increment(swept.rejected as u64);
         }
         Ok(swept.found)
+    }
+
+    /// Lets additions go whose order's own charge is known, and takes the lines of those off whose charge failed.
+    pub async fn tend_additions(&mut self) -> Result<()> {
+        let released = self.session.run(&AT_ONCE, |conn, limit| Box::pin(release_held(conn, *limit))).await;
+        released.context("cannot let additions go")?;
+        let dropped = self.session.run(&AT_ONCE, |conn, limit| Box::pin(drop_failed(conn, *limit))).await;
+        dropped.context("cannot take failed additions off")?;
+        Ok(())
     }
 
     /// Calls off charges that are older than the payment deadline: they are only voided from now on. Says how many.

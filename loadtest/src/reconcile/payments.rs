@@ -43,6 +43,9 @@ struct Payment {
     attempts: i32,
     is_due: bool,
     gateway_id: Option<String>,
+    is_addition: bool,
+    is_dropped: bool,
+    created_at: i64,
 }
 
 /// Reads attempts, then payments, and checks both.
@@ -57,7 +60,8 @@ pub(super) async fn check(
     check_requests(ledger, &asked, report);
     let mut payments = sqlx::query_as::<_, Payment>(
         "SELECT id, order_id, refund_of, amount_minor, currency, kind, status, attempts,
-                due_at IS NOT NULL AS is_due, gateway_id FROM payments",
+                due_at IS NOT NULL AS is_due, gateway_id, added IS NOT NULL AS is_addition,
+                dropped_at IS NOT NULL AS is_dropped, (extract(epoch FROM created_at) * 1000000)::int8 AS created_at FROM payments",
     )
     .fetch(&mut *conn);
     while let Some(payment) = payments.try_next().await? {
@@ -216,7 +220,13 @@ impl Payment {
                 order.succeeded_minor += self.amount_minor;
             }
             order.failed += u32::from(self.status == PaymentStatus::Failed);
-            order.charged_minor += self.amount_minor;
+            if self.is_addition {
+                order.added_minor += if self.is_dropped { 0 } else { self.amount_minor };
+            } else {
+                // Paid anew after a failure: the newest counts, and only one is not failed.
+                order.own_standing += u32::from(self.status != PaymentStatus::Failed);
+                order.own = order.own.max((self.created_at, *id, self.amount_minor));
+            }
             let currency = money(self.amount_minor, &self.currency)?.currency();
             order.mixed_currencies |= currency != order.total.currency();
         }

@@ -62,7 +62,9 @@ impl Invariant {
             Self::OrdersEnded => "no order is PENDING or PAYMENT_PROCESSING",
             Self::NothingDue => "no payment is due, none is leased",
             Self::RowsBelong => "payments, attempts, events and keys belong to a row that exists",
-            Self::ChargesAreTotal => "an order has a charge, and its charges add up to its total",
+            Self::ChargesAreTotal => {
+                "an order has a charge of its own, and with its additions' it adds up to the total"
+            }
             Self::SucceededInLedger => "a succeeded payment stands in the ledger as it stands here",
             Self::LedgerExplained => "a row of the ledger has its succeeded payment here",
             Self::ChargedOnce => "no key stands in the ledger twice, no order more often than it has charges",

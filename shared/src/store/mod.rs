@@ -5,6 +5,7 @@
 //! (`session`); only reads use a pool.
 
 pub mod accept;
+pub mod additions;
 pub mod claim;
 pub mod facts;
 pub mod moves;

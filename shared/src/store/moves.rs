@@ -106,21 +106,23 @@ fn step(ask: &Move, from: OrderStatus) -> Step {
 }
 
 /// A charge of an order, locked.
-struct Charge {
+pub(super) struct Charge {
     status: PaymentStatus,
-    answer_by: Option<OffsetDateTime>,
+    pub(super) answer_by: Option<OffsetDateTime>,
+    /// Not that of an addition.
+    own: bool,
 }
 
 impl Charge {
-    /// Claimed at least once and not final: it may have been sent.
+    /// The order's own, claimed at least once and not final: it may have been sent.
     const fn in_flight(&self) -> bool {
-        matches!(self.status, PaymentStatus::Processing | PaymentStatus::Waiting)
+        self.own && matches!(self.status, PaymentStatus::Processing | PaymentStatus::Waiting)
     }
 }
 
 /// Locks all charges of these orders, in the order of their ids. Whoever adds one locks the others first: one that was
 /// being added while the first look waited is there at the second, and after that there are no more.
-async fn lock_charges(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
+pub(super) async fn lock_charges(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
     lock_those_there(conn, orders).await?;
     lock_those_there(conn, orders).await
 }
@@ -128,7 +130,7 @@ async fn lock_charges(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<
 async fn lock_those_there(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
     sqlx::query_as!(
         Charge,
-        r#"SELECT status AS "status: PaymentStatus", answer_by FROM payments
+        r#"SELECT status AS "status: PaymentStatus", answer_by, added IS NULL AS "own!" FROM payments
            WHERE order_id = ANY($1) AND kind = 'charge' ORDER BY id FOR UPDATE"#,
         orders
     )

@@ -241,6 +241,8 @@ pub struct Paid {
     pub refund_of: Option<Uuid>,
     /// Of a refund: why. Of a charge that failed: the code.
     pub reason: Option<String>,
+    /// Of a charge: that it is for what was added later.
+    pub is_addition: bool,
     /// Since when it is there.
     pub created_at: OffsetDateTime,
 }
@@ -255,6 +257,7 @@ struct PaidRow {
     reference: Option<String>,
     refund_of: Option<Uuid>,
     reason: Option<String>,
+    is_addition: bool,
     created_at: OffsetDateTime,
 }
 
@@ -271,6 +274,7 @@ impl TryFrom<PaidRow> for Paid {
             reference: row.reference,
             refund_of: row.refund_of,
             reason: row.reason,
+            is_addition: row.is_addition,
             created_at: row.created_at,
         })
     }
@@ -290,7 +294,8 @@ pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
     let rows = sqlx::query_as!(
         PaidRow,
         r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", amount_minor, currency,
-                  reference, refund_of, coalesce(reason, failure_code) AS reason, created_at
+                  reference, refund_of, coalesce(reason, failure_code) AS reason,
+                  added IS NOT NULL AS "is_addition!", created_at
            FROM payments WHERE order_id = $1 ORDER BY created_at, id"#,
         order_id
     )

@@ -1,0 +1,132 @@
+//! `POST /orders/{id}/items`: more lines for an order that is still open, with a charge of their own; and
+//! `POST /orders/{id}/payment`: a new charge for an order whose payment failed.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use serde::Deserialize;
+use shared::order::{AdditionRequest, MAX_ID_CHARS, NewAddition, OrderStatus, text_problem};
+use shared::store::additions::{Add, PayAnew};
+use shared::store::read;
+use uuid::Uuid;
+
+use crate::accept_order::{is_json, read_body};
+use crate::actor::Caller;
+use crate::error::{ApiError, ProblemBody};
+use crate::move_order::hand_in;
+use crate::moves::Ask;
+use crate::read_orders::{on_reader, parse_id};
+use crate::state::AppState;
+use crate::view::{ItemBody, OrderView};
+
+/// Add to an order.
+///
+/// Up to `CONFIRMED`. The same article at the same price adds to its quantity. The addition has its own charge, once the
+/// order's own has succeeded; should it fail, the addition is taken off again and the order stands.
+#[utoipa::path(
+    post, path = "/orders/{id}/items", tag = "orders",
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff, staff:<name> or customer:<id>; set by whoever authenticates in front of the api")),
+    request_body = AdditionBody,
+    responses(
+        (status = 200, description = "Added", body = OrderView),
+        (status = 404, description = "No such order, or somebody else's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "JSON, but no addition; or more than an order may have", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again, with the same payment_reference", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn add_items(
+    State(state): State<AppState>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<OrderView>, ApiError> {
+    let order_id = parse_id(&id)?;
+    if !is_json(&headers) {
+        return Err(ApiError::not_json());
+    }
+    let body = read_body(&headers, body).await?;
+    let request: AdditionRequest<'_> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+    // Prices are read in the order's currency, which never changes.
+    let order = on_reader(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
+    let order = order.ok_or_else(|| ApiError::not_found("order"))?;
+    let addition = NewAddition::parse(&request, order.total.currency()).map_err(ApiError::invalid)?;
+    hand_in(&state, Ask::Add(Add { order_id, by, addition }), order.status).await
+}
+
+/// Pay anew.
+///
+/// For an order whose payment failed: another charge, of what it comes to.
+#[utoipa::path(
+    post, path = "/orders/{id}/payment", tag = "orders",
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff, staff:<name> or customer:<id>; set by whoever authenticates in front of the api")),
+    request_body = PaymentBody,
+    responses(
+        (status = 200, description = "It is being charged", body = OrderView),
+        (status = 404, description = "No such order, or somebody else's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_payment_reference`, `same_status`, `illegal_move` or `charges_open`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "No payment_reference, or none that can be kept", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again, with the same payment_reference", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn pay_anew(
+    State(state): State<AppState>,
+    Caller(by): Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<OrderView>, ApiError> {
+    #[derive(Deserialize)]
+    struct Raw {
+        payment_reference: Option<serde_json::Value>,
+    }
+    let order_id = parse_id(&id)?;
+    if !is_json(&headers) {
+        return Err(ApiError::not_json());
+    }
+    let body = read_body(&headers, body).await?;
+    let raw: Raw = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+    let wrong = |code, detail: String| Err(ApiError::invalid_one("payment_reference", code, detail));
+    let Some(value) = raw.payment_reference else { return wrong("required", "is required".to_owned()) };
+    let Some(reference) = value.as_str() else { return wrong("not_text", "must be a string".to_owned()) };
+    if let Some((code, detail)) = text_problem(reference, MAX_ID_CHARS) {
+        return wrong(code, detail);
+    }
+    let ask = PayAnew { order_id, by, payment_id: Uuid::now_v7(), reference: reference.to_owned() };
+    hand_in(&state, Ask::Pay(ask), OrderStatus::PaymentProcessing).await
+}
+
+fn unreadable(error: &serde_json::Error) -> ApiError {
+    if error.is_data() {
+        return ApiError::invalid_one(
+            "body",
+            "not_an_object",
+            "must be a JSON object, each field given once",
+        );
+    }
+    let place = format!("line {}, column {}", error.line(), error.column());
+    ApiError::malformed(format!("the body is not JSON: error at {place}"))
+}
+
+/// What is to be added.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct AdditionBody {
+    /// 1 to 200 lines; with those it has, an order may have 200.
+    #[schema(min_items = 1, max_items = 200)]
+    items: Vec<ItemBody>,
+    /// The caller's name for this payment, 1 to 200 characters: the same one again is refused.
+    #[schema(example = "table-7-second-round", min_length = 1, max_length = 200)]
+    payment_reference: String,
+}
+
+/// How it is paid.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct PaymentBody {
+    /// The caller's name for this payment, 1 to 200 characters: the same one again is refused.
+    #[schema(example = "other-card", min_length = 1, max_length = 200)]
+    payment_reference: String,
+}

@@ -1,0 +1,299 @@
+//! additions: more lines for an order that is still open, with a charge of their own; and a new charge for an order whose
+//! payment failed.
+//!
+//! An addition is charged only once its order's own charge has succeeded: until then it is held, so that an order that
+//! comes to nothing never has money of an addition. A sweep lets held ones go, and takes the lines of failed ones off.
+//! As everywhere, the charges of an order are locked before the order; whoever adds one holds the others.
+
+use sqlx::types::Json;
+use sqlx::{Connection, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::moves::{Moved, lock_charges};
+use super::read;
+use crate::money::{Currency, Money};
+use crate::moves::{Actor, Refusal};
+use crate::order::{Item, NewAddition, OrderStatus, add_items, take_off};
+
+/// A request to add to an order.
+#[derive(Debug, Clone)]
+pub struct Add {
+    /// The order.
+    pub order_id: Uuid,
+    /// Who asks.
+    pub by: Actor,
+    /// What is to be added, with the id of its charge fixed.
+    pub addition: NewAddition,
+}
+
+/// A request to pay anew for an order whose payment failed.
+#[derive(Debug, Clone)]
+pub struct PayAnew {
+    /// The order.
+    pub order_id: Uuid,
+    /// Who asks.
+    pub by: Actor,
+    /// UUIDv7 of the new charge: the gateway's idempotency key.
+    pub payment_id: Uuid,
+    /// The client's name for it.
+    pub reference: String,
+}
+
+/// What of an order decides here, locked.
+struct Locked {
+    status: OrderStatus,
+    customer_id: String,
+    items: Json<Vec<Item>>,
+    total_minor: i64,
+    currency: String,
+    wished: bool,
+    seen_at: OffsetDateTime,
+}
+
+async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
+    sqlx::query_as!(
+        Locked,
+        r#"SELECT status AS "status: OrderStatus", customer_id, items AS "items: Json<Vec<Item>>", total_minor, currency,
+                  cancel_requested_at IS NOT NULL AS "wished!", clock_timestamp() AS "seen_at!"
+           FROM orders WHERE id = $1 FOR UPDATE"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// What an order's payments say about a new one.
+struct Known {
+    /// The new one is there: an earlier run of this very request took effect.
+    this: bool,
+    reference: bool,
+    /// An addition that is not final, or whose lines are still to be taken off.
+    unsettled: bool,
+}
+
+async fn known(
+    conn: &mut PgConnection,
+    order_id: Uuid,
+    payment: Uuid,
+    reference: &str,
+) -> sqlx::Result<Known> {
+    sqlx::query_as!(
+        Known,
+        r#"SELECT coalesce(bool_or(id = $2), false) AS "this!", coalesce(bool_or(reference = $3), false) AS "reference!",
+                  coalesce(bool_or(added IS NOT NULL AND (due_at IS NOT NULL OR (status = 'failed' AND dropped_at IS NULL))),
+                           false) AS "unsettled!"
+           FROM payments WHERE order_id = $1"#,
+        order_id,
+        payment,
+        reference
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Adds lines to an order that is not beyond `CONFIRMED`, in one atomic move: the same article at the same price adds to
+/// its quantity. Running it twice is harmless.
+pub async fn add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved> {
+    let mut tx = conn.begin().await?;
+    let done = rule_and_add(&mut tx, ask).await?;
+    match done {
+        Moved::Done { .. } => tx.commit().await?,
+        Moved::Refused { .. } | Moved::NotFound => tx.rollback().await?,
+    }
+    Ok(done)
+}
+
+async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved> {
+    let addition = &ask.addition;
+    let charges = lock_charges(conn, &[ask.order_id]).await?;
+    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Moved::NotFound) };
+    if !ask.by.may_see(&order.customer_id) {
+        return Ok(Moved::NotFound);
+    }
+    let status = order.status;
+    let refused = |refusal| Ok(Moved::Refused { refusal, status });
+    let known = known(conn, ask.order_id, addition.payment_id, &addition.reference).await?;
+    if known.this {
+        return done(conn, ask.order_id).await;
+    }
+    if known.reference {
+        return refused(Refusal::DuplicateReference);
+    }
+    let open =
+        matches!(status, OrderStatus::Pending | OrderStatus::PaymentProcessing | OrderStatus::Confirmed);
+    if !open || order.wished {
+        return refused(Refusal::NotOpen);
+    }
+    if charges.iter().any(|charge| charge.answer_by.is_some_and(|by| by <= order.seen_at)) {
+        return refused(Refusal::DeadlinePassed);
+    }
+    let items = add_items(order.items.0, &addition.items);
+    let total = Currency::from_code(&order.currency)
+        .and_then(|currency| Money::from_minor(order.total_minor, currency).checked_add(addition.amount));
+    let (Some(items), Some(total)) = (items, total) else { return refused(Refusal::TooMuch) };
+    sqlx::query!(
+        "UPDATE orders SET items = $2, total_minor = $3, updated_at = now() WHERE id = $1",
+        ask.order_id,
+        Json(items) as _,
+        total.minor()
+    )
+    .execute(&mut *conn)
+    .await?;
+    // Held, where the order's own charge is not known yet: not to be claimed before a sweep lets it go.
+    sqlx::query!(
+        r#"INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency, reference, added)
+           VALUES ($1, $2, $3, now(), CASE WHEN $4 THEN now() + interval '100 years' ELSE now() END, 'charge',
+                   CASE WHEN $4 THEN 'waiting' ELSE 'pending' END::payment_status, $5, $6, $7)"#,
+        addition.payment_id,
+        ask.order_id,
+        addition.amount.minor(),
+        status != OrderStatus::Confirmed,
+        addition.amount.currency().code(),
+        addition.reference,
+        Json(&addition.items) as _
+    )
+    .execute(&mut *conn)
+    .await?;
+    done(conn, ask.order_id).await
+}
+
+async fn done(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Moved> {
+    let whole = read::whole(conn, order_id).await?;
+    Ok(whole.map_or(Moved::NotFound, |whole| Moved::Done { whole: Box::new(whole), wish: false }))
+}
+
+/// Gives an order whose payment failed a new charge, of what it comes to now. Running it twice is harmless.
+pub async fn pay_anew(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Moved> {
+    let mut tx = conn.begin().await?;
+    let done = rule_and_pay(&mut tx, ask).await?;
+    match done {
+        Moved::Done { .. } => tx.commit().await?,
+        Moved::Refused { .. } | Moved::NotFound => tx.rollback().await?,
+    }
+    Ok(done)
+}
+
+async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Moved> {
+    lock_charges(conn, &[ask.order_id]).await?;
+    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Moved::NotFound) };
+    if !ask.by.may_see(&order.customer_id) {
+        return Ok(Moved::NotFound);
+    }
+    let status = order.status;
+    let refused = |refusal| Ok(Moved::Refused { refusal, status });
+    let known = known(conn, ask.order_id, ask.payment_id, &ask.reference).await?;
+    if known.this {
+        return done(conn, ask.order_id).await;
+    }
+    if known.reference {
+        return refused(Refusal::DuplicateReference);
+    }
+    if status == OrderStatus::PaymentProcessing {
+        return refused(Refusal::SameStatus);
+    }
+    if status != OrderStatus::PaymentFailed {
+        return refused(Refusal::IllegalMove);
+    }
+    // What it comes to is not known before its additions are settled.
+    if known.unsettled {
+        return refused(Refusal::ChargesOpen);
+    }
+    sqlx::query!(
+        r#"
+        WITH moved AS (
+            UPDATE orders SET status = 'PAYMENT_PROCESSING', version = version + 1, updated_at = now()
+            WHERE id = $1 AND status = 'PAYMENT_FAILED'
+            RETURNING id, version, total_minor, currency
+        ), noted AS (
+            INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason, request)
+            SELECT id, now(), version, 'PAYMENT_FAILED', 'PAYMENT_PROCESSING', $2, 'paid_anew', $3 FROM moved
+        )
+        INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency, reference)
+        SELECT $3, id, total_minor, now(), now(), 'charge', 'pending', currency, $4 FROM moved
+        "#,
+        ask.order_id,
+        ask.by.name(),
+        ask.payment_id,
+        ask.reference
+    )
+    .execute(&mut *conn)
+    .await?;
+    done(conn, ask.order_id).await
+}
+
+/// Lets up to `limit` held additions go whose order's own charge is known: to be charged where the order is paid, else
+/// only to be voided. Says how many.
+pub async fn release_held(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
+    let mut tx = conn.begin().await?;
+    let held = sqlx::query_scalar!(
+        "SELECT id FROM payments WHERE due_at > now() + interval '50 years' ORDER BY due_at LIMIT $1
+         FOR UPDATE SKIP LOCKED",
+        i64::from(limit)
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    if held.is_empty() {
+        tx.rollback().await?;
+        return Ok(0);
+    }
+    // A statement of its own: whoever ends an order by hand holds its additions first, so what this one sees stands.
+    let done = sqlx::query!(
+        r#"
+        UPDATE payments p SET due_at = now(),
+            voiding = p.voiding OR o.status NOT IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED')
+        FROM orders o
+        WHERE p.id = ANY($1) AND o.id = p.order_id AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING')
+        "#,
+        &held
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected())
+}
+
+/// Takes the lines of additions whose charge failed off their orders, up to `limit` orders, and says how many.
+pub async fn drop_failed(conn: &mut PgConnection, limit: u32) -> sqlx::Result<usize> {
+    let orders = sqlx::query_scalar!(
+        "SELECT order_id FROM payments WHERE added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL
+         GROUP BY order_id ORDER BY order_id LIMIT $1",
+        i64::from(limit)
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for order_id in &orders {
+        let mut tx = conn.begin().await?;
+        lock_charges(&mut tx, &[*order_id]).await?;
+        if let Some(order) = lock_order(&mut tx, *order_id).await? {
+            take_failed_off(&mut tx, *order_id, order).await?;
+        }
+        tx.commit().await?;
+    }
+    Ok(orders.len())
+}
+
+async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid, order: Locked) -> sqlx::Result<()> {
+    let failed = sqlx::query!(
+        r#"UPDATE payments SET dropped_at = now()
+           WHERE order_id = $1 AND added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL
+           RETURNING amount_minor, added AS "added!: Json<Vec<Item>>""#,
+        order_id
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let (mut items, mut total) = (order.items.0, order.total_minor);
+    for one in &failed {
+        items = take_off(items, &one.added.0);
+        total -= one.amount_minor;
+    }
+    sqlx::query!(
+        "UPDATE orders SET items = $2, total_minor = $3, updated_at = now() WHERE id = $1",
+        order_id,
+        Json(items) as _,
+        total
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
