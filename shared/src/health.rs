@@ -23,7 +23,9 @@ pub fn ask(mut addr: SocketAddr, path: &str) -> Result<()> {
 fn first_line(addr: SocketAddr, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n")?;
+    // In one piece: a server that answers after the first would close with the rest unread, and reset the connection.
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").as_bytes())?;
     let mut answer = [0; 64];
     let length = stream.read(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer[..length]).lines().next().unwrap_or("nothing").to_owned())
