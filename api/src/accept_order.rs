@@ -149,12 +149,8 @@ pub(crate) async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, 
 
 fn parse(body: &[u8], request: Id, trace: Option<TraceParent>) -> Result<NewOrder, ApiError> {
     let asked: OrderRequest<'_> = serde_json::from_slice(body).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        if error.is_data() {
-            let detail = "must be a JSON object with customer_id and items, each given once";
-            return ApiError::invalid_one("body", "not_an_order", detail);
-        }
-        ApiError::malformed(format!("the body is not JSON: error at {place}"))
+        let wanted = "must be a JSON object with customer_id and items, each given once";
+        ApiError::unreadable(&error, "not_an_order", wanted)
     })?;
     let mut order = NewOrder::parse(&asked).map_err(ApiError::invalid)?;
     let given = match request {

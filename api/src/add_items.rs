@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::accept_order::{is_json, read_body};
 use crate::actor::Caller;
 use crate::error::{ApiError, ProblemBody};
-use crate::move_order::hand_in;
+use crate::move_order::{hand_in, no_object};
 use crate::moves::Ask;
 use crate::read_orders::{on_reader, parse_id};
 use crate::state::AppState;
@@ -48,7 +48,7 @@ pub(crate) async fn add_items(
         return Err(ApiError::not_json());
     }
     let body = read_body(&headers, body).await?;
-    let request: AdditionRequest<'_> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+    let request: AdditionRequest<'_> = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
     // Prices are read in the order's currency, which never changes.
     let order = on_reader(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
     let order = order.ok_or_else(|| ApiError::not_found("order"))?;
@@ -87,7 +87,7 @@ pub(crate) async fn pay_anew(
         return Err(ApiError::not_json());
     }
     let body = read_body(&headers, body).await?;
-    let raw: Raw = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+    let raw: Raw = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
     let wrong = |code, detail: String| Err(ApiError::invalid_one("payment_reference", code, detail));
     let Some(value) = raw.payment_reference else { return wrong("required", "is required".to_owned()) };
     let Some(reference) = value.as_str() else { return wrong("not_text", "must be a string".to_owned()) };
@@ -96,18 +96,6 @@ pub(crate) async fn pay_anew(
     }
     let ask = PayAnew { order_id, by, payment_id: Uuid::now_v7(), reference: reference.to_owned() };
     hand_in(&state, Ask::Pay(ask), OrderStatus::PaymentProcessing).await
-}
-
-fn unreadable(error: &serde_json::Error) -> ApiError {
-    if error.is_data() {
-        return ApiError::invalid_one(
-            "body",
-            "not_an_object",
-            "must be a JSON object, each field given once",
-        );
-    }
-    let place = format!("line {}, column {}", error.line(), error.column());
-    ApiError::malformed(format!("the body is not JSON: error at {place}"))
 }
 
 /// What is to be added.

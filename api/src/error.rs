@@ -69,6 +69,15 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "Malformed request", detail)
     }
 
+    /// 400: no JSON; or 422: JSON, but not what is wanted, which `code` and `wanted` say.
+    pub(crate) fn unreadable(error: &serde_json::Error, code: &'static str, wanted: &str) -> Self {
+        if error.is_data() {
+            return Self::invalid_one("body", code, wanted);
+        }
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Self::malformed(format!("the body is not JSON: error at {place}"))
+    }
+
     /// 422: understood, and wrong.
     pub(crate) fn invalid(errors: Vec<Problem>) -> Self {
         let detail = match errors.as_slice() {

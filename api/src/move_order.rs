@@ -217,22 +217,17 @@ impl MoveBody {
         if !is_json(headers) {
             return Err(ApiError::not_json());
         }
-        let raw: Raw = serde_json::from_slice(&body).map_err(|error| {
-            if error.is_data() {
-                return ApiError::invalid_one(
-                    "body",
-                    "not_an_object",
-                    "must be a JSON object, each field given once",
-                );
-            }
-            let place = format!("line {}, column {}", error.line(), error.column());
-            ApiError::malformed(format!("the body is not JSON: error at {place}"))
-        })?;
+        let raw: Raw = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
         let mut problems = Vec::new();
         let reason = raw.reason.and_then(|value| reason(&value, &mut problems));
         let status = raw.status.and_then(|value| status(&value, &mut problems));
         if problems.is_empty() { Ok(Self { reason, status }) } else { Err(ApiError::invalid(problems)) }
     }
+}
+
+/// Why a body could not be read at all.
+pub(crate) fn no_object(error: &serde_json::Error) -> ApiError {
+    ApiError::unreadable(error, "not_an_object", "must be a JSON object, each field given once")
 }
 
 fn reason(value: &serde_json::Value, problems: &mut Vec<Problem>) -> Option<String> {

@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::moves::{Moved, lock_charges};
+use super::moves::{Moved, end, lock_charges};
 use super::read;
 use crate::money::{Currency, Money};
 use crate::moves::{Actor, Refusal};
@@ -97,11 +97,7 @@ async fn known(
 pub async fn add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved> {
     let mut tx = conn.begin().await?;
     let done = rule_and_add(&mut tx, ask).await?;
-    match done {
-        Moved::Done { .. } => tx.commit().await?,
-        Moved::Refused { .. } | Moved::NotFound => tx.rollback().await?,
-    }
-    Ok(done)
+    end(tx, done).await
 }
 
 async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved> {
@@ -167,11 +163,7 @@ async fn done(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Moved> {
 pub async fn pay_anew(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Moved> {
     let mut tx = conn.begin().await?;
     let done = rule_and_pay(&mut tx, ask).await?;
-    match done {
-        Moved::Done { .. } => tx.commit().await?,
-        Moved::Refused { .. } | Moved::NotFound => tx.rollback().await?,
-    }
-    Ok(done)
+    end(tx, done).await
 }
 
 async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Moved> {

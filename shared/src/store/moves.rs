@@ -4,7 +4,7 @@
 //! Every transaction here locks the charges of an order before the order, as claiming and settling do. So whoever ends
 //! an order knows of each charge whether it was ever sent, and no charge can be sent that is not told so.
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -50,8 +50,12 @@ struct Step {
 pub async fn carry_out(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Moved> {
     let mut tx = conn.begin().await?;
     let moved = rule_and_move(&mut tx, ask).await?;
-    // Said aloud, whatever came of it: a transaction that is merely dropped keeps its locks until the connection's next
-    // use.
+    end(tx, moved).await
+}
+
+/// Ends the transaction as what came of it says. Aloud, whatever it was: a transaction that is merely dropped keeps its
+/// locks until the connection's next use.
+pub(super) async fn end(tx: Transaction<'_, Postgres>, moved: Moved) -> sqlx::Result<Moved> {
     match moved {
         Moved::Done { .. } => tx.commit().await?,
         Moved::Refused { .. } | Moved::NotFound => tx.rollback().await?,
