@@ -139,7 +139,7 @@ impl Writer {
                         origins.resize(fresh.len(), None);
                         origins.push(Some(origin.clone()));
                     }
-                    fresh.push(one.order.payment_id);
+                    fresh.push(one.order.payment_id());
                 }
                 Ok(Accepted::Replay(_)) => self.metrics.replayed.increment(1),
                 Ok(Accepted::KeyReused) => self.metrics.key_reused.increment(1),

@@ -74,7 +74,7 @@ pub(crate) async fn accept_order(
     // Its own share of a group commit, and the wait for it.
     let mut wait = Span::begin("commit", Kind::Internal, arrival.trace);
     wait.note_with("order_id", || order.id.to_string());
-    wait.note_with("payment_id", || order.payment_id.to_string());
+    wait.note_with("payment_id", || order.payment_id().to_string());
     // The writer, not this future, does the writing: it is dropped when the client hangs up.
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, state.accept.offer(command)).await;
     wait.note("outcome", answer.as_ref().map_or("unanswered", |answer| outcome(answer)));

@@ -41,24 +41,22 @@ impl Rows {
     /// Writes the rows of `count` orders in one statement without any question asked.
     pub(super) async fn insert(&mut self, count: usize) -> Result<()> {
         let ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
-        let payment_ids: Vec<Uuid> = (0..count).map(|_| Uuid::now_v7()).collect();
         let customers: Vec<&str> = vec![&self.order.customer_id; count];
         let items: Vec<&str> = vec![self.order.items.get(); count];
         sqlx::query(
-            "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[])
-                    AS input(id, payment_id, customer_id, items)
+            "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[])
+                    AS input(id, customer_id, items)
              ), paid AS (
                 INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
-                SELECT payment_id, id, 3097, now(), now() + interval '3 s', 'charge', 'pending', 'USD' FROM input
+                SELECT id, id, 3097, now(), now() + interval '3 s', 'charge', 'pending', 'USD' FROM input
              ), noted AS (
                 INSERT INTO order_events (order_id, at, version, to_status, actor)
                 SELECT id, now(), 1, 'PENDING', 'api' FROM input
              )
              INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
-             SELECT id, 3097, now(), now(), 1, 'PENDING', 'USD', customer_id, items::jsonb FROM input",
+             SELECT id, 3097, now(), now(), 1, 'PENDING', 'USD', customer_id, items::json FROM input",
         )
         .bind(&ids)
-        .bind(&payment_ids)
         .bind(&customers)
         .bind(&items)
         .execute(&mut self.conn)
@@ -72,7 +70,7 @@ impl Rows {
         while payments.len() < CLAIM {
             let batch: Vec<Accept> = (0..MAX_PAYMENTS).map(|_| self.fresh()).collect();
             accept(&mut self.conn, &batch, LATER).await?;
-            payments.extend(batch.iter().map(|one| one.order.payment_id));
+            payments.extend(batch.iter().map(|one| one.order.payment_id()));
         }
         let claimed = claim(&mut self.conn, &payments, LATER).await?;
         let settlements: Vec<Settlement> = claimed
@@ -93,7 +91,7 @@ impl Rows {
     }
 
     fn fresh(&self) -> Accept {
-        let order = NewOrder { id: Uuid::now_v7(), payment_id: Uuid::now_v7(), ..self.order.clone() };
+        let order = NewOrder { id: Uuid::now_v7(), ..self.order.clone() };
         Accept { order, key: None }
     }
 }

@@ -104,9 +104,9 @@ macro_rules! insert {
         sqlx::query!(
             r#"
         WITH input AS (
-            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-                                 $7::text[], $8::text[], $9::bytea[])
-                AS input(id, payment_id, total_minor, currency, customer_id, items, principal, key, request_hash)
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[],
+                                 $6::text[], $7::text[], $8::bytea[])
+                AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash)
         ), keyed AS (
             INSERT INTO idempotency_keys (order_id, created_at, principal, key, request_hash)
             SELECT id, now(), principal, key, request_hash FROM input WHERE key IS NOT NULL ORDER BY principal, key
@@ -116,12 +116,12 @@ macro_rules! insert {
             SELECT * FROM input WHERE key IS NULL OR id IN (SELECT order_id FROM keyed)
         ), ordered AS (
             INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
-            SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id, items::jsonb FROM fresh
+            SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id, items::json FROM fresh
             "# + $if_there + r#"
             RETURNING id, created_at
         ), paid AS (
             INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
-            SELECT payment_id, id, total_minor, now(), now() + $10::bigint * interval '1 ms', 'charge', 'pending', currency
+            SELECT id, id, total_minor, now(), now() + $9::bigint * interval '1 ms', 'charge', 'pending', currency
             FROM fresh
             "# + $if_there + r#"
         ), noted AS (
@@ -148,7 +148,6 @@ async fn insert(
         batch.iter().map(|one| one.key.as_ref().map(field)).collect()
     };
     let ids: Vec<Uuid> = orders().map(|order| order.id).collect();
-    let payment_ids: Vec<Uuid> = orders().map(|order| order.payment_id).collect();
     let totals: Vec<i64> = orders().map(|order| order.total.minor()).collect();
     let currencies: Vec<String> = orders().map(|order| order.total.currency().code().to_owned()).collect();
     let customers: Vec<String> = orders().map(|order| order.customer_id.clone()).collect();
@@ -165,7 +164,6 @@ async fn insert(
             insert!(
                 $if_there,
                 &ids,
-                &payment_ids,
                 &totals,
                 &currencies,
                 &customers,

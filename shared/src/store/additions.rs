@@ -83,7 +83,7 @@ async fn known(
         r#"SELECT coalesce(bool_or(id = $2), false) AS "this!", coalesce(bool_or(reference = $3), false) AS "reference!",
                   coalesce(bool_or(added IS NOT NULL AND (due_at IS NOT NULL OR (status = 'failed' AND dropped_at IS NULL))),
                            false) AS "unsettled!"
-           FROM payments WHERE order_id = $1"#,
+           FROM payments WHERE id = $1 OR (order_id = $1 AND id <> order_id)"#,
         order_id,
         payment,
         reference

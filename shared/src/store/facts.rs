@@ -71,7 +71,7 @@ pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::
              SELECT count(*) FILTER (WHERE kind = 'charge' AND status = 'succeeded') AS charged,
                     count(*) FILTER (WHERE kind = 'charge' AND due_at IS NOT NULL) AS open,
                     count(*) FILTER (WHERE kind = 'refund') AS refunds
-             FROM payments WHERE order_id = o.id
+             FROM payments WHERE id = o.id OR (order_id = o.id AND id <> order_id)
          ) p
          WHERE CASE
              WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged = 0

@@ -135,7 +135,8 @@ async fn lock_those_there(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Res
     sqlx::query_as!(
         Charge,
         r#"SELECT status AS "status: PaymentStatus", answer_by, added IS NULL AS "own!" FROM payments
-           WHERE order_id = ANY($1) AND kind = 'charge' ORDER BY id FOR UPDATE"#,
+           WHERE (id = ANY($1) OR (order_id = ANY($1) AND id <> order_id)) AND kind = 'charge'
+           ORDER BY id FOR UPDATE"#,
         orders
     )
     .fetch_all(conn)
@@ -182,7 +183,7 @@ async fn wish(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<()> {
             WHERE id = $1 AND cancel_requested_at IS NULL
         )
         UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
-        WHERE order_id = $1 AND kind = 'charge' AND due_at IS NOT NULL
+        WHERE (id = $1 OR (order_id = $1 AND id <> order_id)) AND kind = 'charge' AND due_at IS NOT NULL
         "#,
         ask.order_id,
         ask.by.name(),
@@ -222,18 +223,20 @@ async fn apply(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Vec<Uuid
             SELECT id, why FROM moved WHERE to_status IN ('REJECTED', 'CANCELLED')
         ), closed AS (
             UPDATE payments p SET status = 'failed', due_at = NULL, failure_code = e.why
-            FROM ended e WHERE p.order_id = e.id AND p.kind = 'charge' AND p.status = 'pending'
+            FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind = 'charge'
+                AND p.status = 'pending'
         ), called_off AS (
             UPDATE payments p
             SET voiding = true, due_at = CASE WHEN p.status = 'waiting' THEN now() ELSE p.due_at END
-            FROM ended e WHERE p.order_id = e.id AND p.kind = 'charge' AND p.status IN ('processing', 'waiting')
+            FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind = 'charge'
+                AND p.status IN ('processing', 'waiting')
         ), answered AS (
             UPDATE payments p SET answer_by = NULL
-            FROM moved m WHERE p.order_id = m.id AND p.answer_by IS NOT NULL
+            FROM moved m WHERE (p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id)) AND p.answer_by IS NOT NULL
         ), refunded AS (
             INSERT INTO payments (id, order_id, refund_of, amount_minor, created_at, due_at, kind, status, currency, reason)
             SELECT gen_random_uuid(), p.order_id, p.id, p.amount_minor, now(), now(), 'refund', 'pending', p.currency, e.why
-            FROM ended e JOIN payments p ON p.order_id = e.id
+            FROM ended e JOIN payments p ON p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)
             WHERE p.kind = 'charge' AND p.status = 'succeeded'
             ON CONFLICT (refund_of) WHERE refund_of IS NOT NULL DO NOTHING
         )

@@ -136,7 +136,7 @@ impl TryFrom<Row> for Order {
     }
 }
 
-/// The lines in the shape and order of fields in which they were accepted; `jsonb` keeps only the former.
+/// The lines in the shape and order of fields in which they were accepted, however they came into the database.
 fn canonical_items(items: &[Item]) -> sqlx::Result<Box<RawValue>> {
     serde_json::value::to_raw_value(items).map_err(|error| sqlx::Error::Decode(error.into()))
 }
@@ -190,7 +190,7 @@ pub async fn attempts(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
         r#"SELECT a.payment_id, p.kind AS "kind: PaymentKind", a.number, a.action AS "action: AttemptAction",
                   a.outcome AS "outcome: AttemptOutcome", a.code, a.message, a.started_at, a.finished_at
            FROM payments p JOIN payment_attempts a ON a.payment_id = p.id
-           WHERE p.order_id = $1 ORDER BY p.created_at, p.id, a.number"#,
+           WHERE p.id = $1 OR (p.order_id = $1 AND p.id <> p.order_id) ORDER BY p.created_at, p.id, a.number"#,
         order_id
     )
     .fetch_all(conn)
@@ -296,7 +296,7 @@ pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
         r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", amount_minor, currency,
                   reference, refund_of, coalesce(reason, failure_code) AS reason,
                   added IS NOT NULL AS "is_addition!", created_at
-           FROM payments WHERE order_id = $1 ORDER BY created_at, id"#,
+           FROM payments WHERE id = $1 OR (order_id = $1 AND id <> order_id) ORDER BY created_at, id"#,
         order_id
     )
     .fetch_all(conn)

@@ -70,28 +70,28 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
     let (waits, doubted, done) =
         (accepted(&mut conn).await?, accepted(&mut conn).await?, accepted(&mut conn).await?);
     let again = Next::Retry { delay: HOUR, spend: true, void: false };
-    tried(&mut conn, done.payment_id, AttemptOutcome::InDoubt, again.clone()).await?;
-    due_since(&mut conn, done.payment_id, 0).await?;
-    tried(&mut conn, done.payment_id, AttemptOutcome::Succeeded, Next::Succeeded { gateway_id: "ch".into() })
+    tried(&mut conn, done.payment_id(), AttemptOutcome::InDoubt, again.clone()).await?;
+    due_since(&mut conn, done.payment_id(), 0).await?;
+    tried(&mut conn, done.payment_id(), AttemptOutcome::Succeeded, Next::Succeeded { gateway_id: "ch".into() })
         .await?;
-    tried(&mut conn, doubted.payment_id, AttemptOutcome::InDoubt, again).await?;
+    tried(&mut conn, doubted.payment_id(), AttemptOutcome::InDoubt, again).await?;
     let seen = facts(&mut conn, MANY).await?;
     assert_eq!(seen.payments, [("pending", 1), ("processing", 0), ("waiting", 1)]);
     assert_eq!((seen.in_doubt, seen.oldest_due_seconds), (1, 0.0), "nothing is due for an hour");
 
-    due_since(&mut conn, doubted.payment_id, 90).await?;
+    due_since(&mut conn, doubted.payment_id(), 90).await?;
     let seen = facts(&mut conn, MANY).await?;
     assert!((90.0..100.0).contains(&seen.oldest_due_seconds), "{}", seen.oldest_due_seconds);
 
     // Under way again, and still nobody knows.
-    claim(&mut conn, &[doubted.payment_id], HOUR).await?;
+    claim(&mut conn, &[doubted.payment_id()], HOUR).await?;
     let seen = facts(&mut conn, MANY).await?;
     assert_eq!(seen.payments, [("pending", 1), ("processing", 1), ("waiting", 0)]);
     assert_eq!(seen.in_doubt, 1);
     let mut orders = seen.orders;
     orders.sort_by_key(|(status, _)| status.as_str());
     assert_eq!(orders, [(OrderStatus::PaymentProcessing, 1), (OrderStatus::Pending, 1)]);
-    due_since(&mut conn, waits.payment_id, 30).await?;
+    due_since(&mut conn, waits.payment_id(), 30).await?;
     assert_eq!(
         facts(&mut conn, 1).await?.payments.map(|(_, count)| count),
         [1, 0, 0],
@@ -106,7 +106,7 @@ async fn refused_refunds_and_passed_deadlines_are_told() -> Result<()> {
     let mut conn = database.connect().await?;
     let order = accepted(&mut conn).await?;
     let paid = Next::Succeeded { gateway_id: "ch".into() };
-    tried(&mut conn, order.payment_id, AttemptOutcome::Succeeded, paid).await?;
+    tried(&mut conn, order.payment_id(), AttemptOutcome::Succeeded, paid).await?;
     sqlx::query("UPDATE payments SET answer_by = now() - interval '40 s'").execute(&mut conn).await?;
     let seen = facts(&mut conn, MANY).await?;
     assert!((40.0..50.0).contains(&seen.unanswered_seconds), "{}", seen.unanswered_seconds);
@@ -130,7 +130,7 @@ async fn orders_that_contradict_their_payments_are_counted() -> Result<()> {
     let mut orders = Vec::new();
     for (outcome, next) in [charged(), (AttemptOutcome::Declined, Next::Failed), charged()] {
         let order = accepted(&mut conn).await?;
-        tried(&mut conn, order.payment_id, outcome, next).await?;
+        tried(&mut conn, order.payment_id(), outcome, next).await?;
         orders.push(order.id);
     }
     orders.push(accepted(&mut conn).await?.id);
@@ -153,7 +153,7 @@ async fn orders_that_contradict_their_payments_are_counted() -> Result<()> {
     // Cancelled, and the money kept.
     let kept = accepted(&mut conn).await?;
     let (outcome, next) = charged();
-    tried(&mut conn, kept.payment_id, outcome, next).await?;
+    tried(&mut conn, kept.payment_id(), outcome, next).await?;
     sqlx::query("UPDATE orders SET status = 'CANCELLED' WHERE id = $1")
         .bind(kept.id)
         .execute(&mut conn)

@@ -44,7 +44,7 @@ fn ends(claim: &Claimed, outcome: AttemptOutcome) -> Settlement {
 }
 
 async fn claimed(conn: &mut PgConnection, orders: &[NewOrder]) -> Result<Vec<Claimed>> {
-    let hints: Vec<Uuid> = orders.iter().map(|order| order.payment_id).collect();
+    let hints: Vec<Uuid> = orders.iter().map(|order| order.payment_id()).collect();
     Ok(claim(conn, &hints, HOUR).await?)
 }
 
@@ -201,7 +201,7 @@ async fn cancelling_what_nobody_claimed_ends_its_payment_too() -> Result<()> {
         panic!()
     };
     assert_eq!(whole.order.status, OrderStatus::Cancelled);
-    assert!(claim(&mut conn, &[order.payment_id], HOUR).await?.is_empty(), "it is final");
+    assert!(claim(&mut conn, &[order.payment_id()], HOUR).await?.is_empty(), "it is final");
     sqlx::query("UPDATE payments SET due_at = now() WHERE due_at IS NOT NULL").execute(&mut conn).await?;
     assert!(claim_due(&mut conn, 10, HOUR).await?.is_empty());
     assert!(refunds(&mut conn, &order).await?.is_empty(), "nothing was taken");
@@ -226,7 +226,7 @@ async fn while_the_charge_is_under_way_a_cancellation_is_a_wish_and_its_end_gran
             assert_eq!(whole.order.status, OrderStatus::PaymentProcessing);
             assert_eq!(whole.order.cancel_wish.unwrap().by, "staff:bo");
         }
-        assert_eq!(settle(&mut conn, &[ends(&claim, outcome)], HOUR).await?, [order.payment_id]);
+        assert_eq!(settle(&mut conn, &[ends(&claim, outcome)], HOUR).await?, [order.payment_id()]);
         assert_eq!(status(&mut conn, &order).await?, OrderStatus::Cancelled, "{outcome:?}");
         assert_eq!(refunds(&mut conn, &order).await?, given_back, "{outcome:?}");
         let last = read::history(&mut conn, order.id).await?.pop().unwrap();
@@ -261,14 +261,14 @@ async fn a_settlement_that_waited_for_a_cancellation_sees_it() -> Result<()> {
         let claim = claimed(&mut conn, std::slice::from_ref(&order)).await?.remove(0);
         let (cancelled, settled) = in_turn(
             &database,
-            order.payment_id,
+            order.payment_id(),
             cancel_first,
             async |conn| moved(conn, &order, Wanted::Cancel).await,
             async |conn| Ok(settle(conn, &[ends(&claim, AttemptOutcome::Succeeded)], HOUR).await?),
         )
         .await?;
         assert!(matches!(cancelled, Moved::Done { wish, .. } if wish == cancel_first), "{cancelled:?}");
-        assert_eq!(settled, [order.payment_id]);
+        assert_eq!(settled, [order.payment_id()]);
         assert_eq!(status(&mut conn, &order).await?, OrderStatus::Cancelled);
         assert_eq!(refunds(&mut conn, &order).await?, ["cancelled"], "cancelled first: {cancel_first}");
     }
@@ -489,7 +489,7 @@ async fn accepting_at_the_deadline_and_rejecting_at_it_never_both_happen() -> Re
         let (mut taken, mut pace) = (0, 2.0);
         // A handful at a time: each is due within 5 ms of the moment at which its acceptance is carried out.
         for handful in orders.chunks(10) {
-            let ids: Vec<Uuid> = handful.iter().map(|order| order.payment_id).collect();
+            let ids: Vec<Uuid> = handful.iter().map(|order| order.payment_id()).collect();
             sqlx::query(
                 "UPDATE payments SET answer_by = clock_timestamp()
                      + (array_position($1, id) * $2 - 5 + random() * 10) * interval '1 ms' WHERE id = ANY($1)",
@@ -555,7 +555,7 @@ async fn a_charge_that_takes_too_long_is_called_off() -> Result<()> {
     let doubts: Vec<_> = claims.iter().map(|claim| ends(claim, AttemptOutcome::InDoubt)).collect();
     settle(&mut conn, &doubts, HOUR).await?;
     sqlx::query("UPDATE payments SET created_at = now() - interval '25 h' WHERE id = $1")
-        .bind(old.payment_id)
+        .bind(old.payment_id())
         .execute(&mut conn)
         .await?;
     assert_eq!(call_off(&mut conn, HOUR * 24, 10).await?, 1);
@@ -563,7 +563,7 @@ async fn a_charge_that_takes_too_long_is_called_off() -> Result<()> {
     let due = claim_due(&mut conn, 10, HOUR).await?;
     assert_eq!(
         due.iter().map(|one| (one.payment_id, one.action)).collect::<Vec<_>>(),
-        [(old.payment_id, AttemptAction::Void)]
+        [(old.payment_id(), AttemptAction::Void)]
     );
     Ok(())
 }

@@ -46,7 +46,7 @@ async fn accepted(conn: &mut PgConnection, count: usize) -> Result<Vec<NewOrder>
 
 async fn one_claimed(conn: &mut PgConnection, lease: Duration) -> Result<(NewOrder, Claimed)> {
     let order = accepted(conn, 1).await?.remove(0);
-    let claimed = claim(conn, &[order.payment_id], lease).await?.remove(0);
+    let claimed = claim(conn, &[order.payment_id()], lease).await?.remove(0);
     Ok((order, claimed))
 }
 
@@ -111,9 +111,9 @@ async fn the_database_knows_the_same_moves_of_payments_as_the_code() -> Result<(
             let moves = "UPDATE payments SET status = $1, due_at = CASE WHEN $1 IN ('succeeded', 'failed') THEN NULL ELSE now() END
                  WHERE id = $2";
             sqlx::query("ALTER TABLE payments DISABLE TRIGGER USER").execute(&mut conn).await?;
-            sqlx::query(moves).bind(from).bind(order.payment_id).execute(&mut conn).await?;
+            sqlx::query(moves).bind(from).bind(order.payment_id()).execute(&mut conn).await?;
             sqlx::query("ALTER TABLE payments ENABLE TRIGGER USER").execute(&mut conn).await?;
-            let moved = sqlx::query(moves).bind(to).bind(order.payment_id).execute(&mut conn).await;
+            let moved = sqlx::query(moves).bind(to).bind(order.payment_id()).execute(&mut conn).await;
             assert_eq!(moved.is_ok(), from.may_become(to), "{from:?} -> {to:?}: {moved:?}");
         }
     }
@@ -192,20 +192,20 @@ async fn only_one_claims_and_only_its_epoch_settles() -> Result<()> {
     assert_eq!(status(&mut conn, &order).await?, OrderStatus::PaymentProcessing);
     // The lease runs out; another takes over.
     let second = until("the lease has run out", async || {
-        Ok(claim(&mut database.connect().await?, &[order.payment_id], LEASE).await?.pop())
+        Ok(claim(&mut database.connect().await?, &[order.payment_id()], LEASE).await?.pop())
     })
     .await?;
     assert_eq!((second.epoch, second.number), (2, 2));
-    assert!(claim(&mut conn, &[order.payment_id], LEASE).await?.is_empty(), "it is held");
+    assert!(claim(&mut conn, &[order.payment_id()], LEASE).await?.is_empty(), "it is held");
     assert!(settle(&mut conn, &[succeeded(&first)], DEADLINE).await?.is_empty(), "superseded");
     assert_eq!(status(&mut conn, &order).await?, OrderStatus::PaymentProcessing);
-    assert_eq!(settle(&mut conn, &[succeeded(&second)], DEADLINE).await?, [order.payment_id]);
+    assert_eq!(settle(&mut conn, &[succeeded(&second)], DEADLINE).await?, [order.payment_id()]);
     assert_eq!(status(&mut conn, &order).await?, OrderStatus::Confirmed);
     // The first one's try was closed as abandoned when it lost the lease, and then told the truth all the same.
     let attempts = read::attempts(&mut conn, order.id).await?;
     let outcomes: Vec<_> = attempts.iter().map(|attempt| attempt.outcome).collect();
     assert_eq!(outcomes, [Some(AttemptOutcome::Succeeded), Some(AttemptOutcome::Succeeded)]);
-    assert!(claim(&mut conn, &[order.payment_id], LEASE).await?.is_empty(), "it is final");
+    assert!(claim(&mut conn, &[order.payment_id()], LEASE).await?.is_empty(), "it is final");
     assert!(
         settle(&mut conn, &[succeeded(&second)], DEADLINE).await?.is_empty(),
         "settling twice moves nothing"
@@ -235,7 +235,7 @@ async fn an_abandoned_try_is_closed_when_its_payment_is_taken_over() -> Result<(
 async fn claims_that_race_share_the_payments_without_overlap() -> Result<()> {
     let database = TestDatabase::new().await?;
     let orders = accepted(&mut database.connect().await?, 200).await?;
-    let hints: Vec<_> = orders.iter().map(|order| order.payment_id).collect();
+    let hints: Vec<_> = orders.iter().map(|order| order.payment_id()).collect();
     let claimer = async || -> Result<Vec<_>> {
         let claimed = claim(&mut database.connect().await?, &hints, LEASE).await?;
         Ok(claimed.into_iter().map(|claim| claim.payment_id).collect())
@@ -257,7 +257,7 @@ async fn a_retry_waits_for_its_time_and_a_void_never_charges_again() -> Result<(
     let mut conn = database.connect().await?;
     let (order, first) = one_claimed(&mut conn, LEASE).await?;
     settle(&mut conn, &[in_doubt(&first, Duration::from_secs(3_600), false)], DEADLINE).await?;
-    assert!(claim(&mut conn, &[order.payment_id], LEASE).await?.is_empty(), "a hint does not hurry a retry");
+    assert!(claim(&mut conn, &[order.payment_id()], LEASE).await?.is_empty(), "a hint does not hurry a retry");
     assert!(claim_due(&mut conn, 10, LEASE).await?.is_empty());
     sqlx::query("UPDATE payments SET due_at = now()").execute(&mut conn).await?;
     let second = claim_due(&mut conn, 10, LEASE).await?.remove(0);
@@ -304,7 +304,7 @@ async fn an_unpublished_payment_becomes_due_by_itself() -> Result<()> {
     let swept =
         until("it is due", async || Ok(claim_due(&mut database.connect().await?, 10, LEASE).await?.pop()))
             .await?;
-    assert_eq!(swept.payment_id, order.payment_id);
+    assert_eq!(swept.payment_id, order.payment_id());
     Ok(())
 }
 

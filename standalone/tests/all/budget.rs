@@ -73,7 +73,7 @@ async fn an_order_costs_no_more_than_its_budget() -> Result<()> {
     for _ in 0..BATCHES {
         let batch = batch();
         accept(&mut conn, &batch, lease).await?;
-        let hints: Vec<_> = batch.iter().map(|one| one.order.payment_id).collect();
+        let hints: Vec<_> = batch.iter().map(|one| one.order.payment_id()).collect();
         let claimed = claim(&mut conn, &hints, lease).await?;
         let settlements: Vec<_> = claimed
             .iter()

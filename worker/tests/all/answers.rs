@@ -13,7 +13,7 @@ use crate::Bench;
 async fn claimed(bench: &Bench) -> Result<Claimed> {
     let order = bench.accept(1).await?.remove(0);
     let claimed =
-        claim(&mut bench.database.connect().await?, &[order.payment_id], Duration::from_secs(60)).await?;
+        claim(&mut bench.database.connect().await?, &[order.payment_id()], Duration::from_secs(60)).await?;
     Ok(claimed[0].clone())
 }
 

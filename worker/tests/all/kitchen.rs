@@ -30,7 +30,7 @@ impl Bench {
     }
 
     async fn claim(&self, order: &NewOrder, lease: Duration) -> Result<Claimed> {
-        let mut claims = claim(&mut self.database.connect().await?, &[order.payment_id], lease).await?;
+        let mut claims = claim(&mut self.database.connect().await?, &[order.payment_id()], lease).await?;
         claims.pop().context("nothing to claim")
     }
 
@@ -209,7 +209,7 @@ async fn a_refund_that_the_gateway_refuses_stays_and_is_asked_for_again() -> Res
         .http
         .post(format!("{}/v1/refunds", bench.client.gateway))
         .header("idempotency-key", "by-hand")
-        .json(&json!({"charge_key": order.payment_id, "reference": order.id, "amount": 1.00, "currency": "USD"}))
+        .json(&json!({"charge_key": order.payment_id(), "reference": order.id, "amount": 1.00, "currency": "USD"}))
         .send()
         .await?;
     assert_eq!(answer.status(), 201);

@@ -129,7 +129,7 @@ impl Bench {
     }
 
     async fn publish(&mut self, orders: &[NewOrder]) -> Result<()> {
-        let message = PaymentsDue::new(orders.iter().map(|order| order.payment_id).collect());
+        let message = PaymentsDue::new(orders.iter().map(|order| order.payment_id()).collect());
         self.publisher.publish(&[message]).await?;
         Ok(())
     }
@@ -168,7 +168,7 @@ impl Bench {
         Ok(sqlx::query_as(
             "SELECT action::text, coalesce(outcome::text, 'open') FROM payment_attempts WHERE payment_id = $1 ORDER BY number",
         )
-        .bind(order.payment_id)
+        .bind(order.payment_id())
         .fetch_all(&mut self.database.connect().await?)
         .await?)
     }
@@ -193,7 +193,7 @@ fn is_closed(breaker: &Breaker) -> bool {
 }
 
 fn ids(orders: &[NewOrder]) -> Vec<Uuid> {
-    orders.iter().map(|order| order.payment_id).collect()
+    orders.iter().map(|order| order.payment_id()).collect()
 }
 
 fn refusing() -> serde_json::Value {

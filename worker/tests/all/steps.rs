@@ -59,7 +59,7 @@ async fn doubt_is_tried_again_under_the_same_key_and_then_voided() -> Result<()>
     assert_eq!(bench.status(&order).await?, "PAYMENT_FAILED");
     let ledger = bench.ledger().await?;
     assert_eq!((ledger.charges.len(), ledger.requests.charges, ledger.requests.voids), (0, 3, 1));
-    assert_eq!(ledger.voided, [order.payment_id.to_string()]);
+    assert_eq!(ledger.voided, [order.payment_id().to_string()]);
     Ok(())
 }
 
@@ -110,7 +110,7 @@ async fn an_open_breaker_takes_no_work_and_burns_no_try() -> Result<()> {
     // One that was claimed before the breaker opened is given back: that was no try.
     let orders = bench.accept(2).await?;
     let mut conn = bench.database.connect().await?;
-    let claimed = claim(&mut conn, &[orders[0].payment_id], bench.settings.lease).await?.remove(0);
+    let claimed = claim(&mut conn, &[orders[0].payment_id()], bench.settings.lease).await?.remove(0);
     assert_eq!(bench.till.charge(claimed, std::time::Instant::now()).await, Settled::Released);
     assert_eq!(bench.tries(&orders[0]).await?, tries(&[]));
 
@@ -166,7 +166,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing_and_charges_nobody_twice()
     let mut bench = Bench::new().await?;
     let order = bench.accept(1).await?.remove(0);
     let mut conn = bench.database.connect().await?;
-    let slow = claim(&mut conn, &[order.payment_id], Duration::from_nanos(1)).await?.remove(0);
+    let slow = claim(&mut conn, &[order.payment_id()], Duration::from_nanos(1)).await?.remove(0);
     assert_eq!(bench.sweep().await?, 1, "another took over");
     assert_eq!(bench.till.charge(slow, std::time::Instant::now()).await, Settled::Superseded);
     assert_eq!(bench.status(&order).await?, "CONFIRMED");
@@ -189,7 +189,7 @@ async fn a_refund_takes_the_same_road() -> Result<()> {
     assert_eq!(bench.sweep().await?, 1);
     let ledger = bench.ledger().await?;
     assert_eq!(ledger.refunds.len(), 1);
-    assert_eq!(ledger.refunds[0].charge_key, order.payment_id.to_string());
+    assert_eq!(ledger.refunds[0].charge_key, order.payment_id().to_string());
     assert_eq!(bench.status(&order).await?, "CONFIRMED", "a refund by itself moves no order");
     Ok(())
 }
@@ -203,13 +203,13 @@ async fn a_payment_that_cannot_be_claimed_does_not_hold_up_its_neighbours() -> R
     sqlx::query(
         "INSERT INTO payment_attempts (payment_id, started_at, number, epoch, action) VALUES ($1, now(), 1, 1, 'charge')",
     )
-    .bind(sick.payment_id)
+    .bind(sick.payment_id())
     .execute(&mut bench.database.connect().await?)
     .await?;
     bench.publish(&orders[..3]).await?;
     assert_eq!(bench.consume().await?, Step::Taken { named: 3, claimed: 2 });
     sqlx::query("UPDATE payments SET due_at = now() WHERE id = $1")
-        .bind(sick.payment_id)
+        .bind(sick.payment_id())
         .execute(&mut bench.database.connect().await?)
         .await?;
     assert_eq!(bench.sweep().await?, 2);
