@@ -43,7 +43,8 @@ pub async fn until_settled(database_url: &str, patience: Duration, stop: &Stop) 
     Ok(started.elapsed())
 }
 
-async fn due(conn: &mut PgConnection) -> Result<u64> {
+/// Payments that somebody must look at still.
+pub(crate) async fn due(conn: &mut PgConnection) -> Result<u64> {
     let due: i64 =
         sqlx::query_scalar("SELECT count(*) FROM payments WHERE due_at IS NOT NULL").fetch_one(conn).await?;
     Ok(due.unsigned_abs())

@@ -12,7 +12,13 @@ use tokio_util::sync::CancellationToken;
 /// The runtime of a program that shares its machine with the others of the pipeline: half the cores, one at least.
 /// PostgreSQL and RabbitMQ need the rest, and threads that find little to do wake each other up for it: on two cores an
 /// order costs a tenth less with one thread a program than with two. `TOKIO_WORKER_THREADS` says otherwise.
+///
+/// And without transparent huge pages: the allocator asks for them wherever the kernel leaves that to programs, and then a
+/// thread's few live objects keep two megabytes each. Without them api and worker need a quarter less, and no more time.
 pub fn runtime() -> Result<Runtime> {
+    // Best effort: it saves memory, nothing more.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_thp_disable(true);
     let mut builder = Builder::new_multi_thread();
     if !crate::config::names_worker_threads() {
         builder

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::limits::Limit;
 use super::runs::{AcceptRun, EndToEndRun, SteadyRun, Verdict};
+use super::scale::{BacklogRun, ScaleRun};
 use super::usage::{Cost, Memory};
 use crate::latency::{Percentiles, median};
 
@@ -39,6 +40,10 @@ pub struct Runs {
     pub standalone: Vec<EndToEndRun>,
     /// At a fixed rate in one process.
     pub standalone_steady: Vec<SteadyRun>,
+    /// Beside finished orders.
+    pub scale: Vec<ScaleRun>,
+    /// What had been due for long.
+    pub backlog: Vec<BacklogRun>,
     /// The parts alone, by run.
     pub limits: Vec<Vec<Limit>>,
 }
@@ -93,7 +98,8 @@ impl Figures {
         let large: Vec<&EndToEndRun> = runs.large.iter().filter(|run| run.orders == LARGE).collect();
         let at_500: Vec<&SteadyRun> = runs.steady.iter().filter(|run| run.rate == RATE).collect();
         let verdicts: Vec<Verdict> = verdicts(&runs);
-        let lost_at_once: u64 = runs.accept.iter().map(|run| run.lost).sum();
+        let lost_at_once: u64 =
+            runs.accept.iter().map(|run| run.lost).chain(runs.scale.iter().map(|run| run.lost)).sum();
         Self {
             accepted_per_s: middle(&runs.accept, |run| run.per_s),
             accept_p99_ms_at_saturation: middle(&runs.accept, |run| run.accept.p99_ms),
@@ -107,8 +113,11 @@ impl Figures {
             standalone_e2e_per_s: middle(&runs.standalone, |run| run.per_s),
             standalone_rss_mb: peak(runs.standalone.iter(), &["standalone"]),
             lost: lost_at_once + verdicts.iter().map(|verdict| verdict.lost).sum::<u64>(),
-            double: verdicts.iter().map(|verdict| verdict.double).sum(),
-            clean: lost_at_once == 0 && verdicts.iter().all(|verdict| verdict.clean && verdict.lost == 0),
+            double: verdicts.iter().map(|verdict| verdict.double).sum::<u64>()
+                + runs.backlog.iter().map(|run| run.double).sum::<u64>(),
+            clean: lost_at_once == 0
+                && verdicts.iter().all(|verdict| verdict.clean && verdict.lost == 0)
+                && runs.backlog.iter().all(|run| run.clean),
             machine,
             limits,
             runs,

@@ -22,6 +22,7 @@ impl fmt::Display for Figures {
         self.costs(f)?;
         self.traffic(f)?;
         self.memory(f)?;
+        self.scale(f)?;
         let held = if self.clean { "every invariant held" } else { "INVARIANTS ARE BROKEN, see above" };
         writeln!(f, "lost {}, double {}; {held}", self.lost, self.double)?;
         let busiest = self.all_costs().map(|cost| cost.others_share).fold(0.0, f64::max);
@@ -165,6 +166,32 @@ impl Figures {
                 let (rss, pss) = (of(|memory| memory.peak_rss_mb), of(|memory| memory.pss_mb));
                 writeln!(f, "| {shape}{process}, after {} orders | {rss:.1} | {pss:.1} |", first.orders)?;
             }
+        }
+        writeln!(f)
+    }
+
+    fn scale(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = &self.runs.scale;
+        if !runs.is_empty() {
+            writeln!(f, "| finished orders | end to end/s | get, ms (p50, p99) | a customer's page | newest | CONFIRMED | MB |")?;
+            writeln!(f, "|---:|---:|---|---|---|---|---|")?;
+        }
+        let of = |one: Percentiles| format!("{:.2}, {:.2}", one.p50_ms, one.p99_ms);
+        for run in runs {
+            let sizes = run.megabytes.iter().map(|(table, mb)| format!("{table} {mb:.0}"));
+            let sizes = sizes.collect::<Vec<_>>().join(", ");
+            let (get, customer, newest, board) = (of(run.get), of(run.customer), of(run.newest), of(run.board));
+            let (finished, per_s) = (run.finished, run.per_s);
+            writeln!(f, "| {finished} | {per_s:.0} | {get} | {customer} | {newest} | {board} | {sizes} |")?;
+        }
+        for run in &self.runs.backlog {
+            let ([tenth, half, end], peak) = (run.worker_mb, run.worker_peak_rss_mb);
+            writeln!(
+                f,
+                "\n{} due payments: {:.0}/s; the worker has {tenth:.0} MB after a tenth, {half:.0} MB after a half, \
+                 {end:.0} MB at the end, {peak:.0} MB at most",
+                run.payments, run.per_s
+            )?;
         }
         writeln!(f)
     }

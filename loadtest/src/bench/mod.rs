@@ -7,11 +7,13 @@
 
 pub mod echo;
 pub mod figures;
+mod fill;
 pub mod limits;
 mod markdown;
 pub(crate) mod program;
 mod rows;
 pub mod runs;
+pub mod scale;
 pub(crate) mod stack;
 pub mod traffic;
 pub mod usage;
@@ -42,6 +44,10 @@ pub enum Part {
     Standalone,
     /// The parts alone
     Limits,
+    /// End to end and reading beside millions of finished orders; takes long, so only where it is named
+    Scale,
+    /// A million payments that are due; only where it is named
+    Backlog,
 }
 
 /// Of `loadtest bench`.
@@ -74,6 +80,12 @@ pub struct BenchArguments {
     /// Orders a second in `steady`
     #[arg(long, default_value_t = figures::RATE, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rate: u32,
+    /// Finished orders in the tables in `scale`
+    #[arg(long, value_delimiter = ',', default_value = "0,1000000,10000000", value_name = "ORDERS,..")]
+    pub finished: Vec<u64>,
+    /// Payments in `backlog`
+    #[arg(long, default_value_t = 1_000_000)]
+    pub backlog: u64,
     /// Where report.json, report.md and the programs' logs go
     #[arg(long, default_value = "target/bench", value_name = "DIR")]
     pub out: PathBuf,
@@ -146,6 +158,26 @@ async fn measure(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut
             say(format!("{part:?}: at {rate}/s confirmed {}", done.confirmed));
             into.push(done);
         }
+    }
+    scale(arguments, stack, run, runs).await
+}
+
+/// What is measured only where it is named.
+async fn scale(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut Runs) -> Result<()> {
+    if arguments.only.contains(&Part::Scale) {
+        for finished in &arguments.finished {
+            let (orders, at_once) = (arguments.orders, arguments.e2e_connections);
+            let done = scale::beside(stack, *finished, orders, at_once)
+                .await
+                .with_context(|| format!("beside {finished} finished orders"))?;
+            eprintln!("run {run}: beside {finished} finished orders {:.0}/s end to end", done.per_s);
+            runs.scale.push(done);
+        }
+    }
+    if arguments.only.contains(&Part::Backlog) {
+        let done = scale::backlog(stack, arguments.backlog).await.context("backlog")?;
+        eprintln!("run {run}: of {} due {:.0}/s were settled", done.payments, done.per_s);
+        runs.backlog.push(done);
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::load::{OnFault, Pace, Plan, load};
 use crate::settled::{connect, until_settled};
 
 /// Orders sent before each measurement: they fill caches and let statements reach their lasting plans.
-const WARM_UP: u64 = 2_000;
+pub(super) const WARM_UP: u64 = 2_000;
 /// Longest wait for the warm-up's last settlement.
 const WARM_UP_PATIENCE: Duration = Duration::from_secs(60);
 /// For a server just started.
@@ -146,7 +146,13 @@ impl Stack {
 
     /// Starts the programs over a fresh database and queue, and warms them up.
     pub(crate) async fn services(&self, shape: Shape) -> Result<Services> {
-        let ground = self.ground().await?;
+        let mut services = self.start_on(self.ground().await?, shape)?;
+        services.warm_up(shape).await?;
+        Ok(services)
+    }
+
+    /// Starts the programs over this database and queue.
+    pub(crate) fn start_on(&self, ground: Ground, shape: Shape) -> Result<Services> {
         let (api_addr, gateway_addr) = (free_addr()?, free_addr()?);
         let gateway_url = format!("http://{gateway_addr}");
         let journal = self.logs.join("gateway.journal");
@@ -179,10 +185,7 @@ impl Stack {
             programs.push(self.program(name, &[], &[&environment[..], &own[..]].concat())?);
             metrics.push(addr);
         }
-        let mut services =
-            Services { ground, api_addr, gateway_url, programs, metrics, connections: self.connections };
-        services.warm_up(shape).await?;
-        Ok(services)
+        Ok(Services { ground, api_addr, gateway_url, programs, metrics, connections: self.connections })
     }
 }
 
@@ -192,7 +195,8 @@ fn rabbitmq(shared: &Mutex<RabbitMq>) -> MutexGuard<'_, RabbitMq> {
 }
 
 impl Services {
-    async fn warm_up(&mut self, shape: Shape) -> Result<()> {
+    /// Orders that fill caches and let statements reach their lasting plans.
+    pub(super) async fn warm_up(&mut self, shape: Shape) -> Result<()> {
         for program in &mut self.programs {
             if matches!(program.name, "api" | "standalone") {
                 program.until_healthy(self.api_addr).await?;
@@ -234,6 +238,11 @@ impl Services {
     /// What the programs and the database have counted up to now.
     pub(super) async fn counts(&self) -> Result<Counts> {
         Counts::now(&self.ground.database_url, &self.metrics).await
+    }
+
+    /// Of one of the programs.
+    pub(super) fn pid_of(&self, name: &str) -> u32 {
+        self.programs.iter().find(|program| program.name == name).map_or(0, Program::pid)
     }
 
     /// The memory of each process of the run.

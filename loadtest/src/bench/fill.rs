@@ -1,0 +1,95 @@
+//! Orders by the million, written straight into the tables: what a database holds that has been in use for long, or
+//! what waits in it after a long outage.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use sqlx::{Connection, Executor, PgConnection};
+use tokio::task::JoinSet;
+
+use crate::progress::Progress;
+use crate::settled::connect;
+
+/// What the orders have come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// Paid, cooked, handed over; over the years before.
+    Finished,
+    /// Accepted, and due to be paid for.
+    Due,
+}
+
+/// Orders in one transaction: enough that its commit costs nothing beside it.
+const CHUNK: i64 = 20_000;
+/// Customers to each million orders: a page of orders and a few more for each.
+const CUSTOMERS: i64 = 30_000;
+/// Writers at once.
+const WRITERS: i64 = 2;
+
+/// Writes `count` orders, with all rows that belong to them.
+pub(super) async fn fill(database_url: &str, what: Fill, count: i64) -> Result<()> {
+    let progress = Arc::new(Progress::new("fill: orders", Some(count.unsigned_abs())));
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let mut conn = connect(database_url).await?;
+        let ticks = Arc::clone(&progress);
+        writers.spawn(async move {
+            // What is made up here may be lost.
+            conn.execute("SET synchronous_commit = off").await?;
+            let mut first = writer * CHUNK;
+            while first < count {
+                chunk(&mut conn, what, first, CHUNK.min(count - first), count).await?;
+                first += WRITERS * CHUNK;
+                ticks.draw(first.min(count).unsigned_abs());
+            }
+            anyhow::Ok(conn.close().await?)
+        });
+    }
+    while let Some(written) = writers.join_next().await {
+        written??;
+    }
+    Ok(())
+}
+
+/// Ids are UUIDv7 as the api makes them, twenty a second up to now; what cannot be told from the order's number is the
+/// number's hash.
+const ORDERS: &str = "
+    WITH made AS MATERIALIZED (
+        SELECT i, at, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || '8'
+                       || substr(hash, 4, 15))::uuid AS id
+        FROM (SELECT i, md5(i::text) AS hash, now() - ($3 - i) * interval '50 ms' AS at
+              FROM generate_series($1::bigint, $1 + $2 - 1) i) one
+    ), ordered AS (
+        INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
+        SELECT id, 3097, at, at, CASE WHEN $4 THEN 6 ELSE 1 END, CASE WHEN $4 THEN 'DELIVERED' ELSE 'PENDING' END::order_status,
+            'USD', 'customer-' || i % ($5 * $3 / 1000000 + 1), $6::json
+        FROM made
+    ), noted AS (
+        INSERT INTO order_events (order_id, at, version, from_status, to_status, actor)
+        SELECT id, at, version, before::order_status, after::order_status, 'fill'
+        FROM made CROSS JOIN (VALUES (1, NULL, 'PENDING'), (2, 'PENDING', 'PAYMENT_PROCESSING'),
+            (3, 'PAYMENT_PROCESSING', 'CONFIRMED'), (4, 'CONFIRMED', 'PREPARING'), (5, 'PREPARING', 'READY'),
+            (6, 'READY', 'DELIVERED')) AS moves(version, before, after)
+        WHERE $4 OR version = 1
+    ), tried AS (
+        INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome)
+        SELECT id, at, at, 1, 1, 'charge', 'succeeded' FROM made WHERE $4
+    )
+    INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, epoch, attempts, kind, status, currency, gateway_id)
+    SELECT id, id, 3097, at, CASE WHEN NOT $4 THEN at END, $4::int, $4::int, 'charge',
+        CASE WHEN $4 THEN 'succeeded' ELSE 'pending' END::payment_status, 'USD', CASE WHEN $4 THEN 'ch_' || i END
+    FROM made";
+
+async fn chunk(conn: &mut PgConnection, what: Fill, first: i64, count: i64, of: i64) -> Result<()> {
+    let items = super::rows::an_order()?.items;
+    sqlx::query(ORDERS)
+        .bind(first)
+        .bind(count)
+        .bind(of)
+        .bind(what == Fill::Finished)
+        .bind(CUSTOMERS)
+        .bind(items.get())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
