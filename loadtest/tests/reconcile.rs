@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use loadtest::reconcile::{Invariant, Missing, accepted_missing, reconcile};
+use shared::channel::{ChannelName, ChannelOrder, PriceList};
 use shared::money::{Currency, Money};
 use shared::order::{NewOrder, OrderStatus};
 use shared::payment::{
@@ -38,7 +39,10 @@ impl World {
     /// The same in a database that was used before.
     async fn on(database: TestDatabase) -> Result<Self> {
         let mut conn = database.connect().await?;
-        conn.execute("TRUNCATE orders, payments, payment_attempts, order_events, idempotency_keys").await?;
+        conn.execute(
+            "TRUNCATE orders, payments, payment_attempts, order_events, idempotency_keys, order_details",
+        )
+        .await?;
         let [paid, keyed, declined, voided, rejected] = std::array::from_fn(|_| an_order());
         let accepts = [&paid, &keyed, &declined, &voided, &rejected].map(|order| Accept {
             order: order.clone(),
@@ -314,6 +318,71 @@ async fn a_row_too_many_or_too_few_in_the_ledger_is_found() -> Result<()> {
     assert_eq!(broken(&|ledger| ledger.asked_again.push(again.clone())).await?, [RequestsCovered]);
     // Fewer are fine: the gateway counts since its start.
     assert_eq!(broken(&|ledger| ledger.requests = LedgerRequests::default()).await?, []);
+    Ok(())
+}
+
+/// An order whose channel took the money: confirmed from the start, with nothing at the gateway.
+async fn paid_elsewhere(conn: &mut PgConnection) -> Result<NewOrder> {
+    let document = r#"{"channelOrderId":"1","items":[{"name":"n","plu":"p","quantity":2,"price":12.99}]}"#;
+    let channel = ChannelName::parse("dish").unwrap();
+    let order = ChannelOrder::parse(channel, &serde_json::from_str(document)?, Some(true)).unwrap();
+    let order = order.priced(&PriceList::default(), SOON).unwrap();
+    accept(conn, &[Accept { order: order.clone(), key: None }], SOON).await?;
+    Ok(order)
+}
+
+#[tokio::test]
+async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -> Result<()> {
+    use Invariant::{
+        AttemptsCounted, AttemptsExplain, ChargedOnce, ChargesAreTotal, HistoryLegal, LedgerExplained,
+        MoneyKept, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid,
+    };
+    let cases: [(&str, &[Invariant]); 9] = [
+        ("UPDATE order_details SET order_id = gen_random_uuid()", &[RowsBelong, ChargesAreTotal, StatusPaid, HistoryLegal]),
+        (
+            "UPDATE order_details SET paid_elsewhere = false WHERE order_id = $elsewhere",
+            &[ChargesAreTotal, StatusPaid, HistoryLegal],
+        ),
+        // Nobody may get out of paying by a word about another order.
+        (
+            "INSERT INTO order_details (order_id, paid_elsewhere, details) VALUES ($paid, true, '{}')",
+            &[ChargesAreTotal, HistoryLegal],
+        ),
+        ("DELETE FROM payments WHERE kind = 'elsewhere'", &[ChargesAreTotal, MoneyKept, StatusPaid]),
+        (
+            "UPDATE payments SET amount_minor = amount_minor - 1 WHERE kind = 'elsewhere'",
+            &[ChargesAreTotal, MoneyKept],
+        ),
+        (
+            "INSERT INTO payment_attempts SELECT id, now(), now(), 1, 1, 'charge', 'succeeded' FROM payments WHERE kind = 'elsewhere'",
+            &[AttemptsCounted, AttemptsExplain],
+        ),
+        ("UPDATE payments SET gateway_id = 'ch_9' WHERE kind = 'elsewhere'", &[StatusPaid]),
+        (
+            "INSERT INTO payments (id, order_id, amount_minor, created_at, kind, status, currency, refund_of)
+             SELECT gen_random_uuid(), order_id, amount_minor, now(), 'refund', 'failed', currency, id FROM payments WHERE kind = 'elsewhere'",
+            &[RefundsWhole],
+        ),
+        (
+            "UPDATE order_events SET to_status = 'PENDING' WHERE order_id = $elsewhere",
+            &[HistoryLegal, Invariant::HistoryWhole],
+        ),
+    ];
+    let database = TestDatabase::new().await?;
+    let mut world = World::on(database.clone()).await?;
+    let order = paid_elsewhere(&mut world.conn).await?;
+    assert_eq!(world.broken().await?, []);
+    // The gateway took it as well.
+    world.ledger.charges.push(charge_of(&order));
+    assert_eq!(world.broken().await?, [LedgerExplained, ChargedOnce, MoneyKept]);
+    world.ledger.requests.charges += 1;
+    assert!(world.broken().await?.contains(&RequestsCovered));
+    for (sql, expected) in cases {
+        let mut world = World::on(database.clone()).await?;
+        let order = paid_elsewhere(&mut world.conn).await?;
+        let sql = sql.replace("$elsewhere", &format!("'{}'", order.id));
+        assert_eq!(world.broken_by(&sql).await?, expected, "{sql}");
+    }
     Ok(())
 }
 

@@ -4,8 +4,10 @@
 
 pub mod batch;
 pub mod broker;
+pub mod channel;
 pub mod chaos;
 pub mod config;
+pub mod details;
 pub mod health;
 pub mod message;
 pub mod metric_list;
@@ -14,6 +16,7 @@ pub mod moves;
 pub mod order;
 pub mod origin;
 pub mod payment;
+mod problems;
 pub mod retry;
 pub mod serve;
 pub mod store;

@@ -6,6 +6,8 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::channel::{ChannelKey, ChannelName};
+use crate::details::{Details, Extra};
 use crate::money::{Currency, Money};
 use crate::order::{CancelWish, Item, Order, OrderStatus};
 use crate::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
@@ -64,6 +66,8 @@ pub struct Event {
 pub struct Filter {
     /// Only this customer's.
     pub customer_id: Option<String>,
+    /// Only those of this channel.
+    pub channel: Option<ChannelName>,
     /// Only those that stand at one of these; all, where none is named.
     pub statuses: Vec<OrderStatus>,
     /// Only those accepted at this time or later.
@@ -132,6 +136,7 @@ impl TryFrom<Row> for Order {
                 by: row.cancel_actor.unwrap_or_default(),
                 reason: row.cancel_reason,
             }),
+            extra: None,
         })
     }
 }
@@ -151,18 +156,64 @@ pub(super) fn money(minor: i64, currency: &str) -> sqlx::Result<Money> {
 
 /// One order.
 pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Order>> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
+    let row = sqlx::query!(
+        r#"SELECT o.id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
                   currency, version, created_at, updated_at, accept_by,
-                  cancel_requested_at, cancel_actor, cancel_reason
-           FROM orders WHERE id = $1"#,
+                  cancel_requested_at, cancel_actor, cancel_reason,
+                  d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id,
+                  d.details AS "details?: Json<Details>"
+           FROM orders o LEFT JOIN order_details d ON d.order_id = o.id WHERE o.id = $1"#,
         id
     )
     .fetch_optional(conn)
-    .await?
-    .map(Order::try_from)
-    .transpose()
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let extra = row.details.map(|Json(details)| {
+        let paid_elsewhere = row.paid_elsewhere.unwrap_or_default();
+        Box::new(Extra { details, channel: row.channel.zip(row.channel_order_id), paid_elsewhere })
+    });
+    let order = Order::try_from(Row {
+        id: row.id,
+        customer_id: row.customer_id,
+        status: row.status,
+        items: row.items,
+        total_minor: row.total_minor,
+        currency: row.currency,
+        version: row.version,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        accept_by: row.accept_by,
+        cancel_requested_at: row.cancel_requested_at,
+        cancel_actor: row.cancel_actor,
+        cancel_reason: row.cancel_reason,
+    })?;
+    Ok(Some(Order { extra, ..order }))
+}
+
+/// The order that a channel calls so, with the hash of its content.
+pub async fn order_by_channel(conn: &mut PgConnection, key: &ChannelKey) -> sqlx::Result<Option<KeyedOrder>> {
+    let found = sqlx::query!(
+        r#"SELECT order_id, content_hash AS "content_hash!" FROM order_details
+           WHERE channel = $1 AND channel_order_id = $2"#,
+        key.channel.as_str(),
+        key.order_id
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let order = order(conn, found.order_id).await?;
+    Ok(order.map(|order| KeyedOrder { order, request_hash: Some(found.content_hash) }))
+}
+
+/// What came with an order of its life elsewhere, to the letter; `None`: nothing.
+pub async fn imported(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Option<Box<RawValue>>> {
+    let imported = sqlx::query_scalar!(
+        r#"SELECT imported AS "imported: Json<Box<RawValue>>" FROM order_details WHERE order_id = $1"#,
+        order_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(imported.flatten().map(|Json(imported)| imported))
 }
 
 /// The order that was accepted under a key.
@@ -304,8 +355,8 @@ pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
     rows.into_iter().map(Paid::try_from).collect()
 }
 
-/// One page of orders, newest first. A customer's page and a page of all orders are two statements, so that each
-/// keeps the index that it needs whatever plan the server has cached.
+/// One page of orders, newest first. A channel's page, a customer's and a page of all orders are statements of their own, so
+/// that each keeps the index that it needs whatever plan the server has cached.
 pub async fn list(
     conn: &mut PgConnection,
     filter: &Filter,
@@ -318,8 +369,31 @@ pub async fn list(
     };
     let (first, last) = filter.ids();
     let before = after.min(last);
-    let rows = match &filter.customer_id {
-        Some(customer_id) => sqlx::query_as!(
+    let rows = match (&filter.channel, &filter.customer_id) {
+        (Some(channel), customer_id) => sqlx::query_as!(
+            Row,
+            r#"SELECT o.id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
+                      currency, version, created_at, updated_at, accept_by,
+                      cancel_requested_at, cancel_actor, cancel_reason
+               FROM order_details d JOIN orders o ON o.id = d.order_id
+               WHERE d.channel = $1 AND d.order_id < $2 AND d.order_id >= $3
+                   AND ($9::text IS NULL OR customer_id = $9)
+                   AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
+                   AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::timestamptz IS NULL OR created_at < $6)
+               ORDER BY d.order_id DESC LIMIT $7 OFFSET $8"#,
+            channel.as_str(),
+            before,
+            first,
+            &filter.statuses as &[OrderStatus],
+            filter.from,
+            filter.to,
+            limit,
+            offset,
+            customer_id.as_deref()
+        )
+        .fetch_all(&mut *conn)
+        .await?,
+        (None, Some(customer_id)) => sqlx::query_as!(
             Row,
             r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
                       currency, version, created_at, updated_at, accept_by,
@@ -338,9 +412,9 @@ pub async fn list(
             limit,
             offset
         )
-        .fetch_all(conn)
+        .fetch_all(&mut *conn)
         .await?,
-        None => sqlx::query_as!(
+        (None, None) => sqlx::query_as!(
             Row,
             r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
                       currency, version, created_at, updated_at, accept_by,
@@ -357,17 +431,58 @@ pub async fn list(
             limit,
             offset
         )
-        .fetch_all(conn)
+        .fetch_all(&mut *conn)
         .await?,
     };
-    rows.into_iter().map(Order::try_from).collect()
+    let mut orders = rows.into_iter().map(Order::try_from).collect::<sqlx::Result<Vec<_>>>()?;
+    add_extras(conn, &mut orders).await?;
+    Ok(orders)
+}
+
+/// Adds what few orders have. A statement after the page's own, so that no plan of that one depends on it.
+async fn add_extras(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
+    let rows = sqlx::query!(
+        r#"SELECT order_id, paid_elsewhere, channel, channel_order_id, details AS "details: Json<Details>"
+           FROM order_details WHERE order_id = ANY($1)"#,
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    for row in rows {
+        if let Some(order) = orders.iter_mut().find(|order| order.id == row.order_id) {
+            let channel = row.channel.zip(row.channel_order_id);
+            let extra = Extra { details: row.details.0, channel, paid_elsewhere: row.paid_elsewhere };
+            order.extra = Some(Box::new(extra));
+        }
+    }
+    Ok(())
 }
 
 /// How many orders match.
 pub async fn count(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<i64> {
     let (first, last) = filter.ids();
-    match &filter.customer_id {
-        Some(customer_id) => {
+    match (&filter.channel, &filter.customer_id) {
+        (Some(channel), customer_id) => {
+            sqlx::query_scalar!(
+                r#"SELECT count(*) AS "count!" FROM order_details d JOIN orders o ON o.id = d.order_id
+                   WHERE d.channel = $1 AND d.order_id <= $2 AND d.order_id >= $3
+                       AND ($7::text IS NULL OR customer_id = $7)
+                       AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
+                       AND ($5::timestamptz IS NULL OR created_at >= $5)
+                       AND ($6::timestamptz IS NULL OR created_at < $6)"#,
+                channel.as_str(),
+                last,
+                first,
+                &filter.statuses as &[OrderStatus],
+                filter.from,
+                filter.to,
+                customer_id.as_deref()
+            )
+            .fetch_one(conn)
+            .await
+        }
+        (None, Some(customer_id)) => {
             sqlx::query_scalar!(
                 r#"SELECT count(*) AS "count!" FROM orders
                    WHERE customer_id = $1 AND id <= $2 AND id >= $3
@@ -384,7 +499,7 @@ pub async fn count(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<i64
             .fetch_one(conn)
             .await
         }
-        None => {
+        (None, None) => {
             sqlx::query_scalar!(
                 r#"SELECT count(*) AS "count!" FROM orders
                    WHERE id <= $1 AND id >= $2 AND (cardinality($3::order_status[]) = 0 OR status = ANY($3))
