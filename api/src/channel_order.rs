@@ -6,7 +6,9 @@ use axum::extract::{Extension, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
-use shared::channel::{ChannelKey, ChannelName, ChannelOrder, ChannelRequest, PriceList};
+use shared::channel::{ChannelKey, ChannelName};
+use shared::channel_order::{ChannelOrder, ChannelRequest};
+use shared::price_list::PriceList;
 use shared::store::{prices, read};
 
 use crate::accept_order::{accepted, channel_id_reused, commit, idempotency_key, is_json, read_body, under};

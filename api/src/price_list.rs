@@ -9,7 +9,8 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::channel::{ChannelName, PriceList, PriceListRequest};
+use shared::channel::ChannelName;
+use shared::price_list::{PriceList, PriceListRequest};
 use shared::store::prices;
 use shared::tasks::uncancelled;
 

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use shared::channel::ChannelName;
 use shared::moves::Actor;
 use shared::order::{MAX_ID_CHARS, OrderStatus, Problem, text_problem};
-use shared::store::read::{self, Filter, PageStart};
+use shared::store::list::{self, Filter, PageStart};
+use shared::store::read;
 use shared::tasks::uncancelled;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -126,8 +127,8 @@ pub(crate) async fn list_orders(
     let (mut orders, total) = on_reader(state, move |conn| {
         Box::pin(async move {
             // One more than asked tells whether there is a next page.
-            let orders = read::list(conn, &filter, start, page_size + 1).await?;
-            Ok((orders, read::count(conn, &filter).await?))
+            let orders = list::page(conn, &filter, start, page_size + 1).await?;
+            Ok((orders, list::count(conn, &filter).await?))
         })
     })
     .await?;

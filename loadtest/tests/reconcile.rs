@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use loadtest::reconcile::{Invariant, Missing, accepted_missing, reconcile};
-use shared::channel::{ChannelName, ChannelOrder, PriceList};
+use shared::channel::ChannelName;
+use shared::channel_order::ChannelOrder;
 use shared::money::{Currency, Money};
 use shared::order::{NewOrder, OrderStatus};
 use shared::payment::{
     AskedAgain, AttemptOutcome, ChargeReceipt, DeclinedKey, Ledger, LedgerRequests, RefundReceipt,
 };
+use shared::price_list::PriceList;
 use shared::store::accept::{Accept, IdempotencyKey, accept};
 use shared::store::claim::claim;
 use shared::store::settle::{Next, Settlement, settle};

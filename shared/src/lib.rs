@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod broker;
 pub mod channel;
+pub mod channel_order;
 pub mod chaos;
 pub mod config;
 pub mod details;
@@ -16,6 +17,7 @@ pub mod moves;
 pub mod order;
 pub mod origin;
 pub mod payment;
+pub mod price_list;
 mod problems;
 pub mod retry;
 pub mod serve;

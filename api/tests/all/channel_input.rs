@@ -66,7 +66,7 @@ async fn every_wrong_document_is_refused_with_its_place_and_code() -> Result<()>
     let (_database, pipeline) = api().await?;
     let client = &pipeline.client;
     let mut deep = json!(1);
-    for _ in 0..120 {
+    for _ in 0..126 {
         deep = json!([deep]);
     }
     for (pointer, value, attr, code) in [

@@ -9,6 +9,7 @@ pub mod additions;
 pub mod claim;
 mod extras;
 pub mod facts;
+pub mod list;
 pub mod moves;
 pub mod prices;
 pub mod read;

@@ -4,8 +4,9 @@
 use sqlx::{Connection, PgConnection};
 
 use super::read::money;
-use crate::channel::{ChannelName, PriceList};
+use crate::channel::ChannelName;
 use crate::money::Currency;
+use crate::price_list::PriceList;
 
 /// Of a channel's list, the prices of `plus`; and its currency, even if none of them is on it.
 pub async fn of(conn: &mut PgConnection, channel: &ChannelName, plus: &[String]) -> sqlx::Result<PriceList> {
