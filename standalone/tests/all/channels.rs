@@ -144,7 +144,8 @@ async fn what_the_channel_took_is_never_charged_and_never_refunded_whatever_beco
 
 #[tokio::test]
 async fn nobody_is_named_in_any_log_metric_or_message_to_the_gateway() -> Result<()> {
-    let loud = [("LOG_LEVEL", "trace,hyper=info,h2=info,mio=info,polling=info,async_io=info")];
+    // All that is ours, and the statements; not so much that the first lines are forgotten.
+    let loud = [("LOG_LEVEL", "info,api=trace,worker=trace,gateway_mock=trace,shared=trace,sqlx=trace")];
     let processes = Processes::with(&loud, &loud, &loud).await?;
     let client = &processes.client;
     let order = post(client, "", &document("A-1")).await?;
@@ -160,12 +161,14 @@ async fn nobody_is_named_in_any_log_metric_or_message_to_the_gateway() -> Result
     assert!(post(client, "", &wrong).await.is_err());
     client.get("/api/v1/orders?channel=dishdash").await?;
     for (program, must_say) in [
-        (&processes.api, "/api/v1/channels/{channel}/orders"),
-        (&processes.worker, "charge"),
-        (&processes.gateway, "charges"),
+        (&processes.api, ["accepting orders at", "/api/v1/channels/{channel}/orders"]),
+        (&processes.worker, ["working", "asked the gateway"]),
+        (&processes.gateway, ["addr=", "charges"]),
     ] {
         let said = program.said();
-        assert!(said.contains(must_say), "{must_say} is not in {said}");
+        for must_say in must_say {
+            assert!(said.contains(must_say), "{must_say} is not in {said}");
+        }
         for secret in SECRETS {
             assert!(!said.contains(secret), "{secret} in {said}");
         }
