@@ -339,7 +339,7 @@ async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -
         AttemptsCounted, AttemptsExplain, ChargedOnce, ChargesAreTotal, HistoryLegal, LedgerExplained,
         MoneyKept, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid,
     };
-    let cases: [(&str, &[Invariant]); 9] = [
+    let cases: [(&str, &[Invariant]); 11] = [
         ("UPDATE order_details SET order_id = gen_random_uuid()", &[RowsBelong, ChargesAreTotal, StatusPaid, HistoryLegal]),
         (
             "UPDATE order_details SET paid_elsewhere = false WHERE order_id = $elsewhere",
@@ -349,6 +349,15 @@ async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -
         (
             "INSERT INTO order_details (order_id, paid_elsewhere, details) VALUES ($paid, true, '{}')",
             &[ChargesAreTotal, HistoryLegal],
+        ),
+        // Nor by a payment that says so.
+        (
+            "UPDATE payments SET kind = 'elsewhere', gateway_id = NULL, attempts = 0 WHERE id = $paid.pay",
+            &[ChargesAreTotal, LedgerExplained, ChargedOnce, StatusPaid, AttemptsCounted, AttemptsExplain],
+        ),
+        (
+            "UPDATE payments SET order_id = $paid WHERE kind = 'elsewhere'",
+            &[ChargesAreTotal, MoneyKept, StatusPaid],
         ),
         ("DELETE FROM payments WHERE kind = 'elsewhere'", &[ChargesAreTotal, MoneyKept, StatusPaid]),
         (

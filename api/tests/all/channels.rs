@@ -297,10 +297,14 @@ async fn what_the_document_does_not_price_the_channels_list_does() -> Result<()>
         let public =
             client.http.get(format!("{}/internal/channels/dishdash/prices", client.api)).send().await?;
         assert_eq!(public.status(), 404);
-        stop.stop();
         anyhow::Ok(())
     };
-    let (looked, ()) = tokio::join!(look, serve);
+    let looked = async {
+        let looked = look.await;
+        stop.stop();
+        looked
+    };
+    let (looked, ()) = tokio::join!(looked, serve);
     looked?;
     pipeline.stop().await
 }

@@ -217,7 +217,8 @@ impl Order {
         match self.status {
             OrderStatus::Pending | OrderStatus::PaymentProcessing => None,
             OrderStatus::PaymentFailed | OrderStatus::Rejected | OrderStatus::Cancelled => Some(0),
-            _ => Some(self.total.minor() - self.elsewhere_minor),
+            _ if self.paid_elsewhere => Some(self.total.minor() - self.elsewhere_minor),
+            _ => Some(self.total.minor()),
         }
     }
 
