@@ -340,10 +340,10 @@ async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -
         MoneyKept, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid,
     };
     let cases: [(&str, &[Invariant]); 11] = [
-        ("UPDATE order_details SET order_id = gen_random_uuid()", &[RowsBelong, ChargesAreTotal, StatusPaid, HistoryLegal]),
+        ("UPDATE order_details SET order_id = gen_random_uuid()", &[RowsBelong, ChargesAreTotal, MoneyKept, StatusPaid, HistoryLegal]),
         (
             "UPDATE order_details SET paid_elsewhere = false WHERE order_id = $elsewhere",
-            &[ChargesAreTotal, StatusPaid, HistoryLegal],
+            &[ChargesAreTotal, MoneyKept, StatusPaid, HistoryLegal],
         ),
         // Nobody may get out of paying by a word about another order.
         (
