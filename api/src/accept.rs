@@ -44,6 +44,8 @@ struct Metrics {
     batch_size: Histogram,
     commit_seconds: Histogram,
     accepted: Counter,
+    of_channels: Counter,
+    elsewhere: Counter,
     replayed: Counter,
     key_reused: Counter,
     failed: Counter,
@@ -63,6 +65,8 @@ impl Writer {
             batch_size: metrics::histogram!("accept_batch_size"),
             commit_seconds: metrics::histogram!("accept_commit_seconds"),
             accepted: outcome("accepted"),
+            of_channels: metrics::counter!("accept_channel_orders_total"),
+            elsewhere: metrics::counter!("accept_paid_elsewhere_total"),
             replayed: outcome("replayed"),
             key_reused: outcome("key_reused"),
             failed: outcome("failed"),
@@ -130,10 +134,16 @@ impl Writer {
     /// what is not published.
     fn publish(&self, batch: &Batch<Accept, Answer>, answers: &[Answer]) {
         let mut fresh = Vec::with_capacity(answers.len());
+        let (mut of_channels, mut elsewhere) = (0, 0);
         // Made only when the first order is met that has one.
         let mut origins = Origins::new();
         for (one, answer) in batch.commands.iter().zip(answers) {
+            let new = matches!(answer, Ok(Accepted::New { .. }));
+            of_channels +=
+                u64::from(new && one.order.extra.as_ref().is_some_and(|extra| extra.key.is_some()));
             match answer {
+                // Its channel has the money: there is nothing to claim.
+                Ok(Accepted::New { .. }) if one.order.paid_elsewhere().is_some() => elsewhere += 1,
                 Ok(Accepted::New { .. }) => {
                     if let Some(origin) = &one.order.origin {
                         origins.resize(fresh.len(), None);
@@ -142,12 +152,16 @@ impl Writer {
                     fresh.push(one.order.payment_id());
                 }
                 Ok(Accepted::Replay(_)) => self.metrics.replayed.increment(1),
-                Ok(Accepted::KeyReused) => self.metrics.key_reused.increment(1),
+                Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_)) => {
+                    self.metrics.key_reused.increment(1);
+                }
                 Err(_) => self.metrics.failed.increment(1),
             }
         }
         let count = fresh.len() as u64;
-        self.metrics.accepted.increment(count);
+        self.metrics.accepted.increment(count + elsewhere);
+        self.metrics.of_channels.increment(of_channels);
+        self.metrics.elsewhere.increment(elsewhere);
         if fresh.is_empty() {
             return;
         }

@@ -1,4 +1,5 @@
-//! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable.
+//! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable. Orders of channels
+//! (`channel_order.rs`) are committed and answered here, too.
 
 use axum::Json;
 use axum::body::Body;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use shared::batch::NotTaken;
-use shared::order::{NewOrder, OrderRequest};
+use shared::order::{NewOrder, OrderRequest, OrderStatus};
 use shared::origin::Origin;
 use shared::store::accept::{Accept, Accepted, IdempotencyKey};
 use shared::trace::{Kind, Span, TraceParent};
@@ -29,7 +30,8 @@ const PRINCIPAL: &str = "public";
 /// Accept an order.
 ///
 /// The order is durable when the answer arrives; its payment follows. Send an `Idempotency-Key` to be able to repeat
-/// the request safely: the same key with the same body gives the same answer and no second order.
+/// the request safely: the same key with the same body gives the same answer and no second order. So does, for good, the same content under the
+/// same `channel` and `channel_order_id`.
 #[utoipa::path(
     post, path = "/orders", tag = "orders",
     params(
@@ -47,6 +49,7 @@ const PRINCIPAL: &str = "public";
             ("traceparent" = String, description = "The request's place in its trace; left out where there is none"),
         )),
         (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_channel_order_id`: the channel has an order of this name, with other content; with its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON by its content type", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "JSON, but no order; or the key came before with another body", body = ProblemBody, content_type = "application/problem+json"),
@@ -64,12 +67,23 @@ pub(crate) async fn accept_order(
     }
     let key = idempotency_key(&headers)?;
     let body = read_body(&headers, body).await?;
-    let order = parse(&body, arrival.id, arrival.trace)?;
-    let key = key.map(|key| IdempotencyKey {
-        principal: PRINCIPAL.to_owned(),
-        key,
-        request_hash: Sha256::digest(&body).into(),
-    });
+    let order = parse(&body)?;
+    commit(&state, arrival, order, key.map(|key| under(key, &body))).await
+}
+
+/// A client's key with the body that came under it.
+pub(crate) fn under(key: String, body: &[u8]) -> IdempotencyKey {
+    IdempotencyKey { principal: PRINCIPAL.to_owned(), key, request_hash: Sha256::digest(body).into() }
+}
+
+/// Hands an order to a writer and answers once it is durable.
+pub(crate) async fn commit(
+    state: &AppState,
+    arrival: Arrival,
+    order: NewOrder,
+    key: Option<IdempotencyKey>,
+) -> Result<Response, ApiError> {
+    let order = of_request(order, arrival.id, arrival.trace);
     let command = Accept { order: order.clone(), key };
     // Its own share of a group commit, and the wait for it.
     let mut wait = Span::begin("commit", Kind::Internal, arrival.trace);
@@ -82,6 +96,7 @@ pub(crate) async fn accept_order(
     match answer {
         Ok(Ok(Ok(Accepted::New { created_at }))) => Ok(accepted(&OrderView::accepted(order, created_at))),
         Ok(Ok(Ok(Accepted::Replay(earlier)))) => Ok(accepted(&OrderView::as_accepted(*earlier))),
+        Ok(Ok(Ok(Accepted::ChannelIdReused(status)))) => Err(channel_id_reused(status)),
         Ok(Ok(Ok(Accepted::KeyReused))) => {
             Err(ApiError::invalid_one("Idempotency-Key", "key_reused", "was used before, with another body"))
         }
@@ -97,13 +112,18 @@ const fn outcome(answer: &Result<Answer, NotTaken>) -> &'static str {
     match answer {
         Ok(Ok(Accepted::New { .. })) => "accepted",
         Ok(Ok(Accepted::Replay(_))) => "replayed",
-        Ok(Ok(Accepted::KeyReused)) => "key_reused",
+        Ok(Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_))) => "key_reused",
         Ok(Err(_)) => "failed",
         Err(_) => "refused",
     }
 }
 
-fn accepted(view: &OrderView) -> Response {
+pub(crate) fn channel_id_reused(status: OrderStatus) -> ApiError {
+    let detail = "the channel has an order of this name already, with other content";
+    ApiError::conflict("duplicate_channel_order_id", detail, status)
+}
+
+pub(crate) fn accepted(view: &OrderView) -> Response {
     let mut response = (StatusCode::ACCEPTED, Json(view)).into_response();
     let location = format!("/api/v1/orders/{}", view.id);
     if let Ok(location) = HeaderValue::try_from(location) {
@@ -119,7 +139,7 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
         || essence.to_ascii_lowercase().strip_prefix("application/").is_some_and(|sub| sub.ends_with("+json"))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     match value.to_str() {
         Ok(key) if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
@@ -147,12 +167,16 @@ pub(crate) async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, 
     }
 }
 
-fn parse(body: &[u8], request: Id, trace: Option<TraceParent>) -> Result<NewOrder, ApiError> {
+fn parse(body: &[u8]) -> Result<NewOrder, ApiError> {
     let asked: OrderRequest<'_> = serde_json::from_slice(body).map_err(|error| {
         let wanted = "must be a JSON object with customer_id and items, each given once";
         ApiError::unreadable(&error, "not_an_order", wanted)
     })?;
-    let mut order = NewOrder::parse(&asked).map_err(ApiError::invalid)?;
+    NewOrder::parse(&asked).map_err(ApiError::invalid)
+}
+
+/// The order as this request's.
+fn of_request(mut order: NewOrder, request: Id, trace: Option<TraceParent>) -> NewOrder {
     let given = match request {
         Id::Given(id) => Some(id),
         // One id for both: so the request's goes wherever the order's does, and a client whose answer got lost can look
@@ -163,5 +187,5 @@ fn parse(body: &[u8], request: Id, trace: Option<TraceParent>) -> Result<NewOrde
         }
     };
     order.origin = Origin::new(trace, given);
-    Ok(order)
+    order
 }

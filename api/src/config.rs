@@ -16,6 +16,9 @@ pub struct ApiConfig {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub settings: ApiSettings,
+    /// How long the kitchen has to take an order whose channel took the money, in seconds; the same as the workers'
+    #[arg(long, env = "ACCEPT_DEADLINE_SECONDS", default_value = "300", value_parser = shared::config::seconds)]
+    pub accept_deadline: Duration,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub database: DatabaseConfig,

@@ -1,5 +1,5 @@
-//! What is for the operators alone, on the address of the metrics and never on the public one: the refunds, and a sweep
-//! of unanswered orders for schedulers of somebody else's.
+//! What is for the operators alone, on the address of the metrics and never on the public one: the refunds, a sweep of
+//! unanswered orders for schedulers of somebody else's, and the channels' price lists (`price_list.rs`).
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 use crate::observe::observe;
+use crate::price_list;
 
 /// Connections for these reads: one person looks at a time.
 const READERS: u32 = 1;
@@ -34,9 +35,9 @@ const PAGE_SIZE: i64 = 100;
 const MAX_PAGE: i64 = 10_000;
 
 #[derive(Clone)]
-struct Internal {
-    readers: PgPool,
-    session: Arc<Mutex<Session>>,
+pub(crate) struct Internal {
+    pub(crate) readers: PgPool,
+    pub(crate) session: Arc<Mutex<Session>>,
 }
 
 /// The routes, over a database of their own connections. They need nothing of the api that runs beside them.
@@ -46,6 +47,7 @@ pub fn router(database: &Database) -> Router {
     Router::new()
         .route("/internal/refunds", get(list_refunds))
         .route("/internal/sweeps/stale-orders", post(sweep_stale_orders))
+        .route("/internal/channels/{channel}/prices", get(price_list::read).put(price_list::replace))
         .with_state(state)
         .layer(middleware::from_fn(observe))
 }

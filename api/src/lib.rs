@@ -4,6 +4,7 @@ pub mod accept;
 mod accept_order;
 mod actor;
 mod add_items;
+mod channel_order;
 pub mod config;
 mod error;
 mod gauges;
@@ -12,6 +13,7 @@ pub mod internal;
 mod move_order;
 pub mod moves;
 mod observe;
+mod price_list;
 pub mod publish;
 mod read_orders;
 mod router;
@@ -47,6 +49,8 @@ pub struct Api {
     pub broker: Broker,
     /// How it does all that.
     pub settings: ApiSettings,
+    /// How long the kitchen has to take an order that needs no charge: as long as the workers give it for the others.
+    pub accept_deadline: Duration,
 }
 
 /// After the last answer, how long the writers and the publisher may take to finish. They have a batch each.
@@ -54,7 +58,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Accepts and reads orders until `stop`; then answers what is under way, publishes what is durable, and returns.
 pub async fn run(api: Api, stop: Stop) -> Result<()> {
-    let Api { listener, database, read_database, broker, settings } = api;
+    let Api { listener, database, read_database, broker, settings, accept_deadline } = api;
     shared::trace::declare_metrics();
     let (desk, lane) = shared::batch::desk(settings.api_backlog, config::MAX_BATCH);
     let (publish, hints) = mpsc::channel(config::MAX_HINTS);
@@ -74,7 +78,14 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, move_lane, publish));
     crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
-    let state = AppState { accept: desk, moves, readers: readers.clone(), broker_up, stop: stop.clone() };
+    let state = AppState {
+        accept: desk,
+        moves,
+        readers: readers.clone(),
+        accept_deadline,
+        broker_up,
+        stop: stop.clone(),
+    };
     let app = router::router(state);
     crew.spawn("http", async move {
         let limits = ServeLimits { linger: settings.api_linger, ..ServeLimits::default() };

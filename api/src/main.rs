@@ -45,7 +45,8 @@ async fn start() -> Result<()> {
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     tracing::info!("accepting orders at http://{}/api/v1/orders", listener.local_addr()?);
-    let api = Api { listener, database, read_database, broker, settings: config.settings };
+    let (settings, accept_deadline) = (config.settings, config.accept_deadline);
+    let api = Api { listener, database, read_database, broker, settings, accept_deadline };
     crew.spawn("api", run(api, stop.clone()));
     if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, Some(internal), stop.clone()));

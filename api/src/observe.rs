@@ -107,7 +107,8 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
 fn begin(headers: &HeaderMap, method: &Method, path: &str) -> Span {
     let came = header(headers, &TRACEPARENT, TraceParent::parse);
     let verb = match *method {
-        Method::POST if path == "/api/v1/orders" => "accept",
+        Method::POST if path == "/api/v1/orders" || path == "/api/v1/channels/{channel}/orders" => "accept",
+        Method::POST | Method::PUT if path.starts_with("/api/v1/orders/{id}/") => "move",
         Method::GET | Method::HEAD if path.starts_with("/api/") => "read",
         _ => return Span::pass(came),
     };

@@ -4,9 +4,11 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use shared::channel::ChannelName;
 use shared::moves::Actor;
 use shared::order::{MAX_ID_CHARS, OrderStatus, Problem, text_problem};
-use shared::store::read::{self, Filter, PageStart};
+use shared::store::list::{self, Filter, PageStart};
+use shared::store::read;
 use shared::tasks::uncancelled;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -65,19 +67,21 @@ pub(crate) async fn read_history(
     let found = on_reader(state, move |conn| {
         Box::pin(async move {
             let Some(order) = read::order(conn, id).await? else { return Ok(None) };
-            Ok(Some((order.customer_id, read::history(conn, id).await?)))
+            let imported = if order.extra.is_some() { read::imported(conn, id).await? } else { None };
+            Ok(Some((order.customer_id, read::history(conn, id).await?, imported)))
         })
     })
     .await?;
-    let found = found.filter(|(customer_id, _)| caller.may_see(customer_id));
-    let (_, events) = found.ok_or_else(|| ApiError::not_found("order"))?;
-    Ok(Json(HistoryView::new(id, events)))
+    let found = found.filter(|(customer_id, ..)| caller.may_see(customer_id));
+    let (_, events, imported) = found.ok_or_else(|| ApiError::not_found("order"))?;
+    Ok(Json(HistoryView::new(id, events, imported)))
 }
 
 /// What `GET /orders` may be asked, as it came.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ListQuery {
     customer_id: Option<String>,
+    channel: Option<String>,
     status: Option<String>,
     from: Option<String>,
     to: Option<String>,
@@ -91,6 +95,7 @@ pub(crate) struct ListQuery {
     get, path = "/orders", tag = "orders",
     params(
         ("customer_id" = Option<String>, Query, description = "Only this customer's"),
+        ("channel" = Option<String>, Query, description = "Only those that came by this channel; any case"),
         ("status" = Option<String>, Query, description = "Only those that stand here; any case; several with commas between"),
         ("from" = Option<String>, Query, description = "Only those accepted at this time or later (RFC 3339)"),
         ("to" = Option<String>, Query, description = "Only those accepted before this time (RFC 3339)"),
@@ -122,8 +127,8 @@ pub(crate) async fn list_orders(
     let (mut orders, total) = on_reader(state, move |conn| {
         Box::pin(async move {
             // One more than asked tells whether there is a next page.
-            let orders = read::list(conn, &filter, start, page_size + 1).await?;
-            Ok((orders, read::count(conn, &filter).await?))
+            let orders = list::page(conn, &filter, start, page_size + 1).await?;
+            Ok((orders, list::count(conn, &filter).await?))
         })
     })
     .await?;
@@ -153,6 +158,11 @@ impl List {
         {
             problem("customer_id", code, detail);
         }
+        let channel = query.channel.as_deref().map(ChannelName::parse).transpose();
+        let channel = channel.unwrap_or_else(|(code, detail)| {
+            problem("channel", code, detail);
+            None
+        });
         let mut statuses = Vec::new();
         for name in query.status.as_deref().map(|text| text.split(',')).into_iter().flatten() {
             match OrderStatus::parse(name.trim()) {
@@ -193,7 +203,7 @@ impl List {
             return Err(ApiError::invalid(problems));
         }
         let start = cursor.flatten().map_or(PageStart::Offset((page - 1) * page_size), PageStart::After);
-        let filter = Filter { customer_id: query.customer_id, statuses, from, to };
+        let filter = Filter { customer_id: query.customer_id, channel, statuses, from, to };
         Ok(Self { filter, start, page, page_size })
     }
 }

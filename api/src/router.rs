@@ -14,7 +14,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::error::ApiError;
 use crate::observe::observe;
 use crate::state::AppState;
-use crate::{accept_order, add_items, health, move_order, read_orders};
+use crate::{accept_order, add_items, channel_order, health, move_order, read_orders};
 
 /// Title and text of `openapi.json`.
 #[derive(OpenApi)]
@@ -33,6 +33,7 @@ pub(crate) fn router(state: AppState) -> Router {
             "/api/v1",
             OpenApiRouter::new()
                 .routes(routes!(accept_order::accept_order, read_orders::list_orders))
+                .routes(routes!(channel_order::accept_channel_order))
                 .routes(routes!(read_orders::read_order))
                 .routes(routes!(read_orders::read_history))
                 .routes(routes!(move_order::accept))

@@ -1,5 +1,7 @@
 //! What handlers share.
 
+use std::time::Duration;
+
 use shared::tasks::Stop;
 use sqlx::PgPool;
 
@@ -16,6 +18,8 @@ pub(crate) struct AppState {
     pub moves: MoveDesk,
     /// Connections for reads.
     pub readers: PgPool,
+    /// How long the kitchen has to take an order that needs no charge.
+    pub accept_deadline: Duration,
     /// Whether the broker is there.
     pub broker_up: BrokerUp,
     /// Whether this process is to end.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use shared::details::{Address, Customer, Extra, Fulfilment, NewExtra};
 use shared::order::{CancelWish, NewOrder, Order, OrderStatus};
 use shared::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 use shared::store::read::{Attempt, Event, Paid, Whole};
@@ -41,6 +42,33 @@ pub(crate) struct OrderView {
     pub accept_by: Option<OffsetDateTime>,
     /// That it is to be cancelled once its charge is known; null where nobody wished that.
     pub cancel_requested: Option<CancelView>,
+    /// The channel that it came by, in small letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// What that calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_order_id: Option<String>,
+    /// How it is handed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fulfilment: Option<Fulfilment>,
+    /// Whom to call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer: Option<Customer>,
+    /// Where to bring it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_address: Option<Address>,
+    /// When it is fetched, to the letter as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-01-31T18:30:00+01:00")]
+    pub pickup_time: Option<String>,
+    /// `channel`: it took the money, and nothing is charged here. Left out where we charge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "channel")]
+    pub paid_by: Option<&'static str>,
+    /// Of a rejected or cancelled order that is `paid_by` its channel: that has to give the money back, we cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "channel")]
+    pub refund_by: Option<&'static str>,
     /// When it last came to stand at each status that it has seen. Left out of lists and of the answer to a new order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"PENDING": "2026-01-01T12:00:00Z"}))]
@@ -56,33 +84,39 @@ pub(crate) struct OrderView {
 impl OrderView {
     /// An order that was accepted just now.
     pub(crate) fn accepted(order: NewOrder, created_at: OffsetDateTime) -> Self {
-        Self {
+        let paid = order.paid_elsewhere();
+        let extra = order.extra.map(|extra| {
+            let NewExtra { details, key, paid_elsewhere, .. } = *extra;
+            let channel = key.map(|key| (key.channel.as_str().to_owned(), key.order_id));
+            Box::new(Extra { details, channel, paid_elsewhere: paid_elsewhere.is_some() })
+        });
+        let stored = Order {
             id: order.id,
             customer_id: order.customer_id,
             status: OrderStatus::Pending,
             items: order.items,
-            total: order.total.to_json(),
-            currency: order.total.currency().code(),
+            total: order.total,
             version: 1,
             created_at,
             updated_at: created_at,
-            accept_by: None,
-            cancel_requested: None,
-            timestamps: None,
-            payments: None,
-            payment_attempts: Some(Vec::new()),
-        }
+            accept_by: paid.map(|accept_in| created_at + accept_in),
+            cancel_wish: None,
+            extra,
+        };
+        Self::as_accepted(stored)
     }
 
     /// The answer that was given when `order` was accepted, whatever became of it since.
     pub(crate) fn as_accepted(order: Order) -> Self {
         let created_at = order.created_at;
+        let paid = order.is_paid_elsewhere();
         Self {
-            status: OrderStatus::Pending,
+            status: if paid { OrderStatus::Confirmed } else { OrderStatus::Pending },
             version: 1,
             updated_at: created_at,
-            accept_by: None,
+            accept_by: order.accept_by.filter(|_| paid),
             cancel_requested: None,
+            refund_by: None,
             payment_attempts: Some(Vec::new()),
             ..Self::in_list(order)
         }
@@ -90,6 +124,10 @@ impl OrderView {
 
     /// An order as it stands, without its attempts.
     pub(crate) fn in_list(order: Order) -> Self {
+        let paid = order.is_paid_elsewhere();
+        let given_back = matches!(order.status, OrderStatus::Rejected | OrderStatus::Cancelled);
+        let (details, channel) = order.extra.map(|extra| (extra.details, extra.channel)).unwrap_or_default();
+        let (channel, channel_order_id) = channel.unzip();
         Self {
             id: order.id,
             customer_id: order.customer_id,
@@ -102,6 +140,14 @@ impl OrderView {
             updated_at: order.updated_at,
             accept_by: order.accept_by,
             cancel_requested: order.cancel_wish.map(CancelView::from),
+            channel,
+            channel_order_id,
+            fulfilment: details.fulfilment,
+            customer: details.customer,
+            delivery_address: details.delivery_address,
+            pickup_time: details.pickup_time,
+            paid_by: paid.then_some("channel"),
+            refund_by: (paid && given_back).then_some("channel"),
             timestamps: None,
             payments: None,
             payment_attempts: None,
@@ -154,7 +200,7 @@ impl From<CancelWish> for CancelView {
 pub(crate) struct PaymentView {
     /// UUID: the gateway's idempotency key.
     pub id: Uuid,
-    /// `charge` or `refund`.
+    /// `charge` or `refund`; `elsewhere`: the channel took it, and our gateway knows nothing of it.
     #[schema(value_type = String)]
     pub kind: PaymentKind,
     /// `pending`, `processing`, `waiting`, `succeeded` or `failed`.
@@ -237,7 +283,7 @@ impl From<Attempt> for AttemptView {
 pub(crate) struct OrderPage {
     /// Newest first.
     pub orders: Vec<OrderView>,
-    /// How many match in all.
+    /// How many match in all, counted up to 10,000: that number means so many or more.
     pub total: i64,
     /// 1, 2, ...
     pub page: i64,
@@ -254,6 +300,11 @@ pub(crate) struct HistoryView {
     pub order_id: Uuid,
     /// Oldest first; `version` counts from 1 without a gap.
     pub history: Vec<EventView>,
+    /// What came with an order of a channel of its life there, to the letter: `_id`, `created`, `account`, `brandId`,
+    /// `status`, `statusHistory`. No part of the history above; left out where nothing came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub imported: Option<Box<RawValue>>,
 }
 
 /// One move of an order.
@@ -281,7 +332,7 @@ pub(crate) struct EventView {
 
 impl HistoryView {
     /// The history of these events, oldest first: each ends where the next begins.
-    pub(crate) fn new(order_id: Uuid, events: Vec<Event>) -> Self {
+    pub(crate) fn new(order_id: Uuid, events: Vec<Event>, imported: Option<Box<RawValue>>) -> Self {
         let left: Vec<Option<OffsetDateTime>> =
             events.iter().skip(1).map(|next| Some(next.at)).chain([None]).collect();
         let history = events
@@ -299,7 +350,7 @@ impl HistoryView {
                     .map(|left| i64::try_from((left - event.at).whole_milliseconds()).unwrap_or(i64::MAX)),
             })
             .collect();
-        Self { order_id, history }
+        Self { order_id, history, imported }
     }
 }
 
@@ -316,6 +367,21 @@ pub(crate) struct NewOrderBody {
     /// ISO 4217 code; USD where it is left out.
     #[schema(example = "USD")]
     currency: Option<String>,
+    /// The channel that it comes by, 1 to 50 characters, in any case; together with `channel_order_id`.
+    #[schema(example = "dishdash", min_length = 1, max_length = 50)]
+    channel: Option<String>,
+    /// What the channel calls it, 1 to 200 characters: one order for each.
+    #[schema(example = "A-1042", min_length = 1, max_length = 200)]
+    channel_order_id: Option<String>,
+    /// How it is handed over; a `delivery` needs a `delivery_address`.
+    fulfilment: Option<Fulfilment>,
+    /// Whom to call.
+    customer: Option<Customer>,
+    /// Where to bring it.
+    delivery_address: Option<Address>,
+    /// When it is fetched, RFC 3339.
+    #[schema(example = "2026-01-31T18:30:00+01:00")]
+    pickup_time: Option<String>,
 }
 
 /// One line of an order.
@@ -334,4 +400,7 @@ pub(crate) struct ItemBody {
     /// Unit price: a plain decimal with no more places than the currency has.
     #[schema(example = 12.99, minimum = 0)]
     price: f64,
+    /// What the till calls it, 1 to 200 characters.
+    #[schema(example = "P-BURG", min_length = 1, max_length = 200)]
+    plu: Option<String>,
 }

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use loadtest::reconcile::{Invariant, Missing, accepted_missing, reconcile};
+use shared::channel::ChannelName;
+use shared::channel_order::ChannelOrder;
 use shared::money::{Currency, Money};
 use shared::order::{NewOrder, OrderStatus};
 use shared::payment::{
     AskedAgain, AttemptOutcome, ChargeReceipt, DeclinedKey, Ledger, LedgerRequests, RefundReceipt,
 };
+use shared::price_list::PriceList;
 use shared::store::accept::{Accept, IdempotencyKey, accept};
 use shared::store::claim::claim;
 use shared::store::settle::{Next, Settlement, settle};
@@ -38,7 +41,10 @@ impl World {
     /// The same in a database that was used before.
     async fn on(database: TestDatabase) -> Result<Self> {
         let mut conn = database.connect().await?;
-        conn.execute("TRUNCATE orders, payments, payment_attempts, order_events, idempotency_keys").await?;
+        conn.execute(
+            "TRUNCATE orders, payments, payment_attempts, order_events, idempotency_keys, order_details",
+        )
+        .await?;
         let [paid, keyed, declined, voided, rejected] = std::array::from_fn(|_| an_order());
         let accepts = [&paid, &keyed, &declined, &voided, &rejected].map(|order| Accept {
             order: order.clone(),
@@ -54,7 +60,7 @@ impl World {
         try_once(&mut conn, &voided, AttemptOutcome::Voided, Next::Failed).await?;
         try_once(&mut conn, &declined, AttemptOutcome::Declined, Next::Failed).await?;
         for order in [&paid, &keyed, &rejected] {
-            let next = Next::Succeeded { gateway_id: gateway_id(order.payment_id) };
+            let next = Next::Succeeded { gateway_id: gateway_id(order.payment_id()) };
             try_once(&mut conn, order, AttemptOutcome::Succeeded, next).await?;
         }
         let refund = reject(&mut conn, &rejected).await?;
@@ -62,9 +68,9 @@ impl World {
             requests: LedgerRequests { charges: 5, voids: 1, refunds: 1 },
             charges: [&paid, &keyed, &rejected].map(charge_of).into(),
             refunds: vec![refund],
-            voided: vec![voided.payment_id.to_string()],
+            voided: vec![voided.payment_id().to_string()],
             declined: vec![DeclinedKey {
-                key: declined.payment_id.to_string(),
+                key: declined.payment_id().to_string(),
                 code: "card_declined".into(),
             }],
             asked_again: vec![],
@@ -91,7 +97,7 @@ impl World {
             ("$voided", &self.voided),
             ("$rejected", &self.rejected),
         ] {
-            sql = sql.replace(&format!("{name}.pay"), &format!("'{}'", order.payment_id));
+            sql = sql.replace(&format!("{name}.pay"), &format!("'{}'", order.payment_id()));
             sql = sql.replace(name, &format!("'{}'", order.id));
         }
         let done = self.conn.execute(AssertSqlSafe(sql.clone())).await?;
@@ -111,8 +117,8 @@ fn gateway_id(payment: Uuid) -> String {
 
 fn charge_of(order: &NewOrder) -> ChargeReceipt {
     ChargeReceipt {
-        id: gateway_id(order.payment_id),
-        key: order.payment_id.to_string(),
+        id: gateway_id(order.payment_id()),
+        key: order.payment_id().to_string(),
         reference: order.id.to_string(),
         amount: order.total.to_json(),
         currency: order.total.currency().code().into(),
@@ -125,7 +131,7 @@ async fn try_once(
     outcome: AttemptOutcome,
     next: Next,
 ) -> Result<()> {
-    let claimed = claim(conn, &[order.payment_id], SOON).await?.remove(0);
+    let claimed = claim(conn, &[order.payment_id()], SOON).await?.remove(0);
     let (payment_id, epoch, number) = (claimed.payment_id, claimed.epoch, claimed.number);
     let settlement = Settlement { payment_id, epoch, number, outcome, code: None, message: None, next };
     assert_eq!(settle(conn, &[settlement], SOON).await?.len(), 1);
@@ -135,7 +141,7 @@ async fn try_once(
 /// The kitchen refuses a paid order, and the money went back.
 async fn reject(conn: &mut PgConnection, order: &NewOrder) -> Result<RefundReceipt> {
     let refund = Uuid::now_v7();
-    let (id, charge, minor) = (order.id, order.payment_id, order.total.minor());
+    let (id, charge, minor) = (order.id, order.payment_id(), order.total.minor());
     conn.execute(AssertSqlSafe(format!(
         "UPDATE orders SET status = 'REJECTED', version = 4 WHERE id = '{id}';
          INSERT INTO order_events VALUES ('{id}', now(), 4, 'CONFIRMED', 'REJECTED', 'kitchen', NULL);
@@ -273,7 +279,7 @@ async fn a_row_too_many_or_too_few_in_the_ledger_is_found() -> Result<()> {
         change(&mut ledger);
         reconcile(world.database.url(), &ledger).await.map(|report| report.broken())
     };
-    let pays = |order: &NewOrder| order.payment_id.to_string();
+    let pays = |order: &NewOrder| order.payment_id().to_string();
 
     // One key charged twice; one order charged under two keys; a charge of a failed order.
     let twice = broken(&|ledger| ledger.charges.push(charge_of(&world.paid))).await?;
@@ -314,6 +320,80 @@ async fn a_row_too_many_or_too_few_in_the_ledger_is_found() -> Result<()> {
     assert_eq!(broken(&|ledger| ledger.asked_again.push(again.clone())).await?, [RequestsCovered]);
     // Fewer are fine: the gateway counts since its start.
     assert_eq!(broken(&|ledger| ledger.requests = LedgerRequests::default()).await?, []);
+    Ok(())
+}
+
+/// An order whose channel took the money: confirmed from the start, with nothing at the gateway.
+async fn paid_elsewhere(conn: &mut PgConnection) -> Result<NewOrder> {
+    let document = r#"{"channelOrderId":"1","items":[{"name":"n","plu":"p","quantity":2,"price":12.99}]}"#;
+    let channel = ChannelName::parse("dish").unwrap();
+    let order = ChannelOrder::parse(channel, &serde_json::from_str(document)?, Some(true)).unwrap();
+    let order = order.priced(&PriceList::default(), SOON).unwrap();
+    accept(conn, &[Accept { order: order.clone(), key: None }], SOON).await?;
+    Ok(order)
+}
+
+#[tokio::test]
+async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -> Result<()> {
+    use Invariant::{
+        AttemptsCounted, AttemptsExplain, ChargedOnce, ChargesAreTotal, HistoryLegal, LedgerExplained,
+        MoneyKept, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid,
+    };
+    let cases: [(&str, &[Invariant]); 11] = [
+        ("UPDATE order_details SET order_id = gen_random_uuid()", &[RowsBelong, ChargesAreTotal, MoneyKept, StatusPaid, HistoryLegal]),
+        (
+            "UPDATE order_details SET paid_elsewhere = false WHERE order_id = $elsewhere",
+            &[ChargesAreTotal, MoneyKept, StatusPaid, HistoryLegal],
+        ),
+        // Nobody may get out of paying by a word about another order.
+        (
+            "INSERT INTO order_details (order_id, paid_elsewhere, details) VALUES ($paid, true, '{}')",
+            &[ChargesAreTotal, HistoryLegal],
+        ),
+        // Nor by a payment that says so.
+        (
+            "UPDATE payments SET kind = 'elsewhere', gateway_id = NULL, attempts = 0 WHERE id = $paid.pay",
+            &[ChargesAreTotal, LedgerExplained, ChargedOnce, StatusPaid, AttemptsCounted, AttemptsExplain],
+        ),
+        (
+            "UPDATE payments SET order_id = $paid WHERE kind = 'elsewhere'",
+            &[ChargesAreTotal, MoneyKept, StatusPaid],
+        ),
+        ("DELETE FROM payments WHERE kind = 'elsewhere'", &[ChargesAreTotal, MoneyKept, StatusPaid]),
+        (
+            "UPDATE payments SET amount_minor = amount_minor - 1 WHERE kind = 'elsewhere'",
+            &[ChargesAreTotal, MoneyKept],
+        ),
+        (
+            "INSERT INTO payment_attempts SELECT id, now(), now(), 1, 1, 'charge', 'succeeded' FROM payments WHERE kind = 'elsewhere'",
+            &[AttemptsCounted, AttemptsExplain],
+        ),
+        ("UPDATE payments SET gateway_id = 'ch_9' WHERE kind = 'elsewhere'", &[StatusPaid]),
+        (
+            "INSERT INTO payments (id, order_id, amount_minor, created_at, kind, status, currency, refund_of)
+             SELECT gen_random_uuid(), order_id, amount_minor, now(), 'refund', 'failed', currency, id FROM payments WHERE kind = 'elsewhere'",
+            &[RefundsWhole],
+        ),
+        (
+            "UPDATE order_events SET to_status = 'PENDING' WHERE order_id = $elsewhere",
+            &[HistoryLegal, Invariant::HistoryWhole],
+        ),
+    ];
+    let database = TestDatabase::new().await?;
+    let mut world = World::on(database.clone()).await?;
+    let order = paid_elsewhere(&mut world.conn).await?;
+    assert_eq!(world.broken().await?, []);
+    // The gateway took it as well.
+    world.ledger.charges.push(charge_of(&order));
+    assert_eq!(world.broken().await?, [LedgerExplained, ChargedOnce, MoneyKept]);
+    world.ledger.requests.charges += 1;
+    assert!(world.broken().await?.contains(&RequestsCovered));
+    for (sql, expected) in cases {
+        let mut world = World::on(database.clone()).await?;
+        let order = paid_elsewhere(&mut world.conn).await?;
+        let sql = sql.replace("$elsewhere", &format!("'{}'", order.id));
+        assert_eq!(world.broken_by(&sql).await?, expected, "{sql}");
+    }
     Ok(())
 }
 

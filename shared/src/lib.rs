@@ -4,8 +4,11 @@
 
 pub mod batch;
 pub mod broker;
+pub mod channel;
+pub mod channel_order;
 pub mod chaos;
 pub mod config;
+pub mod details;
 pub mod health;
 pub mod message;
 pub mod metric_list;
@@ -14,6 +17,8 @@ pub mod moves;
 pub mod order;
 pub mod origin;
 pub mod payment;
+pub mod price_list;
+mod problems;
 pub mod retry;
 pub mod serve;
 pub mod store;

@@ -121,6 +121,13 @@ pub const ALL: &[Metric] = &[
         API,
         "Orders handed to the writers, by what became of them; `accepted` ones are durable.",
     ),
+    counter("accept_channel_orders_total", &[], API, "Of the accepted orders, those that came by a channel."),
+    counter(
+        "accept_paid_elsewhere_total",
+        &[],
+        API,
+        "Of the accepted orders, those whose channel took the money: confirmed from the start, never charged.",
+    ),
     seconds("accept_commit_seconds", API, "Group commits of orders, the wait for the disk included."),
     sizes("accept_batch_size", API, "Orders in one group commit."),
     gauge(

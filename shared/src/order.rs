@@ -1,12 +1,17 @@
 //! The order: what it is made of, what a client may send, and the one table of legal moves. No I/O.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::money::{Currency, Money, MoneyError};
+use crate::details::{DetailsRequest, Extra, NewExtra, SNAKE_CASE};
+use crate::money::{Currency, Money};
 use crate::origin::Origin;
+use crate::problems::Problems;
+pub use crate::problems::{Problem, text_problem};
 
 /// Where an order stands. In capitals on the wire; read case-insensitively.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
@@ -116,6 +121,9 @@ pub struct Item {
     pub quantity: u32,
     /// Unit price: exact decimal in the order's currency.
     pub price: Box<RawValue>,
+    /// What the till calls it, where somebody said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plu: Option<String>,
 }
 
 /// What `POST /orders` carries, before anything is known of it but that it is a JSON object. Fields are kept raw,
@@ -128,6 +136,18 @@ pub struct OrderRequest<'a> {
     items: Option<&'a RawValue>,
     #[serde(borrow)]
     currency: Option<&'a RawValue>,
+    #[serde(borrow)]
+    channel: Option<&'a RawValue>,
+    #[serde(borrow)]
+    channel_order_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    fulfilment: Option<&'a RawValue>,
+    #[serde(borrow)]
+    customer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delivery_address: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pickup_time: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -140,9 +160,11 @@ struct ItemRequest<'a> {
     quantity: Option<&'a RawValue>,
     #[serde(borrow)]
     price: Option<&'a RawValue>,
+    #[serde(borrow)]
+    plu: Option<&'a RawValue>,
 }
 
-/// An order as it may be accepted. Made only by [`NewOrder::parse`], so it cannot be wrong.
+/// An order as it may be accepted. Made only by parsing, so it cannot be wrong.
 #[derive(Debug, Clone)]
 pub struct NewOrder {
     /// UUIDv7: time-ordered, so that the newest orders share index pages.
@@ -153,19 +175,10 @@ pub struct NewOrder {
     pub items: Box<RawValue>,
     /// The sum over all lines.
     pub total: Money,
+    /// What few orders have: a channel, and to whom and how it is handed over.
+    pub extra: Option<Box<NewExtra>>,
     /// The request that it came with, as far as that goes on with its payment. Not stored.
     pub origin: Option<Box<Origin>>,
-}
-
-/// One thing that is wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Problem {
-    /// Machine code, such as `too_long`.
-    pub code: &'static str,
-    /// For people.
-    pub detail: String,
-    /// Where: `items[0].price`.
-    pub attr: String,
 }
 
 /// Longest id or key a client may give: 200 characters hold any UUID, ULID or URN in use.
@@ -190,19 +203,44 @@ impl NewOrder {
     pub fn parse(request: &OrderRequest<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let customer_id = problems.text("customer_id", request.customer_id, MAX_ID_CHARS);
-        let currency = problems.currency(request.currency);
-        let (items, total) = problems.priced(request.items, currency);
+        let currency = problems.currency(request.currency).unwrap_or(DEFAULT_CURRENCY);
+        let (items, total) = priced(&mut problems, request.items, currency);
+        let details = request.details().parse(&SNAKE_CASE, &mut problems);
+        let key = problems.channel_key(request.channel, request.channel_order_id);
         match (customer_id, total) {
-            (Some(customer_id), Some(total)) if problems.0.is_empty() => Ok(Self {
-                id: Uuid::now_v7(),
-                customer_id,
-                items: serde_json::value::to_raw_value(&items)
-                    .expect("strings, integers and decimals are JSON"),
-                total,
-                origin: None,
-            }),
+            (Some(customer_id), Some(total)) if problems.0.is_empty() => {
+                let mut order = Self::new(customer_id, &items, total);
+                if key.is_some() || !details.is_empty() {
+                    order.extra = Some(Box::new(NewExtra::of_request(&order, details, key)));
+                }
+                Ok(order)
+            }
             _ => Err(problems.0),
         }
+    }
+
+    /// An order of lines that were checked.
+    pub(crate) fn new(customer_id: String, items: &[Item], total: Money) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            customer_id,
+            items: serde_json::value::to_raw_value(items).expect("strings, integers and decimals are JSON"),
+            total,
+            extra: None,
+            origin: None,
+        }
+    }
+
+    /// How long the kitchen has for it from the start: where its channel took the money, so that it needs no charge.
+    pub fn paid_elsewhere(&self) -> Option<Duration> {
+        self.extra.as_ref().and_then(|extra| extra.paid_elsewhere)
+    }
+}
+
+impl<'a> OrderRequest<'a> {
+    const fn details(&self) -> DetailsRequest<'a> {
+        let Self { fulfilment, customer, delivery_address, pickup_time, .. } = *self;
+        DetailsRequest { fulfilment, customer, delivery_address, pickup_time }
     }
 }
 
@@ -233,7 +271,7 @@ impl NewAddition {
     pub fn parse(request: &AdditionRequest<'_>, currency: Currency) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let reference = problems.text("payment_reference", request.payment_reference, MAX_ID_CHARS);
-        let (items, amount) = problems.priced(request.items, currency);
+        let (items, amount) = priced(&mut problems, request.items, currency);
         match (reference, amount) {
             (Some(reference), Some(amount)) if problems.0.is_empty() => {
                 Ok(Self { payment_id: Uuid::now_v7(), items, amount, reference })
@@ -268,11 +306,12 @@ pub fn take_off(mut items: Vec<Item>, added: &[Item]) -> Vec<Item> {
 }
 
 impl Item {
-    /// The same article at the same price.
+    /// The same article at the same price. Another plu is another article to the till, and so is none.
     fn is_same(&self, other: &Self) -> bool {
         self.item_id == other.item_id
             && self.item_name == other.item_name
             && self.price.get() == other.price.get()
+            && self.plu == other.plu
     }
 }
 
@@ -284,129 +323,52 @@ impl ItemRequest<'_> {
         let item_name = problems.text(&attr("item_name"), self.item_name, MAX_NAME_CHARS);
         let quantity = problems.quantity(&attr("quantity"), self.quantity);
         let price = problems.price(&attr("price"), self.price, currency);
+        let plu = problems.optional_text(&attr("plu"), self.plu, MAX_ID_CHARS);
         let (quantity, price) = (quantity?, price?);
-        let Some(sum) = price.checked_times(quantity) else {
-            problems.add(attr("price"), "too_large", "price times quantity is too large");
-            return None;
-        };
-        Some((Item { item_id: item_id?, item_name: item_name?, quantity, price: price.to_json() }, sum))
+        let sum = problems.times(&attr("price"), price, quantity)?;
+        Some((Item { item_id: item_id?, item_name: item_name?, quantity, price: price.to_json(), plu }, sum))
     }
 }
 
-const fn price_code(error: MoneyError) -> &'static str {
-    match error {
-        MoneyError::NotDecimal => "not_decimal",
-        MoneyError::Negative => "negative",
-        MoneyError::TooPrecise(_) => "too_precise",
-        MoneyError::TooLarge => "too_large",
-        MoneyError::UnknownCurrency => "unknown_currency",
-    }
+/// The lines and their sum, or no sum with the problems noted.
+fn priced(problems: &mut Problems, raw: Option<&RawValue>, currency: Currency) -> (Vec<Item>, Option<Money>) {
+    let lines = lines::<ItemRequest<'_>>(problems, raw);
+    let priced = lines.iter().enumerate().filter_map(|(index, line)| line.parse(index, currency, problems));
+    let priced: Vec<_> = priced.collect();
+    sum(problems, priced, currency)
 }
 
-/// Collects what is wrong, so that a client learns it all at once. Each reader returns `None` after noting why.
-#[derive(Debug, Default)]
-struct Problems(Vec<Problem>);
-
-impl Problems {
-    fn add(&mut self, attr: impl Into<String>, code: &'static str, detail: impl Into<String>) {
-        self.0.push(Problem { code, detail: detail.into(), attr: attr.into() });
+/// Lines that are priced each, and the sum over them, or none with the problem noted.
+pub(crate) fn sum(
+    problems: &mut Problems,
+    priced: Vec<(Item, Money)>,
+    currency: Currency,
+) -> (Vec<Item>, Option<Money>) {
+    let mut total = Some(Money::from_minor(0, currency));
+    let mut items = Vec::with_capacity(priced.len());
+    for (item, sum) in priced {
+        items.push(item);
+        total = total.and_then(|total| total.checked_add(sum));
     }
-
-    fn present<'a>(&mut self, attr: &str, raw: Option<&'a RawValue>) -> Option<&'a RawValue> {
-        if raw.is_none() {
-            self.add(attr, "required", "is required");
-        }
-        raw
+    if total.is_none() {
+        problems.add("items", "too_large", "the total is too large");
+    } else if total.is_some_and(|total| total.minor() == 0) && problems.0.is_empty() {
+        problems.add("items", "nothing_to_pay", "the total must be above zero");
     }
-
-    fn text(&mut self, attr: &str, raw: Option<&RawValue>, max_chars: usize) -> Option<String> {
-        let Ok(text) = serde_json::from_str::<String>(self.present(attr, raw)?.get()) else {
-            self.add(attr, "not_text", "must be a string");
-            return None;
-        };
-        match text_problem(&text, max_chars) {
-            None => Some(text),
-            Some((code, detail)) => {
-                self.add(attr, code, detail);
-                None
-            }
-        }
-    }
-
-    fn quantity(&mut self, attr: &str, raw: Option<&RawValue>) -> Option<u32> {
-        let raw = self.present(attr, raw)?.get();
-        let quantity = serde_json::from_str::<u32>(raw).ok().filter(|q| (1..=MAX_QUANTITY).contains(q));
-        if quantity.is_none() {
-            let whole = !raw.is_empty() && raw.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
-            let (code, what) =
-                if whole { ("out_of_range", "must be") } else { ("not_whole", "must be a whole number") };
-            self.add(attr, code, format!("{what} from 1 to {MAX_QUANTITY}"));
-        }
-        quantity
-    }
-
-    fn price(&mut self, attr: &str, raw: Option<&RawValue>, currency: Currency) -> Option<Money> {
-        Money::parse(self.present(attr, raw)?.get(), currency)
-            .inspect_err(|error| self.add(attr, price_code(*error), error.to_string()))
-            .ok()
-    }
-
-    /// The currency, or the default where none is named or none is meant by what is named.
-    fn currency(&mut self, raw: Option<&RawValue>) -> Currency {
-        let Some(raw) = raw else { return DEFAULT_CURRENCY };
-        let code = serde_json::from_str::<String>(raw.get()).ok();
-        code.and_then(|code| Currency::from_code(&code)).unwrap_or_else(|| {
-            self.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
-            DEFAULT_CURRENCY
-        })
-    }
-
-    /// The lines and their sum, or no sum with the problems noted.
-    fn priced(&mut self, raw: Option<&RawValue>, currency: Currency) -> (Vec<Item>, Option<Money>) {
-        let lines = self.lines(raw);
-        let mut total = Some(Money::from_minor(0, currency));
-        let mut items = Vec::with_capacity(lines.len());
-        for (index, line) in lines.iter().enumerate() {
-            let Some((item, sum)) = line.parse(index, currency, self) else { continue };
-            items.push(item);
-            total = total.and_then(|total| total.checked_add(sum));
-        }
-        if total.is_none() {
-            self.add("items", "too_large", "the total is too large");
-        } else if total.is_some_and(|total| total.minor() == 0) && self.0.is_empty() {
-            self.add("items", "nothing_to_pay", "the total must be above zero");
-        }
-        (items, total)
-    }
-
-    /// The lines, still raw; none where something is wrong with the list as a whole.
-    fn lines<'a>(&mut self, raw: Option<&'a RawValue>) -> Vec<ItemRequest<'a>> {
-        let Some(raw) = self.present("items", raw) else { return Vec::new() };
-        let (code, detail) = match serde_json::from_str::<Vec<ItemRequest<'a>>>(raw.get()) {
-            Err(_) => ("not_a_list", "must be a list of objects, each field given once".to_owned()),
-            Ok(lines) if lines.is_empty() => ("empty", "must have at least one item".to_owned()),
-            Ok(lines) if lines.len() > MAX_ITEMS => {
-                ("too_many", format!("must have at most {MAX_ITEMS} items"))
-            }
-            Ok(lines) => return lines,
-        };
-        self.add("items", code, detail);
-        Vec::new()
-    }
+    (items, total)
 }
 
-/// What is wrong with a text from outside, as (code, detail): empty, too long, or characters that no name has
-/// (NUL, which PostgreSQL cannot store, and the other control characters, which forge log lines).
-pub fn text_problem(text: &str, max_chars: usize) -> Option<(&'static str, String)> {
-    if text.trim().is_empty() {
-        Some(("empty", "must not be empty".to_owned()))
-    } else if text.chars().count() > max_chars {
-        Some(("too_long", format!("must have at most {max_chars} characters")))
-    } else if text.chars().any(char::is_control) {
-        Some(("control_character", "must not contain control characters".to_owned()))
-    } else {
-        None
-    }
+/// The lines, still raw; none where something is wrong with the list as a whole.
+pub(crate) fn lines<'a, T: Deserialize<'a>>(problems: &mut Problems, raw: Option<&'a RawValue>) -> Vec<T> {
+    let Some(raw) = problems.present("items", raw) else { return Vec::new() };
+    let (code, detail) = match serde_json::from_str::<Vec<T>>(raw.get()) {
+        Err(_) => ("not_a_list", "must be a list of objects, each field given once".to_owned()),
+        Ok(lines) if lines.is_empty() => ("empty", "must have at least one item".to_owned()),
+        Ok(lines) if lines.len() > MAX_ITEMS => ("too_many", format!("must have at most {MAX_ITEMS} items")),
+        Ok(lines) => return lines,
+    };
+    problems.add("items", code, detail);
+    Vec::new()
 }
 
 /// An order as it is stored.
@@ -432,6 +394,15 @@ pub struct Order {
     pub accept_by: Option<OffsetDateTime>,
     /// That it is to be cancelled once its charge is known.
     pub cancel_wish: Option<CancelWish>,
+    /// What few orders have: a channel, and to whom and how it is handed over.
+    pub extra: Option<Box<Extra>>,
+}
+
+impl Order {
+    /// Whether its channel took the money.
+    pub fn is_paid_elsewhere(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.paid_elsewhere)
+    }
 }
 
 /// A cancellation that was asked for while the charge was under way.
@@ -478,6 +449,7 @@ mod tests {
             item_name: id.into(),
             quantity,
             price: RawValue::from_string(price.to_owned()).unwrap(),
+            plu: None,
         };
         let shown = |items: &[Item]| serde_json::to_string(items).unwrap();
         let order = vec![item("a", 1, "2.00"), item("b", 3, "1.00")];

@@ -16,6 +16,8 @@ pub enum PaymentKind {
     Charge,
     /// Gives money back.
     Refund,
+    /// The channel took the money: there from the start, final, never claimed, unknown to the gateway.
+    Elsewhere,
 }
 
 /// Where a payment stands. `Pending -> Processing -> Succeeded | Failed`, with `Processing -> Waiting ->

@@ -99,6 +99,7 @@ async fn run(
         read_database: database.clone(),
         broker: broker.clone(),
         settings: config.api,
+        accept_deadline: worker_settings.accept_deadline,
     };
 
     let stop = Stop::new();

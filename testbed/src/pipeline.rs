@@ -105,6 +105,7 @@ impl Pipeline {
             read_database: database.clone(),
             broker: broker.clone(),
             settings: options.api,
+            accept_deadline: settings.accept_deadline,
         };
         let worker = Worker { database, broker: broker.clone(), settings };
 

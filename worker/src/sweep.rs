@@ -27,6 +27,10 @@ pub struct Sweep {
     key_age: Duration,
     forgotten_keys: metrics::Counter,
     in_hand: Arc<Semaphore>,
+    /// The last look found as much as it had room for.
+    more: bool,
+    /// Room that is worth another look then: a quarter, so that statements stay few and the gateway busy.
+    worth_a_look: u32,
     under_way: TaskTracker,
 }
 
@@ -44,6 +48,8 @@ impl Sweep {
             interval: settings.sweep_interval,
             forgotten_keys: metrics::counter!("sweep_forgotten_keys_total"),
             key_age: settings.idempotency_key_age,
+            more: false,
+            worth_a_look: u32::from(settings.worker_concurrency).div_ceil(4),
             in_hand: Arc::new(Semaphore::new(usize::from(settings.worker_concurrency))),
             under_way: TaskTracker::new(),
         }
@@ -62,30 +68,36 @@ impl Sweep {
         let mut well = true;
         let mut forget_at = Instant::now() + FORGET_EVERY;
         while !stop.is_stopped() {
-            let full = match self.run_once().await {
+            match self.run_once().await {
                 Ok(swept) => {
                     well = true;
                     if swept > 0 { &some } else { &nothing }.increment(1);
-                    swept == MAX_CLAIM
                 }
                 Err(error) => {
                     error_met.increment(1);
                     if std::mem::take(&mut well) {
                         tracing::warn!(error = format!("{error:#}"), "cannot sweep; trying on");
                     }
-                    false
                 }
-            };
+            }
             if Instant::now() >= forget_at {
                 self.forget_keys().await;
                 forget_at = Instant::now() + FORGET_EVERY;
             }
-            if !full {
+            if self.more {
+                stop.or_stopped(self.room()).await;
+            } else {
                 stop.or_stopped(tokio::time::sleep(self.interval)).await;
             }
         }
         self.finish().await;
         Ok(())
+    }
+
+    /// Waits for room worth a look: a backlog is worked off as fast as it can be charged, not by so much an interval.
+    async fn room(&self) {
+        // Never closed, so this comes back with the room, and gives it back at once.
+        drop(self.in_hand.acquire_many(self.worth_a_look).await);
     }
 
     /// Waits until all that was claimed is settled.
@@ -98,10 +110,12 @@ impl Sweep {
     /// Claims what is due, as far as there is room and the breaker lets it, and starts to charge it. Says how much
     /// that was. Once this returns it is under way; `finish` waits for its settlement.
     pub async fn run_once(&mut self) -> Result<usize> {
+        self.more = false;
         if ["no_sweep", "ack_before_settle_no_sweep", "no_confirms_no_sweep"].into_iter().any(sabotaged) {
             return Ok(0);
         }
-        let limit = match self.till.breaker.admits() {
+        let admission = self.till.breaker.admits();
+        let limit = match admission {
             Admission::None => return Ok(0),
             Admission::One => 1,
             Admission::All => MAX_CLAIM,
@@ -116,6 +130,7 @@ impl Sweep {
         let begun = trace::now();
         let Claims { claims, since } = self.claimer.due(count).await?;
         let swept = claims.len();
+        self.more = admission == Admission::All && swept == limit;
         for mut claim in claims {
             claim::step(&mut claim, "sweep", Kind::Internal, begun);
             let place = room.split(1);

@@ -1,5 +1,7 @@
 //! What the api promises its clients, over HTTP against a real PostgreSQL.
 
+mod channel_input;
+mod channels;
 mod input;
 mod keys;
 mod kitchen;

@@ -82,6 +82,7 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
     assert_eq!(
         paths,
         [
+            "/api/v1/channels/{channel}/orders",
             "/api/v1/orders",
             "/api/v1/orders/{id}",
             "/api/v1/orders/{id}/accept",

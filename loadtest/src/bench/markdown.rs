@@ -178,7 +178,11 @@ impl Figures {
         }
         let of = |one: Percentiles| format!("{:.2}, {:.2}", one.p50_ms, one.p99_ms);
         for run in runs {
-            let sizes = run.megabytes.iter().map(|(table, mb)| format!("{table} {mb:.0}"));
+            let sizes = run.megabytes.iter().map(|(table, mb)| {
+                let rewritten = run.rewritten_megabytes.as_ref().and_then(|of| of.get(table));
+                let rewritten = rewritten.map_or(String::new(), |mb| format!(" (anew {mb:.0})"));
+                format!("{table} {mb:.0}{rewritten}")
+            });
             let sizes = sizes.collect::<Vec<_>>().join(", ");
             let (get, customer, newest, board) = (of(run.get), of(run.customer), of(run.newest), of(run.board));
             let (finished, per_s) = (run.finished, run.per_s);

@@ -45,6 +45,9 @@ pub struct ScaleRun {
     pub board: Percentiles,
     /// MB of each table with its indexes.
     pub megabytes: BTreeMap<String, f64>,
+    /// The same after each was written anew (`VACUUM FULL`), where all orders are ones that lived through it all: what is
+    /// more than this is room that moves need, and bloat.
+    pub rewritten_megabytes: Option<BTreeMap<String, f64>>,
     /// 202s without an order, or whose order was not charged exactly once.
     pub lost: u64,
 }
@@ -92,6 +95,7 @@ pub(super) async fn beside(stack: &Stack, finished: u64, orders: u64, at_once: u
         newest: reads.of(std::iter::repeat_n("/api/v1/orders".to_owned(), PAGES)).await?,
         board: reads.of(std::iter::repeat_n("/api/v1/orders?status=confirmed".to_owned(), PAGES)).await?,
         megabytes: megabytes(&services.ground.database_url).await?,
+        rewritten_megabytes: if finished == 0 { Some(rewritten(&services).await?) } else { None },
         lost: missing.len() as u64 + expected.abs_diff(charged.len() as u64),
     };
     services.stop(stack).await?;
@@ -149,6 +153,13 @@ async fn megabytes(database_url: &str) -> Result<BTreeMap<String, f64>> {
     .await?;
     conn.close().await?;
     Ok(sizes.into_iter().map(|(name, bytes)| (name, bytes as f64 / 1_000_000.0)).collect())
+}
+
+async fn rewritten(services: &Services) -> Result<BTreeMap<String, f64>> {
+    let mut conn = connect(&services.ground.database_url).await?;
+    sqlx::query("VACUUM FULL").execute(&mut conn).await?;
+    conn.close().await?;
+    megabytes(&services.ground.database_url).await
 }
 
 /// Measures how `payments` that are due, and of which no message tells, are worked off.

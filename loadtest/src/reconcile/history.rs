@@ -29,7 +29,7 @@ pub(super) async fn check(conn: &mut PgConnection, orders: &mut Orders, report: 
         if let Some(ended) = last.take_if(|last| last.order != order) {
             end(&ended, orders, report);
         }
-        let legal = from.map_or(to == OrderStatus::Pending, |from| from.may_become(to));
+        let legal = from.map_or_else(|| to == begins_at(orders, order), |from| from.may_become(to));
         report.check(Invariant::HistoryLegal, legal, || {
             format!("order {order} version {version}: {} -> {}", name(from), to.as_str())
         });
@@ -51,6 +51,14 @@ pub(super) async fn check(conn: &mut PgConnection, orders: &mut Orders, report: 
         end(&ended, orders, report);
     }
     Ok(())
+}
+
+/// Where an order begins: one whose channel took the money waits for no charge.
+fn begins_at(orders: &mut Orders, order: Uuid) -> OrderStatus {
+    match orders.get_mut(order) {
+        Some(order) if order.paid_elsewhere => OrderStatus::Confirmed,
+        _ => OrderStatus::Pending,
+    }
 }
 
 /// The last event of an order must be where it stands.

@@ -34,6 +34,7 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
     let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let mut report = Report::new();
     let mut orders = Orders::read(&mut tx).await?;
+    orders.read_details(&mut tx, &mut report).await?;
     let mut rows = LedgerRows::read(ledger, &mut orders, &mut report);
     payments::check(&mut tx, ledger, &mut rows, &mut orders, &mut report).await?;
     rows.check_explained(ledger, &mut report);

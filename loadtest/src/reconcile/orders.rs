@@ -40,6 +40,10 @@ pub(super) struct Order {
     pub(super) mixed_currencies: bool,
     pub(super) events: u32,
     pub(super) keys: u32,
+    /// Whether its channel is said to have taken the money; and payments that say so, and their sum.
+    pub(super) paid_elsewhere: bool,
+    pub(super) elsewhere: u32,
+    pub(super) elsewhere_minor: i64,
 }
 
 /// All orders by id.
@@ -83,6 +87,23 @@ impl Orders {
         Ok(())
     }
 
+    /// What few orders have; that a channel's name for an order is one, an index of the database sees to.
+    pub(super) async fn read_details(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows =
+            sqlx::query_as::<_, (Uuid, bool)>("SELECT order_id, paid_elsewhere FROM order_details")
+                .fetch(conn);
+        while let Some((id, paid_elsewhere)) = rows.try_next().await? {
+            let order = self.0.get_mut(&id);
+            report.check(Invariant::RowsBelong, order.is_some(), || {
+                format!("details of order {id}, which is not")
+            });
+            if let Some(order) = order {
+                order.paid_elsewhere = paid_elsewhere;
+            }
+        }
+        Ok(())
+    }
+
     /// Compares each order with its sums.
     pub(super) fn check(&self, report: &mut Report) {
         for (id, order) in &self.0 {
@@ -112,6 +133,9 @@ impl Order {
             mixed_currencies: false,
             events: 0,
             keys: 0,
+            paid_elsewhere: false,
+            elsewhere: 0,
+            elsewhere_minor: 0,
         }
     }
 
@@ -120,8 +144,13 @@ impl Order {
         let ended = !matches!(self.status, OrderStatus::Pending | OrderStatus::PaymentProcessing);
         report.check(Invariant::OrdersEnded, ended, || format!("order {id} is {status}"));
 
-        let charged_minor = self.own.2 + self.added_minor;
-        let one = self.charges > 0 && self.own_standing <= 1;
+        // Paid once: by a charge of its own, or to its channel.
+        let charged_minor = self.own.2 + self.elsewhere_minor + self.added_minor;
+        let one = if self.paid_elsewhere {
+            self.own.1.is_nil() && self.elsewhere == 1
+        } else {
+            self.elsewhere == 0 && self.charges > 0 && self.own_standing <= 1
+        };
         let adds_up = one && charged_minor == self.total.minor() && !self.mixed_currencies;
         report.check(Invariant::ChargesAreTotal, adds_up, || {
             let (total, sum) = (show(self.total), self.sum(charged_minor));
@@ -141,8 +170,8 @@ impl Order {
         }
 
         let paid = match self.status {
-            OrderStatus::PaymentFailed => self.failed > 0 && self.succeeded == 0,
-            _ if self.is_paid() => self.succeeded > 0,
+            OrderStatus::PaymentFailed => self.failed > 0 && self.succeeded == 0 && !self.paid_elsewhere,
+            _ if self.is_paid() => self.succeeded > 0 || (self.paid_elsewhere && self.elsewhere == 1),
             _ => true,
         };
         report.check(Invariant::StatusPaid, paid, || {
@@ -182,11 +211,13 @@ impl Order {
         matches!(self.status, PaymentFailed | Rejected | Cancelled)
     }
 
-    /// What the ledger must have kept in the end, refunds taken off; `None` while that is open.
+    /// What the ledger must have kept in the end, refunds taken off; `None` while that is open. What a channel took is not
+    /// in it, and cannot be given back by it.
     const fn to_be_kept(&self) -> Option<i64> {
         match self.status {
             OrderStatus::Pending | OrderStatus::PaymentProcessing => None,
             OrderStatus::PaymentFailed | OrderStatus::Rejected | OrderStatus::Cancelled => Some(0),
+            _ if self.paid_elsewhere => Some(self.total.minor() - self.elsewhere_minor),
             _ => Some(self.total.minor()),
         }
     }

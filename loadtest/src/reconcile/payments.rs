@@ -151,6 +151,8 @@ impl Payment {
             format!("payment {id} counts {attempts}; it has {count} rows, the highest is number {highest}")
         });
         let explained = match status {
+            // Nobody tried: its channel says so.
+            PaymentStatus::Succeeded if self.kind == PaymentKind::Elsewhere => tried.count == 0,
             PaymentStatus::Succeeded => tried.paid && !tried.refused,
             // Unless it was closed before anything was sent.
             PaymentStatus::Failed => tried.refused != self.never_sent() && !tried.paid,
@@ -171,10 +173,19 @@ impl Payment {
 
     fn check_ledger(&self, ledger: &Ledger, rows: &mut LedgerRows, report: &mut Report) -> Result<()> {
         let Self { id, status, .. } = self;
+        if self.kind == PaymentKind::Elsewhere {
+            // Should the gateway have charged it, its row there stays unexplained.
+            let right = *status == PaymentStatus::Succeeded && self.gateway_id.is_none() && !self.is_addition;
+            report.check(Invariant::StatusPaid, right, || {
+                format!("payment {id} was taken elsewhere, and is {status:?} with a gateway's id or lines of its own")
+            });
+            return Ok(());
+        }
         if *status == PaymentStatus::Succeeded {
             let found = match self.kind {
                 PaymentKind::Charge => rows.explain_charge(ledger, *id),
                 PaymentKind::Refund => rows.explain_refund(ledger, *id),
+                PaymentKind::Elsewhere => None,
             };
             let ours = Entry {
                 reference: self.order_id,
@@ -212,6 +223,11 @@ impl Payment {
         if self.kind == PaymentKind::Refund {
             order.refunds += 1;
             order.refund_minor += self.amount_minor;
+        } else if self.kind == PaymentKind::Elsewhere {
+            order.elsewhere += 1;
+            order.elsewhere_minor += self.amount_minor;
+            let currency = money(self.amount_minor, &self.currency)?.currency();
+            order.mixed_currencies |= currency != order.total.currency();
         } else {
             order.charges += 1;
             order.never_sent += u32::from(self.never_sent());

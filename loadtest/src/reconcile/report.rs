@@ -61,22 +61,28 @@ impl Invariant {
         match self {
             Self::OrdersEnded => "no order is PENDING or PAYMENT_PROCESSING",
             Self::NothingDue => "no payment is due, none is leased",
-            Self::RowsBelong => "payments, attempts, events and keys belong to a row that exists",
+            Self::RowsBelong => "payments, attempts, events, keys and details belong to a row that exists",
             Self::ChargesAreTotal => {
-                "an order has a charge of its own, and with its additions' it adds up to the total"
+                "an order has a charge of its own or was paid to its channel, and with its additions' it adds up to the total"
             }
             Self::SucceededInLedger => "a succeeded payment stands in the ledger as it stands here",
             Self::LedgerExplained => "a row of the ledger has its succeeded payment here",
             Self::ChargedOnce => "no key stands in the ledger twice, no order more often than it has charges",
-            Self::MoneyKept => "the ledger kept the total of a paid order, and nothing of any other",
+            Self::MoneyKept => {
+                "the ledger kept the total of a paid order, less what its channel took, and nothing of any other"
+            }
             Self::RefundsWhole => {
                 "each charge of an order that was not delivered has one refund of it, no other charge has any"
             }
-            Self::StatusPaid => "a confirmed order has a succeeded charge, a failed one a failed charge only",
+            Self::StatusPaid => {
+                "a confirmed order has a succeeded charge or was paid to its channel, a failed one a failed charge only"
+            }
             Self::FailedIsClosed => {
                 "a failed charge is declined, void or unknown at the gateway, and the other way round"
             }
-            Self::HistoryLegal => "every event is a legal move",
+            Self::HistoryLegal => {
+                "every event is a legal move, the first to PENDING, or to CONFIRMED where the channel took the money"
+            }
             Self::HistoryWhole => "events lead from nothing to the order's status, versions without a gap",
             Self::AttemptsCounted => "a payment has as many attempts as it counts, numbered from 1",
             Self::AttemptsClosed => "every attempt has an outcome",

@@ -7,8 +7,10 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::extras;
 use super::read::{self, KeyedOrder};
-use crate::order::{NewOrder, Order};
+use crate::channel::ChannelKey;
+use crate::order::{NewOrder, Order, OrderStatus};
 
 /// What a client asked: an order, under a key where it gave one.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub enum Accepted {
     Replay(Box<Order>),
     /// The same key came before with another body.
     KeyReused,
+    /// The same channel gave this name to an order of another content, which stands here.
+    ChannelIdReused(OrderStatus),
 }
 
 /// Writes all orders of `batch` and answers each, in the batch's order.
@@ -53,11 +57,15 @@ pub async fn accept(
     batch: &[Accept],
     due_in: Duration,
 ) -> sqlx::Result<Vec<Accepted>> {
-    let created = match insert(conn, batch, due_in, Ids::New).await {
-        Err(sqlx::Error::Database(refusal)) if refusal.is_unique_violation() => {
-            insert(conn, batch, due_in, Ids::PerhapsThere).await?
+    let created = if batch.iter().any(|one| one.order.extra.is_some()) {
+        extras::insert(conn, batch, due_in).await?
+    } else {
+        match insert(conn, batch, due_in, Ids::New).await {
+            Err(sqlx::Error::Database(refusal)) if refusal.is_unique_violation() => {
+                insert(conn, batch, due_in, Ids::PerhapsThere).await?
+            }
+            created => created?,
         }
-        created => created?,
     };
     let earlier = if created.len() == batch.len() {
         HashMap::new()
@@ -76,16 +84,36 @@ pub async fn accept(
         .collect()
 }
 
-fn answer_from(one: &Accept, found: &KeyedOrder) -> Accepted {
-    if found.order.id == one.order.id {
+fn answer_from(one: &Accept, found: &Earlier) -> Accepted {
+    let (Earlier::ByKey(earlier) | Earlier::ByChannel(earlier)) = found;
+    if earlier.order.id == one.order.id {
         // An earlier try of this very batch took effect, though its answer was lost.
-        return Accepted::New { created_at: found.order.created_at };
+        return Accepted::New { created_at: earlier.order.created_at };
     }
-    match (&one.key, &found.request_hash) {
-        (Some(key), Some(hash)) if key.request_hash[..] == hash[..] => {
-            Accepted::Replay(Box::new(found.order.clone()))
+    let asked = match found {
+        Earlier::ByKey(_) => one.key.as_ref().map(|key| key.request_hash),
+        Earlier::ByChannel(_) => one.channel_key().map(|key| key.content),
+    };
+    match (asked, &earlier.request_hash, found) {
+        (Some(asked), Some(hash), _) if asked[..] == hash[..] => {
+            Accepted::Replay(Box::new(earlier.order.clone()))
         }
-        _ => Accepted::KeyReused,
+        (.., Earlier::ByKey(_)) => Accepted::KeyReused,
+        (.., Earlier::ByChannel(_)) => Accepted::ChannelIdReused(earlier.order.status),
+    }
+}
+
+/// The order that stands where a new one should, and why it does.
+enum Earlier {
+    /// It has the `Idempotency-Key`, or the new one's own id.
+    ByKey(KeyedOrder),
+    /// Its channel calls it so.
+    ByChannel(KeyedOrder),
+}
+
+impl Accept {
+    fn channel_key(&self) -> Option<&ChannelKey> {
+        self.order.extra.as_ref()?.key.as_ref()
     }
 }
 
@@ -143,19 +171,7 @@ async fn insert(
     due_in: Duration,
     ids_are: Ids,
 ) -> sqlx::Result<HashMap<Uuid, OffsetDateTime>> {
-    let orders = || batch.iter().map(|one| &one.order);
-    let key = |field: fn(&IdempotencyKey) -> String| -> Vec<Option<String>> {
-        batch.iter().map(|one| one.key.as_ref().map(field)).collect()
-    };
-    let ids: Vec<Uuid> = orders().map(|order| order.id).collect();
-    let totals: Vec<i64> = orders().map(|order| order.total.minor()).collect();
-    let currencies: Vec<String> = orders().map(|order| order.total.currency().code().to_owned()).collect();
-    let customers: Vec<String> = orders().map(|order| order.customer_id.clone()).collect();
-    let items: Vec<String> = orders().map(|order| order.items.get().to_owned()).collect();
-    let principals = key(|key| key.principal.clone());
-    let keys = key(|key| key.key.clone());
-    let hashes: Vec<Option<Vec<u8>>> =
-        batch.iter().map(|one| one.key.as_ref().map(|key| key.request_hash.to_vec())).collect();
+    let columns = Columns::of(batch);
     // Keys are inserted in their own order, so that two writers that hold the same two keys cannot wait for each
     // other. A key that somebody is just inserting makes ours wait until that is decided.
     let due_in = super::millis(due_in);
@@ -163,14 +179,14 @@ async fn insert(
         ($if_there:literal) => {
             insert!(
                 $if_there,
-                &ids,
-                &totals,
-                &currencies,
-                &customers,
-                &items,
-                &principals as &[Option<String>],
-                &keys as &[Option<String>],
-                &hashes as &[Option<Vec<u8>>],
+                &columns.ids,
+                &columns.totals,
+                &columns.currencies,
+                &columns.customers,
+                &columns.items,
+                &columns.principals as &[Option<String>],
+                &columns.keys as &[Option<String>],
+                &columns.hashes as &[Option<Vec<u8>>],
                 due_in
             )
             .fetch_all(conn)
@@ -186,20 +202,54 @@ async fn insert(
     })
 }
 
-/// For each of `missing`: the order that stands under its key, or under its own id. A statement after the first,
-/// because only a new snapshot sees what others committed meanwhile.
-async fn find_earlier(
-    conn: &mut PgConnection,
-    missing: &[&Accept],
-) -> sqlx::Result<HashMap<Uuid, KeyedOrder>> {
+/// A batch by columns, as `unnest` takes it.
+pub(super) struct Columns {
+    pub(super) ids: Vec<Uuid>,
+    pub(super) totals: Vec<i64>,
+    pub(super) currencies: Vec<String>,
+    pub(super) customers: Vec<String>,
+    pub(super) items: Vec<String>,
+    pub(super) principals: Vec<Option<String>>,
+    pub(super) keys: Vec<Option<String>>,
+    pub(super) hashes: Vec<Option<Vec<u8>>>,
+}
+
+impl Columns {
+    pub(super) fn of<'a>(batch: impl IntoIterator<Item = &'a Accept> + Clone) -> Self {
+        let all = || batch.clone().into_iter();
+        let orders = || all().map(|one| &one.order);
+        let key = |field: fn(&IdempotencyKey) -> String| -> Vec<Option<String>> {
+            all().map(|one| one.key.as_ref().map(field)).collect()
+        };
+        Self {
+            ids: orders().map(|order| order.id).collect(),
+            totals: orders().map(|order| order.total.minor()).collect(),
+            currencies: orders().map(|order| order.total.currency().code().to_owned()).collect(),
+            customers: orders().map(|order| order.customer_id.clone()).collect(),
+            items: orders().map(|order| order.items.get().to_owned()).collect(),
+            principals: key(|key| key.principal.clone()),
+            keys: key(|key| key.key.clone()),
+            hashes: all().map(|one| one.key.as_ref().map(|key| key.request_hash.to_vec())).collect(),
+        }
+    }
+}
+
+/// For each of `missing`: the order that stands under its key, under its channel's name for it, or under its own id. A
+/// statement after the first, because only a new snapshot sees what others committed meanwhile.
+async fn find_earlier(conn: &mut PgConnection, missing: &[&Accept]) -> sqlx::Result<HashMap<Uuid, Earlier>> {
     let mut found = HashMap::with_capacity(missing.len());
     for one in missing {
-        let earlier = match &one.key {
-            Some(key) => read::order_by_key(conn, &key.principal, &key.key).await?,
-            None => {
-                read::order(conn, one.order.id).await?.map(|order| KeyedOrder { order, request_hash: None })
-            }
+        let mut earlier = match &one.key {
+            Some(key) => read::order_by_key(conn, &key.principal, &key.key).await?.map(Earlier::ByKey),
+            None => None,
         };
+        if let (None, Some(key)) = (&earlier, one.channel_key()) {
+            earlier = read::order_by_channel(conn, key).await?.map(Earlier::ByChannel);
+        }
+        if earlier.is_none() {
+            let order = read::order(conn, one.order.id).await?;
+            earlier = order.map(|order| Earlier::ByKey(KeyedOrder { order, request_hash: None }));
+        }
         if let Some(earlier) = earlier {
             found.insert(one.order.id, earlier);
         }

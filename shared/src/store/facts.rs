@@ -61,7 +61,8 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
 }
 
 /// How many of the newest `limit` orders stand where their payments say they cannot: confirmed or later without a
-/// charge that succeeded; waiting for a payment that nobody will look at again; failed, rejected or cancelled with the
+/// charge that succeeded (or the word of its channel that it took the money); waiting for a payment that nobody will look
+/// at again; failed, rejected or cancelled with the
 /// money taken and not on its way back.
 pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar(
@@ -69,12 +70,13 @@ pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::
          FROM (SELECT id, status FROM orders ORDER BY id DESC LIMIT $1) o
          CROSS JOIN LATERAL (
              SELECT count(*) FILTER (WHERE kind = 'charge' AND status = 'succeeded') AS charged,
+                    count(*) FILTER (WHERE kind = 'elsewhere') AS elsewhere,
                     count(*) FILTER (WHERE kind = 'charge' AND due_at IS NOT NULL) AS open,
                     count(*) FILTER (WHERE kind = 'refund') AS refunds
              FROM payments WHERE id = o.id OR (order_id = o.id AND id <> order_id)
          ) p
          WHERE CASE
-             WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged = 0
+             WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged + p.elsewhere = 0
              WHEN o.status IN ('PENDING', 'PAYMENT_PROCESSING') THEN p.open = 0
              ELSE p.charged > p.refunds END",
     )

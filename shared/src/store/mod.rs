@@ -7,8 +7,11 @@
 pub mod accept;
 pub mod additions;
 pub mod claim;
+mod extras;
 pub mod facts;
+pub mod list;
 pub mod moves;
+pub mod prices;
 pub mod read;
 pub mod refunds;
 #[cfg(feature = "chaos")]

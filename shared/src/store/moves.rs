@@ -109,7 +109,7 @@ fn step(ask: &Move, from: OrderStatus) -> Step {
     }
 }
 
-/// A charge of an order, locked.
+/// A charge of an order, or what its channel took instead, locked.
 pub(super) struct Charge {
     status: PaymentStatus,
     pub(super) answer_by: Option<OffsetDateTime>,
@@ -135,7 +135,7 @@ async fn lock_those_there(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Res
     sqlx::query_as!(
         Charge,
         r#"SELECT status AS "status: PaymentStatus", answer_by, added IS NULL AS "own!" FROM payments
-           WHERE (id = ANY($1) OR (order_id = ANY($1) AND id <> order_id)) AND kind = 'charge'
+           WHERE (id = ANY($1) OR (order_id = ANY($1) AND id <> order_id)) AND kind <> 'refund'
            ORDER BY id FOR UPDATE"#,
         orders
     )

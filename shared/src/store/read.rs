@@ -1,4 +1,4 @@
-//! read: orders, their attempts and their history. Each function is one statement and moves nothing.
+//! read: orders, their attempts and their history; pages of orders stand in `list.rs`. Nothing here moves anything.
 
 use serde_json::value::RawValue;
 use sqlx::types::Json;
@@ -6,6 +6,8 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::channel::ChannelKey;
+use crate::details::{Details, Extra};
 use crate::money::{Currency, Money};
 use crate::order::{CancelWish, Item, Order, OrderStatus};
 use crate::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
@@ -59,58 +61,21 @@ pub struct Event {
     pub at: OffsetDateTime,
 }
 
-/// Which orders to list; newest first.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only this customer's.
-    pub customer_id: Option<String>,
-    /// Only those that stand at one of these; all, where none is named.
-    pub statuses: Vec<OrderStatus>,
-    /// Only those accepted at this time or later.
-    pub from: Option<OffsetDateTime>,
-    /// Only those accepted before this time.
-    pub to: Option<OffsetDateTime>,
-}
-
-impl Filter {
-    /// The ids between which orders of these times lie. An id holds the time at which an api made it; its clock may be
-    /// wrong by an hour, and the times themselves are compared as well.
-    fn ids(&self) -> (Uuid, Uuid) {
-        const SLACK: time::Duration = time::Duration::HOUR;
-        let first = |at: OffsetDateTime| {
-            let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0).min((1 << 48) - 1);
-            Uuid::from_u128(u128::from(millis) << 80)
-        };
-        let from = self.from.and_then(|from| from.checked_sub(SLACK)).map_or(Uuid::nil(), first);
-        let to = self.to.and_then(|to| to.checked_add(SLACK)).map_or(Uuid::max(), first);
-        (from, to)
-    }
-}
-
-/// Where a page begins.
-#[derive(Debug, Clone, Copy)]
-pub enum PageStart {
-    /// So many orders in: what page numbers come to. The deeper, the slower.
-    Offset(i64),
-    /// Behind this order: as quick at any depth.
-    After(Uuid),
-}
-
 /// An order's row as the statements below select it.
-struct Row {
-    id: Uuid,
-    customer_id: String,
-    status: OrderStatus,
-    items: Json<Vec<Item>>,
-    total_minor: i64,
-    currency: String,
-    version: i32,
-    created_at: OffsetDateTime,
-    updated_at: OffsetDateTime,
-    accept_by: Option<OffsetDateTime>,
-    cancel_requested_at: Option<OffsetDateTime>,
-    cancel_actor: Option<String>,
-    cancel_reason: Option<String>,
+pub(super) struct Row {
+    pub(super) id: Uuid,
+    pub(super) customer_id: String,
+    pub(super) status: OrderStatus,
+    pub(super) items: Json<Vec<Item>>,
+    pub(super) total_minor: i64,
+    pub(super) currency: String,
+    pub(super) version: i32,
+    pub(super) created_at: OffsetDateTime,
+    pub(super) updated_at: OffsetDateTime,
+    pub(super) accept_by: Option<OffsetDateTime>,
+    pub(super) cancel_requested_at: Option<OffsetDateTime>,
+    pub(super) cancel_actor: Option<String>,
+    pub(super) cancel_reason: Option<String>,
 }
 
 impl TryFrom<Row> for Order {
@@ -132,6 +97,7 @@ impl TryFrom<Row> for Order {
                 by: row.cancel_actor.unwrap_or_default(),
                 reason: row.cancel_reason,
             }),
+            extra: None,
         })
     }
 }
@@ -151,18 +117,64 @@ pub(super) fn money(minor: i64, currency: &str) -> sqlx::Result<Money> {
 
 /// One order.
 pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Order>> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
+    let row = sqlx::query!(
+        r#"SELECT o.id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
                   currency, version, created_at, updated_at, accept_by,
-                  cancel_requested_at, cancel_actor, cancel_reason
-           FROM orders WHERE id = $1"#,
+                  cancel_requested_at, cancel_actor, cancel_reason,
+                  d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id,
+                  d.details AS "details?: Json<Details>"
+           FROM orders o LEFT JOIN order_details d ON d.order_id = o.id WHERE o.id = $1"#,
         id
     )
     .fetch_optional(conn)
-    .await?
-    .map(Order::try_from)
-    .transpose()
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let extra = row.details.map(|Json(details)| {
+        let paid_elsewhere = row.paid_elsewhere.unwrap_or_default();
+        Box::new(Extra { details, channel: row.channel.zip(row.channel_order_id), paid_elsewhere })
+    });
+    let order = Order::try_from(Row {
+        id: row.id,
+        customer_id: row.customer_id,
+        status: row.status,
+        items: row.items,
+        total_minor: row.total_minor,
+        currency: row.currency,
+        version: row.version,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        accept_by: row.accept_by,
+        cancel_requested_at: row.cancel_requested_at,
+        cancel_actor: row.cancel_actor,
+        cancel_reason: row.cancel_reason,
+    })?;
+    Ok(Some(Order { extra, ..order }))
+}
+
+/// The order that a channel calls so, with the hash of its content.
+pub async fn order_by_channel(conn: &mut PgConnection, key: &ChannelKey) -> sqlx::Result<Option<KeyedOrder>> {
+    let found = sqlx::query!(
+        r#"SELECT order_id, content_hash AS "content_hash!" FROM order_details
+           WHERE channel = $1 AND channel_order_id = $2"#,
+        key.channel.as_str(),
+        key.order_id
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let order = order(conn, found.order_id).await?;
+    Ok(order.map(|order| KeyedOrder { order, request_hash: Some(found.content_hash) }))
+}
+
+/// What came with an order of its life elsewhere, to the letter; `None`: nothing.
+pub async fn imported(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Option<Box<RawValue>>> {
+    let imported = sqlx::query_scalar!(
+        r#"SELECT imported AS "imported: Json<Box<RawValue>>" FROM order_details WHERE order_id = $1"#,
+        order_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(imported.flatten().map(|Json(imported)| imported))
 }
 
 /// The order that was accepted under a key.
@@ -302,104 +314,6 @@ pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(Paid::try_from).collect()
-}
-
-/// One page of orders, newest first. A customer's page and a page of all orders are two statements, so that each
-/// keeps the index that it needs whatever plan the server has cached.
-pub async fn list(
-    conn: &mut PgConnection,
-    filter: &Filter,
-    start: PageStart,
-    limit: i64,
-) -> sqlx::Result<Vec<Order>> {
-    let (after, offset) = match start {
-        PageStart::Offset(offset) => (Uuid::max(), offset),
-        PageStart::After(id) => (id, 0),
-    };
-    let (first, last) = filter.ids();
-    let before = after.min(last);
-    let rows = match &filter.customer_id {
-        Some(customer_id) => sqlx::query_as!(
-            Row,
-            r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
-                      currency, version, created_at, updated_at, accept_by,
-                      cancel_requested_at, cancel_actor, cancel_reason
-               FROM orders
-               WHERE customer_id = $1 AND id < $2 AND id >= $3
-                   AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
-                   AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::timestamptz IS NULL OR created_at < $6)
-               ORDER BY id DESC LIMIT $7 OFFSET $8"#,
-            customer_id,
-            before,
-            first,
-            &filter.statuses as &[OrderStatus],
-            filter.from,
-            filter.to,
-            limit,
-            offset
-        )
-        .fetch_all(conn)
-        .await?,
-        None => sqlx::query_as!(
-            Row,
-            r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
-                      currency, version, created_at, updated_at, accept_by,
-                      cancel_requested_at, cancel_actor, cancel_reason
-               FROM orders
-               WHERE id < $1 AND id >= $2 AND (cardinality($3::order_status[]) = 0 OR status = ANY($3))
-                   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
-               ORDER BY id DESC LIMIT $6 OFFSET $7"#,
-            before,
-            first,
-            &filter.statuses as &[OrderStatus],
-            filter.from,
-            filter.to,
-            limit,
-            offset
-        )
-        .fetch_all(conn)
-        .await?,
-    };
-    rows.into_iter().map(Order::try_from).collect()
-}
-
-/// How many orders match.
-pub async fn count(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<i64> {
-    let (first, last) = filter.ids();
-    match &filter.customer_id {
-        Some(customer_id) => {
-            sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM orders
-                   WHERE customer_id = $1 AND id <= $2 AND id >= $3
-                       AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
-                       AND ($5::timestamptz IS NULL OR created_at >= $5)
-                       AND ($6::timestamptz IS NULL OR created_at < $6)"#,
-                customer_id,
-                last,
-                first,
-                &filter.statuses as &[OrderStatus],
-                filter.from,
-                filter.to
-            )
-            .fetch_one(conn)
-            .await
-        }
-        None => {
-            sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM orders
-                   WHERE id <= $1 AND id >= $2 AND (cardinality($3::order_status[]) = 0 OR status = ANY($3))
-                       AND ($4::timestamptz IS NULL OR created_at >= $4)
-                       AND ($5::timestamptz IS NULL OR created_at < $5)"#,
-                last,
-                first,
-                &filter.statuses as &[OrderStatus],
-                filter.from,
-                filter.to
-            )
-            .fetch_one(conn)
-            .await
-        }
-    }
 }
 
 /// Whether the database answers.

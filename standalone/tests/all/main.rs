@@ -2,6 +2,7 @@
 //! test ends by reconciling with the gateway's ledger.
 
 mod budget;
+mod channels;
 mod commands;
 mod kitchen;
 mod outages;

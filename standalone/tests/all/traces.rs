@@ -146,6 +146,20 @@ async fn an_order_is_one_trace_from_its_request_to_its_settlement() -> Result<()
     let read = client.http.get(format!("{}/api/v1/orders/{order_id}", client.api));
     assert_eq!(read.header("traceparent", &traceparent).send().await?.status(), 200);
     sink.trace(&trace, &["read"]).await?;
+    // What staff and customers do with it; and an order of a channel is accepted like any other.
+    let (trace, parent, traceparent) = begun(true);
+    let cancel = client.http.post(format!("{}/api/v1/orders/{order_id}/cancel", client.api));
+    assert_eq!(cancel.header("traceparent", &traceparent).send().await?.status(), 200);
+    let spans = sink.trace(&trace, &["move"]).await?;
+    assert_eq!((&spans["move"].parent, spans["move"].facts.len()), (&parent, 3));
+    let (trace, _, traceparent) = begun(true);
+    let url = format!("{}/api/v1/channels/dish/orders", client.api);
+    let document = json!({"channelOrderId": "1", "customer": {"name": "Ada Byron"},
+        "items": [{"name": "Tea", "plu": "T", "quantity": 1, "price": 2.5}]});
+    let posted = client.http.post(url).header("traceparent", &traceparent).json(&document).send().await?;
+    assert_eq!(posted.status(), 202);
+    let spans = sink.trace(&trace, &["accept", "commit", "publish", "claim", "charge", "settle"]).await?;
+    assert!(!format!("{spans:?}").contains("Ada"), "{spans:?}");
     processes.stop().await
 }
 

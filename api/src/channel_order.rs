@@ -1,0 +1,199 @@
+//! `POST /channels/{channel}/orders`: an aggregator's document as it is. What it does not price, the channel's price list
+//! does; then it goes the way of every order.
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use shared::channel::{ChannelKey, ChannelName};
+use shared::channel_order::{ChannelOrder, ChannelRequest};
+use shared::price_list::PriceList;
+use shared::store::{prices, read};
+
+use crate::accept_order::{accepted, channel_id_reused, commit, idempotency_key, is_json, read_body, under};
+use crate::actor::Caller;
+use crate::error::{ApiError, ProblemBody};
+use crate::observe::Arrival;
+use crate::read_orders::on_reader;
+use crate::state::AppState;
+use crate::view::OrderView;
+
+/// What may be said beside the document, as it came.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PaidQuery {
+    paid: Option<String>,
+}
+
+/// Accept an order of a channel.
+///
+/// The aggregator's document as it is; fields that are not listed here are ignored. The same order again (same channel, same
+/// `channelOrderId`, same content whatever its status) gives the same answer and no second order. Its customer is
+/// `<channel>:<account>`, or the channel where it names no account. `status` and `statusHistory` are kept as they came and
+/// shown by `GET /orders/{id}/history`; they do not move the order.
+#[utoipa::path(
+    post, path = "/channels/{channel}/orders", tag = "channels",
+    params(
+        ("channel" = String, Path, description = "The channel's name, 1 to 50 characters, in any case"),
+        ("paid" = Option<bool>, Query, description = "true: the channel took the money. The order is CONFIRMED at once and never \
+            charged; should it be rejected or cancelled, the channel has to give the money back. Left out or false: it is charged"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; not needed, as the channel's name for the order does the same"),
+        ("X-Request-Id" = Option<String>, Header, description = "As with POST /orders"),
+        ("traceparent" = Option<String>, Header, description = "As with POST /orders"),
+        ("X-Actor" = Option<String>, Header, description = "Not for customers"),
+    ),
+    request_body = ChannelOrderBody,
+    responses(
+        (status = 202, description = "Accepted, durable", body = OrderView, headers(
+            ("Location" = String, description = "The order"),
+        )),
+        (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "Not for customers", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_channel_order_id`: the channel has an order of this name, with other content; with its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "Not JSON by its content type", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "JSON, but no such document; or an item that has no price anywhere (`no_price`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Come again: the same order is one order", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn accept_channel_order(
+    State(state): State<AppState>,
+    Extension(arrival): Extension<Arrival>,
+    caller: Caller,
+    Path(channel): Path<String>,
+    query: Result<Query<PaidQuery>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    caller.of_the_house()?;
+    let channel = channel_name(&channel)?;
+    let paid = paid(query)?;
+    if !is_json(&headers) {
+        return Err(ApiError::not_json());
+    }
+    let key = idempotency_key(&headers)?;
+    let body = read_body(&headers, body).await?;
+    let document: ChannelRequest<'_> = serde_json::from_slice(&body).map_err(|error| {
+        let wanted = "must be a JSON object with channelOrderId and items, each given once";
+        ApiError::unreadable(&error, "not_an_order", wanted)
+    })?;
+    let order = ChannelOrder::parse(channel.clone(), &document, paid).map_err(ApiError::invalid)?;
+    let list = if order.needs_list() {
+        let plus = order.unpriced();
+        on_reader(state.clone(), move |conn| Box::pin(async move { prices::of(conn, &channel, &plus).await }))
+            .await?
+    } else {
+        PriceList::default()
+    };
+    let name = order.key().clone();
+    match order.priced(&list, state.accept_deadline) {
+        Ok(order) => commit(&state, arrival, order, key.map(|key| under(key, &body))).await,
+        Err(problems) => answered_before(state, name).await?.ok_or_else(|| ApiError::invalid(problems)),
+    }
+}
+
+/// The answer to an order that was accepted when its articles still had prices; `None`: there is no such order.
+async fn answered_before(state: AppState, name: ChannelKey) -> Result<Option<Response>, ApiError> {
+    let content = name.content;
+    let found =
+        on_reader(state, move |conn| Box::pin(async move { read::order_by_channel(conn, &name).await }))
+            .await?;
+    let Some(found) = found else { return Ok(None) };
+    if found.request_hash.is_some_and(|hash| hash[..] == content[..]) {
+        return Ok(Some(accepted(&OrderView::as_accepted(found.order))));
+    }
+    Err(channel_id_reused(found.order.status))
+}
+
+pub(crate) fn channel_name(text: &str) -> Result<ChannelName, ApiError> {
+    ChannelName::parse(text).map_err(|(code, detail)| ApiError::invalid_one("channel", code, detail))
+}
+
+fn paid(
+    query: Result<Query<PaidQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Option<bool>, ApiError> {
+    let wrong = || ApiError::invalid_one("paid", "not_true_or_false", "must be true or false, given once");
+    let Query(PaidQuery { paid }) = query.map_err(|_| wrong())?;
+    paid.map(|text| text.to_ascii_lowercase().parse().map_err(|_| wrong())).transpose()
+}
+
+/// The aggregators' document.
+#[derive(Debug, utoipa::ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct ChannelOrderBody {
+    /// The aggregator's id; kept as it came.
+    #[schema(rename = "_id")]
+    id: Option<String>,
+    /// When the order came to be there; kept as it came.
+    created: Option<String>,
+    /// Whose order it is there, up to 149 characters; part of the customer's id here.
+    account: Option<String>,
+    /// Kept as it came.
+    brand_id: Option<String>,
+    /// What the channel calls it, 1 to 200 characters.
+    #[schema(example = "A-1042", min_length = 1, max_length = 200)]
+    channel_order_id: String,
+    /// Whom to call.
+    customer: Option<ChannelCustomer>,
+    /// Where to bring it; what has one is a delivery.
+    delivery_address: Option<ChannelAddress>,
+    /// When it is fetched, RFC 3339.
+    #[schema(example = "2026-01-31T18:30:00Z")]
+    pickup_time: Option<String>,
+    /// 1 to 200 lines.
+    #[schema(min_items = 1, max_items = 200)]
+    items: Vec<ChannelItem>,
+    /// ISO 4217 code; where it is left out, that of the channel's price list, or else USD.
+    currency: Option<String>,
+    /// As the parameter `paid`.
+    order_is_already_paid: Option<bool>,
+    /// Kept as it came; no status of ours.
+    #[schema(value_type = Option<Object>)]
+    status: Option<serde_json::Value>,
+    /// Kept as it came.
+    #[schema(value_type = Option<Vec<Object>>)]
+    status_history: Option<serde_json::Value>,
+}
+
+/// One line of the document.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct ChannelItem {
+    /// 1 to 500 characters.
+    #[schema(example = "Burger", min_length = 1, max_length = 500)]
+    name: String,
+    /// What the till calls it, 1 to 200 characters.
+    #[schema(example = "P-BURG", min_length = 1, max_length = 200)]
+    plu: String,
+    /// 1 to 10,000.
+    #[schema(example = 2, minimum = 1, maximum = 10000)]
+    quantity: i32,
+    /// Unit price, a plain decimal; where it is left out, that of the channel's price list.
+    #[schema(example = 12.99, minimum = 0)]
+    price: Option<f64>,
+}
+
+/// Whom to call.
+#[derive(Debug, utoipa::ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct ChannelCustomer {
+    /// 1 to 500 characters.
+    name: Option<String>,
+    /// 4 to 15 digits, and what people put between them.
+    phone_number: Option<String>,
+}
+
+/// Where to bring it.
+#[derive(Debug, utoipa::ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct ChannelAddress {
+    /// 1 to 500 characters.
+    street: String,
+    /// 1 to 100 characters.
+    city: String,
+    /// 1 to 100 characters.
+    postal_code: Option<String>,
+}

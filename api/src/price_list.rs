@@ -1,0 +1,90 @@
+//! `GET` and `PUT /internal/channels/{channel}/prices`: what a channel's articles cost where its orders do not say. On the
+//! metrics' address only: whoever sets prices is no client.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use shared::channel::ChannelName;
+use shared::price_list::{PriceList, PriceListRequest};
+use shared::store::prices;
+use shared::tasks::uncancelled;
+
+use crate::accept_order::{is_json, read_body};
+use crate::channel_order::channel_name;
+use crate::error::ApiError;
+use crate::internal::Internal;
+use crate::move_order::no_object;
+
+/// A channel's whole list.
+#[derive(Debug, Serialize)]
+pub(crate) struct PriceListView {
+    channel: ChannelName,
+    /// Null: the list is empty.
+    currency: Option<&'static str>,
+    /// By plu.
+    prices: Vec<PriceView>,
+}
+
+/// What one article costs.
+#[derive(Debug, Serialize)]
+struct PriceView {
+    plu: String,
+    /// Exact.
+    price: Box<RawValue>,
+}
+
+impl PriceListView {
+    fn new(channel: ChannelName, list: PriceList) -> Self {
+        let sorted: BTreeMap<_, _> = list.prices.into_iter().collect();
+        let prices = sorted.into_iter().map(|(plu, price)| PriceView { plu, price: price.to_json() });
+        Self { channel, currency: list.currency.map(|currency| currency.code()), prices: prices.collect() }
+    }
+}
+
+/// The list; an empty one where there is none.
+pub(crate) async fn read(
+    State(state): State<Internal>,
+    Path(channel): Path<String>,
+) -> Result<Json<PriceListView>, ApiError> {
+    let channel = channel_name(&channel)?;
+    let done = uncancelled(async move {
+        let mut conn = state.readers.acquire().await?;
+        let list = prices::all(&mut conn, &channel).await?;
+        Ok::<_, sqlx::Error>(PriceListView::new(channel, list))
+    });
+    match done.await {
+        Ok(view) => Ok(Json(view?)),
+        Err(panic) => Err(ApiError::internal(&format!("{panic:#}"))),
+    }
+}
+
+/// Replaces the list with `{currency?, prices: [{plu, price}]}`, and gives it back.
+pub(crate) async fn replace(
+    State(state): State<Internal>,
+    Path(channel): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<PriceListView>, ApiError> {
+    let channel = channel_name(&channel)?;
+    if !is_json(&headers) {
+        return Err(ApiError::not_json());
+    }
+    let body = read_body(&headers, body).await?;
+    let request: PriceListRequest<'_> = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
+    let list = PriceList::parse(&request).map_err(ApiError::invalid)?;
+    let done = uncancelled(async move {
+        let input = (channel, list);
+        let mut session = state.session.lock().await;
+        session.run(&input, |conn, (channel, list)| Box::pin(prices::replace(conn, channel, list))).await?;
+        Ok::<_, shared::store::session::StoreError>(PriceListView::new(input.0, input.1))
+    });
+    match done.await {
+        Ok(view) => Ok(Json(view?)),
+        Err(panic) => Err(ApiError::internal(&format!("{panic:#}"))),
+    }
+}

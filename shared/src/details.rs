@@ -1,0 +1,312 @@
+//! What few orders have beside their items: a channel that they came by, and to whom, how and when they are handed over.
+//! Names, telephone numbers and addresses are shown to whoever may see the order and to nobody else: `Debug` leaves them
+//! out, so that no log line and no span can have them.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
+
+use crate::channel::{ChannelKey, ChannelName};
+use crate::order::{MAX_ID_CHARS, MAX_NAME_CHARS, NewOrder};
+use crate::problems::Problems;
+
+/// Longest city or postal code.
+const MAX_PLACE_CHARS: usize = 100;
+/// Digits of a telephone number: E.164 allows fifteen; the shortest that anybody has are four.
+const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 4..=15;
+/// Longest telephone number, with what people put between the digits.
+const MAX_PHONE_CHARS: usize = 40;
+/// Longest time: nanoseconds and an offset take 35.
+const MAX_TIME_CHARS: usize = 40;
+
+/// How an order is handed over. In small letters on the wire; read in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fulfilment {
+    /// Brought to `delivery_address`.
+    Delivery,
+    /// Fetched by the customer.
+    Pickup,
+    /// Eaten in the house.
+    DineIn,
+}
+
+impl Fulfilment {
+    fn parse(text: &str) -> Option<Self> {
+        let known = [("delivery", Self::Delivery), ("pickup", Self::Pickup), ("dine_in", Self::DineIn)];
+        known.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, known)| known)
+    }
+}
+
+/// Whom to call.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Customer {
+    /// 1 to 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Ada Byron", min_length = 1, max_length = 500)]
+    pub name: Option<String>,
+    /// 4 to 15 digits, with a plus in front and spaces, dots, dashes, slashes or parentheses between them where you like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "+44 20 7946 0000", min_length = 4, max_length = 40)]
+    pub phone_number: Option<String>,
+}
+
+/// Where to go.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Address {
+    /// With the house's number; 1 to 500 characters.
+    #[schema(example = "12 St James's Square", min_length = 1, max_length = 500)]
+    pub street: String,
+    /// 1 to 100 characters.
+    #[schema(example = "London", min_length = 1, max_length = 100)]
+    pub city: String,
+    /// 1 to 100 characters; there are places without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "SW1Y 4JH", min_length = 1, max_length = 100)]
+    pub postal_code: Option<String>,
+}
+
+impl fmt::Debug for Customer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Customer").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").finish_non_exhaustive()
+    }
+}
+
+/// To whom, how and when. Stored and shown in this shape.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Details {
+    /// How it is handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fulfilment: Option<Fulfilment>,
+    /// Whom to call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<Customer>,
+    /// Where to bring it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_address: Option<Address>,
+    /// When it is fetched, RFC 3339, to the letter as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-01-31T18:30:00+01:00")]
+    pub pickup_time: Option<String>,
+}
+
+impl Details {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What few orders have, as it may be accepted.
+#[derive(Clone)]
+pub struct NewExtra {
+    /// To whom, how and when.
+    pub details: Details,
+    /// The channel and its name for the order.
+    pub key: Option<ChannelKey>,
+    /// What came with it of its life elsewhere, to the letter.
+    pub imported: Option<Box<RawValue>>,
+    /// How long the kitchen has to take it: where the channel took the money, so that it is confirmed from the start.
+    pub paid_elsewhere: Option<Duration>,
+}
+
+/// Without what was imported, which may name anybody.
+impl fmt::Debug for NewExtra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, paid_elsewhere, .. } = self;
+        f.debug_struct("NewExtra")
+            .field("key", key)
+            .field("paid_elsewhere", paid_elsewhere)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NewExtra {
+    /// That of an order by `POST /orders`.
+    pub(crate) fn of_request(
+        order: &NewOrder,
+        details: Details,
+        named: Option<(ChannelName, String)>,
+    ) -> Self {
+        let key = named.map(|(channel, order_id)| {
+            let NewOrder { customer_id, items, total, .. } = order;
+            let content = (customer_id, total.currency().code(), items, &details);
+            ChannelKey::new(channel, order_id, &content)
+        });
+        Self { details, key, imported: None, paid_elsewhere: None }
+    }
+}
+
+/// What few orders have, as it is stored.
+#[derive(Debug, Clone)]
+pub struct Extra {
+    /// To whom, how and when.
+    pub details: Details,
+    /// The channel and its name for the order.
+    pub channel: Option<(String, String)>,
+    /// Whether the channel took the money.
+    pub paid_elsewhere: bool,
+}
+
+/// What the fields are called where they come from: a problem names its place as its sender knows it.
+pub(crate) struct Names {
+    phone_number: &'static str,
+    delivery_address: &'static str,
+    postal_code: &'static str,
+    pickup_time: &'static str,
+}
+
+/// Ours.
+pub(crate) const SNAKE_CASE: Names = Names {
+    phone_number: "phone_number",
+    delivery_address: "delivery_address",
+    postal_code: "postal_code",
+    pickup_time: "pickup_time",
+};
+/// Those of the aggregators' document.
+pub(crate) const CAMEL_CASE: Names = Names {
+    phone_number: "phoneNumber",
+    delivery_address: "deliveryAddress",
+    postal_code: "postalCode",
+    pickup_time: "pickupTime",
+};
+
+/// The same, still raw.
+pub(crate) struct DetailsRequest<'a> {
+    pub(crate) fulfilment: Option<&'a RawValue>,
+    pub(crate) customer: Option<&'a RawValue>,
+    pub(crate) delivery_address: Option<&'a RawValue>,
+    pub(crate) pickup_time: Option<&'a RawValue>,
+}
+
+impl DetailsRequest<'_> {
+    pub(crate) fn parse(&self, names: &Names, problems: &mut Problems) -> Details {
+        let fulfilment = self.fulfilment.and_then(|raw| problems.fulfilment(raw));
+        let details = Details {
+            fulfilment,
+            customer: self.customer.and_then(|raw| problems.customer(raw, names)),
+            delivery_address: self.delivery_address.and_then(|raw| problems.address(raw, names)),
+            pickup_time: self.pickup_time.and_then(|raw| problems.time(names.pickup_time, raw)),
+        };
+        if fulfilment == Some(Fulfilment::Delivery) && self.delivery_address.is_none() {
+            problems.add(names.delivery_address, "required", "is required for a delivery");
+        }
+        details
+    }
+}
+
+impl Problems {
+    fn fulfilment(&mut self, raw: &RawValue) -> Option<Fulfilment> {
+        let text = serde_json::from_str::<String>(raw.get()).ok();
+        let known = text.and_then(|text| Fulfilment::parse(&text));
+        if known.is_none() {
+            self.add("fulfilment", "unknown_fulfilment", "must be delivery, pickup or dine_in");
+        }
+        known
+    }
+
+    fn customer(&mut self, raw: &RawValue, names: &Names) -> Option<Customer> {
+        let fields = self.object("customer", raw)?;
+        let name = self.optional_text("customer.name", fields.get("name").copied(), MAX_NAME_CHARS);
+        let phone_number = fields.get(names.phone_number).and_then(|raw| {
+            let attr = format!("customer.{}", names.phone_number);
+            let text = self.text(&attr, Some(raw), MAX_PHONE_CHARS)?;
+            if !is_phone_number(&text) {
+                self.add(attr, "no_phone_number", "must be a telephone number such as +44 20 7946 0000");
+            }
+            Some(text)
+        });
+        (name.is_some() || phone_number.is_some()).then_some(Customer { name, phone_number })
+    }
+
+    fn address(&mut self, raw: &RawValue, names: &Names) -> Option<Address> {
+        let fields = self.object(names.delivery_address, raw)?;
+        let attr = |field: &str| format!("{}.{field}", names.delivery_address);
+        let street = self.text(&attr("street"), fields.get("street").copied(), MAX_NAME_CHARS);
+        let city = self.text(&attr("city"), fields.get("city").copied(), MAX_PLACE_CHARS);
+        let code = fields.get(names.postal_code).copied();
+        let postal_code = self.optional_text(&attr(names.postal_code), code, MAX_PLACE_CHARS);
+        Some(Address { street: street?, city: city?, postal_code })
+    }
+
+    fn time(&mut self, attr: &str, raw: &RawValue) -> Option<String> {
+        let text = self.text(attr, Some(raw), MAX_TIME_CHARS)?;
+        if OffsetDateTime::parse(&text, &Rfc3339).is_err() {
+            self.add(attr, "no_time", "must be a time such as 2026-01-31T18:00:00Z");
+        }
+        Some(text)
+    }
+
+    /// A channel and its name for the order: both or none.
+    pub(crate) fn channel_key(
+        &mut self,
+        channel: Option<&RawValue>,
+        order_id: Option<&RawValue>,
+    ) -> Option<(ChannelName, String)> {
+        if channel.is_none() && order_id.is_none() {
+            return None;
+        }
+        let channel = self.text("channel", channel, usize::MAX);
+        let order_id = self.text("channel_order_id", order_id, MAX_ID_CHARS);
+        match ChannelName::parse(&channel?) {
+            Ok(channel) => Some((channel, order_id?)),
+            Err((code, detail)) => {
+                self.add("channel", code, detail);
+                None
+            }
+        }
+    }
+}
+
+/// Loosely E.164: the digits count, and what people put between them is kept.
+fn is_phone_number(text: &str) -> bool {
+    let rest = text.strip_prefix('+').unwrap_or(text);
+    let known = rest.chars().all(|c| c.is_ascii_digit() || " .-/()".contains(c));
+    known && PHONE_DIGITS.contains(&rest.bytes().filter(u8::is_ascii_digit).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn telephone_numbers_are_read_as_people_write_them() {
+        for good in ["+442079460000", "+44 20 7946 0000", "(020) 7946-0000", "112 2", "0171/123.45"] {
+            assert!(is_phone_number(good), "{good}");
+        }
+        for bad in ["", "+", "112", "call me", "12345 ext 6", "++441234567", "1234567890123456", "٠١٢٣٤"]
+        {
+            assert!(!is_phone_number(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_named_where_an_order_is_printed() {
+        let details = Details {
+            fulfilment: Some(Fulfilment::DineIn),
+            customer: Some(Customer { name: Some("Ada".into()), phone_number: Some("555 0100".into()) }),
+            delivery_address: Some(Address {
+                street: "St James".into(),
+                city: "London".into(),
+                postal_code: None,
+            }),
+            pickup_time: None,
+        };
+        let imported = Some(RawValue::from_string("\"Ada\"".into()).unwrap());
+        let extra = NewExtra { details: details.clone(), key: None, imported, paid_elsewhere: None };
+        let told = format!("{details:?} {extra:?}");
+        for secret in ["Ada", "0100", "James", "London"] {
+            assert!(!told.contains(secret), "{told}");
+        }
+    }
+}

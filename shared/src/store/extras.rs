@@ -1,0 +1,144 @@
+//! accept, for a batch in which an order has more than its items: a channel, details, or money that the channel took. Plain
+//! batches never come here, and their statement knows nothing of it.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::accept::{Accept, Columns};
+use crate::details::NewExtra;
+
+/// Writes all of `batch`, plain ones among it, in one transaction; returns when each order was created. Those that it did
+/// not write are missing: their key or their channel's name for them is taken, or an earlier run has written them.
+///
+/// What a channel calls its orders is reserved first, then the keys: in the same order by everybody, so that two writers
+/// cannot wait for each other.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    batch: &[Accept],
+    due_in: Duration,
+) -> sqlx::Result<HashMap<Uuid, OffsetDateTime>> {
+    let mut tx = conn.begin().await?;
+    let described = describe(&mut tx, batch).await?;
+    let free = |one: &&Accept| one.order.extra.is_none() || described.contains(&one.order.id);
+    let wanted: Vec<&Accept> = batch.iter().filter(free).collect();
+    let created = insert_orders(&mut tx, &wanted, due_in).await?;
+    let orphans: Vec<Uuid> = described.into_iter().filter(|id| !created.contains_key(id)).collect();
+    if !orphans.is_empty() {
+        // Under their `Idempotency-Key` stands another order.
+        sqlx::query!("DELETE FROM order_details WHERE order_id = ANY($1)", &orphans)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(created)
+}
+
+/// Writes what the orders have beside their items, and says for which it did.
+async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<HashSet<Uuid>> {
+    let with_extra: Vec<(Uuid, &NewExtra)> =
+        batch.iter().filter_map(|one| Some((one.order.id, one.order.extra.as_deref()?))).collect();
+    let ids: Vec<Uuid> = with_extra.iter().map(|(id, _)| *id).collect();
+    let extras = || with_extra.iter().map(|(_, extra)| *extra);
+    let keys = || extras().map(|extra| extra.key.as_ref());
+    let elsewhere: Vec<bool> = extras().map(|extra| extra.paid_elsewhere.is_some()).collect();
+    let channels: Vec<Option<String>> =
+        keys().map(|key| key.map(|key| key.channel.as_str().to_owned())).collect();
+    let order_ids: Vec<Option<String>> = keys().map(|key| key.map(|key| key.order_id.clone())).collect();
+    let contents: Vec<Option<Vec<u8>>> = keys().map(|key| key.map(|key| key.content.to_vec())).collect();
+    let details: Vec<String> = extras()
+        .map(|extra| serde_json::to_string(&extra.details))
+        .collect::<Result<_, _>>()
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let imported: Vec<Option<String>> =
+        extras().map(|extra| extra.imported.as_ref().map(|imported| imported.get().to_owned())).collect();
+    let described = sqlx::query_scalar!(
+        r#"
+        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, content_hash, details, imported)
+        SELECT order_id, paid_elsewhere, channel, channel_order_id, content_hash, details::jsonb, imported::json
+        FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[])
+            AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, details, imported)
+        ORDER BY channel, channel_order_id
+        ON CONFLICT DO NOTHING
+        RETURNING order_id
+        "#,
+        &ids,
+        &elsewhere,
+        &channels as &[Option<String>],
+        &order_ids as &[Option<String>],
+        &contents as &[Option<Vec<u8>>],
+        &details,
+        &imported as &[Option<String>],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(described.into_iter().collect())
+}
+
+/// The statement of `accept.rs`, for orders of which some are paid already: those are confirmed from the start, with the
+/// kitchen's deadline, and have a payment that nobody will claim. What is there already is passed over.
+async fn insert_orders(
+    conn: &mut PgConnection,
+    batch: &[&Accept],
+    due_in: Duration,
+) -> sqlx::Result<HashMap<Uuid, OffsetDateTime>> {
+    let columns = Columns::of(batch.iter().copied());
+    let accept_in: Vec<Option<i64>> =
+        batch.iter().map(|one| one.order.paid_elsewhere().map(super::millis)).collect();
+    let created = sqlx::query!(
+        r#"
+        WITH input AS (
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
+                                 $7::text[], $8::bytea[], $9::bigint[])
+                AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, accept_ms)
+        ), keyed AS (
+            INSERT INTO idempotency_keys (order_id, created_at, principal, key, request_hash)
+            SELECT id, now(), principal, key, request_hash FROM input WHERE key IS NOT NULL ORDER BY principal, key
+            ON CONFLICT (principal, key) DO NOTHING
+            RETURNING order_id
+        ), fresh AS (
+            SELECT *, accept_ms IS NOT NULL AS elsewhere, now() + accept_ms * interval '1 ms' AS accept_by FROM input
+            WHERE key IS NULL OR id IN (SELECT order_id FROM keyed)
+        ), ordered AS (
+            INSERT INTO orders (id, total_minor, created_at, updated_at, accept_by, version, status, currency, customer_id,
+                                items)
+            SELECT id, total_minor, now(), now(), accept_by, 1,
+                CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, currency, customer_id, items::json
+            FROM fresh
+            ON CONFLICT DO NOTHING
+            RETURNING id, created_at
+        ), paid AS (
+            INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, answer_by, kind, status, currency)
+            SELECT id, id, total_minor, now(),
+                CASE WHEN NOT elsewhere THEN now() + $10::bigint * interval '1 ms' END, accept_by,
+                CASE WHEN elsewhere THEN 'elsewhere' ELSE 'charge' END::payment_kind,
+                CASE WHEN elsewhere THEN 'succeeded' ELSE 'pending' END::payment_status, currency
+            FROM fresh
+            ON CONFLICT DO NOTHING
+        ), noted AS (
+            INSERT INTO order_events (order_id, at, version, to_status, actor, reason)
+            SELECT id, now(), 1, CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, 'api',
+                CASE WHEN elsewhere THEN 'paid_elsewhere' END
+            FROM fresh
+            ON CONFLICT DO NOTHING
+        )
+        SELECT id, created_at FROM ordered
+        "#,
+        &columns.ids,
+        &columns.totals,
+        &columns.currencies,
+        &columns.customers,
+        &columns.items,
+        &columns.principals as &[Option<String>],
+        &columns.keys as &[Option<String>],
+        &columns.hashes as &[Option<Vec<u8>>],
+        &accept_in as &[Option<i64>],
+        super::millis(due_in),
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(created.into_iter().map(|row| (row.id, row.created_at)).collect())
+}
