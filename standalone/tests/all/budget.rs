@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use api::accept::{Answer, Writer};
+use loadtest::load::{OnFault, Pace, Plan, load};
 use servers::{Postgres, PostgresSettings};
 use shared::order::{NewOrder, OrderRequest};
 use shared::origin::Headers;
@@ -12,8 +13,9 @@ use shared::payment::AttemptOutcome;
 use shared::store::accept::{Accept, accept};
 use shared::store::claim::claim;
 use shared::store::settle::{Next, Settlement, settle};
+use shared::tasks::Stop;
 use sqlx::PgConnection;
-use testbed::{Client, TestDatabase, until};
+use testbed::{Client, Options, Pipeline, TestDatabase, Via, until};
 use tokio::sync::mpsc;
 
 /// Orders in one group commit at full load.
@@ -29,12 +31,20 @@ const STATEMENTS_A_BATCH: i64 = 3;
 const INSERTS: i64 = 6;
 /// Rows updated an order: payment and order twice, attempt once.
 const UPDATES: i64 = 5;
-/// Bytes of write-ahead log an order, everything included: 3,480 measured, and a tenth.
+/// Bytes of write-ahead log an order, everything included: MEASURED measured, and a tenth.
 const WAL_BYTES: i64 = 3_850;
 /// Messages a batch.
 const MESSAGES_A_BATCH: usize = 1;
 /// Bytes of a message an order.
 const MESSAGE_BYTES: usize = 40;
+
+/// Allocations an order from POST to CONFIRMED, of api, worker and gateway-mock together, unoptimised: ALLOCS measured, and a
+/// tenth.
+const ALLOCATIONS: u64 = 1;
+/// Requests under way at once while they are counted.
+const CONNECTIONS: usize = 64;
+/// Orders before they are counted, which open connections and prepare statements, and orders that are.
+const COUNTED: u64 = 1_000;
 
 fn batch() -> Vec<Accept> {
     let body = Client::an_order().to_string();
@@ -150,4 +160,39 @@ async fn a_group_commit_is_one_message() -> Result<()> {
     }
     assert_eq!(messages, written, "a message a group commit, whatever its size");
     Ok(())
+}
+
+/// The whole pipeline on one thread, because allocations are counted by thread. The load generator's own are few: it
+/// repeats one request over connections that it keeps.
+#[test]
+fn an_order_allocates_no_more_than_its_budget() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let database = runtime.block_on(TestDatabase::new())?;
+    let pipeline = runtime.block_on(Pipeline::start(&database, Options::new(Via::InProcess)))?;
+    let plan = Plan {
+        addr: pipeline.client.api.trim_start_matches("http://").parse()?,
+        connections: CONNECTIONS,
+        pace: Pace::Closed,
+        count: Some(COUNTED),
+        time: None,
+        with_keys: false,
+        on_fault: OnFault::Stop,
+        accepted_log: None,
+    };
+    let mut run = || {
+        runtime.block_on(async {
+            load(&plan, &Stop::new()).await?;
+            loadtest::until_settled(database.url(), Duration::from_secs(60), &Stop::new()).await
+        })
+    };
+    run()?;
+    let mut counted = Ok(Duration::ZERO);
+    let allocations = allocation_counter::measure(|| counted = run()).count_total / COUNTED;
+    counted?;
+    println!("{allocations} allocations an order");
+    assert!(allocations <= ALLOCATIONS, "{allocations} allocations an order");
+    runtime.block_on(async {
+        crate::settled(database.url(), &pipeline.client, None).await?;
+        pipeline.stop().await
+    })
 }
