@@ -1,6 +1,8 @@
 //! What the store and the broker promise, on a real PostgreSQL and a real RabbitMQ.
 
+mod additions;
 mod broker;
 mod facts;
 mod kitchen;
+mod orders;
 mod store;
