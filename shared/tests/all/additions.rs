@@ -44,10 +44,11 @@ async fn an_addition_does_not_wait_for_those_of_other_orders() -> Result<()> {
     let claim = claimed(&mut conn, std::slice::from_ref(paid)).await?.remove(0);
     settle(&mut conn, &[ends(&claim, AttemptOutcome::Succeeded)], HOUR).await?;
     assert_eq!(release_held(&mut conn, AT_ONCE).await?, 1);
-    let due: Vec<Uuid> =
-        sqlx::query_scalar("SELECT id FROM payments WHERE due_at <= now() AND added IS NOT NULL AND NOT voiding")
-            .fetch_all(&mut conn)
-            .await?;
+    let due: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM payments WHERE due_at <= now() AND added IS NOT NULL AND NOT voiding",
+    )
+    .fetch_all(&mut conn)
+    .await?;
     assert_eq!(due, [addition]);
     Ok(())
 }

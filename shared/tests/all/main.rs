@@ -5,4 +5,6 @@ mod broker;
 mod facts;
 mod kitchen;
 mod orders;
+mod prepare;
+mod rules;
 mod store;
