@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::moves::{Moved, end, lock_charges};
 use super::read;
+use crate::chaos::sabotaged;
 use crate::money::{Currency, Money};
 use crate::moves::{Actor, Refusal};
 use crate::order::{Item, NewAddition, OrderStatus, add_items, take_off};
@@ -275,6 +276,9 @@ async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid, order: Locked)
     )
     .fetch_all(&mut *conn)
     .await?;
+    if sabotaged("failed_addition_stays") {
+        return Ok(());
+    }
     let (mut items, mut total) = (order.items.0, order.total_minor);
     for one in &failed {
         items = take_off(items, &one.added.0);
