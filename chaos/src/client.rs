@@ -26,7 +26,7 @@ pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 const IMPATIENCE: Duration = Duration::from_millis(3);
 /// Before asking again: each time twice as long, up to what an api's Retry-After says. Two thousand clients that never
 /// slow down would keep a database that is just coming back, and this very process, from ever recovering.
-pub(crate) const AGAIN_AFTER: RetryDelays =
+const AGAIN_AFTER: RetryDelays =
     RetryDelays { initial: Duration::from_millis(60), max: Duration::from_secs(1) };
 /// How often an api is asked whether it is ready, and how long it may take to say.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -39,9 +39,9 @@ impl Habits {
         in_the_last_moment: 0.1,
     };
 
-    /// One that refuses everything.
+    /// One that refuses whatever it looks at.
     pub const REJECTING: Self =
-        Self { taken: 0.0, begun: 0.0, rejected: 1.0, in_the_last_moment: 0.0, ..Self::EVERYDAY };
+        Self { taken: 0.0, begun: 0.0, rejected: 0.85, in_the_last_moment: 0.0, ..Self::EVERYDAY };
 
     /// One that answers nothing.
     pub const SILENT: Self = Self { rejected: 0.0, ..Self::REJECTING };
@@ -179,9 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn one_kitchen_refuses_everything_and_one_answers_nothing() {
-        let rejects = |life: &Life| matches!(life.kitchen, Some((_, Verdict::Rejects)));
+    fn one_kitchen_only_refuses_and_one_answers_nothing() {
+        let rejects = |life: &Life| life.kitchen.is_none_or(|(_, verdict)| verdict == Verdict::Rejects);
         assert!(lives(&Habits::REJECTING).iter().all(rejects));
+        assert!(lives(&Habits::REJECTING).iter().any(|life| life.kitchen.is_none()));
         assert!(lives(&Habits::SILENT).iter().all(|life| life.kitchen.is_none()));
     }
 }

@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use shared::order::OrderStatus;
+use shared::retry::RetryDelays;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::client::{AGAIN_AFTER, ANSWER_WITHIN, Client};
+use crate::client::{ANSWER_WITHIN, Client};
 use crate::life::{Then, Verdict};
 use crate::order::{Order, paid_anew};
 use crate::tally::What;
 
-/// How often something is asked for that nobody answers: for half a minute.
-const TRIES: u32 = 30;
-/// How often the kitchen comes back to an order that is not paid yet: a dead gateway and a spent budget take seconds.
-const VISITS: u32 = 30;
-/// Between two of these, and between two looks whether additions are settled.
-const COMES_BACK_AFTER: Duration = Duration::from_secs(1);
+/// Between two tries of whoever is not answered, and of a kitchen whose order is not paid yet: growing, because thousands
+/// who never slow down keep a machine that is behind from ever catching up.
+const AGAIN_AFTER: RetryDelays =
+    RetryDelays { initial: Duration::from_millis(300), max: Duration::from_secs(4) };
+/// How often something is asked for that nobody answers, and how often the kitchen comes back: for half a minute.
+const TRIES: u32 = 12;
+/// Between two looks whether additions are settled.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often an order is paid anew whose additions are still being settled.
 const PAYS: u32 = 10;
 
@@ -92,7 +95,7 @@ impl Client {
             self.told(order.number, id, What::PaidAnew, &reply);
             match reply {
                 Reply::Done => return true,
-                Reply::No("charges_open", _) => sleep(COMES_BACK_AFTER).await,
+                Reply::No("charges_open", _) => sleep(LOOK_AGAIN_AFTER).await,
                 Reply::No(..) | Reply::Unanswered => break,
             }
         }
@@ -115,7 +118,7 @@ impl Client {
             Verdict::Begins => (Preparing, &[]),
             Verdict::Rejects => (Rejected, &[]),
         };
-        for _ in 0..VISITS {
+        for visit in 1..=TRIES {
             match self.move_to(order.number, id, to, true).await {
                 Reply::Done => {
                     for to in then {
@@ -126,7 +129,7 @@ impl Client {
                     return Met::TheEnd;
                 }
                 Reply::No(_, Pending | PaymentProcessing) => {
-                    if self.stop.or_stopped(sleep(COMES_BACK_AFTER)).await.is_none() {
+                    if self.stop.or_stopped(sleep(AGAIN_AFTER.after(visit))).await.is_none() {
                         break;
                     }
                 }

@@ -23,7 +23,7 @@ use crate::tally::Tally;
 pub enum Aim {
     /// Customers cancel whatever is open
     Cancel,
-    /// The kitchen rejects everything, and at that moment whatever is paid
+    /// The kitchen rejects most orders, and at that moment whatever is paid
     Reject,
     /// The kitchen answers nothing: deadlines pass
     Deadline,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::{Value, json};
 use shared::tasks::Stop;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -19,22 +18,20 @@ use crate::ground::{Ground, Servers};
 use crate::quiet::finish;
 use crate::run::Places;
 use crate::sender::{self, send};
-use crate::settings::{Gateway, Settings};
+use crate::settings::Settings;
 use crate::tally::Tally;
 use crate::told::{self, ToldLog};
 
-/// Orders a second; the place is reached after some tens of them.
-const RATE: u32 = 120;
+/// Orders a second; the place is reached after some tens of them. People do more with each than send it.
+const RATE: u32 = 50;
 /// More are not sent: whatever is not reached by then is not reached.
-const ORDERS: u64 = 6_000;
+const ORDERS: u64 = 2_500;
 /// Orders go on for so long after the restart: the restarted program works under load, too.
 const AFTER_RESTART: Duration = Duration::from_millis(400);
 /// Until the place is reached.
-const REACHED_WITHIN: Duration = Duration::from_secs(40);
+const REACHED_WITHIN: Duration = Duration::from_secs(90);
 /// Between looks at the marker.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// The gateway goes and comes, for the breaker to open in between, or poison is sent, this often.
-const STIR_EVERY: Duration = Duration::from_millis(250);
 /// Nothing that has not moved for so long will: leases here last two seconds.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 
@@ -61,55 +58,32 @@ struct Lived {
     poison: u64,
 }
 
-/// What has to happen for a place to be passed at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stir {
-    /// Orders alone.
-    Nothing,
-    /// The breaker opens now and then.
-    Breaker,
-    /// Poison arrives now and then.
-    Poison,
-}
-
 impl Case {
-    fn stir(self) -> Stir {
-        match self.place {
-            "worker.before_release" | "worker.after_release" => Stir::Breaker,
-            "worker.before_bury" => Stir::Poison,
-            _ => Stir::Nothing,
-        }
-    }
-
-    /// Much goes wrong at the gateway, so that retries, voids and sweeps are common.
-    fn settings(self) -> Settings {
-        let gateway = Gateway {
-            latency_min_ms: 0,
-            latency_max_ms: 20,
-            success: 0.9,
-            error: 0.2,
-            error_after: 0.15,
-            timeout_after: 0.03,
-            malformed: 0.05,
-            too_many: 0.05,
-        };
-        let breaker = self.stir() == Stir::Breaker;
-        Settings {
-            lease: Duration::from_secs(2),
-            gateway_timeout: Duration::from_millis(500),
-            breaker_recovery: Duration::from_millis(200),
-            breaker_threshold: if breaker { 3 } else { 1_000_000 },
-            retry_attempts: 2,
-            retry_initial: Duration::from_millis(100),
-            retry_max: Duration::from_millis(400),
-            publish_grace: Duration::from_millis(500),
-            accept_deadline: self.aim.deadline(),
-            gateway: if breaker { Gateway { latency_max_ms: 20, ..Gateway::WELL } } else { gateway },
-        }
-    }
-
     fn is_of_api(self) -> bool {
         self.place.starts_with("api.")
+    }
+
+    fn plan<'a>(
+        self,
+        at: &'a Places,
+        logs: &'a Path,
+        settings: &'a Settings,
+        signs: &Signs,
+    ) -> fleet::Plan<'a> {
+        fleet::Plan {
+            bin_dir: &at.bin_dir,
+            logs,
+            settings,
+            extra: Vec::new(),
+            first: vec![
+                ("CRASH_POINT".to_owned(), format!("{}:{}", self.place, self.hits)),
+                ("CRASH_MARKER".to_owned(), signs.marker.display().to_string()),
+                ("CRASH_GATE".to_owned(), signs.gate.display().to_string()),
+            ],
+            // One to die and one to ask.
+            apis: if self.is_of_api() { 2 } else { 1 },
+            workers: 1,
+        }
     }
 
     /// Lives through it.
@@ -122,20 +96,7 @@ impl Case {
         let ground = servers.ground().await?;
         let settings = self.settings();
         let signs = Signs { marker: logs.join("marker"), gate: logs.join("gate") };
-        let plan = fleet::Plan {
-            bin_dir: &at.bin_dir,
-            logs: &logs,
-            settings: &settings,
-            extra: Vec::new(),
-            first: vec![
-                ("CRASH_POINT".to_owned(), format!("{}:{}", self.place, self.hits)),
-                ("CRASH_MARKER".to_owned(), signs.marker.display().to_string()),
-                ("CRASH_GATE".to_owned(), signs.gate.display().to_string()),
-            ],
-            // One to die and one to ask.
-            apis: if self.is_of_api() { 2 } else { 1 },
-            workers: 1,
-        };
+        let plan = self.plan(at, &logs, &settings, &signs);
         let fleet = Fleet::start(&plan, &ground).await?;
         let lived = self.live_through(&fleet, &ground, &logs, &signs, &settings).await?;
         let finish = finish(&fleet, &ground, settings.quiet_within(), STUCK_AFTER).await?;
@@ -249,38 +210,5 @@ impl Case {
         program.unset("CRASH_POINT");
         program.start()?;
         Ok(aimed)
-    }
-
-    async fn stir_until(
-        self,
-        enough: &Stop,
-        fleet: &Fleet,
-        ground: &Ground,
-        settings: &Settings,
-    ) -> Result<u64> {
-        let http = fleet::http()?;
-        let url = format!("{}/v1/faults", fleet.gateway_url);
-        let switch = async |switches: Value| -> Result<()> {
-            let answer = http.put(&url).body(switches.to_string()).send().await?;
-            ensure!(answer.status().is_success(), "the gateway refused {switches}");
-            Ok(())
-        };
-        let mut poison = 0;
-        let mut down = false;
-        while enough.or_stopped(sleep(STIR_EVERY)).await.is_some() {
-            match self.stir() {
-                Stir::Nothing => {}
-                Stir::Breaker => {
-                    down = !down;
-                    switch(json!({ "down": down })).await?;
-                }
-                Stir::Poison => {
-                    ground.amqp().publish_bytes(b"poison").await?;
-                    poison += 1;
-                }
-            }
-        }
-        switch(Gateway { latency_max_ms: 20, ..settings.gateway }.switches()).await?;
-        Ok(poison)
     }
 }

@@ -4,6 +4,7 @@
 
 mod aim;
 mod case;
+mod stir;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::ground::Servers;
 use crate::run::Places;
 
 /// Cases side by side: most of each is waiting for leases.
-const SIDE_BY_SIDE: usize = 5;
+const SIDE_BY_SIDE: usize = 3;
 
 /// What came of a case.
 #[derive(Debug)]
