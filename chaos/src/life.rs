@@ -25,6 +25,8 @@ pub struct Habits {
     pub rejected: f64,
     /// The kitchen takes them about when it is too late. Those that are left, it never answers.
     pub in_the_last_moment: f64,
+    /// The kitchen looks at an order within so many milliseconds of its 202.
+    pub looks_within_ms: u64,
 }
 
 impl Habits {
@@ -37,11 +39,18 @@ impl Habits {
         begun: 0.08,
         rejected: 0.12,
         in_the_last_moment: 0.1,
+        looks_within_ms: 1_500,
     };
 
-    /// One that refuses whatever it looks at.
-    pub const REJECTING: Self =
-        Self { taken: 0.0, begun: 0.0, rejected: 0.85, in_the_last_moment: 0.0, ..Self::EVERYDAY };
+    /// One that refuses whatever it looks at, at once, so that refunds are as common as charges.
+    pub const REJECTING: Self = Self {
+        taken: 0.0,
+        begun: 0.0,
+        rejected: 0.85,
+        in_the_last_moment: 0.0,
+        looks_within_ms: 200,
+        ..Self::EVERYDAY
+    };
 
     /// One that answers nothing.
     pub const SILENT: Self = Self { rejected: 0.0, ..Self::REJECTING };
@@ -53,8 +62,6 @@ const STEPS_BACK: f64 = 0.05;
 /// Customers change their minds within this of their 202: a charge takes a tenth of a second, a retried one a second
 /// and more.
 const CHANGES_MIND_WITHIN_MS: u64 = 1_500;
-/// The kitchen looks at an order within this of its 202.
-const LOOKS_WITHIN_MS: u64 = 1_500;
 /// A charge without faults and a sweep take about as long: between these after the deadline, counted from the 202, is
 /// just before and just after it.
 const LAST_MOMENT_MS: std::ops::Range<u64> = 0..700;
@@ -110,7 +117,7 @@ impl Life {
     pub fn new(dice: &mut StdRng, habits: &Habits, price: Money, deadline: Duration) -> Self {
         let mut within = |millis| Duration::from_millis(dice.random_range(0..millis));
         let (cancelled_after, added_after, looks_after) =
-            (within(CHANGES_MIND_WITHIN_MS), within(CHANGES_MIND_WITHIN_MS), within(LOOKS_WITHIN_MS));
+            (within(CHANGES_MIND_WITHIN_MS), within(CHANGES_MIND_WITHIN_MS), within(habits.looks_within_ms));
         let quantity = dice.random_range(1..=3);
         Self {
             cancelled_after: dice.random_bool(habits.cancelled).then_some(cancelled_after),

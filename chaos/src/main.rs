@@ -43,7 +43,7 @@ enum Command {
         #[arg(long, value_delimiter = ',', value_name = "PLACE,..")]
         points: Vec<String>,
         /// At which of their passes
-        #[arg(long, value_delimiter = ',', value_name = "PASS,..", default_values_t = [1, 7])]
+        #[arg(long, value_delimiter = ',', value_name = "PASS,..", default_values_t = [1, 20])]
         hits: Vec<u32>,
         /// What happens to the orders in hand meanwhile
         #[arg(long, value_delimiter = ',', value_enum, value_name = "AIM,..", default_values_t = [Aim::Cancel, Aim::Reject, Aim::Deadline])]

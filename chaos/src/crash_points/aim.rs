@@ -34,8 +34,10 @@ const STANDS: Duration = Duration::from_millis(400);
 /// Open orders that are met, newest first: a second's arrivals and more.
 const AT_ONCE: i64 = 200;
 
-/// Open orders that were met, by where they stood.
+/// Open orders that were met, by where they stood, and refunds on their way.
 pub(super) type Aimed = BTreeMap<&'static str, usize>;
+/// As they are called among those.
+pub(super) const REFUNDS: &str = "refunds";
 
 impl Aim {
     /// The name, as in `--aims` and in reports.
@@ -80,6 +82,10 @@ impl Aim {
                 Self::Reject | Self::Deadline => {}
             }
         }
+        let refunds = refunds(ground).await?;
+        if refunds > 0 {
+            aimed.insert(REFUNDS, refunds);
+        }
         let answered = async { while asking.join_next().await.is_some() {} };
         if self == Self::Deadline {
             sleep(STANDS).await;
@@ -102,4 +108,10 @@ async fn open_orders(ground: &Ground) -> Result<Vec<(Uuid, String, OrderStatus)>
          ORDER BY id DESC LIMIT $1",
     );
     Ok(open.bind(AT_ONCE).fetch_all(&mut ground.connect().await?).await?)
+}
+
+async fn refunds(ground: &Ground) -> Result<usize> {
+    let refunds = "SELECT count(*) FROM payments WHERE due_at IS NOT NULL AND kind = 'refund'";
+    let count: i64 = sqlx::query_scalar(refunds).fetch_one(&mut ground.connect().await?).await?;
+    Ok(usize::try_from(count)?)
 }
