@@ -4,6 +4,7 @@
 use anyhow::Result;
 use metrics::{Counter, Histogram};
 use shared::batch::{Desk, Lane};
+use shared::chaos::crash_point;
 use shared::moves::Move;
 use shared::store::additions::{Add, PayAnew, add, pay_anew};
 use shared::store::moves::{Moved, carry_out};
@@ -96,6 +97,7 @@ impl Mover {
             Ask::Add(ask) => self.session.run(ask, |conn, ask| Box::pin(add(conn, ask))).await,
             Ask::Pay(ask) => self.session.run(ask, |conn, ask| Box::pin(pay_anew(conn, ask))).await,
         };
+        crash_point("api.after_move");
         self.metrics.commit_seconds.record(started.elapsed());
         match &outcome {
             Ok(Moved::Done { wish: false, .. }) => self.metrics.moved.increment(1),

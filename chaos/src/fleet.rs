@@ -72,6 +72,8 @@ pub struct Plan<'a> {
     pub settings: &'a Settings,
     /// Further variables for apis and workers.
     pub extra: Vec<(String, String)>,
+    /// Further variables for the first api and the first worker.
+    pub first: Vec<(String, String)>,
     /// How many apis and workers.
     pub apis: usize,
     /// As above.
@@ -80,9 +82,11 @@ pub struct Plan<'a> {
 
 impl Plan<'_> {
     /// An api or a worker; what comes extra, comes last and wins.
-    fn program(&self, name: &str, program: &str, environment: &[(&str, String)]) -> Program {
-        let mut program = Program::new(name, &self.bin_dir.join(program), environment, self.logs);
-        self.extra.iter().for_each(|(name, value)| program.set(name, value));
+    fn program(&self, program: &str, number: usize, environment: &[(&str, String)]) -> Program {
+        let name = format!("{program}-{number}");
+        let first = if number == 1 { &self.first[..] } else { &[] };
+        let mut program = Program::new(&name, &self.bin_dir.join(program), environment, self.logs);
+        self.extra.iter().chain(first).for_each(|(name, value)| program.set(name, value));
         program
     }
 }
@@ -134,7 +138,7 @@ impl Fleet {
         let mut environment = plan.settings.of_api();
         environment.push(("API_ADDR", addr.to_string()));
         environment.extend(self.ways_to_servers(&name, ground).await?);
-        let program = plan.program(&name, "api", &environment);
+        let program = plan.program("api", number, &environment);
         self.apis.push(Arc::new(Mutex::new(program)));
         self.api_addrs.push(addr);
         Ok(())
@@ -153,7 +157,7 @@ impl Fleet {
         let way = self.way(format!("{name} to gateway"), gateway).await?;
         environment.push(("GATEWAY_URL", format!("http://{}", way.addr())));
         self.to_gateway.push(way);
-        let program = plan.program(&name, "worker", &environment);
+        let program = plan.program("worker", number, &environment);
         self.workers.push(Arc::new(Mutex::new(program)));
         Ok(())
     }

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use loadtest::reconcile::{Invariant, Report as Books};
 use sqlx::{Connection, PgConnection};
-use uuid::Uuid;
 
 use crate::check::{Check, Evidence, Found, check};
 use crate::ground::Ground;
+use crate::happened;
 use crate::recovery::measure;
 use crate::report::{Report, seconds};
 use crate::run::{Scenario, Seen};
+use crate::settings::Gateway;
 use crate::told;
 
 /// Compares all that was seen with all that was promised.
@@ -26,6 +26,7 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
     let Found { mut checks, lost, books } = check(&Evidence {
         ground,
         told: &told,
+        answered: &tally.answered(),
         settings: &scenario.settings,
         access_log: &access_log,
         finish,
@@ -33,19 +34,19 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
     })
     .await?;
     let mut conn = ground.connect().await?;
-    let confirmed = count(&mut conn, "CONFIRMED").await?;
+    let happened = happened::count(&mut conn).await?;
+    let confirmed = paid(&mut conn).await?;
     let failed = count(&mut conn, "PAYMENT_FAILED").await?;
     let in_doubt = "SELECT count(*) FROM payment_attempts WHERE outcome IN ('in_doubt', 'abandoned')";
     let in_doubt = sqlx::query_scalar(in_doubt).fetch_one(&mut conn).await?;
-    let to_be_cancelled = tally.cancelled.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let cancelled = cancelled(&mut conn, &to_be_cancelled).await?;
     let times = measure(&mut conn, &scenario.settings, fired, &told).await?;
     conn.close().await?;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (offered, accepted) = (load(&tally.offered), load(&tally.accepted));
-    checks.0.push(cancelled);
     checks.0.extend(behaviour(scenario, logs, &seen)?);
     checks.0.extend(not_trivial(scenario, &seen, accepted, confirmed));
+    let gateway_is_well = scenario.settings.gateway == Gateway::WELL;
+    checks.0.push(happened::check(&happened, accepted, gateway_is_well));
     let mut faults = BTreeMap::new();
     for one in fired {
         *faults.entry(one.kind.name()).or_insert(0) += 1;
@@ -74,9 +75,10 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
                 scenario.set.iter().map(|(name, value)| format!("{name}={value} (over what stands above)")),
             )
             .collect(),
-        other_answers: tally.others.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        other_answers: tally.others(),
         given_up: load(&tally.given_up),
         replayed: load(&tally.replayed),
+        happened,
         checks,
         times,
     })
@@ -99,24 +101,23 @@ async fn count(conn: &mut PgConnection, status: &str) -> Result<i64> {
     Ok(count.fetch_one(conn).await?)
 }
 
-/// What a client was told is cancelled, or will be, is.
-async fn cancelled(conn: &mut PgConnection, told: &[Uuid]) -> Result<Check> {
-    let others: Vec<(Uuid, String)> =
-        sqlx::query_as("SELECT id, status::text FROM orders WHERE id = ANY($1) AND status <> 'CANCELLED'")
-            .bind(told)
-            .fetch_all(conn)
-            .await?;
-    let wrong: Vec<String> = others.iter().map(|(id, status)| format!("order {id} is {status}")).collect();
-    Ok(Check::list("an order whose cancellation was answered 200 is cancelled", told.len() as u64, &wrong))
+/// Orders that were paid at some time.
+async fn paid(conn: &mut PgConnection) -> Result<i64> {
+    let paid = "SELECT count(DISTINCT order_id) FROM order_events WHERE to_status = 'CONFIRMED'";
+    Ok(sqlx::query_scalar(paid).fetch_one(conn).await?)
 }
 
 /// How programs behaved towards clients and towards us.
 fn behaviour(scenario: &Scenario, logs: &Path, seen: &Seen) -> Result<Vec<Check>> {
-    let complaints = seen.tally.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+    let complaints = seen.tally.complaints();
     let answers = seen.tally.offered.load(Ordering::Relaxed);
     let starts = seen.fired.len() as u64;
     let mut checks = vec![
-        Check::list("no client is told two things, or anything but 202, 503 and 429", answers, &complaints),
+        Check::list(
+            "no client is told two things, or anything but 202, 503 and 429; later 200, 409",
+            answers,
+            &complaints,
+        ),
         Check::list("no program ends that was not asked to", starts, &seen.bad_ends),
         Check::list("a program that is asked to end ends well", starts, &seen.bad_stops),
     ];

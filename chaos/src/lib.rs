@@ -7,14 +7,18 @@
 
 pub mod armed;
 pub mod check;
+mod client;
 pub mod clock;
 pub mod crash_points;
 pub mod fault;
 pub mod fleet;
 pub mod ground;
+pub mod happened;
 pub mod inject;
 mod judge;
+pub mod life;
 pub mod order;
+mod people;
 pub mod program;
 pub mod progress;
 pub mod proxy;
@@ -26,4 +30,5 @@ pub mod sabotage;
 pub mod schedule;
 pub mod sender;
 pub mod settings;
+pub mod tally;
 pub mod told;

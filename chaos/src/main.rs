@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chaos::armed::ensure_armed;
-use chaos::crash_points::crash_points;
+use chaos::crash_points::{Aim, crash_points};
 use chaos::fault::{Kind, Wanted};
 use chaos::ground::Servers;
 use chaos::run::{Places, Scenario, run};
@@ -43,8 +43,11 @@ enum Command {
         #[arg(long, value_delimiter = ',', value_name = "PLACE,..")]
         points: Vec<String>,
         /// At which of their passes
-        #[arg(long, value_delimiter = ',', value_name = "PASS,..", default_values_t = [1, 2, 7])]
+        #[arg(long, value_delimiter = ',', value_name = "PASS,..", default_values_t = [1, 20])]
         hits: Vec<u32>,
+        /// What happens to the orders in hand meanwhile
+        #[arg(long, value_delimiter = ',', value_enum, value_name = "AIM,..", default_values_t = [Aim::Cancel, Aim::Reject, Aim::Deadline])]
+        aims: Vec<Aim>,
     },
     /// Give the programs one bug after another, and expect each to be found; needs programs with the feature `chaos`
     Sabotage {
@@ -171,7 +174,9 @@ async fn start(arguments: Arguments, stop: &Stop) -> Result<bool> {
     };
     let outcome = match arguments.command {
         Command::Run(arguments) => once(&arguments.scenario(), &servers, &places, stop).await,
-        Command::CrashPoints { points, hits } => crash_points(&points, &hits, &servers, &places, stop).await,
+        Command::CrashPoints { points, hits, aims } => {
+            crash_points(&points, &hits, &aims, &servers, &places, stop).await
+        }
         Command::Sabotage { bugs, controls } => sabotage(&bugs, controls, &servers, &places, stop).await,
     };
     // Their ends block.

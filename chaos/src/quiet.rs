@@ -1,4 +1,5 @@
-//! The end of a run: waiting for quiet (nothing due, nothing leased, the queue empty), then ending the programs.
+//! The end of a run: waiting for quiet (nothing due, nothing leased, nothing unanswered, the queue empty), then ending the
+//! programs.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ const IDLE_FOR_MS: i64 = 1_000;
 pub struct Rest {
     /// How long it took to get there, or how long it was waited in vain.
     pub waited: Duration,
-    /// Payments that are not final.
+    /// Payments that are not final, orders that the kitchen could still answer, and failed additions that are still to be
+    /// taken off.
     pub due: i64,
     /// Messages waiting, and messages laid aside.
     pub waiting: u64,
@@ -112,7 +114,9 @@ async fn depth(ground: &Ground) -> Result<(u64, u64)> {
 }
 
 async fn due(conn: &mut PgConnection) -> Result<i64> {
-    Ok(sqlx::query_scalar("SELECT count(*) FROM payments WHERE due_at IS NOT NULL").fetch_one(conn).await?)
+    let due = "SELECT count(*) FROM payments WHERE due_at IS NOT NULL OR answer_by IS NOT NULL
+                   OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL)";
+    Ok(sqlx::query_scalar(due).fetch_one(conn).await?)
 }
 
 async fn idle_in_transaction(conn: &mut PgConnection) -> Result<i64> {

@@ -78,7 +78,7 @@ pub struct Answers {
     pub at_first: usize,
 }
 
-/// An attempt that nobody finished: begun, taken up by another worker, and when its order ended.
+/// An attempt that nobody finished: begun, taken up by another worker, and when its payment was settled.
 type Abandoned = (Micros, Micros, Option<Micros>);
 /// An order: accepted, first claimed, ended.
 type Life = (Micros, Option<Micros>, Option<Micros>);
@@ -93,9 +93,10 @@ pub async fn measure(
     let abandoned: Vec<Abandoned> = sqlx::query_as(
         "SELECT (extract(epoch FROM a.started_at) * 1000000)::bigint,
                 (extract(epoch FROM a.finished_at) * 1000000)::bigint,
-                (extract(epoch FROM e.at) * 1000000)::bigint
+                CASE WHEN p.due_at IS NULL THEN
+                    (SELECT (extract(epoch FROM max(l.finished_at)) * 1000000)::bigint FROM payment_attempts l
+                     WHERE l.payment_id = p.id) END
          FROM payment_attempts a JOIN payments p ON p.id = a.payment_id
-         LEFT JOIN order_events e ON e.order_id = p.order_id AND e.from_status = 'PAYMENT_PROCESSING'
          WHERE a.outcome = 'abandoned' AND a.finished_at IS NOT NULL",
     )
     .fetch_all(&mut *conn)
@@ -104,8 +105,8 @@ pub async fn measure(
         "SELECT (extract(epoch FROM o.created_at) * 1000000)::bigint,
                 (extract(epoch FROM c.at) * 1000000)::bigint, (extract(epoch FROM e.at) * 1000000)::bigint
          FROM orders o
-         LEFT JOIN order_events c ON c.order_id = o.id AND c.to_status = 'PAYMENT_PROCESSING'
-         LEFT JOIN order_events e ON e.order_id = o.id AND e.from_status = 'PAYMENT_PROCESSING'",
+         LEFT JOIN order_events c ON c.order_id = o.id AND c.version = 2 AND c.to_status = 'PAYMENT_PROCESSING'
+         LEFT JOIN order_events e ON e.order_id = o.id AND e.version = 3 AND e.from_status = 'PAYMENT_PROCESSING'",
     )
     .fetch_all(&mut *conn)
     .await?;

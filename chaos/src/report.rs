@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::check::Checks;
 use crate::fault::Kind;
+use crate::happened::Happened;
 use crate::recovery::{Answers, Spread, Times};
 
 /// One run.
@@ -24,10 +25,12 @@ pub struct Report {
     pub offered: u64,
     /// As above.
     pub accepted: u64,
-    /// Orders by where they ended; those whose client was never answered are among them.
+    /// Orders that were paid; those whose client was never answered are among them.
     pub confirmed: i64,
-    /// As above.
+    /// Orders whose payment failed in the end.
     pub failed: i64,
+    /// What happened to orders, by kind.
+    pub happened: Happened,
     /// Accepted orders that are not there, or have not ended.
     pub lost: u64,
     /// Keys or orders that the gateway charged more than once.
@@ -77,7 +80,7 @@ impl fmt::Display for Report {
         let Self { seed, offered, accepted, confirmed, failed, given_up, replayed, .. } = self;
         let verdict = if self.green { "green: every invariant holds" } else { "RED: promises were broken" };
         writeln!(f, "# Chaos run, seed {seed}: {verdict}\n")?;
-        writeln!(f, "{offered} orders sent, {accepted} accepted, {confirmed} confirmed, {failed} failed; ")?;
+        writeln!(f, "{offered} orders sent, {accepted} accepted, {confirmed} paid, {failed} unpaid; ")?;
         writeln!(
             f,
             "lost {}, charged twice {}, in {:.0} s; quiet {:.1} s after the last fault.\n",
@@ -92,7 +95,9 @@ impl fmt::Display for Report {
              Attempts in doubt at first: {}.\n",
             self.in_doubt
         )?;
-        writeln!(f, "## Faults\n\n| fault | times |\n|---|---:|")?;
+        writeln!(f, "## What happened to orders\n\n| what | times |\n|---|---:|")?;
+        self.happened.iter().try_for_each(|(what, count)| writeln!(f, "| {what} | {count} |"))?;
+        writeln!(f, "\n## Faults\n\n| fault | times |\n|---|---:|")?;
         for kind in Kind::all() {
             if let Some(count) = self.faults.get(&kind.name()) {
                 writeln!(f, "| {} | {count} |", kind.name())?;

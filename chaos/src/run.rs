@@ -13,12 +13,14 @@ use crate::fleet::{self, APIS, Fleet, WORKERS};
 use crate::ground::{Ground, Servers};
 use crate::inject::{Fired, Injector};
 use crate::judge::judge;
+use crate::life::Habits;
 use crate::progress::Progress;
 use crate::quiet::{Finish, finish};
 use crate::report::Report;
 use crate::schedule::{Event, schedule};
-use crate::sender::{self, Tally, send};
+use crate::sender::{self, send};
 use crate::settings::Settings;
+use crate::tally::Tally;
 use crate::told::ToldLog;
 
 /// Orders flow before the first fault: a calm phase to compare with.
@@ -115,7 +117,8 @@ async fn watch(
     let mut extra = scenario.set.clone();
     extra.extend(scenario.sabotage.map(|bug| ("SABOTAGE".to_owned(), bug.to_owned())));
     let bin_dir = &places.bin_dir;
-    let plan = fleet::Plan { bin_dir, logs, settings, extra, apis: APIS, workers: WORKERS };
+    let plan =
+        fleet::Plan { bin_dir, logs, settings, extra, first: Vec::new(), apis: APIS, workers: WORKERS };
     let fleet = Arc::new(Fleet::start(&plan, ground).await?);
     let span = Duration::from_millis(orders * 1_000 / u64::from((*rate).max(1)));
     let mut events = schedule(*seed, &scenario.counts, span.saturating_sub(LEAD_IN), settings);
@@ -127,7 +130,14 @@ async fn watch(
     let tally = Arc::new(Tally::default());
     let bad_ends = Mutex::new(Vec::new());
     let told = ToldLog::create(&logs.join("told"))?;
-    let plan = sender::Plan { seed: *seed, orders: *orders, rate: *rate, apis: fleet.api_addrs.clone() };
+    let plan = sender::Plan {
+        seed: *seed,
+        orders: *orders,
+        rate: *rate,
+        apis: fleet.api_addrs.clone(),
+        habits: Habits::EVERYDAY,
+        deadline: settings.accept_deadline,
+    };
     let planned = events.len();
     let work = async {
         let sending = send(&plan, &tally, told.sender(), stop, stop);

@@ -26,12 +26,14 @@ pub struct Settings {
     pub retry_max: Duration,
     /// `PUBLISH_GRACE_SECONDS`
     pub publish_grace: Duration,
+    /// `ACCEPT_DEADLINE_SECONDS`
+    pub accept_deadline: Duration,
     /// What is wrong with the gateway all the time.
     pub gateway: Gateway,
 }
 
 /// The gateway's everyday faults, as shares of its requests.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Gateway {
     /// Shortest time for a request, in milliseconds.
     pub latency_min_ms: u64,
@@ -99,6 +101,9 @@ impl Settings {
             retry_initial: Duration::from_millis(300),
             retry_max: Duration::from_secs(2),
             publish_grace: Duration::from_secs(1),
+            // The kitchen here answers within two seconds or when it is too late; a database or an api that is away for
+            // four, and all that waited meanwhile, must not make it late with everything.
+            accept_deadline: Duration::from_secs(10),
             gateway: Gateway::EVERYDAY,
         }
     }
@@ -114,6 +119,7 @@ impl Settings {
             retry_initial: Duration::from_secs(1),
             retry_max: Duration::from_secs(30),
             publish_grace: Duration::from_secs(3),
+            accept_deadline: Duration::from_secs(300),
             gateway: Gateway::EVERYDAY,
         }
     }
@@ -126,7 +132,7 @@ impl Settings {
     /// The longest that anything may lie untouched before a worker looks at it.
     pub fn longest_rest(&self) -> Duration {
         // A retry's delay is up to a fifth longer than its setting.
-        self.lease.max(self.breaker_recovery + self.retry_max * 6 / 5)
+        self.lease.max(self.breaker_recovery + self.retry_max * 6 / 5).max(self.accept_deadline)
     }
 
     /// How long after the last fault everything may take to come to rest: a minute, or what the settings need.
@@ -150,8 +156,7 @@ impl Settings {
             ("PAYMENT_RETRY_ATTEMPTS", self.retry_attempts.to_string()),
             ("PAYMENT_RETRY_INITIAL_SECONDS", seconds(self.retry_initial)),
             ("PAYMENT_RETRY_MAX_SECONDS", seconds(self.retry_max)),
-            // There is no kitchen here that would answer: a long run's orders would all be rejected.
-            ("ACCEPT_DEADLINE_SECONDS", "86400".to_owned()),
+            ("ACCEPT_DEADLINE_SECONDS", seconds(self.accept_deadline)),
         ]
     }
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Five orders that ended in every way there is, and the ledger to them.
+/// Six orders that ended in every way there is, one with an addition, and the ledger to them.
 struct World {
     database: TestDatabase,
     conn: PgConnection,
@@ -30,6 +30,7 @@ struct World {
     declined: NewOrder,
     voided: NewOrder,
     rejected: NewOrder,
+    extended: NewOrder,
     ledger: Ledger,
 }
 
@@ -45,8 +46,8 @@ impl World {
             "TRUNCATE orders, payments, payment_attempts, order_events, idempotency_keys, order_details",
         )
         .await?;
-        let [paid, keyed, declined, voided, rejected] = std::array::from_fn(|_| an_order());
-        let accepts = [&paid, &keyed, &declined, &voided, &rejected].map(|order| Accept {
+        let [paid, keyed, declined, voided, rejected, extended] = std::array::from_fn(|_| an_order());
+        let accepts = [&paid, &keyed, &declined, &voided, &rejected, &extended].map(|order| Accept {
             order: order.clone(),
             key: (order.id == keyed.id).then(|| IdempotencyKey {
                 principal: "p".into(),
@@ -59,14 +60,16 @@ impl World {
         try_once(&mut conn, &voided, AttemptOutcome::InDoubt, doubt).await?;
         try_once(&mut conn, &voided, AttemptOutcome::Voided, Next::Failed).await?;
         try_once(&mut conn, &declined, AttemptOutcome::Declined, Next::Failed).await?;
-        for order in [&paid, &keyed, &rejected] {
+        for order in [&paid, &keyed, &rejected, &extended] {
             let next = Next::Succeeded { gateway_id: gateway_id(order.payment_id()) };
             try_once(&mut conn, order, AttemptOutcome::Succeeded, next).await?;
         }
         let refund = reject(&mut conn, &rejected).await?;
+        let addition = extend(&mut conn, &extended).await?;
+        let charges = [&paid, &keyed, &rejected, &extended].map(charge_of);
         let ledger = Ledger {
-            requests: LedgerRequests { charges: 5, voids: 1, refunds: 1 },
-            charges: [&paid, &keyed, &rejected].map(charge_of).into(),
+            requests: LedgerRequests { charges: 7, voids: 1, refunds: 1 },
+            charges: charges.into_iter().chain([addition]).collect(),
             refunds: vec![refund],
             voided: vec![voided.payment_id().to_string()],
             declined: vec![DeclinedKey {
@@ -77,7 +80,7 @@ impl World {
         };
         // From here on the tests do what the triggers would refuse.
         conn.execute("SET session_replication_role = replica").await?;
-        Ok(Self { database, conn, paid, keyed, declined, voided, rejected, ledger })
+        Ok(Self { database, conn, paid, keyed, declined, voided, rejected, extended, ledger })
     }
 
     async fn broken(&self) -> Result<Vec<Invariant>> {
@@ -96,6 +99,7 @@ impl World {
             ("$declined", &self.declined),
             ("$voided", &self.voided),
             ("$rejected", &self.rejected),
+            ("$extended", &self.extended),
         ] {
             sql = sql.replace(&format!("{name}.pay"), &format!("'{}'", order.payment_id()));
             sql = sql.replace(name, &format!("'{}'", order.id));
@@ -161,14 +165,35 @@ async fn reject(conn: &mut PgConnection, order: &NewOrder) -> Result<RefundRecei
     })
 }
 
+/// Something more was ordered and charged.
+async fn extend(conn: &mut PgConnection, order: &NewOrder) -> Result<ChargeReceipt> {
+    let charge = Uuid::now_v7();
+    let id = order.id;
+    let line = r#"[{"item_id":"j","item_name":"m","quantity":1,"price":4.99}]"#;
+    conn.execute(AssertSqlSafe(format!(
+        "UPDATE orders SET items = items || '{line}', total_minor = total_minor + 499 WHERE id = '{id}';
+         INSERT INTO payments (id, order_id, amount_minor, created_at, attempts, epoch, kind, status, currency,
+                               gateway_id, added)
+         VALUES ('{charge}', '{id}', 499, now(), 1, 1, 'charge', 'succeeded', 'USD', 'ch_{charge}', '{line}');
+         INSERT INTO payment_attempts VALUES ('{charge}', now(), now(), 1, 1, 'charge', 'succeeded')"
+    )))
+    .await?;
+    Ok(ChargeReceipt {
+        id: gateway_id(charge),
+        key: charge.to_string(),
+        amount: Money::from_minor(499, Currency::USD).to_json(),
+        ..charge_of(order)
+    })
+}
+
 #[tokio::test]
 async fn what_is_right_is_clean_and_all_of_it_was_looked_at() -> Result<()> {
     let world = World::new().await?;
     let report = reconcile(world.database.url(), &world.ledger).await?;
     assert!(report.is_clean(), "{report}");
-    assert_eq!(report.orders(), 5);
+    assert_eq!(report.orders(), 6);
     assert!(report.checks.iter().all(|check| check.checked > 0), "{report}");
-    assert_eq!(report.of(Invariant::LedgerExplained).checked, 4);
+    assert_eq!(report.of(Invariant::LedgerExplained).checked, 6);
     Ok(())
 }
 
@@ -176,11 +201,11 @@ async fn what_is_right_is_clean_and_all_of_it_was_looked_at() -> Result<()> {
 #[tokio::test]
 async fn a_row_broken_in_the_database_is_found() -> Result<()> {
     use Invariant::{
-        AttemptsClosed, AttemptsCounted, AttemptsExplain, ChargedOnce, ChargesAreTotal, FailedIsClosed,
-        HistoryLegal, HistoryWhole, LedgerExplained, MoneyKept, NothingDue, OneOrderAKey, OrdersEnded,
-        RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
+        AdditionsWhole, AttemptsClosed, AttemptsCounted, AttemptsExplain, ChargedOnce, ChargesAreTotal,
+        FailedIsClosed, HistoryLegal, HistoryWhole, LedgerExplained, LinesAreTotal, MoneyKept, NothingDue,
+        OneOrderAKey, OrdersEnded, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
     };
-    let cases: [(&str, &[Invariant]); 28] = [
+    let cases: [(&str, &[Invariant]); 32] = [
         ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
         (
             "UPDATE payments SET status = 'waiting', due_at = now() WHERE id = $declined.pay",
@@ -201,9 +226,26 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
             "INSERT INTO order_events VALUES (gen_random_uuid(), now(), 1, NULL, 'PENDING', 'api')",
             &[RowsBelong],
         ),
-        ("UPDATE orders SET total_minor = total_minor + 1 WHERE id = $declined", &[ChargesAreTotal]),
-        ("UPDATE orders SET total_minor = total_minor + 1 WHERE id = $paid", &[ChargesAreTotal, MoneyKept]),
+        (
+            "UPDATE orders SET total_minor = total_minor + 1 WHERE id = $declined",
+            &[ChargesAreTotal, LinesAreTotal],
+        ),
+        (
+            "UPDATE orders SET total_minor = total_minor + 1 WHERE id = $paid",
+            &[ChargesAreTotal, LinesAreTotal, MoneyKept],
+        ),
         ("UPDATE orders SET currency = 'EUR' WHERE id = $paid", &[ChargesAreTotal, MoneyKept]),
+        ("UPDATE orders SET items = items - 1 WHERE id = $extended", &[LinesAreTotal]),
+        ("UPDATE orders SET items = '[]' WHERE id = $rejected", &[LinesAreTotal]),
+        (
+            "UPDATE payments SET dropped_at = now() WHERE order_id = $extended AND added IS NOT NULL",
+            &[ChargesAreTotal, AdditionsWhole],
+        ),
+        (
+            "WITH taken AS (UPDATE orders SET items = items - 1, total_minor = total_minor - 499 WHERE id = $extended)
+             UPDATE payments SET dropped_at = now() WHERE order_id = $extended AND added IS NOT NULL",
+            &[AdditionsWhole, MoneyKept],
+        ),
         (
             "UPDATE payments SET amount_minor = amount_minor + 1 WHERE id = $paid.pay",
             &[ChargesAreTotal, SucceededInLedger],
@@ -422,8 +464,8 @@ async fn the_table_names_what_is_broken() -> Result<()> {
     let mut world = World::new().await?;
     world.broken_by("UPDATE payments SET attempts = attempts + 1 WHERE id = $paid.pay").await?;
     let report = reconcile(world.database.url(), &world.ledger).await?.to_string();
-    let told = format!("payment {} counts 2; it has 1 rows, the highest is number 1", world.paid.payment_id);
-    assert!(report.contains("BROKEN, 1 of 6: a payment has as many attempts as it counts"), "{report}");
+    let told = format!("payment {} counts 2; it has 1 rows, the highest is number 1", world.paid.payment_id());
+    assert!(report.contains("BROKEN, 1 of 8: a payment has as many attempts as it counts"), "{report}");
     assert!(report.contains(&told), "{report}");
     Ok(())
 }
@@ -433,6 +475,7 @@ async fn the_table_names_what_is_broken() -> Result<()> {
 #[ignore = "takes a minute; run it by name"]
 async fn a_million_orders_are_reconciled_in_well_under_a_minute() -> Result<()> {
     const ORDERS: usize = 1_000_000;
+    const LINE: &str = r#"{"item_id":"i","item_name":"n","quantity":1,"price":30.97}"#;
     let mut world = World::new().await?;
     let world_charges = world.ledger.charges.len();
     world
@@ -440,7 +483,8 @@ async fn a_million_orders_are_reconciled_in_well_under_a_minute() -> Result<()> 
         .execute(AssertSqlSafe(format!(
             "SET statement_timeout = 0;
              CREATE TABLE many AS SELECT gen_random_uuid() AS id, gen_random_uuid() AS pay FROM generate_series(1, {ORDERS});
-             INSERT INTO orders SELECT id, 3097, now(), now(), NULL, 3, 'CONFIRMED', 'USD', 'c', '[]' FROM many;
+             INSERT INTO orders SELECT id, 3097, now(), now(), NULL, 3, 'CONFIRMED', 'USD', 'c',
+                '[{LINE}]' FROM many;
              INSERT INTO payments (id, order_id, amount_minor, created_at, attempts, epoch, kind, status, currency, gateway_id)
                 SELECT pay, id, 3097, now(), 1, 1, 'charge', 'succeeded', 'USD', 'ch_' || pay FROM many;
              INSERT INTO payment_attempts SELECT pay, now(), now(), 1, 1, 'charge', 'succeeded' FROM many;

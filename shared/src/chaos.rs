@@ -10,6 +10,8 @@ pub const CRASH_POINTS: &[&str] = &[
     "api.before_publish",
     "api.before_confirm",
     "api.after_confirm",
+    "api.before_move",
+    "api.after_move",
     "worker.before_claim",
     "worker.after_claim",
     "worker.before_send",
@@ -25,6 +27,8 @@ pub const CRASH_POINTS: &[&str] = &[
     "worker.before_bury",
     "worker.mid_sweep",
     "worker.after_sweep",
+    "worker.mid_deadline",
+    "worker.after_deadline",
 ];
 
 /// Bugs that a process can be told to have.
@@ -39,6 +43,9 @@ pub const SABOTAGES: &[&str] = &[
     "synchronous_commit_off",
     "repeat_is_new",
     "breaker_open_is_attempt",
+    "new_key_per_refund",
+    "deadline_without_guard",
+    "failed_addition_stays",
 ];
 
 #[cfg(feature = "chaos")]
@@ -58,15 +65,22 @@ pub const fn sabotaged(_bug: &str) -> bool {
 
 #[cfg(feature = "chaos")]
 mod armed {
+    use std::path::Path;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use super::{CRASH_POINTS, SABOTAGES};
 
-    /// What the environment says: `CRASH_POINT=place:hits`, `CRASH_MARKER=file`, `SABOTAGE=bug`.
+    /// Between looks for the gate, and how often: nobody who is still there lets a process stand for five seconds.
+    const LOOK_EVERY: Duration = Duration::from_millis(5);
+    const LOOKS: u32 = 1_000;
+
+    /// What the environment says: `CRASH_POINT=place:hits`, `CRASH_MARKER=file`, `CRASH_GATE=file`, `SABOTAGE=bug`.
     struct Orders {
         crash_point: Option<(String, u64)>,
         marker: Option<String>,
+        gate: Option<String>,
         sabotage: Option<String>,
     }
 
@@ -87,12 +101,12 @@ mod armed {
                 assert!(SABOTAGES.contains(&bug.as_str()), "SABOTAGE={bug} names no bug");
                 tracing::error!(bug, "sabotaged: this process has a bug on purpose");
             }
-            Orders { crash_point, marker: var("CRASH_MARKER"), sabotage }
+            Orders { crash_point, marker: var("CRASH_MARKER"), gate: var("CRASH_GATE"), sabotage }
         })
     }
 
     /// Dies here, if this is the place and the time: leaves its name in the marker file and aborts, which is as
-    /// sudden as a kill.
+    /// sudden as a kill. Where there is to be a gate, it stands here, with all that it holds, until that file is there.
     pub fn crash_point(place: &str) {
         debug_assert!(CRASH_POINTS.contains(&place), "{place} is not in CRASH_POINTS");
         let orders = orders();
@@ -101,7 +115,20 @@ mod armed {
             if let Some(marker) = &orders.marker {
                 let _ = std::fs::write(marker, place);
             }
+            if let Some(gate) = &orders.gate {
+                stand_still(Path::new(gate));
+            }
             std::process::abort();
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "whoever dies here does nothing else any more")]
+    fn stand_still(gate: &Path) {
+        for _ in 0..LOOKS {
+            if gate.exists() {
+                return;
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use metrics::Counter;
+use shared::chaos::crash_point;
 use shared::store::additions::{drop_failed, release_held};
 use shared::store::moves::reject_unanswered;
 use shared::store::session::Session;
@@ -82,6 +83,7 @@ impl Deadlines {
         let swept = self.session.run(&AT_ONCE, |conn, limit| Box::pin(reject_unanswered(conn, *limit))).await;
         let swept = swept.context("cannot reject what nobody answered")?;
         if swept.rejected > 0 {
+            crash_point("worker.after_deadline");
             tracing::info!(orders = swept.rejected, "rejected: the kitchen did not answer in time");
             self.rejected.increment(swept.rejected as u64);
         }

@@ -194,11 +194,16 @@ impl Gateway {
 
 /// The one key of this payment, whichever try it is.
 fn key_of(claim: &Claimed) -> Uuid {
-    if sabotaged("new_key_per_try") { Uuid::new_v4() } else { claim.payment_id }
+    if is_keyed_anew(claim) { Uuid::new_v4() } else { claim.payment_id }
 }
 
 fn is_ours(key: &str, claim: &Claimed) -> bool {
-    key == claim.payment_id.to_string() || sabotaged("new_key_per_try")
+    key == claim.payment_id.to_string() || is_keyed_anew(claim)
+}
+
+/// The bug of asking again under another key.
+fn is_keyed_anew(claim: &Claimed) -> bool {
+    sabotaged("new_key_per_try") || (claim.refund_of.is_some() && sabotaged("new_key_per_refund"))
 }
 
 /// What it means that the gateway finds a request wrong (404, 422).

@@ -2,6 +2,7 @@
 //! breaks the promise, and a few of those by name.
 
 mod asked;
+mod moves;
 mod told;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use sqlx::Connection;
 use crate::ground::Ground;
 use crate::quiet::{Finish, Rest};
 use crate::settings::Settings;
+use crate::tally::Answered;
 use crate::told::Told;
 
 /// Breaches that are named; the rest is counted.
@@ -113,8 +115,10 @@ impl fmt::Display for Checks {
 pub struct Evidence<'a> {
     /// Where the database is.
     pub ground: &'a Ground,
-    /// What clients were told.
+    /// The 202s of clients.
     pub told: &'a [Told],
+    /// What they were told after those.
+    pub answered: &'a [Answered],
     /// What the programs were told.
     pub settings: &'a Settings,
     /// What the gateway was asked.
@@ -143,6 +147,7 @@ pub async fn check(evidence: &Evidence<'_>) -> Result<Found> {
     let told = told::check(&mut conn, evidence.told).await?;
     let lost = told[0].violated;
     checks.extend(told);
+    checks.extend(moves::check(&mut conn, evidence).await?);
     let books = loadtest::reconcile(&evidence.ground.database_url, &evidence.finish.ledger).await?;
     checks.extend(books.checks.iter().map(|check| Check {
         says: check.invariant.says().to_owned(),
@@ -162,7 +167,7 @@ fn at_rest(evidence: &Evidence<'_>) -> [Check; 3] {
     let Rest { waited, due, waiting, dead, idle_in_transaction } = rest;
     [
         Check::one("everything comes to rest once all is mended", rest.is_quiet(), || {
-            format!("after {waited:.1?} {due} payments are due and {waiting} messages wait")
+            format!("after {waited:.1?} {due} payments are due or unanswered and {waiting} messages wait")
         }),
         Check::one(
             "the queue is empty when all programs have ended, and nothing but poison is laid aside",

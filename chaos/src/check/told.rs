@@ -15,6 +15,7 @@ use crate::told::Told;
 /// What is compared of an order.
 struct Stored {
     customer: String,
+    /// Without what was added to it later.
     minor: i64,
     currency: String,
     status: OrderStatus,
@@ -25,7 +26,8 @@ pub(super) async fn check(conn: &mut PgConnection, told: &[Told]) -> Result<Vec<
     let orders = read_orders(conn).await?;
     let keys = read_keys(conn).await?;
     let mut lost = Check::new("an order that was answered 202 is there, and has ended");
-    let mut same = Check::new("it is the one that was sent, with the total that was told");
+    let mut same =
+        Check::new("it is the one that was sent, with the total that was told and what was added since");
     let mut keyed = Check::new("an idempotency key leads to the order that its client was told");
     for one in told {
         let Told { id, number, .. } = one;
@@ -65,7 +67,9 @@ const fn is_open(status: OrderStatus) -> bool {
 async fn read_orders(conn: &mut PgConnection) -> Result<HashMap<Uuid, Stored>> {
     let mut orders = HashMap::new();
     let mut rows = sqlx::query_as::<_, (Uuid, String, i64, String, OrderStatus)>(
-        "SELECT id, customer_id, total_minor, currency, status FROM orders",
+        "SELECT o.id, o.customer_id, (o.total_minor - coalesce(a.minor, 0))::bigint, o.currency, o.status FROM orders o
+         LEFT JOIN (SELECT order_id, sum(amount_minor) AS minor FROM payments
+                    WHERE added IS NOT NULL AND dropped_at IS NULL GROUP BY order_id) a ON a.order_id = o.id",
     )
     .fetch(conn);
     while let Some((id, customer, minor, currency, status)) = rows.try_next().await? {

@@ -24,6 +24,7 @@ impl Trial {
             gateway_timeout: Duration::from_millis(800),
             publish_grace: Duration::from_millis(600),
             retry_max: Duration::from_secs(1),
+            accept_deadline: Duration::from_secs(2),
             gateway: Gateway::WELL,
             ..Settings::quick()
         };
@@ -81,6 +82,16 @@ impl Trial {
                 orders: 1_800,
                 ..well
             },
+            // Any second try of a refund: the first one gave the money back.
+            "new_key_per_refund" => {
+                Self { settings: gateway(Gateway { error_after: 0.1, ..Gateway::WELL }), orders: 600, ..well }
+            }
+            // The kitchen takes most orders, and two seconds later they are late.
+            "deadline_without_guard" => Self { orders: 600, ..well },
+            // One addition in five is declined.
+            "failed_addition_stays" => {
+                Self { settings: gateway(Gateway { success: 0.8, ..Gateway::WELL }), orders: 600, ..well }
+            }
             // A bug that is new here meets a little of everything.
             _ => Self { name: bug, bug: Some(bug), ..Self::control() },
         }

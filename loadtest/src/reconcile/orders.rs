@@ -104,6 +104,24 @@ impl Orders {
         Ok(())
     }
 
+    /// Their lines; PostgreSQL adds them up, in decimals, so that they need not be kept here.
+    pub(super) async fn check_lines(&self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows = sqlx::query_as::<_, (Uuid, Option<String>)>(
+            "SELECT o.id, sum((line ->> 'price')::numeric * (line ->> 'quantity')::numeric)::text
+             FROM orders o LEFT JOIN LATERAL json_array_elements(o.items) AS line ON true GROUP BY o.id",
+        )
+        .fetch(conn);
+        while let Some((id, sum)) = rows.try_next().await? {
+            let Some(order) = self.0.get(&id) else { continue };
+            let sum = sum.unwrap_or_default();
+            let lines = Money::parse(&sum, order.total.currency());
+            report.check(Invariant::LinesAreTotal, lines.is_ok_and(|lines| lines == order.total), || {
+                format!("order {id} of {} has lines of {sum:?} together", show(order.total))
+            });
+        }
+        Ok(())
+    }
+
     /// Compares each order with its sums.
     pub(super) fn check(&self, report: &mut Report) {
         for (id, order) in &self.0 {

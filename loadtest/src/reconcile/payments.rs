@@ -237,6 +237,15 @@ impl Payment {
             }
             order.failed += u32::from(self.status == PaymentStatus::Failed);
             if self.is_addition {
+                let whole = match self.status {
+                    PaymentStatus::Succeeded => !self.is_dropped,
+                    PaymentStatus::Failed => self.is_dropped,
+                    _ => false,
+                };
+                report.check(Invariant::AdditionsWhole, whole, || {
+                    let (status, dropped) = (self.status, self.is_dropped);
+                    format!("addition {id} of order {order_id} is {status:?}; taken off: {dropped}")
+                });
                 order.added_minor += if self.is_dropped { 0 } else { self.amount_minor };
             } else {
                 // Paid anew after a failure: the newest counts, and only one is not failed.

@@ -17,6 +17,8 @@ pub enum Invariant {
     NothingDue,
     RowsBelong,
     ChargesAreTotal,
+    LinesAreTotal,
+    AdditionsWhole,
     SucceededInLedger,
     LedgerExplained,
     ChargedOnce,
@@ -35,11 +37,13 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::OrdersEnded,
         Self::NothingDue,
         Self::RowsBelong,
         Self::ChargesAreTotal,
+        Self::LinesAreTotal,
+        Self::AdditionsWhole,
         Self::SucceededInLedger,
         Self::LedgerExplained,
         Self::ChargedOnce,
@@ -64,6 +68,10 @@ impl Invariant {
             Self::RowsBelong => "payments, attempts, events, keys and details belong to a row that exists",
             Self::ChargesAreTotal => {
                 "an order has a charge of its own or was paid to its channel, and with its additions' it adds up to the total"
+            }
+            Self::LinesAreTotal => "the lines of an order add up to its total",
+            Self::AdditionsWhole => {
+                "an addition is charged and in the order, or failed and taken off: never charged and taken off"
             }
             Self::SucceededInLedger => "a succeeded payment stands in the ledger as it stands here",
             Self::LedgerExplained => "a row of the ledger has its succeeded payment here",

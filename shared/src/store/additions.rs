@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::moves::{Moved, end, lock_charges};
 use super::read;
+use crate::chaos::sabotaged;
 use crate::money::{Currency, Money};
 use crate::moves::{Actor, Refusal};
 use crate::order::{Item, NewAddition, OrderStatus, add_items, take_off};
@@ -215,12 +216,13 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Mo
 }
 
 /// Lets up to `limit` held additions go whose order's own charge is known: to be charged where the order is paid, else
-/// only to be voided. Says how many.
+/// only to be voided. Says how many. Those of orders that are not decided yet stand in nobody's way.
 pub async fn release_held(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
     let mut tx = conn.begin().await?;
     let held = sqlx::query_scalar!(
-        "SELECT id FROM payments WHERE due_at > now() + interval '50 years' ORDER BY due_at LIMIT $1
-         FOR UPDATE SKIP LOCKED",
+        "SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_id
+         WHERE p.due_at > now() + interval '50 years' AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING')
+         ORDER BY p.due_at LIMIT $1 FOR UPDATE OF p SKIP LOCKED",
         i64::from(limit)
     )
     .fetch_all(&mut *tx)
@@ -274,6 +276,9 @@ async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid, order: Locked)
     )
     .fetch_all(&mut *conn)
     .await?;
+    if sabotaged("failed_addition_stays") {
+        return Ok(());
+    }
     let (mut items, mut total) = (order.items.0, order.total_minor);
     for one in &failed {
         items = take_off(items, &one.added.0);

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::read::{self, Whole};
+use crate::chaos::crash_point;
 use crate::moves::{Move, Refusal, Ruling, Standing, Wanted};
 use crate::order::OrderStatus;
 use crate::payment::PaymentStatus;
@@ -57,7 +58,10 @@ pub async fn carry_out(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Move
 /// locks until the connection's next use.
 pub(super) async fn end(tx: Transaction<'_, Postgres>, moved: Moved) -> sqlx::Result<Moved> {
     match moved {
-        Moved::Done { .. } => tx.commit().await?,
+        Moved::Done { .. } => {
+            crash_point("api.before_move");
+            tx.commit().await?;
+        }
         Moved::Refused { .. } | Moved::NotFound => tx.rollback().await?,
     }
     Ok(moved)
@@ -268,6 +272,8 @@ pub struct Unanswered {
 /// the one column that its acceptance looks at, under the same lock. (`now()` and not the clock itself, which no index
 /// serves: the transaction has only just begun.)
 pub async fn reject_unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Unanswered> {
+    #[cfg(feature = "chaos")]
+    super::sabotage::reject_answered(conn).await?;
     let mut tx = conn.begin().await?;
     let late = sqlx::query!(
         r#"SELECT id, order_id FROM payments WHERE answer_by <= now()
@@ -284,6 +290,7 @@ pub async fn reject_unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Res
     let mut orders: Vec<Uuid> = late.iter().map(|row| row.order_id).collect();
     orders.sort_unstable();
     lock_charges(&mut tx, &orders).await?;
+    crash_point("worker.mid_deadline");
     let steps: Vec<Step> = orders
         .into_iter()
         .map(|order_id| Step {

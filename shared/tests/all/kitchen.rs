@@ -5,60 +5,19 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::{join_all, try_join_all};
-use serde_json::json;
 use shared::moves::{Actor, Move, Refusal, Wanted};
-use shared::order::{NewOrder, OrderRequest, OrderStatus};
+use shared::order::{NewOrder, OrderStatus};
 use shared::payment::{AttemptAction, AttemptOutcome};
-use shared::store::accept::{Accept, accept};
-use shared::store::claim::{Claimed, claim};
+use shared::store::claim::claim;
 use shared::store::moves::{Moved, Unanswered, carry_out, reject_unanswered};
 use shared::store::read;
-use shared::store::settle::{Next, Settlement, settle};
+use shared::store::settle::settle;
 use shared::store::sweep::{call_off, claim_due};
 use sqlx::PgConnection;
 use testbed::{TestDatabase, until};
 use uuid::Uuid;
 
-const HOUR: Duration = Duration::from_secs(3_600);
-
-async fn accepted(conn: &mut PgConnection, count: usize) -> Result<Vec<NewOrder>> {
-    let body = json!({"customer_id": "ann", "items": [
-        {"item_id": "i", "item_name": "n", "quantity": 2, "price": 12.5}]})
-    .to_string();
-    let request: OrderRequest<'_> = serde_json::from_str(&body)?;
-    let orders: Vec<NewOrder> =
-        std::iter::repeat_with(|| NewOrder::parse(&request).unwrap()).take(count).collect();
-    let batch: Vec<Accept> = orders.iter().map(|order| Accept { order: order.clone(), key: None }).collect();
-    accept(conn, &batch, HOUR).await?;
-    Ok(orders)
-}
-
-fn ends(claim: &Claimed, outcome: AttemptOutcome) -> Settlement {
-    let next = match outcome {
-        AttemptOutcome::Succeeded => Next::Succeeded { gateway_id: format!("ch_{}", claim.payment_id) },
-        AttemptOutcome::InDoubt => Next::Retry { delay: HOUR, spend: true, void: false },
-        _ => Next::Failed,
-    };
-    let Claimed { payment_id, epoch, number, .. } = *claim;
-    Settlement { payment_id, epoch, number, outcome, code: None, message: None, next }
-}
-
-async fn claimed(conn: &mut PgConnection, orders: &[NewOrder]) -> Result<Vec<Claimed>> {
-    let hints: Vec<Uuid> = orders.iter().map(|order| order.payment_id()).collect();
-    Ok(claim(conn, &hints, HOUR).await?)
-}
-
-async fn confirmed(conn: &mut PgConnection, count: usize) -> Result<Vec<NewOrder>> {
-    let mut all = Vec::with_capacity(count);
-    while all.len() < count {
-        let orders = accepted(conn, (count - all.len()).min(250)).await?;
-        let claims = claimed(conn, &orders).await?;
-        let settlements: Vec<_> = claims.iter().map(|claim| ends(claim, AttemptOutcome::Succeeded)).collect();
-        assert_eq!(settle(conn, &settlements, HOUR).await?.len(), orders.len());
-        all.extend(orders);
-    }
-    Ok(all)
-}
+use crate::orders::{HOUR, accepted, claimed, confirmed, ends};
 
 fn ask(order_id: Uuid, wanted: Wanted) -> Move {
     let reason = Some("because".to_owned());

@@ -1,7 +1,11 @@
 //! What the store and the broker promise, on a real PostgreSQL and a real RabbitMQ.
 
+mod additions;
 mod broker;
 mod channels;
 mod facts;
 mod kitchen;
+mod orders;
+mod prepare;
+mod rules;
 mod store;

@@ -21,10 +21,13 @@ use testbed::{Client, TestDatabase, until};
 async fn settled(database_url: &str, client: &Client, broker: Option<&Broker>) -> Result<u64> {
     let database = shared::store::Database::new(database_url, "test")?;
     let mut conn = database.connect().await?;
-    until("all payments are final", async || {
-        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM payments WHERE due_at IS NOT NULL")
-            .fetch_one(&mut conn)
-            .await?;
+    until("all payments are final, and failed additions taken off", async || {
+        let open: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM payments
+             WHERE due_at IS NOT NULL OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL)",
+        )
+        .fetch_one(&mut conn)
+        .await?;
         Ok((open == 0).then_some(()))
     })
     .await?;

@@ -51,7 +51,7 @@ impl Bench {
     }
 
     /// The books agree, here and at the gateway.
-    async fn reconciles(&self) -> Result<()> {
+    pub(crate) async fn reconciles(&self) -> Result<()> {
         let report = reconcile(self.database.url(), &self.ledger().await?).await?;
         assert!(report.is_clean(), "\n{report}");
         Ok(())

@@ -2,6 +2,7 @@
 
 mod answers;
 mod kitchen;
+mod sequences;
 mod steps;
 
 use std::sync::Arc;

@@ -1,0 +1,89 @@
+//! What happened to orders, by kind and how often: a run in which something never happened proves nothing about it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use sqlx::PgConnection;
+
+use crate::check::Check;
+
+/// From so many orders on, everything happens: the rarest of all that is counted here befalls about one in a thousand.
+const ENOUGH_ORDERS: u64 = 10_000;
+
+/// Orders to which it happened, by what.
+pub type Happened = BTreeMap<String, i64>;
+
+/// Each kind and what counts it: of orders' moves, then of payments.
+const MOVES: [(&str, &str); 13] = [
+    ("paid", "to_status = 'CONFIRMED'"),
+    ("payment failed", "to_status = 'PAYMENT_FAILED'"),
+    ("paid anew", "from_status = 'PAYMENT_FAILED' AND to_status = 'PAYMENT_PROCESSING'"),
+    ("cancelled before it was sent to be charged", "from_status = 'PENDING' AND to_status = 'CANCELLED'"),
+    (
+        "cancelled while it was being charged",
+        "from_status = 'PAYMENT_PROCESSING' AND to_status = 'CANCELLED'",
+    ),
+    ("cancelled after its payment failed", "from_status = 'PAYMENT_FAILED' AND to_status = 'CANCELLED'"),
+    (
+        "cancelled after it was paid",
+        "from_status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING') AND to_status = 'CANCELLED'",
+    ),
+    ("taken by the kitchen", "from_status = 'CONFIRMED' AND to_status = 'ACCEPTED'"),
+    ("taken by beginning with it", "from_status = 'CONFIRMED' AND to_status = 'PREPARING'"),
+    ("taken a step back", "from_status = 'PREPARING' AND to_status = 'ACCEPTED'"),
+    ("delivered", "to_status = 'DELIVERED'"),
+    ("rejected by the kitchen", "to_status = 'REJECTED' AND actor <> 'sweep'"),
+    ("rejected at the deadline", "to_status = 'REJECTED' AND actor = 'sweep'"),
+];
+const PAYMENTS: [(&str, &str); 7] = [
+    ("addition charged", "added IS NOT NULL AND status = 'succeeded'"),
+    ("addition taken off", "dropped_at IS NOT NULL"),
+    ("refund given: cancelled", "kind = 'refund' AND status = 'succeeded' AND reason = 'cancelled'"),
+    ("refund given: rejected", "kind = 'refund' AND status = 'succeeded' AND reason = 'rejected'"),
+    ("refund given: deadline", "kind = 'refund' AND status = 'succeeded' AND reason = 'accept_deadline'"),
+    (LATE_CAPTURE, "kind = 'refund' AND status = 'succeeded' AND reason = 'late_capture'"),
+    ("refund tried again", "kind = 'refund' AND status = 'succeeded' AND attempts > 1"),
+];
+/// Takes a charge that lands within the moment in which its order ends: shown, and not asked for.
+const LATE_CAPTURE: &str = "refund given: charged too late";
+
+/// Counts.
+pub(crate) async fn count(conn: &mut PgConnection) -> Result<Happened> {
+    let mut happened = Happened::new();
+    for (table, kinds) in [("order_events", &MOVES[..]), ("payments", &PAYMENTS[..])] {
+        for (kind, of) in kinds {
+            let sql = format!("SELECT count(*) FROM {table} WHERE {of}");
+            let count = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;
+            happened.insert((*kind).to_owned(), count);
+        }
+    }
+    Ok(happened)
+}
+
+/// Each kind was met, unless the run was too short for that, or its gateway declines nothing.
+pub(crate) fn check(happened: &Happened, accepted: u64, gateway_is_well: bool) -> Check {
+    let mut check = Check::about_the_run("each kind of thing happened that can happen to an order");
+    if accepted >= ENOUGH_ORDERS && !gateway_is_well {
+        for (kind, count) in happened.iter().filter(|(kind, _)| *kind != LATE_CAPTURE) {
+            check.look(*count > 0, || format!("never: {kind}"));
+        }
+    }
+    check
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_happened_in_a_long_run_is_told() {
+        let mut happened: Happened =
+            MOVES.iter().chain(&PAYMENTS).map(|(kind, _)| ((*kind).to_owned(), 1)).collect();
+        happened.insert(LATE_CAPTURE.to_owned(), 0);
+        assert_eq!(check(&happened, ENOUGH_ORDERS, false).violated, 0);
+        happened.insert("delivered".to_owned(), 0);
+        assert_eq!(check(&happened, ENOUGH_ORDERS, false).examples, ["never: delivered"]);
+        assert_eq!(check(&happened, ENOUGH_ORDERS - 1, false).violated, 0);
+        assert_eq!(check(&happened, ENOUGH_ORDERS, true).violated, 0);
+    }
+}
