@@ -464,7 +464,8 @@ async fn the_table_names_what_is_broken() -> Result<()> {
     let mut world = World::new().await?;
     world.broken_by("UPDATE payments SET attempts = attempts + 1 WHERE id = $paid.pay").await?;
     let report = reconcile(world.database.url(), &world.ledger).await?.to_string();
-    let told = format!("payment {} counts 2; it has 1 rows, the highest is number 1", world.paid.payment_id());
+    let told =
+        format!("payment {} counts 2; it has 1 rows, the highest is number 1", world.paid.payment_id());
     assert!(report.contains("BROKEN, 1 of 8: a payment has as many attempts as it counts"), "{report}");
     assert!(report.contains(&told), "{report}");
     Ok(())

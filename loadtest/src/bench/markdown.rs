@@ -173,7 +173,10 @@ impl Figures {
     fn scale(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let runs = &self.runs.scale;
         if !runs.is_empty() {
-            writeln!(f, "| finished orders | end to end/s | get, ms (p50, p99) | a customer's page | newest | CONFIRMED | MB |")?;
+            writeln!(
+                f,
+                "| finished orders | end to end/s | get, ms (p50, p99) | a customer's page | newest | CONFIRMED | MB |"
+            )?;
             writeln!(f, "|---:|---:|---|---|---|---|---|")?;
         }
         let of = |one: Percentiles| format!("{:.2}, {:.2}", one.p50_ms, one.p99_ms);
@@ -184,7 +187,8 @@ impl Figures {
                 format!("{table} {mb:.0}{rewritten}")
             });
             let sizes = sizes.collect::<Vec<_>>().join(", ");
-            let (get, customer, newest, board) = (of(run.get), of(run.customer), of(run.newest), of(run.board));
+            let (get, customer, newest, board) =
+                (of(run.get), of(run.customer), of(run.newest), of(run.board));
             let (finished, per_s) = (run.finished, run.per_s);
             writeln!(f, "| {finished} | {per_s:.0} | {get} | {customer} | {newest} | {board} | {sizes} |")?;
         }

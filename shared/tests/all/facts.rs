@@ -72,8 +72,13 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
     let again = Next::Retry { delay: HOUR, spend: true, void: false };
     tried(&mut conn, done.payment_id(), AttemptOutcome::InDoubt, again.clone()).await?;
     due_since(&mut conn, done.payment_id(), 0).await?;
-    tried(&mut conn, done.payment_id(), AttemptOutcome::Succeeded, Next::Succeeded { gateway_id: "ch".into() })
-        .await?;
+    tried(
+        &mut conn,
+        done.payment_id(),
+        AttemptOutcome::Succeeded,
+        Next::Succeeded { gateway_id: "ch".into() },
+    )
+    .await?;
     tried(&mut conn, doubted.payment_id(), AttemptOutcome::InDoubt, again).await?;
     let seen = facts(&mut conn, MANY).await?;
     assert_eq!(seen.payments, [("pending", 1), ("processing", 0), ("waiting", 1)]);

@@ -257,7 +257,10 @@ async fn a_retry_waits_for_its_time_and_a_void_never_charges_again() -> Result<(
     let mut conn = database.connect().await?;
     let (order, first) = one_claimed(&mut conn, LEASE).await?;
     settle(&mut conn, &[in_doubt(&first, Duration::from_secs(3_600), false)], DEADLINE).await?;
-    assert!(claim(&mut conn, &[order.payment_id()], LEASE).await?.is_empty(), "a hint does not hurry a retry");
+    assert!(
+        claim(&mut conn, &[order.payment_id()], LEASE).await?.is_empty(),
+        "a hint does not hurry a retry"
+    );
     assert!(claim_due(&mut conn, 10, LEASE).await?.is_empty());
     sqlx::query("UPDATE payments SET due_at = now()").execute(&mut conn).await?;
     let second = claim_due(&mut conn, 10, LEASE).await?.remove(0);

@@ -179,7 +179,7 @@ fn an_order_allocates_no_more_than_its_budget() -> Result<()> {
         on_fault: OnFault::Stop,
         accepted_log: None,
     };
-    let mut run = || {
+    let run = || {
         runtime.block_on(async {
             load(&plan, &Stop::new()).await?;
             loadtest::until_settled(database.url(), Duration::from_secs(60), &Stop::new()).await
