@@ -171,7 +171,7 @@ async fn extend(conn: &mut PgConnection, order: &NewOrder) -> Result<ChargeRecei
     let id = order.id;
     let line = r#"[{"item_id":"j","item_name":"m","quantity":1,"price":4.99}]"#;
     conn.execute(AssertSqlSafe(format!(
-        "UPDATE orders SET items = items || '{line}', total_minor = total_minor + 499 WHERE id = '{id}';
+        "UPDATE orders SET items = (items::jsonb || '{line}')::json, total_minor = total_minor + 499 WHERE id = '{id}';
          INSERT INTO payments (id, order_id, amount_minor, created_at, attempts, epoch, kind, status, currency,
                                gateway_id, added)
          VALUES ('{charge}', '{id}', 499, now(), 1, 1, 'charge', 'succeeded', 'USD', 'ch_{charge}', '{line}');
@@ -235,14 +235,14 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
             &[ChargesAreTotal, LinesAreTotal, MoneyKept],
         ),
         ("UPDATE orders SET currency = 'EUR' WHERE id = $paid", &[ChargesAreTotal, MoneyKept]),
-        ("UPDATE orders SET items = items - 1 WHERE id = $extended", &[LinesAreTotal]),
+        ("UPDATE orders SET items = (items::jsonb - 1)::json WHERE id = $extended", &[LinesAreTotal]),
         ("UPDATE orders SET items = '[]' WHERE id = $rejected", &[LinesAreTotal]),
         (
             "UPDATE payments SET dropped_at = now() WHERE order_id = $extended AND added IS NOT NULL",
             &[ChargesAreTotal, AdditionsWhole],
         ),
         (
-            "WITH taken AS (UPDATE orders SET items = items - 1, total_minor = total_minor - 499 WHERE id = $extended)
+            "WITH taken AS (UPDATE orders SET items = (items::jsonb - 1)::json, total_minor = total_minor - 499 WHERE id = $extended)
              UPDATE payments SET dropped_at = now() WHERE order_id = $extended AND added IS NOT NULL",
             &[AdditionsWhole, MoneyKept],
         ),

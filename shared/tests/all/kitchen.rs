@@ -493,7 +493,7 @@ async fn accepting_at_the_deadline_and_rejecting_at_it_never_both_happen() -> Re
         "SELECT count(*) FILTER (WHERE status = 'ACCEPTED'),
                 count(*) FILTER (WHERE status = 'REJECTED' AND refunds = 1),
                 count(*) FILTER (WHERE (status = 'ACCEPTED' AND refunds > 0) OR (status = 'REJECTED' AND refunds <> 1) OR version <> 4)
-         FROM (SELECT o.status, o.version, (SELECT count(*) FROM payments p WHERE p.order_id = o.id AND p.kind = 'refund') AS refunds
+         FROM (SELECT o.status, o.version, (SELECT count(*) FROM payments p WHERE p.order_id = o.id AND p.id <> p.order_id AND p.kind = 'refund') AS refunds
                FROM orders o) AS o",
     )
     .fetch_one(&mut conn)
