@@ -157,7 +157,8 @@ async fn add_extras(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Resu
 /// and among ten millions the answer would take seconds.
 pub const MAX_COUNTED: i64 = 10_000;
 
-/// How many orders match; [`MAX_COUNTED`] means that or more.
+/// How many orders match; [`MAX_COUNTED`] means that or more. From the newest, as they are listed: what is looked for by its
+/// status mostly lies there.
 pub async fn count(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<i64> {
     let (first, last) = filter.ids();
     match (&filter.channel, &filter.customer_id) {
@@ -169,7 +170,7 @@ pub async fn count(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<i64
                        AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
                        AND ($5::timestamptz IS NULL OR created_at >= $5)
                        AND ($6::timestamptz IS NULL OR created_at < $6)
-                   LIMIT $8) AS counted"#,
+                   ORDER BY d.order_id DESC LIMIT $8) AS counted"#,
                 channel.as_str(),
                 last,
                 first,
@@ -189,7 +190,7 @@ pub async fn count(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<i64
                        AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
                        AND ($5::timestamptz IS NULL OR created_at >= $5)
                        AND ($6::timestamptz IS NULL OR created_at < $6)
-                   LIMIT $7) AS counted"#,
+                   ORDER BY id DESC LIMIT $7) AS counted"#,
                 customer_id,
                 last,
                 first,
@@ -207,7 +208,7 @@ pub async fn count(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<i64
                    WHERE id <= $1 AND id >= $2 AND (cardinality($3::order_status[]) = 0 OR status = ANY($3))
                        AND ($4::timestamptz IS NULL OR created_at >= $4)
                        AND ($5::timestamptz IS NULL OR created_at < $5)
-                   LIMIT $6) AS counted"#,
+                   ORDER BY id DESC LIMIT $6) AS counted"#,
                 last,
                 first,
                 &filter.statuses as &[OrderStatus],
