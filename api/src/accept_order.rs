@@ -30,8 +30,8 @@ const PRINCIPAL: &str = "public";
 /// Accept an order.
 ///
 /// The order is durable when the answer arrives; its payment follows. Send an `Idempotency-Key` to be able to repeat
-/// the request safely: the same key with the same body gives the same answer and no second order. So does, for good, the same content under the
-/// same `channel` and `channel_order_id`.
+/// the request safely: the same key with the same body gives the same answer and no second order. So does, for good,
+/// the same content under the same `channel` and `channel_order_id`.
 #[utoipa::path(
     post, path = "/orders", tag = "orders",
     params(

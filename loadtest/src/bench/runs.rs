@@ -17,7 +17,7 @@ use crate::reconcile::{Invariant, accepted_missing, reconcile};
 use crate::settled::{post_to_confirmed, until_settled};
 
 /// Longest wait for the last settlement; at a hundredth of the rate that is the goal, 200,000 orders take 2,000 s.
-const PATIENCE: Duration = Duration::from_secs(2_000);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2_000);
 
 /// Orders accepted at saturation, nobody working on them.
 #[derive(Debug, Clone, Serialize)]

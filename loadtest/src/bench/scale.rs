@@ -11,6 +11,7 @@ use sqlx::Connection as _;
 use uuid::Uuid;
 
 use super::fill::{Fill, fill};
+use super::runs::PATIENCE;
 use super::stack::{Services, Shape, Stack, WARM_UP};
 use super::usage::Memory;
 use crate::gateway::fetch_ledger;
@@ -19,8 +20,6 @@ use crate::load::{Connection, Pace, load};
 use crate::reconcile::{Invariant, accepted_missing, reconcile};
 use crate::settled::{connect, due, until_settled};
 
-/// Longest wait for the last settlement.
-const PATIENCE: Duration = Duration::from_secs(2_000);
 /// Orders read by their id, and pages of customers': hundreds beyond the 99th percentile would be luck.
 const READS: usize = 2_000;
 /// Pages that everybody's orders are on.
