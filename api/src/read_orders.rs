@@ -7,7 +7,7 @@ use serde::Deserialize;
 use shared::channel::ChannelName;
 use shared::moves::Actor;
 use shared::order::{MAX_ID_CHARS, OrderStatus, Problem, text_problem};
-use shared::store::list::{self, Filter, PageStart};
+use shared::store::list::{self, Filter, Page, PageStart};
 use shared::store::read;
 use shared::tasks::uncancelled;
 use sqlx::PgConnection;
@@ -124,12 +124,9 @@ pub(crate) async fn list_orders(
             return Err(ApiError::forbidden("only the restaurant may list the orders of others"));
         }
     }
-    let (mut orders, total) = on_reader(state, move |conn| {
-        Box::pin(async move {
-            // One more than asked tells whether there is a next page.
-            let orders = list::page(conn, &filter, start, page_size + 1).await?;
-            Ok((orders, list::count(conn, &filter).await?))
-        })
+    let Page { mut orders, total } = on_reader(state, move |conn| {
+        // One more than asked tells whether there is a next page.
+        Box::pin(async move { list::page(conn, &filter, start, page_size + 1).await })
     })
     .await?;
     let more = orders.len() as i64 > page_size;

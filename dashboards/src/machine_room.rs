@@ -44,6 +44,12 @@ fn processes() -> Vec<Panel> {
         .ask(format!("process_threads{OURS}"), "{{job}} {{instance}}"),
         Panel::lines("Running for", "s", "Since each process's start: a saw-tooth is a crash loop.")
             .ask(format!("time() - process_start_time_seconds{OURS}"), "{{job}} {{instance}}"),
+        Panel::lines(
+            "Spans of traces",
+            "ops",
+            "Sent, not taken by the collector, and dropped because there were more than can be sent; all 0 while traces are off.",
+        )
+        .ask("sum by (outcome) (rate(trace_spans_total[$__rate_interval]))", "{{outcome}}"),
     ]
 }
 

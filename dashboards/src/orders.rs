@@ -100,6 +100,13 @@ fn accept() -> Vec<Panel> {
         )
         .ask("accept_waiting_orders", "{{instance}}")
         .limits(1_000.0, 4_000.0),
+        Panel::lines(
+            "Of channels",
+            "ops",
+            "Of the accepted orders, those of aggregators, and those whose channel has taken the money: they are never charged.",
+        )
+        .ask("sum(rate(accept_channel_orders_total[$__rate_interval]))", "of a channel")
+        .ask("sum(rate(accept_paid_elsewhere_total[$__rate_interval]))", "paid there"),
     ]
 }
 
@@ -140,6 +147,19 @@ fn claim() -> Vec<Panel> {
         )
         .ask("claim_in_hand_payments", "{{instance}} by {{by}}")
         .limits(400.0, 512.0),
+        Panel::states(
+            "Takes messages",
+            "Whether each worker does; not while its breaker is open. Meanwhile the sweep finds what is due. Runbook: BrokerAway.",
+            &[(0, "no", "orange"), (1, "yes", "green")],
+        )
+        .ask("claim_broker_up", "{{instance}}"),
+        Panel::lines(
+            "Laid aside",
+            "ops",
+            "Messages that nobody can read, and payments that the database would not hand out: faults of ours. Runbook: DeadLetters.",
+        )
+        .ask("sum(rate(claim_dead_letters_total[$__rate_interval]))", "messages")
+        .ask("sum(rate(claim_refused_total[$__rate_interval]))", "payments"),
     ]
 }
 

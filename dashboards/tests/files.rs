@@ -57,6 +57,23 @@ fn every_panel_can_be_read_by_a_stranger() {
 }
 
 #[test]
+fn every_metric_is_on_a_dashboard() {
+    let boards: String = dashboards::files()
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("grafana"))
+        .map(|(_, content)| content)
+        .collect();
+    // Not looked at: what is resident counts.
+    let not_looked_at = ["process_virtual_memory_bytes", "process_virtual_memory_max_bytes"];
+    let forgotten: Vec<&str> = shared::metric_list::ALL
+        .iter()
+        .map(|metric| metric.name)
+        .filter(|name| !boards.contains(name) && !not_looked_at.contains(name))
+        .collect();
+    assert!(forgotten.is_empty(), "{forgotten:?}");
+}
+
+#[test]
 fn what_is_scraped_runs_in_docker_compose() {
     let read = |path| std::fs::read_to_string(dashboards::root().join(path)).unwrap();
     let (scraped, compose) = (read("prometheus/prometheus.yml"), read("docker-compose.yml"));

@@ -145,6 +145,13 @@ async fn load(client: &Client) -> Result<()> {
                 let verb = if place % 2 == 0 { "cancel" } else { "accept" };
                 client.http.post(format!("{}/api/v1/orders/{id}/{verb}", client.api)).send().await?;
             }
+            let taken = channel_order(&format!("{round}-{step}"));
+            client
+                .http
+                .post(format!("{}/api/v1/channels/dishdash/orders?paid=true", client.api))
+                .json(&taken)
+                .send()
+                .await?;
             client.get("/api/v1/orders?page_size=5").await?;
             let again = client.http.post(format!("{}/api/v1/orders", client.api)).json(&Client::an_order());
             again.header("Idempotency-Key", format!("{round}-{}", step / 2)).send().await?;
@@ -152,6 +159,12 @@ async fn load(client: &Client) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What an aggregator sends.
+fn channel_order(id: &str) -> Value {
+    json!({"_id": id, "account": "acc-7", "channelOrderId": id,
+        "items": [{"name": "Burger", "plu": "P-BURG", "quantity": 2, "price": 12.99}]})
 }
 
 /// Two of each program of ours (of the gateway one), and PostgreSQL's exporter.

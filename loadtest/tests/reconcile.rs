@@ -43,7 +43,7 @@ impl World {
     async fn on(database: TestDatabase) -> Result<Self> {
         let mut conn = database.connect().await?;
         conn.execute(
-            "TRUNCATE orders, payments, payment_attempts, order_events, idempotency_keys, order_details",
+            "TRUNCATE orders, in_kitchen, payments, payment_attempts, order_events, idempotency_keys, order_details",
         )
         .await?;
         let [paid, keyed, declined, voided, rejected, extended] = std::array::from_fn(|_| an_order());
@@ -201,11 +201,12 @@ async fn what_is_right_is_clean_and_all_of_it_was_looked_at() -> Result<()> {
 #[tokio::test]
 async fn a_row_broken_in_the_database_is_found() -> Result<()> {
     use Invariant::{
-        AdditionsWhole, AttemptsClosed, AttemptsCounted, AttemptsExplain, ChargedOnce, ChargesAreTotal,
-        FailedIsClosed, HistoryLegal, HistoryWhole, LedgerExplained, LinesAreTotal, MoneyKept, NothingDue,
-        OneOrderAKey, OrdersEnded, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
+        AdditionsWhole, AttemptsClosed, AttemptsCounted, AttemptsExplain, BoardWhole, ChargedOnce,
+        ChargesAreTotal, FailedIsClosed, HistoryLegal, HistoryWhole, LedgerExplained, LinesAreTotal,
+        MoneyKept, NothingDue, OneOrderAKey, OrdersEnded, RefundsWhole, RequestsCovered, RowsBelong,
+        StatusPaid, SucceededInLedger,
     };
-    let cases: [(&str, &[Invariant]); 32] = [
+    let cases: [(&str, &[Invariant]); 35] = [
         ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
         (
             "UPDATE payments SET status = 'waiting', due_at = now() WHERE id = $declined.pay",
@@ -261,12 +262,15 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
         ),
         (
             "DELETE FROM payments WHERE id = $paid.pay",
-            &[RowsBelong, ChargesAreTotal, LedgerExplained, ChargedOnce, StatusPaid],
+            &[RowsBelong, ChargesAreTotal, LedgerExplained, ChargedOnce, StatusPaid, BoardWhole],
         ),
         (
             "UPDATE orders SET status = 'CONFIRMED' WHERE id = $declined",
-            &[MoneyKept, StatusPaid, HistoryWhole],
+            &[MoneyKept, StatusPaid, BoardWhole, HistoryWhole],
         ),
+        ("UPDATE payments SET answer_by = NULL WHERE id = $paid.pay", &[BoardWhole]),
+        ("INSERT INTO in_kitchen VALUES ($paid)", &[BoardWhole]),
+        ("INSERT INTO in_kitchen VALUES (gen_random_uuid())", &[RowsBelong]),
         (
             "UPDATE order_events SET from_status = 'PENDING' WHERE order_id = $paid AND version = 3",
             &[HistoryLegal, HistoryWhole],
@@ -378,8 +382,8 @@ async fn paid_elsewhere(conn: &mut PgConnection) -> Result<NewOrder> {
 #[tokio::test]
 async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -> Result<()> {
     use Invariant::{
-        AttemptsCounted, AttemptsExplain, ChargedOnce, ChargesAreTotal, HistoryLegal, LedgerExplained,
-        MoneyKept, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid,
+        AttemptsCounted, AttemptsExplain, BoardWhole, ChargedOnce, ChargesAreTotal, HistoryLegal,
+        LedgerExplained, MoneyKept, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid,
     };
     let cases: [(&str, &[Invariant]); 11] = [
         ("UPDATE order_details SET order_id = gen_random_uuid()", &[RowsBelong, ChargesAreTotal, MoneyKept, StatusPaid, HistoryLegal]),
@@ -399,9 +403,9 @@ async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -
         ),
         (
             "UPDATE payments SET order_id = $paid WHERE kind = 'elsewhere'",
-            &[ChargesAreTotal, MoneyKept, StatusPaid],
+            &[ChargesAreTotal, MoneyKept, StatusPaid, BoardWhole],
         ),
-        ("DELETE FROM payments WHERE kind = 'elsewhere'", &[ChargesAreTotal, MoneyKept, StatusPaid]),
+        ("DELETE FROM payments WHERE kind = 'elsewhere'", &[ChargesAreTotal, MoneyKept, StatusPaid, BoardWhole]),
         (
             "UPDATE payments SET amount_minor = amount_minor - 1 WHERE kind = 'elsewhere'",
             &[ChargesAreTotal, MoneyKept],

@@ -285,6 +285,8 @@ async fn the_board_is_filtered_by_statuses_and_times() -> Result<()> {
     };
     assert_eq!(ids("status=confirmed,ACCEPTED").await?, [taken, paid]);
     assert_eq!(ids("status=accepted").await?, [taken]);
+    assert_eq!(ids("status=pending,confirmed,accepted,preparing,ready").await?, [taken, paid, waiting]);
+    assert_eq!(ids("status=pending&customer_id=customer_123").await?, [waiting]);
     assert_eq!(ids("from=2024-01-01T00:00:00Z").await?, [taken, paid]);
     assert_eq!(ids("from=2024-01-01T00:00:00Z&status=confirmed&customer_id=customer_123").await?, [paid]);
     assert_eq!(ids("to=2024-01-01T00:00:00%2B02:00").await?, Vec::<Uuid>::new(), "its id is not so old");

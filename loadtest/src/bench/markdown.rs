@@ -175,9 +175,9 @@ impl Figures {
         if !runs.is_empty() {
             writeln!(
                 f,
-                "| finished orders | end to end/s | get, ms (p50, p99) | a customer's page | newest | CONFIRMED | MB |"
+                "| finished orders | end to end/s | get, ms (p50, p99) | a customer's page | newest | the kitchen's | CPU, us an order | WAL, bytes an order | MB |"
             )?;
-            writeln!(f, "|---:|---:|---|---|---|---|---|")?;
+            writeln!(f, "|---:|---:|---|---|---|---|---:|---:|---|")?;
         }
         let of = |one: Percentiles| format!("{:.2}, {:.2}", one.p50_ms, one.p99_ms);
         for run in runs {
@@ -190,7 +190,11 @@ impl Figures {
             let (get, customer, newest, board) =
                 (of(run.get), of(run.customer), of(run.newest), of(run.board));
             let (finished, per_s) = (run.finished, run.per_s);
-            writeln!(f, "| {finished} | {per_s:.0} | {get} | {customer} | {newest} | {board} | {sizes} |")?;
+            let (cpu, wal) = (run.cost.us_per_order_sum, run.traffic.wal_bytes_per_order);
+            writeln!(
+                f,
+                "| {finished} | {per_s:.0} | {get} | {customer} | {newest} | {board} | {cpu:.0} | {wal:.0} | {sizes} |"
+            )?;
         }
         for run in &self.runs.backlog {
             let ([tenth, half, end], peak) = (run.worker_mb, run.worker_peak_rss_mb);

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::fill::{Fill, fill};
 use super::runs::PATIENCE;
 use super::stack::{Services, Shape, Stack, WARM_UP};
-use super::usage::Memory;
+use super::traffic::Traffic;
+use super::usage::{Cost, Memory};
 use crate::gateway::fetch_ledger;
 use crate::latency::{Latencies, Percentiles, per_second};
 use crate::load::{Connection, Pace, load};
@@ -24,6 +25,8 @@ use crate::settled::{connect, due, until_settled};
 const READS: usize = 2_000;
 /// Pages that everybody's orders are on.
 const PAGES: usize = 50;
+/// Orders that the kitchen took, fewer than a page shows: nothing tells when all of them are found.
+const IN_KITCHEN: usize = 10;
 /// Between looks at a backlog.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -40,8 +43,12 @@ pub struct ScaleRun {
     pub customer: Percentiles,
     /// The first page of all orders.
     pub newest: Percentiles,
-    /// The first page of what is CONFIRMED.
+    /// The first page of what the kitchen has, [`IN_KITCHEN`] orders.
     pub board: Percentiles,
+    /// Processor time.
+    pub cost: Cost,
+    /// Statements, batches, bytes.
+    pub traffic: Traffic,
     /// MB of each table with its indexes.
     pub megabytes: BTreeMap<String, f64>,
     /// The same after each was written anew (`VACUUM FULL`), where all orders are ones that lived through it all: what is
@@ -75,8 +82,12 @@ pub(super) async fn beside(stack: &Stack, finished: u64, orders: u64, at_once: u
     let mut services = stack.start_on(ground, Shape::Separate)?;
     services.warm_up(Shape::Separate).await?;
     services.connections = at_once;
+    let counts = services.counts().await?;
+    let before = services.usage(stack)?;
     let done = load(&services.plan(Pace::Closed, Some(orders), None), &Stop::new()).await?;
     let waited = until_settled(&services.ground.database_url, PATIENCE, &Stop::new()).await?;
+    let cost = services.usage(stack)?.since(&before, orders);
+    let traffic = services.counts().await?.since(&counts, orders);
     let accepted: Vec<Uuid> = done.accepted.iter().map(|one| one.id).collect();
     let missing = accepted_missing(&services.ground.database_url, accepted.iter().copied()).await?;
     let charged = fetch_ledger(&services.gateway_url).await?.charges;
@@ -84,6 +95,7 @@ pub(super) async fn beside(stack: &Stack, finished: u64, orders: u64, at_once: u
     ensure!(keys.len() == charged.len(), "a key was charged twice");
     let expected = accepted.len() as u64 + WARM_UP;
     let reads = Reads::new(&services).await?;
+    reads.take(&accepted[..IN_KITCHEN.min(accepted.len())]).await?;
     let run = ScaleRun {
         finished,
         per_s: per_second(accepted.len() as u64, done.elapsed + waited),
@@ -92,7 +104,11 @@ pub(super) async fn beside(stack: &Stack, finished: u64, orders: u64, at_once: u
             .of(reads.customers.iter().map(|one| format!("/api/v1/orders?customer_id={one}")))
             .await?,
         newest: reads.of(std::iter::repeat_n("/api/v1/orders".to_owned(), PAGES)).await?,
-        board: reads.of(std::iter::repeat_n("/api/v1/orders?status=confirmed".to_owned(), PAGES)).await?,
+        board: reads
+            .of(std::iter::repeat_n("/api/v1/orders?status=accepted,preparing,ready".to_owned(), PAGES))
+            .await?,
+        cost,
+        traffic,
         megabytes: megabytes(&services.ground.database_url).await?,
         rewritten_megabytes: if finished == 0 { Some(rewritten(&services).await?) } else { None },
         lost: missing.len() as u64 + expected.abs_diff(charged.len() as u64),
@@ -125,6 +141,20 @@ impl Reads {
         conn.close().await?;
         let (ids, customers) = some.into_iter().unzip();
         Ok(Self { api: services.api_addr, ids, customers })
+    }
+
+    /// The kitchen takes these.
+    async fn take(&self, ids: &[Uuid]) -> Result<()> {
+        let mut connection = Connection::open(self.api).await?;
+        for id in ids {
+            let request = format!(
+                "POST /api/v1/orders/{id}/accept HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n\r\n",
+                self.api
+            );
+            let status = connection.ask(request.as_bytes()).await?.status;
+            ensure!(status == 200, "accepting {id} was answered {status}");
+        }
+        Ok(())
     }
 
     /// One after the other over one connection.
@@ -166,7 +196,6 @@ pub(super) async fn backlog(stack: &Stack, payments: u64) -> Result<BacklogRun> 
     let ground = stack.ground().await?;
     fill(&ground.database_url, Fill::Due, i64::try_from(payments)?).await?;
     let mut conn = connect(&ground.database_url).await?;
-    sqlx::query("VACUUM (ANALYZE)").execute(&mut conn).await?;
     sqlx::query("SET enable_seqscan = off").execute(&mut conn).await?;
     let started = Instant::now();
     let services = stack.start_on(ground, Shape::Separate)?;

@@ -39,6 +39,7 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
     payments::check(&mut tx, ledger, &mut rows, &mut orders, &mut report).await?;
     rows.check_explained(ledger, &mut report);
     history::check(&mut tx, &mut orders, &mut report).await?;
+    orders.read_board(&mut tx, &mut report).await?;
     orders.read_keys(&mut tx, &mut report).await?;
     orders.check_lines(&mut tx, &mut report).await?;
     orders.check(&mut report);

@@ -44,6 +44,9 @@ pub(super) struct Order {
     pub(super) paid_elsewhere: bool,
     pub(super) elsewhere: u32,
     pub(super) elsewhere_minor: i64,
+    /// What a restaurant's board finds it by: a deadline of the kitchen's, and being listed as what the kitchen has.
+    has_deadline: bool,
+    in_kitchen: bool,
 }
 
 /// All orders by id.
@@ -104,6 +107,27 @@ impl Orders {
         Ok(())
     }
 
+    /// What those that are not over are found by.
+    pub(super) async fn read_board(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
+            "SELECT order_id, true FROM in_kitchen
+             UNION ALL SELECT order_id, false FROM payments WHERE answer_by IS NOT NULL",
+        )
+        .fetch(conn);
+        while let Some((id, in_kitchen)) = rows.try_next().await? {
+            let order = self.0.get_mut(&id);
+            report.check(Invariant::RowsBelong, order.is_some(), || {
+                format!("order {id} is listed for the kitchen, and is not")
+            });
+            match order {
+                Some(order) if in_kitchen => order.in_kitchen = true,
+                Some(order) => order.has_deadline = true,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Their lines; PostgreSQL adds them up, in decimals, so that they need not be kept here.
     pub(super) async fn check_lines(&self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
         let mut rows = sqlx::query_as::<_, (Uuid, Option<String>)>(
@@ -154,6 +178,8 @@ impl Order {
             paid_elsewhere: false,
             elsewhere: 0,
             elsewhere_minor: 0,
+            has_deadline: false,
+            in_kitchen: false,
         }
     }
 
@@ -197,6 +223,16 @@ impl Order {
                 "order {id} is {status} with {} charges succeeded, {} failed",
                 self.succeeded, self.failed
             )
+        });
+
+        let kitchen =
+            matches!(self.status, OrderStatus::Accepted | OrderStatus::Preparing | OrderStatus::Ready);
+        let found =
+            self.in_kitchen == kitchen && (self.has_deadline || self.status != OrderStatus::Confirmed);
+        report.check(Invariant::BoardWhole, found, || {
+            let (is, has) =
+                (if self.in_kitchen { "is" } else { "is not" }, if self.has_deadline { "a" } else { "no" });
+            format!("order {id} is {status}, {is} listed for the kitchen, and has {has} deadline")
         });
 
         // Before anything is sent, only a cancellation closes a charge.

@@ -25,6 +25,7 @@ pub enum Invariant {
     MoneyKept,
     RefundsWhole,
     StatusPaid,
+    BoardWhole,
     FailedIsClosed,
     HistoryLegal,
     HistoryWhole,
@@ -37,7 +38,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::OrdersEnded,
         Self::NothingDue,
         Self::RowsBelong,
@@ -50,6 +51,7 @@ impl Invariant {
         Self::MoneyKept,
         Self::RefundsWhole,
         Self::StatusPaid,
+        Self::BoardWhole,
         Self::FailedIsClosed,
         Self::HistoryLegal,
         Self::HistoryWhole,
@@ -84,6 +86,9 @@ impl Invariant {
             }
             Self::StatusPaid => {
                 "a confirmed order has a succeeded charge or was paid to its channel, a failed one a failed charge only"
+            }
+            Self::BoardWhole => {
+                "a confirmed order has the kitchen's deadline, and those that the kitchen has are listed, no others"
             }
             Self::FailedIsClosed => {
                 "a failed charge is declined, void or unknown at the gateway, and the other way round"

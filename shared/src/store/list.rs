@@ -1,14 +1,14 @@
 //! read, many at once: pages of orders, newest first, and how many match. Nothing here moves anything.
 
-use sqlx::PgConnection;
 use sqlx::types::Json;
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::read::Row;
 use crate::channel::ChannelName;
 use crate::details::{Details, Extra};
-use crate::order::{Item, Order, OrderStatus};
+use crate::order::{Order, OrderStatus};
 
 /// Which orders to list; newest first.
 #[derive(Debug, Clone, Default)]
@@ -49,88 +49,123 @@ pub enum PageStart {
     After(Uuid),
 }
 
-/// One page of orders, newest first. A channel's page, a customer's and a page of all orders are statements of their own, so
-/// that each keeps the index that it needs whatever plan the server has cached.
+/// Some of the orders that match, and how many do.
+#[derive(Debug)]
+pub struct Page {
+    /// Newest first.
+    pub orders: Vec<Order>,
+    /// How many match in all, [`MAX_COUNTED`] at most.
+    pub total: i64,
+}
+
+/// As far as the orders that match are counted: on the hundredth page of a hundred nobody asks how many more there are,
+/// and among ten millions the answer would take seconds.
+pub const MAX_COUNTED: i64 = 10_000;
+
+/// Up to `limit` orders from `start` on.
 pub async fn page(
     conn: &mut PgConnection,
     filter: &Filter,
     start: PageStart,
     limit: i64,
-) -> sqlx::Result<Vec<Order>> {
+) -> sqlx::Result<Page> {
     let (after, offset) = match start {
         PageStart::Offset(offset) => (Uuid::max(), offset),
         PageStart::After(id) => (id, 0),
     };
-    let (first, last) = filter.ids();
-    let before = after.min(last);
-    let rows = match (&filter.channel, &filter.customer_id) {
-        (Some(channel), customer_id) => sqlx::query_as!(
-            Row,
-            r#"SELECT o.id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
-                      currency, version, created_at, updated_at, accept_by,
-                      cancel_requested_at, cancel_actor, cancel_reason
-               FROM order_details d JOIN orders o ON o.id = d.order_id
-               WHERE d.channel = $1 AND d.order_id < $2 AND d.order_id >= $3
-                   AND ($9::text IS NULL OR customer_id = $9)
-                   AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
-                   AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::timestamptz IS NULL OR created_at < $6)
-               ORDER BY d.order_id DESC LIMIT $7 OFFSET $8"#,
-            channel.as_str(),
-            before,
-            first,
-            &filter.statuses as &[OrderStatus],
-            filter.from,
-            filter.to,
-            limit,
-            offset,
-            customer_id.as_deref()
-        )
-        .fetch_all(&mut *conn)
-        .await?,
-        (None, Some(customer_id)) => sqlx::query_as!(
-            Row,
-            r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
-                      currency, version, created_at, updated_at, accept_by,
-                      cancel_requested_at, cancel_actor, cancel_reason
-               FROM orders
-               WHERE customer_id = $1 AND id < $2 AND id >= $3
-                   AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
-                   AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::timestamptz IS NULL OR created_at < $6)
-               ORDER BY id DESC LIMIT $7 OFFSET $8"#,
-            customer_id,
-            before,
-            first,
-            &filter.statuses as &[OrderStatus],
-            filter.from,
-            filter.to,
-            limit,
-            offset
-        )
-        .fetch_all(&mut *conn)
-        .await?,
-        (None, None) => sqlx::query_as!(
-            Row,
-            r#"SELECT id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
-                      currency, version, created_at, updated_at, accept_by,
-                      cancel_requested_at, cancel_actor, cancel_reason
-               FROM orders
-               WHERE id < $1 AND id >= $2 AND (cardinality($3::order_status[]) = 0 OR status = ANY($3))
-                   AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5)
-               ORDER BY id DESC LIMIT $6 OFFSET $7"#,
-            before,
-            first,
-            &filter.statuses as &[OrderStatus],
-            filter.from,
-            filter.to,
-            limit,
-            offset
-        )
-        .fetch_all(&mut *conn)
-        .await?,
-    };
+    let asked = Asked { filter, those: not_over(conn, filter).await? };
+    let mut query = asked.newest(ROW, after, limit);
+    query.push(" OFFSET ").push_bind(offset);
+    let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
     let mut orders = rows.into_iter().map(Order::try_from).collect::<sqlx::Result<Vec<_>>>()?;
     add_extras(conn, &mut orders).await?;
-    Ok(orders)
+    // From the newest too: what is looked for by its status mostly lies there.
+    let mut query = asked.newest("SELECT count(*) FROM (SELECT", Uuid::max(), MAX_COUNTED);
+    query.push(") AS counted");
+    let total = query.build_query_scalar().fetch_one(conn).await?;
+    Ok(Page { orders, total })
+}
+
+/// What [`Row`] holds.
+const ROW: &str = "SELECT o.id, customer_id, status, items, total_minor, currency, version, created_at, updated_at, \
+    accept_by, cancel_requested_at, cancel_actor, cancel_reason";
+
+/// What is asked for. A statement has a condition for each filter that is given and for no other, so that each shape has
+/// a plan of its own; all that comes from outside is bound.
+struct Asked<'a> {
+    filter: &'a Filter,
+    /// Only these can match.
+    those: Option<Vec<Uuid>>,
+}
+
+impl Asked<'_> {
+    /// `select` from the newest `limit` orders before `before` that match.
+    fn newest(&self, select: &str, before: Uuid, limit: i64) -> QueryBuilder<Postgres> {
+        let Filter { customer_id, channel, statuses, from, to } = self.filter;
+        let (first, last) = self.filter.ids();
+        let mut query = QueryBuilder::new(select);
+        // A channel's orders are found, and sorted, by the index of its own table.
+        let id = if let Some(channel) = channel {
+            query.push(" FROM order_details d JOIN orders o ON o.id = d.order_id WHERE d.channel = ");
+            query.push_bind(channel.as_str()).push(" AND ");
+            "d.order_id"
+        } else {
+            query.push(" FROM orders o WHERE ");
+            "o.id"
+        };
+        query.push(id).push(" < ").push_bind(before.min(last));
+        query.push(" AND ").push(id).push(" >= ").push_bind(first);
+        if let Some(those) = &self.those {
+            query.push(" AND ").push(id).push(" = ANY(").push_bind(those).push(")");
+        }
+        if let Some(customer_id) = customer_id {
+            query.push(" AND o.customer_id = ").push_bind(customer_id);
+        }
+        if !statuses.is_empty() {
+            query.push(" AND o.status = ANY(").push_bind(statuses).push(")");
+        }
+        if let Some(from) = from {
+            query.push(" AND o.created_at >= ").push_bind(from);
+        }
+        if let Some(to) = to {
+            query.push(" AND o.created_at < ").push_bind(to);
+        }
+        query.push(" ORDER BY ").push(id).push(" DESC LIMIT ").push_bind(limit);
+        query
+    }
+}
+
+/// The orders that a restaurant's board shows, a few among millions that are over: no index on their status finds them
+/// (it would have to be written at each move, with every other index of the row), but what they wait for does. A payment
+/// that is due, the kitchen's answer, or being handed over.
+///
+/// `None`: other orders are asked for as well, or another index finds them, or these are so many that they are
+/// met soon among the newest.
+async fn not_over(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<Option<Vec<Uuid>>> {
+    use OrderStatus::{Accepted, Confirmed, PaymentProcessing, Pending, Preparing, Ready};
+    let wanted = |of: &[OrderStatus]| filter.statuses.iter().filter(|status| of.contains(status)).count();
+    let (payment, answer) = (wanted(&[Pending, PaymentProcessing]), wanted(&[Confirmed]));
+    let kitchen = wanted(&[Accepted, Preparing, Ready]);
+    let elsewhere = filter.customer_id.is_some() || filter.channel.is_some();
+    if elsewhere || filter.statuses.is_empty() || payment + answer + kitchen < filter.statuses.len() {
+        return Ok(None);
+    }
+    // In the order of the partial indexes: only they can serve it.
+    let those = sqlx::query_scalar!(
+        r#"(SELECT order_id AS "order_id!" FROM payments WHERE $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $4)
+           UNION ALL
+           (SELECT order_id FROM payments WHERE $2 AND answer_by IS NOT NULL ORDER BY answer_by LIMIT $4)
+           UNION ALL
+           (SELECT order_id FROM in_kitchen WHERE $3 ORDER BY order_id LIMIT $4)"#,
+        payment > 0,
+        answer > 0,
+        kitchen > 0,
+        MAX_COUNTED
+    )
+    .fetch_all(conn)
+    .await?;
+    let all = i64::try_from(those.len()).is_ok_and(|found| found < MAX_COUNTED);
+    Ok(all.then_some(those))
 }
 
 /// Adds what few orders have. A statement after the page's own, so that no plan of that one depends on it.
@@ -151,73 +186,4 @@ async fn add_extras(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Resu
         }
     }
     Ok(())
-}
-
-/// As far as the orders that match are counted: on the hundredth page of a hundred nobody asks how many more there are,
-/// and among ten millions the answer would take seconds.
-pub const MAX_COUNTED: i64 = 10_000;
-
-/// How many orders match; [`MAX_COUNTED`] means that or more. From the newest, as they are listed: what is looked for by its
-/// status mostly lies there.
-pub async fn count(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<i64> {
-    let (first, last) = filter.ids();
-    match (&filter.channel, &filter.customer_id) {
-        (Some(channel), customer_id) => {
-            sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM (SELECT FROM order_details d JOIN orders o ON o.id = d.order_id
-                   WHERE d.channel = $1 AND d.order_id <= $2 AND d.order_id >= $3
-                       AND ($7::text IS NULL OR customer_id = $7)
-                       AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
-                       AND ($5::timestamptz IS NULL OR created_at >= $5)
-                       AND ($6::timestamptz IS NULL OR created_at < $6)
-                   ORDER BY d.order_id DESC LIMIT $8) AS counted"#,
-                channel.as_str(),
-                last,
-                first,
-                &filter.statuses as &[OrderStatus],
-                filter.from,
-                filter.to,
-                customer_id.as_deref(),
-                MAX_COUNTED
-            )
-            .fetch_one(conn)
-            .await
-        }
-        (None, Some(customer_id)) => {
-            sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM (SELECT FROM orders
-                   WHERE customer_id = $1 AND id <= $2 AND id >= $3
-                       AND (cardinality($4::order_status[]) = 0 OR status = ANY($4))
-                       AND ($5::timestamptz IS NULL OR created_at >= $5)
-                       AND ($6::timestamptz IS NULL OR created_at < $6)
-                   ORDER BY id DESC LIMIT $7) AS counted"#,
-                customer_id,
-                last,
-                first,
-                &filter.statuses as &[OrderStatus],
-                filter.from,
-                filter.to,
-                MAX_COUNTED
-            )
-            .fetch_one(conn)
-            .await
-        }
-        (None, None) => {
-            sqlx::query_scalar!(
-                r#"SELECT count(*) AS "count!" FROM (SELECT FROM orders
-                   WHERE id <= $1 AND id >= $2 AND (cardinality($3::order_status[]) = 0 OR status = ANY($3))
-                       AND ($4::timestamptz IS NULL OR created_at >= $4)
-                       AND ($5::timestamptz IS NULL OR created_at < $5)
-                   ORDER BY id DESC LIMIT $6) AS counted"#,
-                last,
-                first,
-                &filter.statuses as &[OrderStatus],
-                filter.from,
-                filter.to,
-                MAX_COUNTED
-            )
-            .fetch_one(conn)
-            .await
-        }
-    }
 }

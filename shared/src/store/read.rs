@@ -62,6 +62,7 @@ pub struct Event {
 }
 
 /// An order's row as the statements below select it.
+#[derive(sqlx::FromRow)]
 pub(super) struct Row {
     pub(super) id: Uuid,
     pub(super) customer_id: String,

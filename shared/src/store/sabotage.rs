@@ -146,11 +146,14 @@ pub(super) async fn reject_answered(conn: &mut PgConnection) -> sqlx::Result<()>
          ), noted AS (
              INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason)
              SELECT id, now(), version, 'ACCEPTED', 'REJECTED', 'sweep', 'accept_deadline' FROM moved
+         ), left_kitchen AS (
+             DELETE FROM in_kitchen k USING moved m WHERE k.order_id = m.id
          )
          INSERT INTO payments (id, order_id, refund_of, amount_minor, created_at, due_at, kind, status, currency, reason)
          SELECT gen_random_uuid(), p.order_id, p.id, p.amount_minor, now(), now(), 'refund', 'pending', p.currency,
              'accept_deadline'
-         FROM moved m JOIN payments p ON p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id) WHERE p.kind = 'charge' AND p.status = 'succeeded'
+         FROM moved m JOIN payments p ON p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id)
+         WHERE p.kind = 'charge' AND p.status = 'succeeded'
          ON CONFLICT (refund_of) WHERE refund_of IS NOT NULL DO NOTHING",
     )
     .execute(conn)

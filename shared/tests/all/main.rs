@@ -1,6 +1,7 @@
 //! What the store and the broker promise, on a real PostgreSQL and a real RabbitMQ.
 
 mod additions;
+mod board;
 mod broker;
 mod channels;
 mod facts;
