@@ -7,6 +7,7 @@ use anyhow::Result;
 use api::config::ApiConfig;
 use api::{Api, run};
 use shared::broker::{Broker, amqp::Amqp};
+use shared::serve;
 use shared::store::Database;
 use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
 use shared::telemetry;
@@ -32,8 +33,8 @@ async fn start() -> Result<()> {
     telemetry::init_logs(&config.telemetry)?;
     let recorder = telemetry::init_metrics()?;
     let traces = Exporter::start(&config.traces, "api")?;
-    let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into()).await?;
-    let listener = telemetry::bind(config.api_addr, "API_ADDR").await?;
+    let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into())?;
+    let listener = serve::bind(config.api_addr, "API_ADDR")?;
     let database = Database::new(&config.database.database_url, "api")?;
     let read_url = config.database.database_read_url.as_ref().unwrap_or(&config.database.database_url);
     let read_database = Database::new(read_url, "api-read")?;

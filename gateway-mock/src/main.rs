@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gateway_mock::{Settings, run};
 use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
-use shared::{config, telemetry};
+use shared::{config, serve, telemetry};
 
 /// For the stop: longer than the 5 s that answers under way are given.
 const GRACE: Duration = Duration::from_secs(8);
@@ -29,9 +29,8 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     }
     telemetry::init_logs(&settings.telemetry)?;
     let recorder = telemetry::init_metrics()?;
-    let listener = telemetry::bind(settings.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR").await?;
-    let metrics =
-        telemetry::bind_metrics(&settings.telemetry, SocketAddr::from(([127, 0, 0, 1], 9103))).await?;
+    let listener = serve::bind(settings.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR")?;
+    let metrics = telemetry::bind_metrics(&settings.telemetry, SocketAddr::from(([127, 0, 0, 1], 9103)))?;
     let stop = Stop::new();
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());

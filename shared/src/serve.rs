@@ -1,10 +1,12 @@
-//! The accept loop of every HTTP server here. `axum::serve` has no time-out for headers, takes 500 KB of them,
+//! The listening socket and the accept loop of every HTTP server here. `axum::serve` has no time-out for headers, takes 500 KB of them,
 //! and waits for ever on a client that sends half a request; this one bounds headers, connections and the stop.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Result;
 use axum::body::Body;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Response};
@@ -14,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt, service_fn};
@@ -54,6 +56,28 @@ impl Default for ServeLimits {
 
 /// What a client that has just connected may take to send its request, when the stop has come to its end.
 const FIRST_REQUEST: Duration = Duration::from_millis(100);
+
+/// Connections that the kernel may have made and we not taken yet; it allows no more than `net.core.somaxconn` (4,096 by
+/// default). Tokio asks for 128: of a few hundred clients that come at once, after a deployment or a balancer's restart,
+/// the others' first packets would be dropped, and come again a second later.
+const BACKLOG: u32 = 4_096;
+
+/// Opens a listening socket, within a runtime; the error says which setting to change.
+pub fn bind(addr: SocketAddr, setting: &str) -> Result<TcpListener> {
+    let listen = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As everywhere: the connections of the process before us may still linger.
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{addr} is taken by another program: stop it, or set {setting} to a free address")
+        }
+        _ => anyhow::anyhow!("cannot listen on {addr} ({setting}): {error}"),
+    })
+}
 
 /// Serves `app` on `listener` until `stop` and `limits.linger` longer, then lets the answers under way finish, for
 /// `limits.drain` at most.
@@ -144,4 +168,32 @@ where
             Ok(answer)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than come at once where nobody asks for more: 128.
+    const AT_ONCE: usize = 1_000;
+
+    #[tokio::test]
+    async fn clients_that_come_by_the_hundred_are_all_connected_before_anybody_looks() -> Result<()> {
+        let listener = bind(([127, 0, 0, 1], 0).into(), "NO_ADDR")?;
+        let addr = listener.local_addr()?;
+        let mut clients = Vec::with_capacity(AT_ONCE);
+        // A connection that the kernel turns away does not fail: it is tried again after one second, three, seven.
+        for _ in 0..AT_ONCE {
+            clients.push(tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(addr)).await??);
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_says_which_setting_to_change() -> Result<()> {
+        let listener = bind(([127, 0, 0, 1], 0).into(), "API_ADDR")?;
+        let error = bind(listener.local_addr()?, "API_ADDR").unwrap_err().to_string();
+        assert!(error.contains("is taken by another program") && error.contains("API_ADDR"), "{error}");
+        Ok(())
+    }
 }

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::metric_list;
-use crate::serve::{ServeLimits, serve};
+use crate::serve::{ServeLimits, bind, serve};
 use crate::tasks::Stop;
 
 /// Seconds. From half a millisecond (an accept on an idle machine) to the 30 s of a lease.
@@ -84,9 +84,9 @@ pub fn metrics_addr(config: &TelemetryConfig, default: SocketAddr) -> Result<Opt
 }
 
 /// Opens the metrics address; `None` where it is switched off.
-pub async fn bind_metrics(config: &TelemetryConfig, default: SocketAddr) -> Result<Option<TcpListener>> {
+pub fn bind_metrics(config: &TelemetryConfig, default: SocketAddr) -> Result<Option<TcpListener>> {
     match metrics_addr(config, default)? {
-        Some(addr) => bind(addr, "METRICS_ADDR").await.map(Some),
+        Some(addr) => bind(addr, "METRICS_ADDR").map(Some),
         None => Ok(None),
     }
 }
@@ -114,14 +114,4 @@ pub async fn run_metrics(
     };
     tokio::join!(serve(listener, page, ServeLimits::default(), stop.clone()), upkeep_loop);
     Ok(())
-}
-
-/// Opens a listening socket; the error says which setting to change.
-pub async fn bind(addr: SocketAddr, setting: &str) -> Result<TcpListener> {
-    TcpListener::bind(addr).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{addr} is taken by another program: stop it, or set {setting} to a free address")
-        }
-        _ => anyhow::anyhow!("cannot listen on {addr} ({setting}): {error}"),
-    })
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use api::Api;
 use gateway_mock::GatewayMockConfig;
 use shared::broker::{Broker, in_process::InProcess};
+use shared::serve;
 use shared::store::Database;
 use shared::tasks::{Crew, Stop, stop_on_signal};
 use shared::telemetry;
@@ -44,7 +45,10 @@ fn start() -> Result<()> {
     let recorder = telemetry::init_metrics()?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     // Ports first: a taken one should be told at once, and not after a database was made.
-    let listeners = runtime.block_on(Listeners::bind(&config))?;
+    let listeners = {
+        let _within = runtime.enter();
+        Listeners::bind(&config)?
+    };
     // Here and not on a thread of the runtime: the server is to end with this thread, whatever ends it.
     let private = postgres::find_or_start(&config)?;
     let outcome = runtime.block_on(run(config, listeners, recorder, &private.url));
@@ -59,11 +63,11 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn bind(config: &StandaloneConfig) -> Result<Self> {
+    fn bind(config: &StandaloneConfig) -> Result<Self> {
         Ok(Self {
-            api: telemetry::bind(config.api_addr, "API_ADDR").await?,
-            gateway: telemetry::bind(config.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR").await?,
-            metrics: telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9100).into()).await?,
+            api: serve::bind(config.api_addr, "API_ADDR")?,
+            gateway: serve::bind(config.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR")?,
+            metrics: telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9100).into())?,
         })
     }
 }

@@ -38,7 +38,7 @@ async fn start() -> Result<()> {
     config.settings.check()?;
     let recorder = telemetry::init_metrics()?;
     let traces = Exporter::start(&config.traces, "worker")?;
-    let metrics = telemetry::bind_metrics(&config.telemetry, metrics_addr).await?;
+    let metrics = telemetry::bind_metrics(&config.telemetry, metrics_addr)?;
     let database = Database::new(&config.database.database_url, "worker")?;
     database.prepare(DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "worker"));

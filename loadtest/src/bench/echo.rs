@@ -26,7 +26,7 @@ pub fn echo(addr: SocketAddr) -> Result<()> {
                 (StatusCode::ACCEPTED, headers, body)
             }),
         );
-        let listener = tokio::net::TcpListener::bind(addr).await?;
+        let listener = shared::serve::bind(addr, "--addr")?;
         // Small answers wait for no acknowledgement; ours do not either.
         let listener = listener.tap_io(|tcp| drop(tcp.set_nodelay(true)));
         tokio::select! {
