@@ -33,10 +33,20 @@ pub struct Consumption {
     claimer: Claimer,
     till: Arc<Till>,
     in_hand: Arc<Semaphore>,
-    /// Most payments in one claim: no more than can be in hand, or it would wait for room for ever.
-    max_claim: usize,
+    /// How much one claim takes.
+    claim: ClaimSize,
     under_way: TaskTracker,
     prefetch: u16,
+}
+
+/// How many payments one claim takes.
+#[derive(Debug, Clone, Copy)]
+struct ClaimSize {
+    /// A claim that names so many takes no further message: an eighth of the room. One that has to wait until most of the
+    /// room is free leaves gateway and settlements idle meanwhile; one of a single small message costs a statement.
+    enough: usize,
+    /// At most: no more than can be in hand, or it would wait for room for ever.
+    most: usize,
 }
 
 /// What one step came to.
@@ -62,7 +72,7 @@ impl Consumption {
             claimer,
             till,
             in_hand: Arc::new(Semaphore::new(in_hand)),
-            max_claim: MAX_CLAIM.min(in_hand),
+            claim: ClaimSize { enough: in_hand.div_ceil(8), most: MAX_CLAIM.min(in_hand) },
             under_way: TaskTracker::new(),
             // A message may name one payment only: as many messages as payments may be in hand.
             prefetch: settings.worker_concurrency,
@@ -155,7 +165,7 @@ impl Consumption {
             delivery = consumer.next() => delivery?,
         };
         let begun = trace::now();
-        let mut deliveries = gather(first, consumer, self.max_claim).await?;
+        let mut deliveries = gather(first, consumer, self.claim).await?;
         let named: Vec<Uuid> = deliveries.iter().flat_map(|(_, payments)| payments).copied().collect();
         if named.is_empty() {
             return Ok(Step::Taken { named: 0, claimed: 0 });
@@ -253,7 +263,7 @@ fn hand_over(deliveries: &mut [(Delivery, Vec<Uuid>)], claims: &mut [Claimed], b
 async fn gather(
     first: Delivery,
     consumer: &mut Consumer,
-    max_claim: usize,
+    size: ClaimSize,
 ) -> Result<Vec<(Delivery, Vec<Uuid>)>> {
     let mut deliveries = Vec::new();
     let mut named = 0;
@@ -272,7 +282,7 @@ async fn gather(
                 delivery.bury().await?;
             }
         }
-        if named + MAX_PAYMENTS > max_claim {
+        if named >= size.enough || named + MAX_PAYMENTS > size.most {
             break;
         }
         next = consumer.next().now_or_never().transpose()?;
