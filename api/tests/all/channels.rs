@@ -240,10 +240,9 @@ async fn what_the_document_does_not_price_the_channels_list_does() -> Result<()>
     let client = &pipeline.client;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let list = format!("http://{}/internal/channels/DishDash/prices", listener.local_addr()?);
-    let stop = Stop::new();
     let limits = shared::serve::ServeLimits::default();
     let serve =
-        shared::serve::serve(listener, api::internal::router(&database.database()), limits, stop.clone());
+        shared::serve::serve(listener, api::internal::router(&database.database()), limits, Stop::new());
     let look = async {
         let put = async |body: Value| -> Result<(u16, Value)> {
             let answer = client.http.put(&list).json(&body).send().await?;
@@ -299,13 +298,10 @@ async fn what_the_document_does_not_price_the_channels_list_does() -> Result<()>
         assert_eq!(public.status(), 404);
         anyhow::Ok(())
     };
-    let looked = async {
-        let looked = look.await;
-        stop.stop();
-        looked
-    };
-    let (looked, ()) = tokio::join!(looked, serve);
-    looked?;
+    tokio::select! {
+        looked = look => looked?,
+        () = serve => anyhow::bail!("nobody told it to stop"),
+    }
     pipeline.stop().await
 }
 

@@ -138,12 +138,11 @@ async fn a_rejected_order_shows_its_refund_and_so_does_the_list_of_refunds() -> 
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let internal = format!("http://{}/internal", listener.local_addr()?);
-    let stop = Stop::new();
     let serve = shared::serve::serve(
         listener,
         api::internal::router(&database.database()),
         shared::serve::ServeLimits::default(),
-        stop.clone(),
+        Stop::new(),
     );
     let look = async {
         let get = async |query: &str| -> Result<Value> {
@@ -179,11 +178,12 @@ async fn a_rejected_order_shows_its_refund_and_so_does_the_list_of_refunds() -> 
         // Nothing of this is to be had on the public address.
         let public = client.http.get(format!("{}/internal/refunds", client.api)).send().await?;
         assert_eq!(public.status(), 404);
-        stop.stop();
         anyhow::Ok(())
     };
-    let (looked, ()) = tokio::join!(look, serve);
-    looked?;
+    tokio::select! {
+        looked = look => looked?,
+        () = serve => anyhow::bail!("nobody told it to stop"),
+    }
     pipeline.stop().await
 }
 

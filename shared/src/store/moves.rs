@@ -202,7 +202,7 @@ async fn wish(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<()> {
 
 /// Moves orders whose charges are locked, in one statement. Where an order ends without being delivered: what was never
 /// sent is closed, what may be on its way is only voided from now on, and what was taken is given back, each charge by a
-/// refund of its own. What the kitchen has is noted in a table of its own. Says which moved.
+/// refund of its own. Says which moved.
 ///
 /// No condition of its look-ups is that of a partial index: one that was empty when the planner looked would be read
 /// whole for each order, also when it has a million entries.
@@ -227,12 +227,6 @@ async fn apply(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Vec<Uuid
         ), noted AS (
             INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason, request)
             SELECT id, now(), version, from_status, to_status, actor, reason, request FROM moved
-        ), taken AS (
-            INSERT INTO in_kitchen SELECT id FROM moved
-            WHERE to_status IN ('ACCEPTED', 'PREPARING', 'READY') ON CONFLICT DO NOTHING
-        ), left_kitchen AS (
-            DELETE FROM in_kitchen k USING moved m
-            WHERE k.order_id = m.id AND m.to_status NOT IN ('ACCEPTED', 'PREPARING', 'READY')
         ), ended AS (
             SELECT id, why FROM moved WHERE to_status IN ('REJECTED', 'CANCELLED')
         ), closed AS (

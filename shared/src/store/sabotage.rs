@@ -11,15 +11,15 @@ use crate::payment::PaymentStatus;
 
 /// Long enough for a kill to fall between two statements now and then.
 const GAP: Duration = Duration::from_millis(20);
-/// How long the kitchen has for an order that is settled here: no shorter than in any trial, as nobody says here how long
-/// that is.
-const ACCEPT_IN: &str = "3 s";
-
 /// What a settled payment was.
 type Moved = (Uuid, bool, bool);
 
 /// Settles wrongly, if this process is told to; `None`: it is not.
-pub(super) async fn settle(conn: &mut PgConnection, batch: &[Settlement]) -> sqlx::Result<Option<Vec<Uuid>>> {
+pub(super) async fn settle(
+    conn: &mut PgConnection,
+    batch: &[Settlement],
+    accept_in: Duration,
+) -> sqlx::Result<Option<Vec<Uuid>>> {
     let guarded = !sabotaged("no_epoch_guard");
     let whole = !sabotaged("settle_outside_transaction");
     if guarded && whole {
@@ -31,13 +31,15 @@ pub(super) async fn settle(conn: &mut PgConnection, batch: &[Settlement]) -> sql
     }
     let mut moved = Vec::new();
     for one in batch {
-        let Some((order, own, is_charge)) = settle_payment(conn, one, guarded).await? else { continue };
+        let Some((order, own, is_charge)) = settle_payment(conn, one, guarded, accept_in).await? else {
+            continue;
+        };
         moved.push(one.payment_id);
         if !whole {
             tokio::time::sleep(GAP).await;
         }
         if own && one.next.status() != PaymentStatus::Waiting {
-            settle_order(conn, one, order, guarded).await?;
+            settle_order(conn, one, order, guarded, accept_in).await?;
         }
         if is_charge && one.next.status() == PaymentStatus::Succeeded {
             give_back(conn, one, order).await?;
@@ -51,6 +53,7 @@ async fn settle_payment(
     conn: &mut PgConnection,
     one: &Settlement,
     guarded: bool,
+    accept_in: Duration,
 ) -> sqlx::Result<Option<Moved>> {
     let (gateway_id, delay, spend, void) = match &one.next {
         Next::Succeeded { gateway_id } => (Some(gateway_id.clone()), Duration::ZERO, false, false),
@@ -73,7 +76,7 @@ async fn settle_payment(
              failure_code = CASE WHEN $1 = 'failed' THEN $9 END,
              due_at = CASE WHEN $1 = 'waiting' THEN now() + $5 * interval '1 ms' END,
              answer_by = CASE WHEN $1 = 'succeeded' AND kind = 'charge' AND added IS NULL
-                 THEN now() + $10::interval END
+                 THEN now() + $10 * interval '1 ms' END
          WHERE id = $6 AND (NOT $7 OR (epoch = $8 AND status = 'processing'))
          RETURNING order_id, kind = 'charge' AND added IS NULL, kind = 'charge'",
     )
@@ -86,7 +89,7 @@ async fn settle_payment(
     .bind(guarded)
     .bind(one.epoch)
     .bind(&one.code)
-    .bind(ACCEPT_IN)
+    .bind(super::millis(accept_in))
     .fetch_optional(conn)
     .await
 }
@@ -96,11 +99,12 @@ async fn settle_order(
     one: &Settlement,
     order: Uuid,
     guarded: bool,
+    accept_in: Duration,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "WITH moved AS (
              UPDATE orders SET version = version + 1, updated_at = now(),
-                 accept_by = CASE WHEN $2 THEN now() + $4::interval END,
+                 accept_by = CASE WHEN $2 THEN now() + $4 * interval '1 ms' END,
                  status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
                      WHEN $2 THEN 'CONFIRMED' ELSE 'PAYMENT_FAILED' END::order_status
              WHERE id = $1 AND (NOT $3 OR status = 'PAYMENT_PROCESSING') RETURNING id, version, status)
@@ -110,7 +114,7 @@ async fn settle_order(
     .bind(order)
     .bind(one.next.status() == PaymentStatus::Succeeded)
     .bind(guarded)
-    .bind(ACCEPT_IN)
+    .bind(super::millis(accept_in))
     .execute(conn)
     .await
     .map(drop)

@@ -72,7 +72,7 @@ pub async fn settle(
     accept_in: Duration,
 ) -> sqlx::Result<Vec<Uuid>> {
     #[cfg(feature = "chaos")]
-    if let Some(moved) = super::sabotage::settle(conn, batch).await? {
+    if let Some(moved) = super::sabotage::settle(conn, batch, accept_in).await? {
         return Ok(moved);
     }
     let ids: Vec<Uuid> = batch.iter().map(|one| one.payment_id).collect();

@@ -138,6 +138,14 @@ async fn a_board_of_what_is_not_over_reads_what_it_shows_and_nothing_of_what_is(
         assert_eq!(ids, by_looking(&mut conn, &filter).await?, "{statuses:?}");
         assert!(read <= MOST_READ, "{statuses:?}: {read} rows read for {count}");
     }
+    // Whoever moves it: an old program, a person at a console.
+    let moved: Vec<Uuid> =
+        sqlx::query_scalar("UPDATE orders SET status = 'PREPARING' WHERE status = 'CONFIRMED' RETURNING id")
+            .fetch_all(&mut conn)
+            .await?;
+    let filter = Filter { statuses: vec![Preparing], ..Filter::default() };
+    let (ids, total, _) = shown(&mut conn, &filter, PageStart::Offset(0), 20).await?;
+    assert!(moved.len() == 1 && ids.contains(&moved[0]) && total == 2, "{moved:?}, {ids:?}");
     Ok(())
 }
 
