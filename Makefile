@@ -29,6 +29,7 @@ bench: ## how fast it is, beside the machine's limits, into target/bench; ARGS="
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
 	cargo build --release -p api -p worker -p gateway-mock -p standalone -p loadtest
+	@sync # what was just built is still on its way to the disk, and each commit would wait behind it
 	$(TARGET)/release/loadtest bench --out $(TARGET)/bench $(ARGS)
 
 loadtest: ## k6 against what `make run` or compose started, into target/loadtest; ARGS="--only load" runs one at its full length
@@ -36,6 +37,7 @@ loadtest: ## k6 against what `make run` or compose started, into target/loadtest
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
 	cargo build --release -p loadtest $(PROGRAMS)
+	@sync # as in bench
 	K6=$$(scripts/install-k6) $(TARGET)/release/loadtest k6 --out $(TARGET)/loadtest $(ARGS)
 
 smoke: ## the first of these scripts, against a standalone of its own
