@@ -1,6 +1,8 @@
 //! What a list shows is what the table holds, whatever is asked for; and a restaurant's board reads no more of the table
 //! than it shows.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -9,7 +11,7 @@ use shared::moves::{Actor, Move, Wanted};
 use shared::order::OrderStatus;
 use shared::store::list::{Filter, MAX_COUNTED, PageStart, page};
 use shared::store::moves::{Moved, carry_out};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use testbed::TestDatabase;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -18,6 +20,8 @@ use crate::orders::{accepted, claimed, confirmed};
 
 /// Orders that are over.
 const FINISHED: i64 = 20_000;
+/// Far longer than a schema takes.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Filters drawn.
 const FILTERS: usize = 150;
 /// Rows of `orders` that a board may read: the page and the count each look at the sixteen orders that wait for something.
@@ -186,5 +190,27 @@ async fn a_page_is_what_a_look_at_every_row_finds() -> Result<()> {
         }
     }
     assert!(found_some > FILTERS / 3, "only {found_some} filters found anything");
+    Ok(())
+}
+
+/// Migration 0007 lists what was in the kitchen before there was a list.
+#[tokio::test]
+async fn what_a_kitchen_had_before_there_was_a_list_is_on_the_board() -> Result<()> {
+    use OrderStatus::{Accepted, Preparing, Ready};
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    conn.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await?;
+    sqlx::migrate!("../migrations").run_to(6, &mut conn).await?;
+    sqlx::query(
+        "INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
+         SELECT gen_random_uuid(), 100, now(), now(), 4, status, 'USD', 'bob', '[]'
+         FROM unnest(enum_range(NULL::order_status)) AS status",
+    )
+    .execute(&mut conn)
+    .await?;
+    database.database().prepare(PATIENCE).await?;
+    let filter = Filter { statuses: vec![Accepted, Preparing, Ready], ..Filter::default() };
+    let (ids, total, _) = shown(&mut conn, &filter, PageStart::Offset(0), 20).await?;
+    assert_eq!((ids, total), (by_looking(&mut conn, &filter).await?, 3));
     Ok(())
 }
