@@ -43,7 +43,7 @@ pub struct ScaleRun {
     pub customer: Percentiles,
     /// The first page of all orders.
     pub newest: Percentiles,
-    /// The first page of what the kitchen has, [`IN_KITCHEN`] orders.
+    /// The first page of what the kitchen has, ten orders.
     pub board: Percentiles,
     /// Processor time.
     pub cost: Cost,
