@@ -122,9 +122,9 @@ async fn an_order_costs_no_more_than_its_budget() -> Result<()> {
     let mut conn = database.connect().await?;
     let (transactions, inserts, updates) = counted(&mut conn, ORDERS * INSERTS).await?;
     assert_eq!((inserts, updates), (ORDERS * INSERTS, ORDERS * UPDATES));
-    // Beside the three a batch a dozen looks at the log and at these counters: fewer than one more a batch would be.
-    let (transactions, batches) = (transactions - made, BATCHES as i64);
-    assert!(transactions < (STATEMENTS_A_BATCH + 1) * batches, "{transactions} transactions");
+    // Beside the three a batch: looking at the log and at these counters, 11 times as measured.
+    let (transactions, others) = (transactions - made, 20);
+    assert!(transactions <= STATEMENTS_A_BATCH * BATCHES as i64 + others, "{transactions} transactions");
     let wal = (after - before) / ORDERS;
     assert!(wal <= WAL_BYTES, "{wal} bytes of log an order");
     println!("{wal} bytes of write-ahead log an order");
