@@ -1,6 +1,8 @@
 //! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable. Orders of channels
 //! (`channel_order.rs`) are committed and answered here, too.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -68,12 +70,12 @@ pub(crate) async fn accept_order(
     let key = idempotency_key(&headers)?;
     let body = read_body(&headers, body).await?;
     let order = parse(&body)?;
-    commit(&state, arrival, order, key.map(|key| under(key, &body))).await
+    commit(&state, arrival, order, key.map(|key| under(key, &body, state.keep_keys))).await
 }
 
 /// A client's key with the body that came under it.
-pub(crate) fn under(key: String, body: &[u8]) -> IdempotencyKey {
-    IdempotencyKey { principal: PRINCIPAL.to_owned(), key, request_hash: Sha256::digest(body).into() }
+pub(crate) fn under(key: String, body: &[u8], keep: Duration) -> IdempotencyKey {
+    IdempotencyKey { principal: PRINCIPAL.to_owned(), key, request_hash: Sha256::digest(body).into(), keep }
 }
 
 /// Hands an order to a writer and answers once it is durable.

@@ -7,9 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use serde::Deserialize;
 use shared::order::{AdditionRequest, MAX_ID_CHARS, NewAddition, OrderStatus, text_problem};
+use shared::payment::new_payment_id;
 use shared::store::additions::{Add, PayAnew};
 use shared::store::read;
-use uuid::Uuid;
 
 use crate::accept_order::{is_json, read_body};
 use crate::actor::Caller;
@@ -52,7 +52,8 @@ pub(crate) async fn add_items(
     // Prices are read in the order's currency, which never changes.
     let order = on_reader(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
     let order = order.ok_or_else(|| ApiError::not_found("order"))?;
-    let addition = NewAddition::parse(&request, order.total.currency()).map_err(ApiError::invalid)?;
+    let addition =
+        NewAddition::parse(&request, order_id, order.total.currency()).map_err(ApiError::invalid)?;
     hand_in(&state, Ask::Add(Add { order_id, by, addition }), order.status).await
 }
 
@@ -94,7 +95,7 @@ pub(crate) async fn pay_anew(
     if let Some((code, detail)) = text_problem(reference, MAX_ID_CHARS) {
         return wrong(code, detail);
     }
-    let ask = PayAnew { order_id, by, payment_id: Uuid::now_v7(), reference: reference.to_owned() };
+    let ask = PayAnew { order_id, by, payment_id: new_payment_id(order_id), reference: reference.to_owned() };
     hand_in(&state, Ask::Pay(ask), OrderStatus::PaymentProcessing).await
 }
 

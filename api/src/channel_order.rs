@@ -9,7 +9,8 @@ use serde::Deserialize;
 use shared::channel::{ChannelKey, ChannelName};
 use shared::channel_order::{ChannelOrder, ChannelRequest};
 use shared::price_list::PriceList;
-use shared::store::{prices, read};
+use shared::store::accept::Accepted;
+use shared::store::{self, prices};
 
 use crate::accept_order::{accepted, channel_id_reused, commit, idempotency_key, is_json, read_body, under};
 use crate::actor::Caller;
@@ -87,22 +88,22 @@ pub(crate) async fn accept_channel_order(
     };
     let name = order.key().clone();
     match order.priced(&list, state.accept_deadline) {
-        Ok(order) => commit(&state, arrival, order, key.map(|key| under(key, &body))).await,
+        Ok(order) => commit(&state, arrival, order, key.map(|key| under(key, &body, state.keep_keys))).await,
         Err(problems) => answered_before(state, name).await?.ok_or_else(|| ApiError::invalid(problems)),
     }
 }
 
 /// The answer to an order that was accepted when its articles still had prices; `None`: there is no such order.
 async fn answered_before(state: AppState, name: ChannelKey) -> Result<Option<Response>, ApiError> {
-    let content = name.content;
-    let found =
-        on_reader(state, move |conn| Box::pin(async move { read::order_by_channel(conn, &name).await }))
-            .await?;
-    let Some(found) = found else { return Ok(None) };
-    if found.request_hash.is_some_and(|hash| hash[..] == content[..]) {
-        return Ok(Some(accepted(&OrderView::as_accepted(found.order))));
+    let found = on_reader(state, move |conn| {
+        Box::pin(async move { store::accept::answered_before(conn, &name).await })
+    })
+    .await?;
+    match found {
+        Some(Accepted::Replay(order)) => Ok(Some(accepted(&OrderView::as_accepted(*order)))),
+        Some(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
+        _ => Ok(None),
     }
-    Err(channel_id_reused(found.order.status))
 }
 
 pub(crate) fn channel_name(text: &str) -> Result<ChannelName, ApiError> {

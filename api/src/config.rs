@@ -52,6 +52,9 @@ pub struct ApiSettings {
     /// How long a lost publish goes unnoticed, in seconds: then a worker's sweep takes the payment up
     #[arg(long, env = "PUBLISH_GRACE_SECONDS", default_value = "3", value_parser = shared::config::seconds)]
     pub publish_grace: Duration,
+    /// How long an idempotency key is remembered, in seconds
+    #[arg(long, env = "IDEMPOTENCY_KEY_SECONDS", default_value = "86400", value_parser = shared::config::seconds)]
+    pub idempotency_key_age: Duration,
     /// How long requests are still answered after a SIGTERM, in seconds, while `/ready` says 503: longer than your load
     /// balancer takes to notice
     #[arg(long, env = "API_LINGER_SECONDS", default_value = "0.3", value_parser = shared::config::seconds)]

@@ -83,6 +83,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         moves,
         readers: readers.clone(),
         accept_deadline,
+        keep_keys: settings.idempotency_key_age,
         broker_up,
         stop: stop.clone(),
     };

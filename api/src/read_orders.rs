@@ -7,6 +7,7 @@ use serde::Deserialize;
 use shared::channel::ChannelName;
 use shared::moves::Actor;
 use shared::order::{MAX_ID_CHARS, OrderStatus, Problem, text_problem};
+use shared::store::events;
 use shared::store::list::{self, Filter, Page, PageStart};
 use shared::store::read;
 use shared::tasks::uncancelled;
@@ -48,12 +49,12 @@ pub(crate) async fn read_order(
     Ok(Json(OrderView::whole(whole.ok_or_else(|| ApiError::not_found("order"))?)))
 }
 
-/// Read every move of an order.
+/// Read all that happened to an order.
 #[utoipa::path(
     get, path = "/orders/{id}/history", tag = "orders",
     params(("id" = String, Path, description = "The order's id")),
     responses(
-        (status = 200, description = "Its moves, oldest first", body = HistoryView),
+        (status = 200, description = "All its changes, oldest first", body = HistoryView),
         (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -68,13 +69,13 @@ pub(crate) async fn read_history(
         Box::pin(async move {
             let Some(order) = read::order(conn, id).await? else { return Ok(None) };
             let imported = if order.extra.is_some() { read::imported(conn, id).await? } else { None };
-            Ok(Some((order.customer_id, read::history(conn, id).await?, imported)))
+            Ok(Some((order, events::history(conn, id).await?, imported)))
         })
     })
     .await?;
-    let found = found.filter(|(customer_id, ..)| caller.may_see(customer_id));
-    let (_, events, imported) = found.ok_or_else(|| ApiError::not_found("order"))?;
-    Ok(Json(HistoryView::new(id, events, imported)))
+    let found = found.filter(|(order, ..)| caller.may_see(&order.customer_id));
+    let (order, events, imported) = found.ok_or_else(|| ApiError::not_found("order"))?;
+    Ok(Json(HistoryView::new(&order, events, imported)))
 }
 
 /// What `GET /orders` may be asked, as it came.

@@ -20,6 +20,8 @@ pub(crate) struct AppState {
     pub readers: PgPool,
     /// How long the kitchen has to take an order that needs no charge.
     pub accept_deadline: Duration,
+    /// How long an idempotency key is remembered.
+    pub keep_keys: Duration,
     /// Whether the broker is there.
     pub broker_up: BrokerUp,
     /// Whether this process is to end.

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::details::{Address, Customer, Extra, Fulfilment, NewExtra};
+use shared::event::{Event, What};
+use shared::money::{Currency, Money};
 use shared::order::{CancelWish, NewOrder, Order, OrderStatus};
 use shared::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
-use shared::store::read::{Attempt, Event, Paid, Whole};
+use shared::store::read::{Attempt, Paid, Whole};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -29,12 +31,12 @@ pub(crate) struct OrderView {
     pub total: Box<RawValue>,
     /// ISO 4217 code.
     pub currency: &'static str,
-    /// 1 when accepted, one more with every move.
+    /// 1 when accepted, one more with every change.
     pub version: i32,
     /// When it was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// When it last moved.
+    /// When it last changed.
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
     /// Until when the kitchen may take it; once it is confirmed.
@@ -90,10 +92,10 @@ impl OrderView {
             let channel = key.map(|key| (key.channel.as_str().to_owned(), key.order_id));
             Box::new(Extra { details, channel, paid_elsewhere: paid_elsewhere.is_some() })
         });
-        let stored = Order {
+        Self::as_accepted(Order {
             id: order.id,
             customer_id: order.customer_id,
-            status: OrderStatus::Pending,
+            status: if paid.is_some() { OrderStatus::Confirmed } else { OrderStatus::Pending },
             items: order.items,
             total: order.total,
             version: 1,
@@ -102,24 +104,12 @@ impl OrderView {
             accept_by: paid.map(|accept_in| created_at + accept_in),
             cancel_wish: None,
             extra,
-        };
-        Self::as_accepted(stored)
+        })
     }
 
-    /// The answer that was given when `order` was accepted, whatever became of it since.
+    /// The answer to an order that was accepted, as it was then.
     pub(crate) fn as_accepted(order: Order) -> Self {
-        let created_at = order.created_at;
-        let paid = order.is_paid_elsewhere();
-        Self {
-            status: if paid { OrderStatus::Confirmed } else { OrderStatus::Pending },
-            version: 1,
-            updated_at: created_at,
-            accept_by: order.accept_by.filter(|_| paid),
-            cancel_requested: None,
-            refund_by: None,
-            payment_attempts: Some(Vec::new()),
-            ..Self::in_list(order)
-        }
+        Self { payment_attempts: Some(Vec::new()), ..Self::in_list(order) }
     }
 
     /// An order as it stands, without its attempts.
@@ -161,7 +151,7 @@ impl OrderView {
         let attempts = attempts.into_iter().filter(|attempt| attempt.action != AttemptAction::Void);
         Self {
             timestamps: Some(Timestamps(
-                events.iter().map(|event| (event.to.as_str(), Time(event.at))).collect(),
+                events.iter().filter_map(|event| Some((event.to?.as_str(), Time(event.at)))).collect(),
             )),
             payments: Some(payments.into_iter().map(PaymentView::from).collect()),
             payment_attempts: Some(attempts.map(AttemptView::from).collect()),
@@ -293,7 +283,7 @@ pub(crate) struct OrderPage {
     pub next_cursor: Option<String>,
 }
 
-/// Every move of an order.
+/// Everything that happened to an order.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HistoryView {
     /// The order.
@@ -307,23 +297,33 @@ pub(crate) struct HistoryView {
     pub imported: Option<Box<RawValue>>,
 }
 
-/// One move of an order.
+/// One change of an order.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventView {
     /// The order's version since.
     pub version: i32,
-    /// Null: the order came to be.
+    /// What changed: `accepted`, `moved`, `added`, `addition_charged`, `addition_dropped`, `cancel_wished`, `late_capture`,
+    /// `refund_owed` or `refunded`.
+    pub what: What,
+    /// Of a move, where the order stood; null: it came to be, or did not move.
     pub from: Option<OrderStatus>,
-    /// Where it stood since.
-    pub to: OrderStatus,
-    /// Who moved it.
+    /// Where it stood since; null: it did not move.
+    pub to: Option<OrderStatus>,
+    /// Who did it.
     pub actor: String,
     /// Why, where there is more to say.
     pub reason: Option<String>,
-    /// When it came to stand there.
+    /// The charge or refund that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment_id: Option<Uuid>,
+    /// Of `accepted` the order's total; else the money that was added, taken or given back. Exact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, example = 30.97)]
+    pub amount: Option<Box<RawValue>>,
+    /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// When it left; null where it still stands there.
+    /// Of a move, when the order left `to`; null while it stands there.
     #[serde(with = "time::serde::rfc3339::option")]
     pub left_at: Option<OffsetDateTime>,
     /// How long it stood there, in whole milliseconds; null while it does.
@@ -331,26 +331,38 @@ pub(crate) struct EventView {
 }
 
 impl HistoryView {
-    /// The history of these events, oldest first: each ends where the next begins.
-    pub(crate) fn new(order_id: Uuid, events: Vec<Event>, imported: Option<Box<RawValue>>) -> Self {
-        let left: Vec<Option<OffsetDateTime>> =
-            events.iter().skip(1).map(|next| Some(next.at)).chain([None]).collect();
-        let history = events
+    /// The history of these events, oldest first. The order leaves a status with the next event that moves it.
+    pub(crate) fn new(order: &Order, events: Vec<Event>, imported: Option<Box<RawValue>>) -> Self {
+        let mut left = None;
+        let mut history: Vec<EventView> = events
             .into_iter()
-            .zip(left)
-            .map(|(event, left_at)| EventView {
-                version: event.version,
-                from: event.from,
-                to: event.to,
-                actor: event.actor,
-                reason: event.reason,
-                at: event.at,
-                left_at,
-                duration_ms: left_at
-                    .map(|left| i64::try_from((left - event.at).whole_milliseconds()).unwrap_or(i64::MAX)),
+            .rev()
+            .map(|event| {
+                let left_at = if event.to.is_some() { left.replace(event.at) } else { None };
+                EventView::new(event, left_at, order.total.currency())
             })
             .collect();
-        Self { order_id, history, imported }
+        history.reverse();
+        Self { order_id: order.id, history, imported }
+    }
+}
+
+impl EventView {
+    fn new(event: Event, left_at: Option<OffsetDateTime>, currency: Currency) -> Self {
+        let lasted = |left: OffsetDateTime| (left - event.at).whole_milliseconds();
+        Self {
+            version: event.version,
+            what: event.what,
+            from: event.from,
+            to: event.to,
+            actor: event.actor,
+            reason: event.reason,
+            payment_id: event.payment_id,
+            amount: event.amount_minor.map(|minor| Money::from_minor(minor, currency).to_json()),
+            at: event.at,
+            left_at,
+            duration_ms: left_at.map(|left| i64::try_from(lasted(left)).unwrap_or(i64::MAX)),
+        }
     }
 }
 

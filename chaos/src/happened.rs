@@ -28,8 +28,11 @@ const MOVES: [(&str, &str); 13] = [
         "cancelled after it was paid",
         "from_status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING') AND to_status = 'CANCELLED'",
     ),
-    ("taken by the kitchen", "from_status = 'CONFIRMED' AND to_status = 'ACCEPTED'"),
-    ("taken by beginning with it", "from_status = 'CONFIRMED' AND to_status = 'PREPARING'"),
+    (
+        "taken by the kitchen",
+        "from_status = 'CONFIRMED' AND to_status = 'ACCEPTED' AND reason IS DISTINCT FROM 'implicit'",
+    ),
+    ("taken by beginning with it", "what = 'moved' AND to_status = 'ACCEPTED' AND reason = 'implicit'"),
     ("taken a step back", "from_status = 'PREPARING' AND to_status = 'ACCEPTED'"),
     ("delivered", "to_status = 'DELIVERED'"),
     ("rejected by the kitchen", "to_status = 'REJECTED' AND actor <> 'sweep'"),

@@ -103,7 +103,7 @@ async fn count(conn: &mut PgConnection, status: &str) -> Result<i64> {
 
 /// Orders that were paid at some time.
 async fn paid(conn: &mut PgConnection) -> Result<i64> {
-    let paid = "SELECT count(DISTINCT order_id) FROM order_events WHERE to_status = 'CONFIRMED'";
+    let paid = "SELECT count(DISTINCT subject) FROM order_events WHERE to_status = 'CONFIRMED'";
     Ok(sqlx::query_scalar(paid).fetch_one(conn).await?)
 }
 

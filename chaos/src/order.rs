@@ -115,7 +115,7 @@ mod tests {
             assert_eq!((parsed.total, parsed.customer_id), (order.total, customer(number)));
             if let Some(body) = order.addition() {
                 let request = serde_json::from_str(&body).unwrap();
-                let addition = NewAddition::parse(&request, order.total.currency()).unwrap();
+                let addition = NewAddition::parse(&request, parsed.id, order.total.currency()).unwrap();
                 assert_eq!(addition.reference, added(number));
             }
         }

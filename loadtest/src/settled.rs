@@ -26,7 +26,9 @@ pub async fn until_settled(database_url: &str, patience: Duration, stop: &Stop) 
     let started = Instant::now();
     let progress = Progress::new("settle: still due", None);
     let mut next_draw = started;
-    while sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM payments WHERE due_at IS NOT NULL)")
+    while sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM payments WHERE due_at IS NOT NULL) OR EXISTS (SELECT FROM payments WHERE status = 'held')",
+    )
         .fetch_one(&mut conn)
         .await?
     {
@@ -61,7 +63,7 @@ pub async fn post_to_confirmed(database_url: &str, accepted: &[Accepted]) -> Res
     let intended: HashMap<_, _> = accepted.iter().map(|one| (one.id, one.intended_at)).collect();
     let mut conn = connect(database_url).await?;
     let mut rows = sqlx::query_as(
-        "SELECT order_id, (extract(epoch FROM at) * 1000000)::bigint FROM order_events
+        "SELECT subject, (extract(epoch FROM at) * 1000000)::bigint FROM order_events
          WHERE to_status = 'CONFIRMED' AND at >= to_timestamp($1::bigint / 1000000)",
     )
     .bind(since)

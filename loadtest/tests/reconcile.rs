@@ -7,14 +7,18 @@ use loadtest::reconcile::{Invariant, Missing, accepted_missing, reconcile};
 use shared::channel::ChannelName;
 use shared::channel_order::ChannelOrder;
 use shared::money::{Currency, Money};
-use shared::order::{NewOrder, OrderStatus};
+use shared::moves::{Actor, Move, Wanted};
+use shared::order::{NewAddition, NewOrder, OrderStatus};
 use shared::payment::{
     AskedAgain, AttemptOutcome, ChargeReceipt, DeclinedKey, Ledger, LedgerRequests, RefundReceipt,
 };
 use shared::price_list::PriceList;
 use shared::store::accept::{Accept, IdempotencyKey, accept};
+use shared::store::additions::{Add, add};
 use shared::store::claim::claim;
+use shared::store::moves::carry_out;
 use shared::store::settle::{Next, Settlement, settle};
+use shared::store::sweep::claim_due;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use testbed::TestDatabase;
 use uuid::Uuid;
@@ -43,7 +47,7 @@ impl World {
     async fn on(database: TestDatabase) -> Result<Self> {
         let mut conn = database.connect().await?;
         conn.execute(
-            "TRUNCATE orders, in_kitchen, payments, payment_attempts, order_events, idempotency_keys, order_details",
+            "TRUNCATE orders, in_kitchen, payments, payment_attempts, order_events, names, order_details",
         )
         .await?;
         let [paid, keyed, declined, voided, rejected, extended] = std::array::from_fn(|_| an_order());
@@ -53,6 +57,7 @@ impl World {
                 principal: "p".into(),
                 key: "k".into(),
                 request_hash: [0; 32],
+                keep: SOON,
             }),
         });
         accept(&mut conn, &accepts, SOON).await?;
@@ -142,24 +147,29 @@ async fn try_once(
     Ok(())
 }
 
+/// Claims what is due, one payment, and has it succeed.
+async fn succeed_due(conn: &mut PgConnection) -> Result<Uuid> {
+    let claimed = claim_due(conn, 10, SOON).await?;
+    assert_eq!(claimed.len(), 1);
+    let (payment_id, epoch, number) = (claimed[0].payment_id, claimed[0].epoch, claimed[0].number);
+    let next = Next::Succeeded { gateway_id: gateway_id(payment_id) };
+    let outcome = AttemptOutcome::Succeeded;
+    let settlement = Settlement { payment_id, epoch, number, outcome, code: None, message: None, next };
+    assert_eq!(settle(conn, &[settlement], SOON).await?.len(), 1);
+    Ok(payment_id)
+}
+
 /// The kitchen refuses a paid order, and the money went back.
 async fn reject(conn: &mut PgConnection, order: &NewOrder) -> Result<RefundReceipt> {
-    let refund = Uuid::now_v7();
-    let (id, charge, minor) = (order.id, order.payment_id(), order.total.minor());
-    conn.execute(AssertSqlSafe(format!(
-        "UPDATE orders SET status = 'REJECTED', version = 4 WHERE id = '{id}';
-         INSERT INTO order_events VALUES ('{id}', now(), 4, 'CONFIRMED', 'REJECTED', 'kitchen', NULL);
-         INSERT INTO payments (id, order_id, amount_minor, created_at, attempts, epoch, kind, status, currency,
-                               refund_of, gateway_id)
-         VALUES ('{refund}', '{id}', {minor}, now(), 1, 1, 'refund', 'succeeded', 'USD', '{charge}', 're_1');
-         INSERT INTO payment_attempts VALUES ('{refund}', now(), now(), 1, 1, 'refund', 'succeeded')"
-    )))
-    .await?;
+    let (order_id, charge) = (order.id, order.payment_id());
+    let (by, reason) = (Actor::Staff(None), Some("out of buns".to_owned()));
+    carry_out(conn, &Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Reject, by, reason }).await?;
+    let refund = succeed_due(conn).await?;
     Ok(RefundReceipt {
-        id: "re_1".into(),
+        id: gateway_id(refund),
         key: refund.to_string(),
         charge_key: charge.to_string(),
-        reference: id.to_string(),
+        reference: order_id.to_string(),
         amount: order.total.to_json(),
         currency: "USD".into(),
     })
@@ -167,17 +177,11 @@ async fn reject(conn: &mut PgConnection, order: &NewOrder) -> Result<RefundRecei
 
 /// Something more was ordered and charged.
 async fn extend(conn: &mut PgConnection, order: &NewOrder) -> Result<ChargeReceipt> {
-    let charge = Uuid::now_v7();
-    let id = order.id;
-    let line = r#"[{"item_id":"j","item_name":"m","quantity":1,"price":4.99}]"#;
-    conn.execute(AssertSqlSafe(format!(
-        "UPDATE orders SET items = (items::jsonb || '{line}')::json, total_minor = total_minor + 499 WHERE id = '{id}';
-         INSERT INTO payments (id, order_id, amount_minor, created_at, attempts, epoch, kind, status, currency,
-                               gateway_id, added)
-         VALUES ('{charge}', '{id}', 499, now(), 1, 1, 'charge', 'succeeded', 'USD', 'ch_{charge}', '{line}');
-         INSERT INTO payment_attempts VALUES ('{charge}', now(), now(), 1, 1, 'charge', 'succeeded')"
-    )))
-    .await?;
+    let body =
+        r#"{"payment_reference":"more","items":[{"item_id":"j","item_name":"m","quantity":1,"price":4.99}]}"#;
+    let addition = NewAddition::parse(&serde_json::from_str(body)?, order.id, Currency::USD).unwrap();
+    add(conn, &Add { order_id: order.id, by: Actor::Unnamed, addition }).await?;
+    let charge = succeed_due(conn).await?;
     Ok(ChargeReceipt {
         id: gateway_id(charge),
         key: charge.to_string(),
@@ -218,13 +222,13 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
             &[RowsBelong],
         ),
         ("UPDATE payments SET order_id = $paid WHERE id = $declined.pay", &[ChargesAreTotal, StatusPaid]),
-        ("UPDATE idempotency_keys SET order_id = gen_random_uuid()", &[RowsBelong]),
+        ("UPDATE names SET named = gen_random_uuid() WHERE kind = 'idempotency_key'", &[RowsBelong]),
         (
             "INSERT INTO payment_attempts SELECT gen_random_uuid(), started_at, finished_at, number, epoch, action, outcome FROM payment_attempts LIMIT 1",
             &[RowsBelong],
         ),
         (
-            "INSERT INTO order_events VALUES (gen_random_uuid(), now(), 1, NULL, 'PENDING', 'api')",
+            "INSERT INTO order_events (subject, at, version, what, to_status, actor, amount_minor) VALUES (gen_random_uuid(), now(), 1, 'accepted', 'PENDING', 'api', 1)",
             &[RowsBelong],
         ),
         (
@@ -272,11 +276,11 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
         ("INSERT INTO in_kitchen VALUES ($paid)", &[BoardWhole]),
         ("INSERT INTO in_kitchen VALUES (gen_random_uuid())", &[RowsBelong]),
         (
-            "UPDATE order_events SET from_status = 'PENDING' WHERE order_id = $paid AND version = 3",
+            "UPDATE order_events SET from_status = 'PENDING' WHERE subject = $paid AND version = 3",
             &[HistoryLegal, HistoryWhole],
         ),
-        ("DELETE FROM order_events WHERE order_id = $paid AND version = 2", &[HistoryWhole]),
-        ("DELETE FROM order_events WHERE order_id = $paid", &[HistoryWhole]),
+        ("DELETE FROM order_events WHERE subject = $paid AND version = 2", &[HistoryWhole]),
+        ("DELETE FROM order_events WHERE subject = $paid", &[HistoryWhole]),
         ("UPDATE orders SET version = 9 WHERE id = $paid", &[HistoryWhole]),
         ("UPDATE payments SET attempts = attempts + 1 WHERE id = $paid.pay", &[AttemptsCounted]),
         ("UPDATE payment_attempts SET number = 7 WHERE payment_id = $paid.pay", &[AttemptsCounted]),
@@ -309,7 +313,7 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
         assert_eq!(world.broken_by(sql).await?, expected, "{sql}");
     }
     let mut world = World::on(database).await?;
-    let another = "INSERT INTO idempotency_keys SELECT order_id, now(), 'p', 'other', request_hash FROM idempotency_keys";
+    let another = "INSERT INTO names SELECT named, now(), kind, scope, 'other', hash FROM names WHERE kind = 'idempotency_key'";
     assert_eq!(world.broken_by(another).await?, [OneOrderAKey]);
     Ok(())
 }
@@ -421,7 +425,7 @@ async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -
             &[RefundsWhole],
         ),
         (
-            "UPDATE order_events SET to_status = 'PENDING' WHERE order_id = $elsewhere",
+            "UPDATE order_events SET to_status = 'PENDING' WHERE subject = $elsewhere",
             &[HistoryLegal, Invariant::HistoryWhole],
         ),
     ];
@@ -488,14 +492,17 @@ async fn a_million_orders_are_reconciled_in_well_under_a_minute() -> Result<()> 
         .execute(AssertSqlSafe(format!(
             "SET statement_timeout = 0;
              CREATE TABLE many AS SELECT gen_random_uuid() AS id, gen_random_uuid() AS pay FROM generate_series(1, {ORDERS});
-             INSERT INTO orders SELECT id, 3097, now(), now(), NULL, 3, 'CONFIRMED', 'USD', 'c',
-                '[{LINE}]' FROM many;
-             INSERT INTO payments (id, order_id, amount_minor, created_at, attempts, epoch, kind, status, currency, gateway_id)
-                SELECT pay, id, 3097, now(), 1, 1, 'charge', 'succeeded', 'USD', 'ch_' || pay FROM many;
+             INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id)
+                SELECT id, 3097, now(), now(), 3, 'CONFIRMED', 'USD', 'c' FROM many;
+             INSERT INTO payments (id, order_id, amount_minor, created_at, answer_by, attempts, epoch, kind, status, currency, gateway_id)
+                SELECT pay, id, 3097, now(), now(), 1, 1, 'charge', 'succeeded', 'USD', 'ch_' || pay FROM many;
              INSERT INTO payment_attempts SELECT pay, now(), now(), 1, 1, 'charge', 'succeeded' FROM many;
-             INSERT INTO order_events SELECT id, now(), 1, NULL, 'PENDING', 'api' FROM many;
-             INSERT INTO order_events SELECT id, now(), 2, 'PENDING', 'PAYMENT_PROCESSING', 'worker' FROM many;
-             INSERT INTO order_events SELECT id, now(), 3, 'PAYMENT_PROCESSING', 'CONFIRMED', 'worker' FROM many"
+             INSERT INTO order_events (subject, at, version, what, to_status, actor, amount_minor, items)
+                SELECT id, now(), 1, 'accepted', 'PENDING', 'api', 3097, '[{LINE}]' FROM many;
+             INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor)
+                SELECT id, now(), 2, 'moved', 'PENDING', 'PAYMENT_PROCESSING', 'worker' FROM many;
+             INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, payment_id, amount_minor)
+                SELECT id, now(), 3, 'moved', 'PAYMENT_PROCESSING', 'CONFIRMED', 'worker', pay, 3097 FROM many"
         )))
         .await?;
     let many: Vec<(Uuid, Uuid)> =

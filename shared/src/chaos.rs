@@ -19,6 +19,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "worker.before_void",
     "worker.after_void",
     "worker.before_settle",
+    "worker.mid_settle",
     "worker.after_settle",
     "worker.before_release",
     "worker.after_release",
@@ -46,6 +47,9 @@ pub const SABOTAGES: &[&str] = &[
     "new_key_per_refund",
     "deadline_without_guard",
     "failed_addition_stays",
+    "event_left_out",
+    "event_not_counted",
+    "event_wrong_amount",
 ];
 
 #[cfg(feature = "chaos")]

@@ -9,6 +9,7 @@ pub mod channel_order;
 pub mod chaos;
 pub mod config;
 pub mod details;
+pub mod event;
 pub mod health;
 pub mod message;
 pub mod metric_list;

@@ -61,6 +61,14 @@ impl Wanted {
     }
 }
 
+/// The status that a move passes through, so that it stands in the history, too: who begins with an order has taken it.
+pub const fn on_the_way(from: OrderStatus, to: OrderStatus) -> Option<OrderStatus> {
+    match (from, to) {
+        (OrderStatus::Confirmed, OrderStatus::Preparing) => Some(OrderStatus::Accepted),
+        _ => None,
+    }
+}
+
 /// A request to move an order.
 #[derive(Debug, Clone)]
 pub struct Move {

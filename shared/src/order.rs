@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::details::{DetailsRequest, Extra, NewExtra, SNAKE_CASE};
 use crate::money::{Currency, Money};
 use crate::origin::Origin;
+use crate::payment::new_payment_id;
 use crate::problems::Problems;
 pub use crate::problems::{Problem, text_problem};
 
@@ -256,7 +257,7 @@ pub struct AdditionRequest<'a> {
 /// More lines for an order, as they may be added. Made only by [`NewAddition::parse`].
 #[derive(Debug, Clone)]
 pub struct NewAddition {
-    /// UUIDv7 of its charge: the gateway's idempotency key, fixed here for good.
+    /// Of its charge: the gateway's idempotency key, fixed here for good.
     pub payment_id: Uuid,
     /// The lines.
     pub items: Vec<Item>,
@@ -267,14 +268,18 @@ pub struct NewAddition {
 }
 
 impl NewAddition {
-    /// Checks everything about a request to add to an order of this currency.
-    pub fn parse(request: &AdditionRequest<'_>, currency: Currency) -> Result<Self, Vec<Problem>> {
+    /// Checks everything about a request to add to this order, which is in this currency.
+    pub fn parse(
+        request: &AdditionRequest<'_>,
+        order_id: Uuid,
+        currency: Currency,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let reference = problems.text("payment_reference", request.payment_reference, MAX_ID_CHARS);
         let (items, amount) = priced(&mut problems, request.items, currency);
         match (reference, amount) {
             (Some(reference), Some(amount)) if problems.0.is_empty() => {
-                Ok(Self { payment_id: Uuid::now_v7(), items, amount, reference })
+                Ok(Self { payment_id: new_payment_id(order_id), items, amount, reference })
             }
             _ => Err(problems.0),
         }

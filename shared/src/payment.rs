@@ -20,12 +20,22 @@ pub enum PaymentKind {
     Elsewhere,
 }
 
+/// The id of a new payment of this order, and so the gateway's idempotency key. UUIDv7 with the order's own time: payments
+/// are to be partitioned by ranges of it, and all of an order's lie in one.
+pub fn new_payment_id(order_id: Uuid) -> Uuid {
+    let order_millis = u64::try_from(order_id.as_u128() >> 80).expect("48 bits fit");
+    uuid::Builder::from_unix_timestamp_millis(order_millis, &rand::random()).into_uuid()
+}
+
 /// Where a payment stands. `Pending -> Processing -> Succeeded | Failed`, with `Processing -> Waiting ->
-/// Processing` for every try that did not end it, and `Pending -> Failed` for one that was never sent.
+/// Processing` for every try that did not end it, and `Pending -> Failed` for one that was never sent. One that must wait
+/// for its order's own charge is `Held` first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
 #[sqlx(type_name = "payment_status", rename_all = "lowercase")]
 #[serde(rename_all = "lowercase")]
 pub enum PaymentStatus {
+    /// Of an addition: not to be looked at before its order's own charge is known.
+    Held,
     /// Accepted, never claimed.
     Pending,
     /// Claimed by a worker under an epoch, until `due_at`.
@@ -34,24 +44,25 @@ pub enum PaymentStatus {
     Waiting,
     /// The gateway took the money (or gave it back, for a refund). Final.
     Succeeded,
-    /// Declined; or voided after the tries ran out; or never sent, because its order was cancelled before. Final;
+    /// Declined; or voided after the tries ran out; or never sent, because its order ended before. Final;
     /// nothing was taken.
     Failed,
 }
 
 impl PaymentStatus {
     /// Every status.
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Processing, Self::Waiting, Self::Succeeded, Self::Failed];
+    pub const ALL: [Self; 6] =
+        [Self::Held, Self::Pending, Self::Processing, Self::Waiting, Self::Succeeded, Self::Failed];
 
     /// Whether the database lets a payment go `self -> to` (`migrations/`, trigger `payments_legal_move`); a test
     /// compares the two.
     pub const fn may_become(self, to: Self) -> bool {
         match self {
-            // Failed: its order was cancelled before anything was sent.
+            // Failed: its order ended before anything was sent.
+            Self::Held => matches!(to, Self::Pending | Self::Failed),
             Self::Pending => matches!(to, Self::Processing | Self::Failed),
             // Processing: a lease ran out and another worker took over.
-            Self::Processing => !matches!(to, Self::Pending),
+            Self::Processing => !matches!(to, Self::Held | Self::Pending),
             Self::Waiting => matches!(to, Self::Processing),
             Self::Succeeded | Self::Failed => false,
         }
@@ -60,6 +71,7 @@ impl PaymentStatus {
     /// The name on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Held => "held",
             Self::Pending => "pending",
             Self::Processing => "processing",
             Self::Waiting => "waiting",

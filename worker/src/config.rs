@@ -72,9 +72,6 @@ pub struct WorkerSettings {
     /// How long a refund rests that the gateway refused, in seconds; it is never given up
     #[arg(long, env = "REFUND_RETRY_SECONDS", default_value = "600", value_parser = seconds)]
     pub refund_retry: Duration,
-    /// How long an idempotency key is remembered, in seconds
-    #[arg(long, env = "IDEMPOTENCY_KEY_SECONDS", default_value = "86400", value_parser = seconds)]
-    pub idempotency_key_age: Duration,
 }
 
 impl WorkerSettings {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use shared::chaos::sabotaged;
-use shared::store::sweep::forget_keys;
+use shared::store::names;
 use shared::tasks::Stop;
 use shared::trace::{self, Kind};
 use tokio::sync::Semaphore;
@@ -24,7 +24,6 @@ pub struct Sweep {
     claimer: Claimer,
     till: Arc<Till>,
     interval: Duration,
-    key_age: Duration,
     forgotten_keys: metrics::Counter,
     in_hand: Arc<Semaphore>,
     /// The last look found as much as it had room for.
@@ -47,7 +46,6 @@ impl Sweep {
             till,
             interval: settings.sweep_interval,
             forgotten_keys: metrics::counter!("sweep_forgotten_keys_total"),
-            key_age: settings.idempotency_key_age,
             more: false,
             worth_a_look: u32::from(settings.worker_concurrency).div_ceil(4),
             in_hand: Arc::new(Semaphore::new(usize::from(settings.worker_concurrency))),
@@ -81,7 +79,7 @@ impl Sweep {
                 }
             }
             if Instant::now() >= forget_at {
-                self.forget_keys().await;
+                self.forget_names().await;
                 forget_at = Instant::now() + FORGET_EVERY;
             }
             if self.more {
@@ -143,12 +141,11 @@ impl Sweep {
         Ok(swept)
     }
 
-    async fn forget_keys(&mut self) {
-        let age = self.key_age;
+    async fn forget_names(&mut self) {
         let done = self
             .claimer
             .session()
-            .run(&FORGET_AT_ONCE, move |conn, limit| Box::pin(forget_keys(conn, age, *limit)))
+            .run(&FORGET_AT_ONCE, |conn, limit| Box::pin(names::forget(conn, None, *limit)))
             .await;
         match done {
             Ok(forgotten) => self.forgotten_keys.increment(forgotten),

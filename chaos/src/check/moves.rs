@@ -42,7 +42,9 @@ pub(super) async fn check(conn: &mut PgConnection, evidence: &Evidence<'_>) -> R
 impl Lives {
     async fn read(conn: &mut PgConnection) -> Result<Self> {
         let moves: Vec<(Uuid, OrderStatus)> =
-            sqlx::query_as("SELECT order_id, to_status FROM order_events").fetch_all(&mut *conn).await?;
+            sqlx::query_as("SELECT subject, to_status FROM order_events WHERE to_status IS NOT NULL")
+                .fetch_all(&mut *conn)
+                .await?;
         let status: Vec<(Uuid, OrderStatus)> =
             sqlx::query_as("SELECT id, status FROM orders").fetch_all(conn).await?;
         Ok(Self { moves: moves.into_iter().collect(), status: status.into_iter().collect() })
@@ -120,7 +122,7 @@ async fn read_named(conn: &mut PgConnection) -> Result<HashMap<(Uuid, String), N
     }
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT p.order_id, p.reference, p.status, p.dropped_at IS NOT NULL AS dropped,
-                o.items::jsonb @> jsonb_build_array(jsonb_build_object('item_id', p.reference)) AS in_lines
+                coalesce(o.items::jsonb @> jsonb_build_array(jsonb_build_object('item_id', p.reference)), false) AS in_lines
          FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.reference IS NOT NULL",
     )
     .fetch_all(conn)
@@ -131,9 +133,9 @@ async fn read_named(conn: &mut PgConnection) -> Result<HashMap<(Uuid, String), N
 /// By the database's clock, to the microsecond: both moments are those of the transactions that decided.
 async fn not_before_its_time(conn: &mut PgConnection, deadline: Duration) -> Result<Check> {
     let rows: Vec<(Uuid, i64)> = sqlx::query_as(
-        "SELECT r.order_id, (extract(epoch FROM r.at - max(c.at)) * 1000000)::bigint
-         FROM order_events r JOIN order_events c ON c.order_id = r.order_id AND c.to_status = 'CONFIRMED'
-         WHERE r.to_status = 'REJECTED' AND r.actor = 'sweep' GROUP BY r.order_id, r.at",
+        "SELECT r.subject, (extract(epoch FROM r.at - max(c.at)) * 1000000)::bigint
+         FROM order_events r JOIN order_events c ON c.subject = r.subject AND c.to_status = 'CONFIRMED'
+         WHERE r.to_status = 'REJECTED' AND r.actor = 'sweep' GROUP BY r.subject, r.at",
     )
     .fetch_all(conn)
     .await?;
@@ -150,7 +152,7 @@ async fn not_before_its_time(conn: &mut PgConnection, deadline: Duration) -> Res
 async fn none_forgotten(conn: &mut PgConnection) -> Result<Check> {
     let rows: Vec<(Uuid, OrderStatus)> = sqlx::query_as(
         "SELECT o.id, o.status FROM orders o
-         WHERE EXISTS (SELECT FROM order_events e WHERE e.order_id = o.id AND e.to_status = 'CONFIRMED')",
+         WHERE EXISTS (SELECT FROM order_events e WHERE e.subject = o.id AND e.to_status = 'CONFIRMED')",
     )
     .fetch_all(conn)
     .await?;

@@ -80,6 +80,8 @@ async fn read_orders(conn: &mut PgConnection) -> Result<HashMap<Uuid, Stored>> {
 
 async fn read_keys(conn: &mut PgConnection) -> Result<HashMap<String, Uuid>> {
     let rows: Vec<(String, Uuid)> =
-        sqlx::query_as("SELECT key, order_id FROM idempotency_keys").fetch_all(conn).await?;
+        sqlx::query_as("SELECT name, named FROM names WHERE kind = 'idempotency_key'")
+            .fetch_all(conn)
+            .await?;
     Ok(rows.into_iter().collect())
 }

@@ -66,16 +66,18 @@ const ORDERS: &str = "
         FROM (SELECT i, md5(i::text) AS hash, now() - ($3 - i) * interval '50 ms' AS at
               FROM generate_series($1::bigint, $1 + $2 - 1) i) one
     ), ordered AS (
-        INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
-        SELECT id, 3097, at, at, CASE WHEN $4 THEN 6 ELSE 1 END, CASE WHEN $4 THEN 'DELIVERED' ELSE 'PENDING' END::order_status,
-            'USD', 'customer-' || i % ($5 * $3 / 1000000 + 1), $6::json
+        INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id)
+        SELECT id, 3097, at, at, CASE WHEN $4 THEN 7 ELSE 1 END, CASE WHEN $4 THEN 'DELIVERED' ELSE 'PENDING' END::order_status,
+            'USD', 'customer-' || i % ($5 * $3 / 1000000 + 1)
         FROM made
     ), noted AS (
-        INSERT INTO order_events (order_id, at, version, from_status, to_status, actor)
-        SELECT id, at, version, before::order_status, after::order_status, 'fill'
+        INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, payment_id, amount_minor, items)
+        SELECT id, at, version, CASE version WHEN 1 THEN 'accepted' ELSE 'moved' END::event_what, before::order_status,
+            after::order_status, 'fill', CASE version WHEN 3 THEN id END, CASE WHEN version IN (1, 3) THEN 3097 END,
+            CASE version WHEN 1 THEN $6::json END
         FROM made CROSS JOIN (VALUES (1, NULL, 'PENDING'), (2, 'PENDING', 'PAYMENT_PROCESSING'),
-            (3, 'PAYMENT_PROCESSING', 'CONFIRMED'), (4, 'CONFIRMED', 'PREPARING'), (5, 'PREPARING', 'READY'),
-            (6, 'READY', 'DELIVERED')) AS moves(version, before, after)
+            (3, 'PAYMENT_PROCESSING', 'CONFIRMED'), (4, 'CONFIRMED', 'ACCEPTED'), (5, 'ACCEPTED', 'PREPARING'),
+            (6, 'PREPARING', 'READY'), (7, 'READY', 'DELIVERED')) AS moves(version, before, after)
         WHERE $4 OR version = 1
     ), tried AS (
         INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome)

@@ -50,11 +50,11 @@ impl Rows {
                 INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
                 SELECT id, id, 3097, now(), now() + interval '3 s', 'charge', 'pending', 'USD' FROM input
              ), noted AS (
-                INSERT INTO order_events (order_id, at, version, to_status, actor)
-                SELECT id, now(), 1, 'PENDING', 'api' FROM input
+                INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, items)
+                SELECT id, now(), 3097, 1, 'accepted', 'PENDING', 'api', items::json FROM input
              )
-             INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
-             SELECT id, 3097, now(), now(), 1, 'PENDING', 'USD', customer_id, items::json FROM input",
+             INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id)
+             SELECT id, 3097, now(), now(), 1, 'PENDING', 'USD', customer_id FROM input",
         )
         .bind(&ids)
         .bind(&customers)

@@ -40,7 +40,7 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
     rows.check_explained(ledger, &mut report);
     history::check(&mut tx, &mut orders, &mut report).await?;
     orders.read_board(&mut tx, &mut report).await?;
-    orders.read_keys(&mut tx, &mut report).await?;
+    orders.read_names(&mut tx, &mut report).await?;
     orders.check_lines(&mut tx, &mut report).await?;
     orders.check(&mut report);
     tx.rollback().await?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use futures_util::TryStreamExt;
+use shared::event::Tally;
 use shared::money::Money;
 use shared::order::OrderStatus;
 use sqlx::PgConnection;
@@ -21,8 +22,14 @@ pub(super) struct Order {
     pub(super) charges: u32,
     pub(super) succeeded: u32,
     pub(super) failed: u32,
-    /// Of the failed ones, those that were closed before anything was sent.
+    /// Of the failed ones that are not additions', those that were closed before anything was sent.
     pub(super) never_sent: u32,
+    /// What took money, what is to go back, and what went back, to be compared with what the events say.
+    pub(super) charged: Tally,
+    pub(super) owed: Tally,
+    pub(super) refunded: Tally,
+    /// Somebody wished it to be cancelled.
+    pub(super) is_wished: bool,
     /// The sum of the charges that succeeded, and the refunds here, of any status.
     pub(super) succeeded_minor: i64,
     pub(super) refunds: u32,
@@ -53,17 +60,18 @@ pub(super) struct Order {
 #[derive(Debug)]
 pub(super) struct Orders(HashMap<Uuid, Order>);
 
-type OrderRow = (Uuid, OrderStatus, i32, i64, String);
+type OrderRow = (Uuid, OrderStatus, i32, i64, String, bool);
 
 impl Orders {
     pub(super) async fn read(conn: &mut PgConnection) -> Result<Self> {
         let mut orders = HashMap::new();
-        let mut rows =
-            sqlx::query_as::<_, OrderRow>("SELECT id, status, version, total_minor, currency FROM orders")
-                .fetch(conn);
-        while let Some((id, status, version, minor, currency)) = rows.try_next().await? {
+        let mut rows = sqlx::query_as::<_, OrderRow>(
+            "SELECT id, status, version, total_minor, currency, cancel_requested_at IS NOT NULL FROM orders",
+        )
+        .fetch(conn);
+        while let Some((id, status, version, minor, currency, is_wished)) = rows.try_next().await? {
             let total = money(minor, &currency)?;
-            orders.insert(id, Order::new(status, version, total));
+            orders.insert(id, Order { is_wished, ..Order::new(status, version, total) });
         }
         Ok(Self(orders))
     }
@@ -72,15 +80,18 @@ impl Orders {
         self.0.get_mut(&id)
     }
 
-    /// A key's principal and name are its primary key; what is left to check is where it leads.
-    pub(super) async fn read_keys(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
-        let mut rows = sqlx::query_as::<_, (Uuid,)>("SELECT order_id FROM idempotency_keys").fetch(conn);
-        while let Some((id,)) = rows.try_next().await? {
+    /// That a name is given once, the database sees to; what is left to check is where it leads.
+    pub(super) async fn read_names(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
+            "SELECT named, kind = 'idempotency_key' FROM names WHERE kind IN ('idempotency_key', 'channel_order')",
+        )
+        .fetch(conn);
+        while let Some((id, is_key)) = rows.try_next().await? {
             let order = self.0.get_mut(&id);
             report.check(Invariant::RowsBelong, order.is_some(), || {
-                format!("a key of order {id}, which is not")
+                format!("a name of order {id}, which is not")
             });
-            if let Some(order) = order {
+            if let Some(order) = order.filter(|_| is_key) {
                 order.keys += 1;
                 report.check(Invariant::OneOrderAKey, order.keys == 1, || {
                     format!("order {id} has {} keys", order.keys)
@@ -90,7 +101,7 @@ impl Orders {
         Ok(())
     }
 
-    /// What few orders have; that a channel's name for an order is one, an index of the database sees to.
+    /// What few orders have.
     pub(super) async fn read_details(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
         let mut rows =
             sqlx::query_as::<_, (Uuid, bool)>("SELECT order_id, paid_elsewhere FROM order_details")
@@ -132,7 +143,8 @@ impl Orders {
     pub(super) async fn check_lines(&self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
         let mut rows = sqlx::query_as::<_, (Uuid, Option<String>)>(
             "SELECT o.id, sum((line ->> 'price')::numeric * (line ->> 'quantity')::numeric)::text
-             FROM orders o LEFT JOIN LATERAL json_array_elements(o.items) AS line ON true GROUP BY o.id",
+             FROM orders o LEFT JOIN order_events first ON first.subject = o.id AND first.version = 1
+             LEFT JOIN LATERAL json_array_elements(coalesce(o.items, first.items)) AS line ON true GROUP BY o.id",
         )
         .fetch(conn);
         while let Some((id, sum)) = rows.try_next().await? {
@@ -164,6 +176,10 @@ impl Order {
             succeeded: 0,
             failed: 0,
             never_sent: 0,
+            charged: Tally::default(),
+            owed: Tally::default(),
+            refunded: Tally::default(),
+            is_wished: false,
             succeeded_minor: 0,
             refunds: 0,
             refund_minor: 0,
@@ -235,7 +251,7 @@ impl Order {
             format!("order {id} is {status}, {is} listed for the kitchen, and has {has} deadline")
         });
 
-        // Before anything is sent, only a cancellation closes a charge.
+        // Before anything is sent, only the order's end closes its charge.
         let closed =
             self.never_sent == 0 || matches!(self.status, OrderStatus::Rejected | OrderStatus::Cancelled);
         report.check(Invariant::FailedIsClosed, closed, || {

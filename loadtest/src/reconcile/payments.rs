@@ -60,7 +60,7 @@ pub(super) async fn check(
     check_requests(ledger, &asked, report);
     let mut payments = sqlx::query_as::<_, Payment>(
         "SELECT id, order_id, refund_of, amount_minor, currency, kind, status, attempts,
-                due_at IS NOT NULL AS is_due, gateway_id, added IS NOT NULL AS is_addition,
+                due_at IS NOT NULL OR status = 'held' AS is_due, gateway_id, added IS NOT NULL AS is_addition,
                 dropped_at IS NOT NULL AS is_dropped, (extract(epoch FROM created_at) * 1000000)::int8 AS created_at FROM payments",
     )
     .fetch(&mut *conn);
@@ -132,10 +132,24 @@ async fn check_refunds(conn: &mut PgConnection, report: &mut Report) -> Result<(
                 AND count(*) OVER (PARTITION BY r.refund_of) = 1
          FROM payments r LEFT JOIN payments c ON c.id = r.refund_of WHERE r.kind = 'refund'",
     )
-    .fetch(conn);
+    .fetch(&mut *conn);
     while let Some((refund, right)) = rows.try_next().await? {
         report.check(Invariant::RefundsWhole, right, || {
             format!("refund {refund} gives back what was not taken, or more, or again")
+        });
+    }
+    drop(rows);
+    // Whoever owes a refund adds it up on the charge first.
+    let mut rows = sqlx::query_as::<_, (Uuid, i64, i64)>(
+        "SELECT c.id, c.refunded_minor, coalesce(r.minor, 0)::bigint
+         FROM payments c LEFT JOIN (SELECT refund_of, sum(amount_minor) AS minor FROM payments GROUP BY refund_of) r
+             ON r.refund_of = c.id
+         WHERE c.refunded_minor <> coalesce(r.minor, 0)",
+    )
+    .fetch(conn);
+    while let Some((charge, counted, refunds)) = rows.try_next().await? {
+        report.check(Invariant::RefundsWhole, false, || {
+            format!("charge {charge} counts {counted} as refunded; its refunds come to {refunds}")
         });
     }
     Ok(())
@@ -220,9 +234,14 @@ impl Payment {
             format!("payment {id} of order {order_id}, which is not")
         });
         let Some(order) = order else { return Ok(()) };
+        let succeeded = self.status == PaymentStatus::Succeeded;
         if self.kind == PaymentKind::Refund {
             order.refunds += 1;
             order.refund_minor += self.amount_minor;
+            order.owed.add(*id, self.amount_minor);
+            if succeeded {
+                order.refunded.add(*id, self.amount_minor);
+            }
         } else if self.kind == PaymentKind::Elsewhere {
             order.elsewhere += 1;
             order.elsewhere_minor += self.amount_minor;
@@ -230,8 +249,9 @@ impl Payment {
             order.mixed_currencies |= currency != order.total.currency();
         } else {
             order.charges += 1;
-            order.never_sent += u32::from(self.never_sent());
-            if self.status == PaymentStatus::Succeeded {
+            order.never_sent += u32::from(self.never_sent() && !self.is_addition);
+            if succeeded {
+                order.charged.add(*id, self.amount_minor);
                 order.succeeded += 1;
                 order.succeeded_minor += self.amount_minor;
             }

@@ -29,6 +29,7 @@ pub enum Invariant {
     FailedIsClosed,
     HistoryLegal,
     HistoryWhole,
+    EventsExplain,
     AttemptsCounted,
     AttemptsClosed,
     AttemptsExplain,
@@ -38,7 +39,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::OrdersEnded,
         Self::NothingDue,
         Self::RowsBelong,
@@ -55,6 +56,7 @@ impl Invariant {
         Self::FailedIsClosed,
         Self::HistoryLegal,
         Self::HistoryWhole,
+        Self::EventsExplain,
         Self::AttemptsCounted,
         Self::AttemptsClosed,
         Self::AttemptsExplain,
@@ -67,7 +69,7 @@ impl Invariant {
         match self {
             Self::OrdersEnded => "no order is PENDING or PAYMENT_PROCESSING",
             Self::NothingDue => "no payment is due, none is leased",
-            Self::RowsBelong => "payments, attempts, events, keys and details belong to a row that exists",
+            Self::RowsBelong => "payments, attempts, events, names and details belong to a row that exists",
             Self::ChargesAreTotal => {
                 "an order has a charge of its own or was paid to its channel, and with its additions' it adds up to the total"
             }
@@ -94,9 +96,12 @@ impl Invariant {
                 "a failed charge is declined, void or unknown at the gateway, and the other way round"
             }
             Self::HistoryLegal => {
-                "every event is a legal move, the first to PENDING, or to CONFIRMED where the channel took the money"
+                "every move is a legal one, the first to PENDING, or to CONFIRMED where the channel took the money"
             }
             Self::HistoryWhole => "events lead from nothing to the order's status, versions without a gap",
+            Self::EventsExplain => {
+                "the events alone give an order's lines, total, wish, and the money that was charged and refunded"
+            }
             Self::AttemptsCounted => "a payment has as many attempts as it counts, numbered from 1",
             Self::AttemptsClosed => "every attempt has an outcome",
             Self::AttemptsExplain => {

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::extras;
-use super::read::{self, KeyedOrder};
+use super::names::{self, NameKind, Named};
+use super::read::{self, Original};
 use crate::channel::ChannelKey;
 use crate::order::{NewOrder, Order, OrderStatus};
 
@@ -30,6 +31,8 @@ pub struct IdempotencyKey {
     pub key: String,
     /// SHA-256 of the body.
     pub request_hash: [u8; 32],
+    /// How long it is kept, so that the same again is no second order.
+    pub keep: Duration,
 }
 
 /// What became of it.
@@ -40,7 +43,7 @@ pub enum Accepted {
         /// When.
         created_at: OffsetDateTime,
     },
-    /// The same key and body came before: this order was the answer.
+    /// The same key and body came before: this order, as it was accepted, was the answer.
     Replay(Box<Order>),
     /// The same key came before with another body.
     KeyReused,
@@ -67,7 +70,7 @@ pub async fn accept(
             created => created?,
         }
     };
-    let earlier = if created.len() == batch.len() {
+    let mut earlier = if created.len() == batch.len() {
         HashMap::new()
     } else {
         let missing: Vec<&Accept> = batch.iter().filter(|one| !created.contains_key(&one.order.id)).collect();
@@ -75,7 +78,7 @@ pub async fn accept(
     };
     batch
         .iter()
-        .map(|one| match (created.get(&one.order.id), earlier.get(&one.order.id)) {
+        .map(|one| match (created.get(&one.order.id), earlier.remove(&one.order.id)) {
             (Some(created_at), _) => Ok(Accepted::New { created_at: *created_at }),
             (None, Some(found)) => Ok(answer_from(one, found)),
             // Neither written nor there: cannot happen while keys are only forgotten a day later.
@@ -84,31 +87,44 @@ pub async fn accept(
         .collect()
 }
 
-fn answer_from(one: &Accept, found: &Earlier) -> Accepted {
-    let (Earlier::ByKey(earlier) | Earlier::ByChannel(earlier)) = found;
-    if earlier.order.id == one.order.id {
+/// What stands where a new order should.
+struct Earlier {
+    /// The name that was taken; `None`: the order's own id is there.
+    by: Option<(NameKind, Named)>,
+    found: Original,
+}
+
+fn answer_from(one: &Accept, earlier: Earlier) -> Accepted {
+    let Earlier { by, found } = earlier;
+    if found.order.id == one.order.id {
         // An earlier try of this very batch took effect, though its answer was lost.
-        return Accepted::New { created_at: earlier.order.created_at };
+        return Accepted::New { created_at: found.order.created_at };
     }
-    let asked = match found {
-        Earlier::ByKey(_) => one.key.as_ref().map(|key| key.request_hash),
-        Earlier::ByChannel(_) => one.channel_key().map(|key| key.content),
-    };
-    match (asked, &earlier.request_hash, found) {
-        (Some(asked), Some(hash), _) if asked[..] == hash[..] => {
-            Accepted::Replay(Box::new(earlier.order.clone()))
+    match by {
+        Some((NameKind::ChannelOrder, named)) => by_channel(one.channel_key(), &named, found),
+        by => {
+            let asked = one.key.as_ref().map(|key| key.request_hash);
+            let before = by.and_then(|(_, named)| named.hash);
+            let same = asked.zip(before).is_some_and(|(asked, before)| asked[..] == before[..]);
+            if same { Accepted::Replay(Box::new(found.order)) } else { Accepted::KeyReused }
         }
-        (.., Earlier::ByKey(_)) => Accepted::KeyReused,
-        (.., Earlier::ByChannel(_)) => Accepted::ChannelIdReused(earlier.order.status),
     }
 }
 
-/// The order that stands where a new one should, and why it does.
-enum Earlier {
-    /// It has the `Idempotency-Key`, or the new one's own id.
-    ByKey(KeyedOrder),
-    /// Its channel calls it so.
-    ByChannel(KeyedOrder),
+fn by_channel(asked: Option<&ChannelKey>, named: &Named, found: Original) -> Accepted {
+    let before = named.hash.as_deref();
+    let same = asked.zip(before).is_some_and(|(asked, before)| asked.content[..] == *before);
+    if same { Accepted::Replay(Box::new(found.order)) } else { Accepted::ChannelIdReused(found.status_now) }
+}
+
+/// What an order of a channel is answered that came before under this name; `None`: none did.
+pub async fn answered_before(conn: &mut PgConnection, key: &ChannelKey) -> sqlx::Result<Option<Accepted>> {
+    let kind = NameKind::ChannelOrder;
+    let Some(named) = names::find(conn, kind, key.channel.as_str(), &key.order_id).await? else {
+        return Ok(None);
+    };
+    let found = read::original(conn, named.id).await?;
+    Ok(found.map(|found| by_channel(Some(key), &named, found)))
 }
 
 impl Accept {
@@ -133,28 +149,29 @@ macro_rules! insert {
             r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[],
-                                 $6::text[], $7::text[], $8::bytea[])
-                AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash)
+                                 $6::text[], $7::text[], $8::bytea[], $9::bigint[])
+                AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, keep_ms)
         ), keyed AS (
-            INSERT INTO idempotency_keys (order_id, created_at, principal, key, request_hash)
-            SELECT id, now(), principal, key, request_hash FROM input WHERE key IS NOT NULL ORDER BY principal, key
-            ON CONFLICT (principal, key) DO NOTHING
-            RETURNING order_id
+            INSERT INTO names (named, until, kind, scope, name, hash)
+            SELECT id, now() + keep_ms * interval '1 ms', 'idempotency_key', principal, key, request_hash
+            FROM input WHERE key IS NOT NULL ORDER BY principal, key
+            ON CONFLICT (kind, scope, name) DO NOTHING
+            RETURNING named
         ), fresh AS (
-            SELECT * FROM input WHERE key IS NULL OR id IN (SELECT order_id FROM keyed)
+            SELECT * FROM input WHERE key IS NULL OR id IN (SELECT named FROM keyed)
         ), ordered AS (
-            INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id, items)
-            SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id, items::json FROM fresh
+            INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id)
+            SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id FROM fresh
             "# + $if_there + r#"
             RETURNING id, created_at
         ), paid AS (
             INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
-            SELECT id, id, total_minor, now(), now() + $9::bigint * interval '1 ms', 'charge', 'pending', currency
+            SELECT id, id, total_minor, now(), now() + $10::bigint * interval '1 ms', 'charge', 'pending', currency
             FROM fresh
             "# + $if_there + r#"
         ), noted AS (
-            INSERT INTO order_events (order_id, at, version, to_status, actor)
-            SELECT id, now(), 1, 'PENDING', 'api' FROM fresh
+            INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, items)
+            SELECT id, now(), total_minor, 1, 'accepted', 'PENDING', 'api', items::json FROM fresh
             "# + $if_there + r#"
         )
         SELECT id, created_at FROM ordered
@@ -187,6 +204,7 @@ async fn insert(
                 &columns.principals as &[Option<String>],
                 &columns.keys as &[Option<String>],
                 &columns.hashes as &[Option<Vec<u8>>],
+                &columns.keeps as &[Option<i64>],
                 due_in
             )
             .fetch_all(conn)
@@ -212,6 +230,7 @@ pub(super) struct Columns {
     pub(super) principals: Vec<Option<String>>,
     pub(super) keys: Vec<Option<String>>,
     pub(super) hashes: Vec<Option<Vec<u8>>>,
+    pub(super) keeps: Vec<Option<i64>>,
 }
 
 impl Columns {
@@ -230,6 +249,7 @@ impl Columns {
             principals: key(|key| key.principal.clone()),
             keys: key(|key| key.key.clone()),
             hashes: all().map(|one| one.key.as_ref().map(|key| key.request_hash.to_vec())).collect(),
+            keeps: all().map(|one| one.key.as_ref().map(|key| super::millis(key.keep))).collect(),
         }
     }
 }
@@ -239,20 +259,24 @@ impl Columns {
 async fn find_earlier(conn: &mut PgConnection, missing: &[&Accept]) -> sqlx::Result<HashMap<Uuid, Earlier>> {
     let mut found = HashMap::with_capacity(missing.len());
     for one in missing {
-        let mut earlier = match &one.key {
-            Some(key) => read::order_by_key(conn, &key.principal, &key.key).await?.map(Earlier::ByKey),
-            None => None,
-        };
-        if let (None, Some(key)) = (&earlier, one.channel_key()) {
-            earlier = read::order_by_channel(conn, key).await?.map(Earlier::ByChannel);
-        }
-        if earlier.is_none() {
-            let order = read::order(conn, one.order.id).await?;
-            earlier = order.map(|order| Earlier::ByKey(KeyedOrder { order, request_hash: None }));
-        }
-        if let Some(earlier) = earlier {
-            found.insert(one.order.id, earlier);
+        let by = find_name(conn, one).await?;
+        let id = by.as_ref().map_or(one.order.id, |(_, named)| named.id);
+        if let Some(original) = read::original(conn, id).await? {
+            found.insert(one.order.id, Earlier { by, found: original });
         }
     }
     Ok(found)
+}
+
+/// Which of its names is taken, and by what.
+async fn find_name(conn: &mut PgConnection, one: &Accept) -> sqlx::Result<Option<(NameKind, Named)>> {
+    if let Some(key) = &one.key {
+        let kind = NameKind::IdempotencyKey;
+        if let Some(named) = names::find(conn, kind, &key.principal, &key.key).await? {
+            return Ok(Some((kind, named)));
+        }
+    }
+    let Some(key) = one.channel_key() else { return Ok(None) };
+    let kind = NameKind::ChannelOrder;
+    Ok(names::find(conn, kind, key.channel.as_str(), &key.order_id).await?.map(|named| (kind, named)))
 }

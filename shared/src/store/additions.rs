@@ -10,9 +10,11 @@ use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::moves::{Moved, end, lock_charges};
-use super::read;
+use super::events::{Change, note};
+use super::moves::{Decided, Moved, answer, end, lock_charges};
+use super::names::name_payment;
 use crate::chaos::sabotaged;
+use crate::event::What;
 use crate::money::{Currency, Money};
 use crate::moves::{Actor, Refusal};
 use crate::order::{Item, NewAddition, OrderStatus, add_items, take_off};
@@ -55,9 +57,10 @@ struct Locked {
 async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
     sqlx::query_as!(
         Locked,
-        r#"SELECT status AS "status: OrderStatus", customer_id, items AS "items: Json<Vec<Item>>", total_minor, currency,
-                  cancel_requested_at IS NOT NULL AS "wished!", clock_timestamp() AS "seen_at!"
-           FROM orders WHERE id = $1 FOR UPDATE"#,
+        r#"SELECT status AS "status: OrderStatus", customer_id, coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>",
+                  total_minor, currency, cancel_requested_at IS NOT NULL AS "wished!", clock_timestamp() AS "seen_at!"
+           FROM orders o JOIN order_events first ON first.subject = o.id AND first.version = 1
+           WHERE o.id = $1 FOR UPDATE OF o"#,
         id
     )
     .fetch_optional(conn)
@@ -68,26 +71,18 @@ async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Lo
 struct Known {
     /// The new one is there: an earlier run of this very request took effect.
     this: bool,
-    reference: bool,
     /// An addition that is not final, or whose lines are still to be taken off.
     unsettled: bool,
 }
 
-async fn known(
-    conn: &mut PgConnection,
-    order_id: Uuid,
-    payment: Uuid,
-    reference: &str,
-) -> sqlx::Result<Known> {
+async fn known(conn: &mut PgConnection, order_id: Uuid, payment: Uuid) -> sqlx::Result<Known> {
     sqlx::query_as!(
         Known,
-        r#"SELECT coalesce(bool_or(id = $2), false) AS "this!", coalesce(bool_or(reference = $3), false) AS "reference!",
-                  coalesce(bool_or(added IS NOT NULL AND (due_at IS NOT NULL OR (status = 'failed' AND dropped_at IS NULL))),
-                           false) AS "unsettled!"
+        r#"SELECT coalesce(bool_or(id = $2), false) AS "this!",
+                  coalesce(bool_or(added IS NOT NULL AND status <> 'succeeded' AND dropped_at IS NULL), false) AS "unsettled!"
            FROM payments WHERE id = $1 OR (order_id = $1 AND id <> order_id)"#,
         order_id,
-        payment,
-        reference
+        payment
     )
     .fetch_one(conn)
     .await
@@ -97,24 +92,27 @@ async fn known(
 /// its quantity. Running it twice is harmless.
 pub async fn add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved> {
     let mut tx = conn.begin().await?;
-    let done = rule_and_add(&mut tx, ask).await?;
-    end(tx, done).await
+    let decided = rule_and_add(&mut tx, ask).await?;
+    end(tx, &decided).await?;
+    answer(conn, ask.order_id, decided).await
 }
 
-async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved> {
+/// What a request that changed something, or has changed it before, comes to.
+const DONE: Decided = Decided::Done { wish: false };
+
+async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decided> {
     let addition = &ask.addition;
     let charges = lock_charges(conn, &[ask.order_id]).await?;
-    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Moved::NotFound) };
+    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
     if !ask.by.may_see(&order.customer_id) {
-        return Ok(Moved::NotFound);
+        return Ok(Decided::NotFound);
     }
     let status = order.status;
-    let refused = |refusal| Ok(Moved::Refused { refusal, status });
-    let known = known(conn, ask.order_id, addition.payment_id, &addition.reference).await?;
-    if known.this {
-        return done(conn, ask.order_id).await;
+    let refused = |refusal| Ok(Decided::Refused { refusal, status });
+    if known(conn, ask.order_id, addition.payment_id).await?.this {
+        return Ok(DONE);
     }
-    if known.reference {
+    if !name_payment(conn, ask.order_id, addition.payment_id, &addition.reference).await? {
         return refused(Refusal::DuplicateReference);
     }
     let open =
@@ -129,19 +127,12 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved>
     let total = Currency::from_code(&order.currency)
         .and_then(|currency| Money::from_minor(order.total_minor, currency).checked_add(addition.amount));
     let (Some(items), Some(total)) = (items, total) else { return refused(Refusal::TooMuch) };
-    sqlx::query!(
-        "UPDATE orders SET items = $2, total_minor = $3, updated_at = now() WHERE id = $1",
-        ask.order_id,
-        Json(items) as _,
-        total.minor()
-    )
-    .execute(&mut *conn)
-    .await?;
+    set_lines(conn, ask.order_id, &items, total.minor()).await?;
     // Held, where the order's own charge is not known yet: not to be claimed before a sweep lets it go.
     sqlx::query!(
         r#"INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency, reference, added)
-           VALUES ($1, $2, $3, now(), CASE WHEN $4 THEN now() + interval '100 years' ELSE now() END, 'charge',
-                   CASE WHEN $4 THEN 'waiting' ELSE 'pending' END::payment_status, $5, $6, $7)"#,
+           VALUES ($1, $2, $3, now(), CASE WHEN NOT $4 THEN now() END, 'charge',
+                   CASE WHEN $4 THEN 'held' ELSE 'pending' END::payment_status, $5, $6, $7)"#,
         addition.payment_id,
         ask.order_id,
         addition.amount.minor(),
@@ -152,34 +143,51 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved>
     )
     .execute(&mut *conn)
     .await?;
-    done(conn, ask.order_id).await
+    let money = (addition.payment_id, addition.amount.minor());
+    let added = Change::of_payment(ask.order_id, What::Added, &ask.by.name(), None, money);
+    note(conn, &[Change { items: Some(addition.items.clone()), ..added }]).await?;
+    Ok(DONE)
 }
 
-async fn done(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Moved> {
-    let whole = read::whole(conn, order_id).await?;
-    Ok(whole.map_or(Moved::NotFound, |whole| Moved::Done { whole: Box::new(whole), wish: false }))
+/// What an order is made of from now on.
+async fn set_lines(
+    conn: &mut PgConnection,
+    order_id: Uuid,
+    items: &[Item],
+    total_minor: i64,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE orders SET items = $2, total_minor = $3 WHERE id = $1",
+        order_id,
+        Json(items) as _,
+        total_minor
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Gives an order whose payment failed a new charge, of what it comes to now. Running it twice is harmless.
 pub async fn pay_anew(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Moved> {
     let mut tx = conn.begin().await?;
-    let done = rule_and_pay(&mut tx, ask).await?;
-    end(tx, done).await
+    let decided = rule_and_pay(&mut tx, ask).await?;
+    end(tx, &decided).await?;
+    answer(conn, ask.order_id, decided).await
 }
 
-async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Moved> {
+async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Decided> {
     lock_charges(conn, &[ask.order_id]).await?;
-    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Moved::NotFound) };
+    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
     if !ask.by.may_see(&order.customer_id) {
-        return Ok(Moved::NotFound);
+        return Ok(Decided::NotFound);
     }
     let status = order.status;
-    let refused = |refusal| Ok(Moved::Refused { refusal, status });
-    let known = known(conn, ask.order_id, ask.payment_id, &ask.reference).await?;
+    let refused = |refusal| Ok(Decided::Refused { refusal, status });
+    let known = known(conn, ask.order_id, ask.payment_id).await?;
     if known.this {
-        return done(conn, ask.order_id).await;
+        return Ok(DONE);
     }
-    if known.reference {
+    if !name_payment(conn, ask.order_id, ask.payment_id, &ask.reference).await? {
         return refused(Refusal::DuplicateReference);
     }
     if status == OrderStatus::PaymentProcessing {
@@ -199,8 +207,8 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Mo
             WHERE id = $1 AND status = 'PAYMENT_FAILED'
             RETURNING id, version, total_minor, currency
         ), noted AS (
-            INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason, request)
-            SELECT id, now(), version, 'PAYMENT_FAILED', 'PAYMENT_PROCESSING', $2, 'paid_anew', $3 FROM moved
+            INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, reason, payment_id, request)
+            SELECT id, now(), version, 'moved', 'PAYMENT_FAILED', 'PAYMENT_PROCESSING', $2, 'paid_anew', $3, $3 FROM moved
         )
         INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency, reference)
         SELECT $3, id, total_minor, now(), now(), 'charge', 'pending', currency, $4 FROM moved
@@ -210,19 +218,19 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Mo
         ask.payment_id,
         ask.reference
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
-    done(conn, ask.order_id).await
+    Ok(DONE)
 }
 
-/// Lets up to `limit` held additions go whose order's own charge is known: to be charged where the order is paid, else
-/// only to be voided. Says how many. Those of orders that are not decided yet stand in nobody's way.
+/// Lets up to `limit` held additions go whose order's own charge is known: to be charged where the order is paid; else they
+/// end, because nothing was ever sent for them. Says how many. Those of orders that are not decided yet stand in nobody's way.
 pub async fn release_held(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
     let mut tx = conn.begin().await?;
     let held = sqlx::query_scalar!(
         "SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_id
-         WHERE p.due_at > now() + interval '50 years' AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING')
-         ORDER BY p.due_at LIMIT $1 FOR UPDATE OF p SKIP LOCKED",
+         WHERE p.status = 'held' AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING')
+         ORDER BY p.order_id LIMIT $1 FOR UPDATE OF p SKIP LOCKED",
         i64::from(limit)
     )
     .fetch_all(&mut *tx)
@@ -234,10 +242,16 @@ pub async fn release_held(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u
     // A statement of its own: whoever ends an order by hand holds its additions first, so what this one sees stands.
     let done = sqlx::query!(
         r#"
-        UPDATE payments p SET due_at = now(),
-            voiding = p.voiding OR o.status NOT IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED')
-        FROM orders o
-        WHERE p.id = ANY($1) AND o.id = p.order_id AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING')
+        WITH known AS (
+            SELECT id, lower(status::text) AS ended,
+                status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') AS is_paid
+            FROM orders WHERE status NOT IN ('PENDING', 'PAYMENT_PROCESSING')
+        )
+        UPDATE payments p SET status = CASE WHEN o.is_paid THEN 'pending' ELSE 'failed' END::payment_status,
+            due_at = CASE WHEN o.is_paid THEN now() END,
+            failure_code = CASE WHEN NOT o.is_paid THEN o.ended END
+        FROM known o
+        WHERE p.id = ANY($1) AND p.status = 'held' AND o.id = p.order_id
         "#,
         &held
     )
@@ -271,26 +285,22 @@ async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid, order: Locked)
     let failed = sqlx::query!(
         r#"UPDATE payments SET dropped_at = now()
            WHERE order_id = $1 AND added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL
-           RETURNING amount_minor, added AS "added!: Json<Vec<Item>>""#,
+           RETURNING id, amount_minor, added AS "added!: Json<Vec<Item>>""#,
         order_id
     )
     .fetch_all(&mut *conn)
     .await?;
-    if sabotaged("failed_addition_stays") {
+    if failed.is_empty() || sabotaged("failed_addition_stays") {
         return Ok(());
     }
-    let (mut items, mut total) = (order.items.0, order.total_minor);
-    for one in &failed {
+    let (mut items, mut total, mut changes) = (order.items.0, order.total_minor, Vec::new());
+    for one in failed {
         items = take_off(items, &one.added.0);
         total -= one.amount_minor;
+        let money = (one.id, one.amount_minor);
+        let dropped = Change::of_payment(order_id, What::AdditionDropped, "sweep", None, money);
+        changes.push(Change { items: Some(one.added.0), ..dropped });
     }
-    sqlx::query!(
-        "UPDATE orders SET items = $2, total_minor = $3, updated_at = now() WHERE id = $1",
-        order_id,
-        Json(items) as _,
-        total
-    )
-    .execute(conn)
-    .await
-    .map(drop)
+    set_lines(conn, order_id, &items, total).await?;
+    note(conn, &changes).await
 }

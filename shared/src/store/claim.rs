@@ -66,8 +66,8 @@ pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> 
             FROM claimed c WHERE o.id = c.order_id AND o.status = 'PENDING' AND c.kind = 'charge'
             RETURNING o.id, o.version
         ), noted AS (
-            INSERT INTO order_events (order_id, at, version, from_status, to_status, actor)
-            SELECT id, now(), version, 'PENDING', 'PAYMENT_PROCESSING', 'worker' FROM moved
+            INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor)
+            SELECT id, now(), version, 'moved', 'PENDING', 'PAYMENT_PROCESSING', 'worker' FROM moved
         )
         SELECT id, order_id, refund_of, amount_minor, currency, epoch, attempts AS number, spent,
                action AS "action!: AttemptAction"

@@ -28,13 +28,28 @@ pub(super) async fn insert(
     let created = insert_orders(&mut tx, &wanted, due_in).await?;
     let orphans: Vec<Uuid> = described.into_iter().filter(|id| !created.contains_key(id)).collect();
     if !orphans.is_empty() {
-        // Under their `Idempotency-Key` stands another order.
-        sqlx::query!("DELETE FROM order_details WHERE order_id = ANY($1)", &orphans)
-            .execute(&mut *tx)
-            .await?;
+        forget_orphans(&mut tx, &orphans).await?;
     }
     tx.commit().await?;
     Ok(created)
+}
+
+/// Takes back what was written for orders under whose `Idempotency-Key` another one stands.
+async fn forget_orphans(conn: &mut PgConnection, orphans: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        WITH gone AS (
+            DELETE FROM order_details WHERE order_id = ANY($1) RETURNING order_id, channel, channel_order_id
+        )
+        DELETE FROM names n USING gone
+        WHERE n.kind = 'channel_order' AND n.scope = gone.channel AND n.name = gone.channel_order_id
+            AND n.named = gone.order_id
+        "#,
+        orphans
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Writes what the orders have beside their items, and says for which it did.
@@ -57,11 +72,19 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         extras().map(|extra| extra.imported.as_ref().map(|imported| imported.get().to_owned())).collect();
     let described = sqlx::query_scalar!(
         r#"
-        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, content_hash, details, imported)
-        SELECT order_id, paid_elsewhere, channel, channel_order_id, content_hash, details::jsonb, imported::json
-        FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[])
-            AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, details, imported)
-        ORDER BY channel, channel_order_id
+        WITH input AS (
+            SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[])
+                AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, details, imported)
+        ), called AS (
+            INSERT INTO names (named, kind, scope, name, hash)
+            SELECT order_id, 'channel_order', channel, channel_order_id, content_hash
+            FROM input WHERE channel IS NOT NULL ORDER BY channel, channel_order_id
+            ON CONFLICT (kind, scope, name) DO NOTHING
+            RETURNING named
+        )
+        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, details, imported)
+        SELECT order_id, paid_elsewhere, channel, channel_order_id, details::jsonb, imported::json
+        FROM input WHERE channel IS NULL OR order_id IN (SELECT named FROM called)
         ON CONFLICT DO NOTHING
         RETURNING order_id
         "#,
@@ -92,36 +115,37 @@ async fn insert_orders(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-                                 $7::text[], $8::bytea[], $9::bigint[])
-                AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, accept_ms)
+                                 $7::text[], $8::bytea[], $9::bigint[], $10::bigint[])
+                AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, keep_ms, accept_ms)
         ), keyed AS (
-            INSERT INTO idempotency_keys (order_id, created_at, principal, key, request_hash)
-            SELECT id, now(), principal, key, request_hash FROM input WHERE key IS NOT NULL ORDER BY principal, key
-            ON CONFLICT (principal, key) DO NOTHING
-            RETURNING order_id
+            INSERT INTO names (named, until, kind, scope, name, hash)
+            SELECT id, now() + keep_ms * interval '1 ms', 'idempotency_key', principal, key, request_hash
+            FROM input WHERE key IS NOT NULL ORDER BY principal, key
+            ON CONFLICT (kind, scope, name) DO NOTHING
+            RETURNING named
         ), fresh AS (
             SELECT *, accept_ms IS NOT NULL AS elsewhere, now() + accept_ms * interval '1 ms' AS accept_by FROM input
-            WHERE key IS NULL OR id IN (SELECT order_id FROM keyed)
+            WHERE key IS NULL OR id IN (SELECT named FROM keyed)
         ), ordered AS (
-            INSERT INTO orders (id, total_minor, created_at, updated_at, accept_by, version, status, currency, customer_id,
-                                items)
+            INSERT INTO orders (id, total_minor, created_at, updated_at, accept_by, version, status, currency, customer_id)
             SELECT id, total_minor, now(), now(), accept_by, 1,
-                CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, currency, customer_id, items::json
+                CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, currency, customer_id
             FROM fresh
             ON CONFLICT DO NOTHING
             RETURNING id, created_at
         ), paid AS (
             INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, answer_by, kind, status, currency)
             SELECT id, id, total_minor, now(),
-                CASE WHEN NOT elsewhere THEN now() + $10::bigint * interval '1 ms' END, accept_by,
+                CASE WHEN NOT elsewhere THEN now() + $11::bigint * interval '1 ms' END, accept_by,
                 CASE WHEN elsewhere THEN 'elsewhere' ELSE 'charge' END::payment_kind,
                 CASE WHEN elsewhere THEN 'succeeded' ELSE 'pending' END::payment_status, currency
             FROM fresh
             ON CONFLICT DO NOTHING
         ), noted AS (
-            INSERT INTO order_events (order_id, at, version, to_status, actor, reason)
-            SELECT id, now(), 1, CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, 'api',
-                CASE WHEN elsewhere THEN 'paid_elsewhere' END
+            INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, reason, items)
+            SELECT id, now(), total_minor, 1, 'accepted',
+                CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, 'api',
+                CASE WHEN elsewhere THEN 'paid_elsewhere' END, items::json
             FROM fresh
             ON CONFLICT DO NOTHING
         )
@@ -135,6 +159,7 @@ async fn insert_orders(
         &columns.principals as &[Option<String>],
         &columns.keys as &[Option<String>],
         &columns.hashes as &[Option<Vec<u8>>],
+        &columns.keeps as &[Option<i64>],
         &accept_in as &[Option<i64>],
         super::millis(due_in),
     )

@@ -74,8 +74,8 @@ pub async fn page(
         PageStart::After(id) => (id, 0),
     };
     let asked = Asked { filter, those: not_over(conn, filter).await? };
-    let mut query = asked.newest(ROW, after, limit);
-    query.push(" OFFSET ").push_bind(offset);
+    let mut query = asked.newest(ROWS, after, limit);
+    query.push(" OFFSET ").push_bind(offset).push(WITH_LINES);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
     let mut orders = rows.into_iter().map(Order::try_from).collect::<sqlx::Result<Vec<_>>>()?;
     add_extras(conn, &mut orders).await?;
@@ -86,9 +86,12 @@ pub async fn page(
     Ok(Page { orders, total })
 }
 
-/// What [`Row`] holds.
-const ROW: &str = "SELECT o.id, customer_id, status, items, total_minor, currency, version, created_at, updated_at, \
-    accept_by, cancel_requested_at, cancel_actor, cancel_reason";
+/// What [`Row`] holds. The lines are fetched once the page is known: no plan of the page's depends on them.
+const ROWS: &str = "SELECT page.id, customer_id, status, coalesce(page.items, first.items, '[]') AS items, total_minor, \
+    currency, page.version, created_at, updated_at, accept_by, cancel_requested_at, cancel_actor, cancel_reason \
+    FROM (SELECT o.*";
+const WITH_LINES: &str = ") page LEFT JOIN order_events first ON first.subject = page.id AND first.version = 1 \
+    ORDER BY page.id DESC";
 
 /// What is asked for. A statement has a condition for each filter that is given and for no other, so that each shape has
 /// a plan of its own; all that comes from outside is bound.

@@ -7,10 +7,12 @@
 pub mod accept;
 pub mod additions;
 pub mod claim;
+pub mod events;
 mod extras;
 pub mod facts;
 pub mod list;
 pub mod moves;
+pub mod names;
 pub mod prices;
 pub mod read;
 pub mod refunds;

@@ -8,11 +8,14 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::events::{Change, done_before, note};
 use super::read::{self, Whole};
+use super::refunds::{Owed, owe};
 use crate::chaos::crash_point;
-use crate::moves::{Move, Refusal, Ruling, Standing, Wanted};
+use crate::event::What;
+use crate::moves::{Move, Refusal, Ruling, Standing, Wanted, on_the_way};
 use crate::order::OrderStatus;
-use crate::payment::PaymentStatus;
+use crate::payment::{PaymentKind, PaymentStatus};
 
 /// What became of a request.
 #[derive(Debug, Clone)]
@@ -47,32 +50,58 @@ struct Step {
     request: Option<Uuid>,
 }
 
+impl Step {
+    /// Whether nothing that was taken is kept.
+    const fn ends_unpaid(&self) -> bool {
+        matches!(self.to, OrderStatus::Rejected | OrderStatus::Cancelled)
+    }
+}
+
+/// What a transaction came to.
+pub(super) enum Decided {
+    Done { wish: bool },
+    Refused { refusal: Refusal, status: OrderStatus },
+    NotFound,
+}
+
 /// Carries `ask` out. Running it twice is harmless: the second run finds the first one's event.
 pub async fn carry_out(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Moved> {
     let mut tx = conn.begin().await?;
-    let moved = rule_and_move(&mut tx, ask).await?;
-    end(tx, moved).await
+    let decided = rule_and_move(&mut tx, ask).await?;
+    end(tx, &decided).await?;
+    answer(conn, ask.order_id, decided).await
 }
 
 /// Ends the transaction as what came of it says. Aloud, whatever it was: a transaction that is merely dropped keeps its
 /// locks until the connection's next use.
-pub(super) async fn end(tx: Transaction<'_, Postgres>, moved: Moved) -> sqlx::Result<Moved> {
-    match moved {
-        Moved::Done { .. } => {
+pub(super) async fn end(tx: Transaction<'_, Postgres>, decided: &Decided) -> sqlx::Result<()> {
+    match decided {
+        Decided::Done { .. } => {
             crash_point("api.before_move");
-            tx.commit().await?;
+            tx.commit().await
         }
-        Moved::Refused { .. } | Moved::NotFound => tx.rollback().await?,
+        Decided::Refused { .. } | Decided::NotFound => tx.rollback().await,
     }
-    Ok(moved)
 }
 
-async fn rule_and_move(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Moved> {
+/// The answer. What it shows is read after the commit: nobody waits for a lock meanwhile, and it may show what happened since.
+pub(super) async fn answer(conn: &mut PgConnection, order_id: Uuid, decided: Decided) -> sqlx::Result<Moved> {
+    Ok(match decided {
+        Decided::Done { wish } => match read::whole(conn, order_id).await? {
+            Some(whole) => Moved::Done { whole: Box::new(whole), wish },
+            None => Moved::NotFound,
+        },
+        Decided::Refused { refusal, status } => Moved::Refused { refusal, status },
+        Decided::NotFound => Moved::NotFound,
+    })
+}
+
+async fn rule_and_move(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Decided> {
     let charges =
         if touches_money(ask.wanted) { lock_charges(conn, &[ask.order_id]).await? } else { Vec::new() };
-    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Moved::NotFound) };
+    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
     if !ask.by.may_see(&order.customer_id) {
-        return Ok(Moved::NotFound);
+        return Ok(Decided::NotFound);
     }
     let standing = Standing {
         status: order.status,
@@ -83,16 +112,14 @@ async fn rule_and_move(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Move
     let ruling = standing.rule(ask.wanted, ask.reason.is_some());
     match ruling {
         Ruling::Move => {
-            apply(conn, &[step(ask, order.status)]).await?;
+            apply(conn, &[step(ask, order.status)], &charges).await?;
         }
         Ruling::Wish => wish(conn, ask).await?,
         Ruling::Wished => {}
-        Ruling::Refused(_) if done_before(conn, ask).await? => {}
-        Ruling::Refused(refusal) => return Ok(Moved::Refused { refusal, status: order.status }),
+        Ruling::Refused(_) if done_before(conn, ask.order_id, ask.request).await? => {}
+        Ruling::Refused(refusal) => return Ok(Decided::Refused { refusal, status: order.status }),
     }
-    let Some(whole) = read::whole(conn, ask.order_id).await? else { return Ok(Moved::NotFound) };
-    let wish = matches!(ruling, Ruling::Wish | Ruling::Wished);
-    Ok(Moved::Done { whole: Box::new(whole), wish })
+    Ok(Decided::Done { wish: matches!(ruling, Ruling::Wish | Ruling::Wished) })
 }
 
 /// Whether what is asked for may end a payment, or answers what its deadline asks.
@@ -115,6 +142,9 @@ fn step(ask: &Move, from: OrderStatus) -> Step {
 
 /// A charge of an order, or what its channel took instead, locked.
 pub(super) struct Charge {
+    id: Uuid,
+    order_id: Uuid,
+    kind: PaymentKind,
     status: PaymentStatus,
     pub(super) answer_by: Option<OffsetDateTime>,
     /// Not that of an addition.
@@ -125,6 +155,11 @@ impl Charge {
     /// The order's own, claimed at least once and not final: it may have been sent.
     const fn in_flight(&self) -> bool {
         self.own && matches!(self.status, PaymentStatus::Processing | PaymentStatus::Waiting)
+    }
+
+    /// Our gateway took money for it.
+    fn took_money(&self) -> bool {
+        self.kind == PaymentKind::Charge && self.status == PaymentStatus::Succeeded
     }
 }
 
@@ -138,7 +173,7 @@ pub(super) async fn lock_charges(conn: &mut PgConnection, orders: &[Uuid]) -> sq
 async fn lock_those_there(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
     sqlx::query_as!(
         Charge,
-        r#"SELECT status AS "status: PaymentStatus", answer_by, added IS NULL AS "own!" FROM payments
+        r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", answer_by, added IS NULL AS "own!" FROM payments
            WHERE (id = ANY($1) OR (order_id = ANY($1) AND id <> order_id)) AND kind <> 'refund'
            ORDER BY id FOR UPDATE"#,
         orders
@@ -167,16 +202,6 @@ async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Lo
     .await
 }
 
-async fn done_before(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM order_events WHERE order_id = $1 AND request = $2) AS "done!""#,
-        ask.order_id,
-        ask.request
-    )
-    .fetch_one(conn)
-    .await
-}
-
 /// Notes that the order is to be cancelled once its charge is known. The charge is never sent again, only voided; what
 /// that finds, or what a worker that just sent it hears, settles the wish.
 async fn wish(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<()> {
@@ -195,20 +220,51 @@ async fn wish(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<()> {
         ask.reason,
         ask.request
     )
-    .execute(conn)
-    .await
-    .map(drop)
+    .execute(&mut *conn)
+    .await?;
+    let change = Change {
+        order_id: ask.order_id,
+        what: What::CancelWished,
+        actor: ask.by.name(),
+        reason: ask.reason.clone(),
+        money: None,
+        items: None,
+        request: Some(ask.request),
+    };
+    note(conn, &[change]).await
 }
 
-/// Moves orders whose charges are locked, in one statement. Where an order ends without being delivered: what was never
-/// sent is closed, what may be on its way is only voided from now on, and what was taken is given back, each charge by a
-/// refund of its own. Says which moved.
+/// Moves orders of which the caller holds all charges; says which moved. Where an order ends without being delivered: what
+/// was never sent is closed, what may be on its way is only voided from now on, and what was taken is given back, each
+/// charge by a refund of its own.
+async fn apply(conn: &mut PgConnection, steps: &[Step], charges: &[Charge]) -> sqlx::Result<Vec<Uuid>> {
+    let moved = move_orders(conn, steps).await?;
+    let owed: Vec<Owed> = steps
+        .iter()
+        .filter(|step| step.ends_unpaid() && moved.contains(&step.order_id))
+        .flat_map(|step| {
+            let took = charges.iter().filter(|one| one.order_id == step.order_id && one.took_money());
+            took.map(|charge| Owed {
+                charge_id: charge.id,
+                why: step.refund_reason.to_owned(),
+                actor: step.actor.clone(),
+            })
+        })
+        .collect();
+    let changes = owe(conn, &owed).await?;
+    note(conn, &changes).await?;
+    Ok(moved)
+}
+
+/// The moves themselves, and what follows for charges that took nothing, in one statement. Where a step leads by another
+/// status, that move is written, too.
 ///
 /// No condition of its look-ups is that of a partial index: one that was empty when the planner looked would be read
 /// whole for each order, also when it has a million entries.
-async fn apply(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Vec<Uuid>> {
+async fn move_orders(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Vec<Uuid>> {
     let orders: Vec<Uuid> = steps.iter().map(|step| step.order_id).collect();
     let from: Vec<OrderStatus> = steps.iter().map(|step| step.from).collect();
+    let via: Vec<Option<OrderStatus>> = steps.iter().map(|step| on_the_way(step.from, step.to)).collect();
     let to: Vec<OrderStatus> = steps.iter().map(|step| step.to).collect();
     let actors: Vec<String> = steps.iter().map(|step| step.actor.clone()).collect();
     let reasons: Vec<Option<String>> = steps.iter().map(|step| step.reason.clone()).collect();
@@ -217,22 +273,27 @@ async fn apply(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Vec<Uuid
     sqlx::query_scalar!(
         r#"
         WITH input AS (
-            SELECT * FROM unnest($1::uuid[], $2::order_status[], $3::order_status[], $4::text[], $5::text[], $6::text[],
-                                 $7::uuid[])
-                AS input(id, from_status, to_status, actor, reason, why, request)
+            SELECT * FROM unnest($1::uuid[], $2::order_status[], $3::order_status[], $4::order_status[], $5::text[],
+                                 $6::text[], $7::text[], $8::uuid[])
+                AS input(id, from_status, via_status, to_status, actor, reason, why, request)
         ), moved AS (
-            UPDATE orders o SET status = i.to_status, version = o.version + 1, updated_at = now()
+            UPDATE orders o SET status = i.to_status, updated_at = now(),
+                version = o.version + CASE WHEN i.via_status IS NULL THEN 1 ELSE 2 END
             FROM input i WHERE o.id = i.id AND o.status = i.from_status
-            RETURNING o.id, o.version, i.from_status, i.to_status, i.actor, i.reason, i.why, i.request
+            RETURNING o.id, o.version, i.from_status, i.via_status, i.to_status, i.actor, i.reason, i.why, i.request
         ), noted AS (
-            INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason, request)
-            SELECT id, now(), version, from_status, to_status, actor, reason, request FROM moved
+            INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, reason, request)
+            SELECT id, now(), version - 1, 'moved'::event_what, from_status, via_status, actor, 'implicit', NULL
+            FROM moved WHERE via_status IS NOT NULL
+            UNION ALL
+            SELECT id, now(), version, 'moved', coalesce(via_status, from_status), to_status, actor, reason, request
+            FROM moved
         ), ended AS (
             SELECT id, why FROM moved WHERE to_status IN ('REJECTED', 'CANCELLED')
         ), closed AS (
             UPDATE payments p SET status = 'failed', due_at = NULL, failure_code = e.why
             FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind = 'charge'
-                AND p.status = 'pending'
+                AND p.status IN ('held', 'pending')
         ), called_off AS (
             UPDATE payments p
             SET voiding = true, due_at = CASE WHEN p.status = 'waiting' THEN now() ELSE p.due_at END
@@ -243,17 +304,12 @@ async fn apply(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Vec<Uuid
             FROM moved m
             WHERE m.from_status = 'CONFIRMED' AND (p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id))
                 AND p.kind <> 'refund' AND p.added IS NULL AND p.status = 'succeeded'
-        ), refunded AS (
-            INSERT INTO payments (id, order_id, refund_of, amount_minor, created_at, due_at, kind, status, currency, reason)
-            SELECT gen_random_uuid(), p.order_id, p.id, p.amount_minor, now(), now(), 'refund', 'pending', p.currency, e.why
-            FROM ended e JOIN payments p ON p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)
-            WHERE p.kind = 'charge' AND p.status = 'succeeded'
-            ON CONFLICT (refund_of) WHERE refund_of IS NOT NULL DO NOTHING
         )
         SELECT id FROM moved
         "#,
         &orders,
         &from as &[OrderStatus],
+        &via as &[Option<OrderStatus>],
         &to as &[OrderStatus],
         &actors,
         &reasons as &[Option<String>],
@@ -295,7 +351,7 @@ pub async fn reject_unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Res
     let charges: Vec<Uuid> = late.iter().map(|row| row.id).collect();
     let mut orders: Vec<Uuid> = late.iter().map(|row| row.order_id).collect();
     orders.sort_unstable();
-    lock_charges(&mut tx, &orders).await?;
+    let locked = lock_charges(&mut tx, &orders).await?;
     crash_point("worker.mid_deadline");
     let steps: Vec<Step> = orders
         .into_iter()
@@ -309,7 +365,7 @@ pub async fn reject_unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Res
             request: None,
         })
         .collect();
-    let rejected = apply(&mut tx, &steps).await?.len();
+    let rejected = apply(&mut tx, &steps, &locked).await?.len();
     // Whatever else the order did meanwhile: the question is answered.
     sqlx::query!(
         "UPDATE payments SET answer_by = NULL WHERE id = ANY($1) AND answer_by IS NOT NULL",

@@ -1,4 +1,5 @@
-//! read: orders, their attempts and their history; pages of orders stand in `list.rs`. Nothing here moves anything.
+//! read: orders, their payments and attempts; pages of orders stand in `list.rs`, histories in `events.rs`. Nothing here
+//! moves anything.
 
 use serde_json::value::RawValue;
 use sqlx::types::Json;
@@ -6,19 +7,20 @@ use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::channel::ChannelKey;
+use super::events::history;
 use crate::details::{Details, Extra};
+use crate::event::Event;
 use crate::money::{Currency, Money};
 use crate::order::{CancelWish, Item, Order, OrderStatus};
 use crate::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 
-/// An order and the hash of the request that made it, where a key came with it.
+/// An order as it was accepted, whatever became of it since: what its first event says.
 #[derive(Debug, Clone)]
-pub struct KeyedOrder {
-    /// The order.
+pub struct Original {
+    /// As it was answered then.
     pub order: Order,
-    /// SHA-256 of the body.
-    pub request_hash: Option<Vec<u8>>,
+    /// Where it stands now.
+    pub status_now: OrderStatus,
 }
 
 /// One try at the gateway.
@@ -42,23 +44,6 @@ pub struct Attempt {
     pub started_at: OffsetDateTime,
     /// After it.
     pub finished_at: Option<OffsetDateTime>,
-}
-
-/// One move of an order.
-#[derive(Debug, Clone)]
-pub struct Event {
-    /// 1, 2, ... without a gap.
-    pub version: i32,
-    /// `None`: the order came to be.
-    pub from: Option<OrderStatus>,
-    /// Where it stands since.
-    pub to: OrderStatus,
-    /// Who moved it.
-    pub actor: String,
-    /// Why, where there is more to say.
-    pub reason: Option<String>,
-    /// When.
-    pub at: OffsetDateTime,
 }
 
 /// An order's row as the statements below select it.
@@ -119,12 +104,13 @@ pub(super) fn money(minor: i64, currency: &str) -> sqlx::Result<Money> {
 /// One order.
 pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Order>> {
     let row = sqlx::query!(
-        r#"SELECT o.id, customer_id, status AS "status: OrderStatus", items AS "items: Json<Vec<Item>>", total_minor,
-                  currency, version, created_at, updated_at, accept_by,
-                  cancel_requested_at, cancel_actor, cancel_reason,
+        r#"SELECT o.id, customer_id, status AS "status: OrderStatus",
+                  coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>", total_minor, currency, o.version, created_at,
+                  updated_at, accept_by, cancel_requested_at, cancel_actor, cancel_reason,
                   d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id,
                   d.details AS "details?: Json<Details>"
-           FROM orders o LEFT JOIN order_details d ON d.order_id = o.id WHERE o.id = $1"#,
+           FROM orders o JOIN order_events first ON first.subject = o.id AND first.version = 1
+           LEFT JOIN order_details d ON d.order_id = o.id WHERE o.id = $1"#,
         id
     )
     .fetch_optional(conn)
@@ -152,19 +138,28 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
     Ok(Some(Order { extra, ..order }))
 }
 
-/// The order that a channel calls so, with the hash of its content.
-pub async fn order_by_channel(conn: &mut PgConnection, key: &ChannelKey) -> sqlx::Result<Option<KeyedOrder>> {
-    let found = sqlx::query!(
-        r#"SELECT order_id, content_hash AS "content_hash!" FROM order_details
-           WHERE channel = $1 AND channel_order_id = $2"#,
-        key.channel.as_str(),
-        key.order_id
+/// One order as it was accepted.
+pub async fn original(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Original>> {
+    let Some(order) = order(&mut *conn, id).await? else { return Ok(None) };
+    let first = sqlx::query!(
+        r#"SELECT to_status AS "status!: OrderStatus", items AS "items!: Json<Vec<Item>>", amount_minor AS "total_minor!"
+           FROM order_events WHERE subject = $1 AND version = 1"#,
+        id
     )
-    .fetch_optional(&mut *conn)
+    .fetch_one(conn)
     .await?;
-    let Some(found) = found else { return Ok(None) };
-    let order = order(conn, found.order_id).await?;
-    Ok(order.map(|order| KeyedOrder { order, request_hash: Some(found.content_hash) }))
+    let (status_now, accept_by) = (order.status, order.accept_by);
+    let order = Order {
+        status: first.status,
+        items: canonical_items(&first.items.0)?,
+        total: Money::from_minor(first.total_minor, order.total.currency()),
+        version: 1,
+        updated_at: order.created_at,
+        accept_by: accept_by.filter(|_| first.status == OrderStatus::Confirmed),
+        cancel_wish: None,
+        ..order
+    };
+    Ok(Some(Original { order, status_now }))
 }
 
 /// What came with an order of its life elsewhere, to the letter; `None`: nothing.
@@ -176,24 +171,6 @@ pub async fn imported(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<O
     .fetch_optional(conn)
     .await?;
     Ok(imported.flatten().map(|Json(imported)| imported))
-}
-
-/// The order that was accepted under a key.
-pub async fn order_by_key(
-    conn: &mut PgConnection,
-    principal: &str,
-    key: &str,
-) -> sqlx::Result<Option<KeyedOrder>> {
-    let found = sqlx::query!(
-        "SELECT order_id, request_hash FROM idempotency_keys WHERE principal = $1 AND key = $2",
-        principal,
-        key
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let Some(found) = found else { return Ok(None) };
-    let order = order(conn, found.order_id).await?;
-    Ok(order.map(|order| KeyedOrder { order, request_hash: Some(found.request_hash) }))
 }
 
 /// Every try of every payment of an order, oldest first.
@@ -210,18 +187,6 @@ pub async fn attempts(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
     .await
 }
 
-/// Every move of an order, oldest first; empty where there is no such order.
-pub async fn history(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Vec<Event>> {
-    sqlx::query_as!(
-        Event,
-        r#"SELECT version, from_status AS "from: OrderStatus", to_status AS "to: OrderStatus", actor, reason, at
-           FROM order_events WHERE order_id = $1 ORDER BY version"#,
-        order_id
-    )
-    .fetch_all(conn)
-    .await
-}
-
 /// An order with all that belongs to it.
 #[derive(Debug, Clone)]
 pub struct Whole {
@@ -231,7 +196,7 @@ pub struct Whole {
     pub payments: Vec<Paid>,
     /// Their tries.
     pub attempts: Vec<Attempt>,
-    /// Its moves.
+    /// What happened to it, oldest first.
     pub events: Vec<Event>,
 }
 

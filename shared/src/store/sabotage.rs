@@ -2,24 +2,27 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::settle::{Next, Settlement};
+use super::events::note;
+use super::refunds::{Owed, owe};
+use super::settle::{Next, Settled, Settlement};
 use crate::chaos::sabotaged;
-use crate::payment::PaymentStatus;
+use crate::order::OrderStatus;
+use crate::payment::{PaymentKind, PaymentStatus};
 
 /// Long enough for a kill to fall between two statements now and then.
 const GAP: Duration = Duration::from_millis(20);
-/// What a settled payment was.
-type Moved = (Uuid, bool, bool);
+/// What a settled payment is: its order, its kind, whether it is an addition's, its amount.
+type Paid = (Uuid, PaymentKind, bool, i64);
 
 /// Settles wrongly, if this process is told to; `None`: it is not.
 pub(super) async fn settle(
     conn: &mut PgConnection,
     batch: &[Settlement],
     accept_in: Duration,
-) -> sqlx::Result<Option<Vec<Uuid>>> {
+) -> sqlx::Result<Option<Vec<Settled>>> {
     let guarded = !sabotaged("no_epoch_guard");
     let whole = !sabotaged("settle_outside_transaction");
     if guarded && whole {
@@ -29,32 +32,43 @@ pub(super) async fn settle(
     if !guarded {
         sqlx::query("SET session_replication_role = replica").execute(&mut *conn).await?;
     }
-    let mut moved = Vec::new();
+    let mut settled = Vec::new();
     for one in batch {
-        let Some((order, own, is_charge)) = settle_payment(conn, one, guarded, accept_in).await? else {
+        let Some((order_id, kind, is_addition, amount_minor)) =
+            settle_payment(conn, one, guarded, accept_in).await?
+        else {
             continue;
         };
-        moved.push(one.payment_id);
         if !whole {
             tokio::time::sleep(GAP).await;
         }
-        if own && one.next.status() != PaymentStatus::Waiting {
-            settle_order(conn, one, order, guarded, accept_in).await?;
-        }
-        if is_charge && one.next.status() == PaymentStatus::Succeeded {
-            give_back(conn, one, order).await?;
-        }
+        let status = one.next.status();
+        let decides = kind == PaymentKind::Charge && !is_addition && status != PaymentStatus::Waiting;
+        let moved_to = if decides {
+            settle_order(conn, one, order_id, amount_minor, guarded, accept_in).await?
+        } else {
+            None
+        };
+        settled.push(Settled {
+            id: one.payment_id,
+            order_id,
+            kind,
+            is_addition,
+            status,
+            amount_minor,
+            moved_to,
+        });
     }
-    Ok(Some(moved))
+    Ok(Some(settled))
 }
 
-/// Its order, whether it is the order's own charge, and whether it is a charge at all; `None`: it did not move.
+/// `None`: it did not move.
 async fn settle_payment(
     conn: &mut PgConnection,
     one: &Settlement,
     guarded: bool,
     accept_in: Duration,
-) -> sqlx::Result<Option<Moved>> {
+) -> sqlx::Result<Option<Paid>> {
     let (gateway_id, delay, spend, void) = match &one.next {
         Next::Succeeded { gateway_id } => (Some(gateway_id.clone()), Duration::ZERO, false, false),
         Next::Failed => (None, Duration::ZERO, false, false),
@@ -78,7 +92,7 @@ async fn settle_payment(
              answer_by = CASE WHEN $1 = 'succeeded' AND kind = 'charge' AND added IS NULL
                  THEN now() + $10 * interval '1 ms' END
          WHERE id = $6 AND (NOT $7 OR (epoch = $8 AND status = 'processing'))
-         RETURNING order_id, kind = 'charge' AND added IS NULL, kind = 'charge'",
+         RETURNING order_id, kind, added IS NOT NULL, amount_minor",
     )
     .bind(one.next.status())
     .bind(i32::from(spend))
@@ -98,42 +112,41 @@ async fn settle_order(
     conn: &mut PgConnection,
     one: &Settlement,
     order: Uuid,
+    amount_minor: i64,
     guarded: bool,
     accept_in: Duration,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> sqlx::Result<Option<OrderStatus>> {
+    let paid = one.next.status() == PaymentStatus::Succeeded;
+    sqlx::query_scalar(
         "WITH moved AS (
              UPDATE orders SET version = version + 1, updated_at = now(),
                  accept_by = CASE WHEN $2 THEN now() + $4 * interval '1 ms' END,
                  status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
                      WHEN $2 THEN 'CONFIRMED' ELSE 'PAYMENT_FAILED' END::order_status
              WHERE id = $1 AND (NOT $3 OR status = 'PAYMENT_PROCESSING') RETURNING id, version, status)
-         INSERT INTO order_events (order_id, at, version, from_status, to_status, actor)
-         SELECT id, now(), version, 'PAYMENT_PROCESSING', status, 'worker' FROM moved",
+         INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, payment_id, amount_minor)
+         SELECT id, now(), version, 'moved', 'PAYMENT_PROCESSING', status, 'worker', $5, $6 FROM moved RETURNING to_status",
     )
     .bind(order)
-    .bind(one.next.status() == PaymentStatus::Succeeded)
+    .bind(paid)
     .bind(guarded)
     .bind(super::millis(accept_in))
-    .execute(conn)
+    .bind(one.payment_id)
+    .bind(paid.then_some(amount_minor))
+    .fetch_optional(conn)
     .await
-    .map(drop)
 }
 
-/// What was taken for an order that has ended goes back, as it should: that is not the bug.
-async fn give_back(conn: &mut PgConnection, one: &Settlement, order: Uuid) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO payments (id, order_id, refund_of, amount_minor, created_at, due_at, kind, status, currency, reason)
-         SELECT gen_random_uuid(), o.id, p.id, p.amount_minor, now(), now(), 'refund', 'pending', p.currency, 'cancelled'
-         FROM orders o JOIN payments p ON p.id = $2
-         WHERE o.id = $1 AND o.status IN ('CANCELLED', 'REJECTED', 'PAYMENT_FAILED')
-         ON CONFLICT (refund_of) WHERE refund_of IS NOT NULL DO NOTHING",
-    )
-    .bind(order)
-    .bind(one.payment_id)
-    .execute(conn)
-    .await
-    .map(drop)
+/// Takes back what was counted for events of these orders, if this process is told to.
+pub(super) async fn uncount(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<()> {
+    if !sabotaged("event_not_counted") {
+        return Ok(());
+    }
+    sqlx::query("UPDATE orders SET version = version - 1 WHERE id = ANY($1)")
+        .bind(orders)
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 /// Rejects what is late, whatever the kitchen has answered, if this process is told to.
@@ -143,26 +156,29 @@ pub(super) async fn reject_answered(conn: &mut PgConnection) -> sqlx::Result<()>
     }
     // The table of legal moves would refuse it.
     sqlx::query("SET session_replication_role = replica").execute(&mut *conn).await?;
-    sqlx::query(
+    let mut tx = conn.begin().await?;
+    let charges: Vec<(Uuid,)> = sqlx::query_as(
         "WITH moved AS (
              UPDATE orders SET status = 'REJECTED', version = version + 1, updated_at = now()
              WHERE status = 'ACCEPTED' AND accept_by <= now() RETURNING id, version
          ), noted AS (
-             INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason)
-             SELECT id, now(), version, 'ACCEPTED', 'REJECTED', 'sweep', 'accept_deadline' FROM moved
+             INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, reason)
+             SELECT id, now(), version, 'moved', 'ACCEPTED', 'REJECTED', 'sweep', 'accept_deadline' FROM moved
          ), left_kitchen AS (
              DELETE FROM in_kitchen k USING moved m WHERE k.order_id = m.id
          )
-         INSERT INTO payments (id, order_id, refund_of, amount_minor, created_at, due_at, kind, status, currency, reason)
-         SELECT gen_random_uuid(), p.order_id, p.id, p.amount_minor, now(), now(), 'refund', 'pending', p.currency,
-             'accept_deadline'
-         FROM moved m JOIN payments p ON p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id)
-         WHERE p.kind = 'charge' AND p.status = 'succeeded'
-         ON CONFLICT (refund_of) WHERE refund_of IS NOT NULL DO NOTHING",
+         SELECT p.id FROM moved m JOIN payments p ON p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id)
+         WHERE p.kind = 'charge' AND p.status = 'succeeded'",
     )
-    .execute(conn)
-    .await
-    .map(drop)
+    .fetch_all(&mut *tx)
+    .await?;
+    let owed: Vec<Owed> = charges
+        .into_iter()
+        .map(|(charge_id,)| Owed { charge_id, why: "accept_deadline".to_owned(), actor: "sweep".to_owned() })
+        .collect();
+    let changes = owe(&mut tx, &owed).await?;
+    note(&mut tx, &changes).await?;
+    tx.commit().await
 }
 
 /// Makes a new payment, with a new key, of each of these.

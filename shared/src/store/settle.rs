@@ -1,13 +1,19 @@
 //! settle: what a try came to is committed: the attempt is closed, the payment and its order move, the event is
-//! noted, a whole batch in one statement. Guarded by the epoch: a worker that lost its lease settles nothing.
+//! noted, a whole batch in one transaction. Guarded by the epoch: a worker that lost its lease settles nothing.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::claim::Claimed;
-use crate::payment::{AttemptOutcome, PaymentStatus};
+use super::events::{Change, note};
+use super::refunds::{Owed, owe};
+use crate::chaos::crash_point;
+use crate::event::What;
+use crate::order::OrderStatus;
+use crate::payment::{AttemptOutcome, PaymentKind, PaymentStatus};
 
 /// How a try ended, and what follows for the payment.
 #[derive(Debug, Clone)]
@@ -59,6 +65,18 @@ impl Next {
     }
 }
 
+/// A payment that its settlement moved, and what that did to its order.
+pub(super) struct Settled {
+    pub(super) id: Uuid,
+    pub(super) order_id: Uuid,
+    pub(super) kind: PaymentKind,
+    pub(super) is_addition: bool,
+    pub(super) status: PaymentStatus,
+    pub(super) amount_minor: i64,
+    /// Where its order went by it, if it did.
+    pub(super) moved_to: Option<OrderStatus>,
+}
+
 /// Commits `batch`. Returns the payments that moved; one that is missing was superseded: its lease had run out
 /// and another worker has it, or had it already settled by an earlier run of this very batch. Its attempt row is
 /// closed all the same, because the answer is true whoever owns the payment.
@@ -72,9 +90,24 @@ pub async fn settle(
     accept_in: Duration,
 ) -> sqlx::Result<Vec<Uuid>> {
     #[cfg(feature = "chaos")]
-    if let Some(moved) = super::sabotage::settle(conn, batch, accept_in).await? {
-        return Ok(moved);
+    if let Some(settled) = super::sabotage::settle(conn, batch, accept_in).await? {
+        follow_up(conn, &settled).await?;
+        return Ok(settled.iter().map(|one| one.id).collect());
     }
+    let mut tx = conn.begin().await?;
+    let settled = move_payments(&mut tx, batch, accept_in).await?;
+    crash_point("worker.mid_settle");
+    follow_up(&mut tx, &settled).await?;
+    tx.commit().await?;
+    Ok(settled.iter().map(|one| one.id).collect())
+}
+
+/// The payments, and the orders that wait for them, move in one statement.
+async fn move_payments(
+    conn: &mut PgConnection,
+    batch: &[Settlement],
+    accept_in: Duration,
+) -> sqlx::Result<Vec<Settled>> {
     let ids: Vec<Uuid> = batch.iter().map(|one| one.payment_id).collect();
     let epochs: Vec<i32> = batch.iter().map(|one| one.epoch).collect();
     let numbers: Vec<i32> = batch.iter().map(|one| one.number).collect();
@@ -97,7 +130,8 @@ pub async fn settle(
         spends.push(i32::from(spend));
         voids.push(void);
     }
-    sqlx::query_scalar!(
+    sqlx::query_as!(
+        Settled,
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::attempt_outcome[], $5::text[], $6::text[],
@@ -119,8 +153,7 @@ pub async fn settle(
                     THEN now() + $12::bigint * interval '1 ms' END
             FROM input i
             WHERE p.id = i.id AND p.epoch = i.epoch AND p.status = 'processing'
-            RETURNING p.id, p.order_id, p.kind, p.status, p.failure_code, p.amount_minor, p.currency,
-                p.kind = 'charge' AND p.added IS NULL AS own
+            RETURNING p.id, p.order_id, p.kind, p.added IS NOT NULL AS is_addition, p.status, p.failure_code, p.amount_minor
         ), moved AS (
             UPDATE orders o
             SET status = CASE WHEN o.cancel_requested_at IS NOT NULL THEN 'CANCELLED'
@@ -129,29 +162,19 @@ pub async fn settle(
                 accept_by = CASE WHEN s.status = 'succeeded' AND o.cancel_requested_at IS NULL
                     THEN now() + $12::bigint * interval '1 ms' END
             FROM settled s
-            WHERE o.id = s.order_id AND o.status = 'PAYMENT_PROCESSING' AND s.own AND s.status <> 'waiting'
+            WHERE o.id = s.order_id AND o.status = 'PAYMENT_PROCESSING' AND s.kind = 'charge' AND NOT s.is_addition
+                AND s.status <> 'waiting'
             RETURNING o.id, o.version, o.status, o.cancel_actor, o.cancel_reason, o.cancel_request, s.id AS payment_id,
-                s.status AS paid, s.failure_code, s.amount_minor, s.currency
+                s.failure_code, CASE WHEN s.status = 'succeeded' THEN s.amount_minor END AS taken_minor
         ), noted AS (
-            INSERT INTO order_events (order_id, at, version, from_status, to_status, actor, reason, request)
-            SELECT id, now(), version, 'PAYMENT_PROCESSING', status, coalesce(cancel_actor, 'worker'),
-                coalesce(cancel_reason, failure_code), cancel_request FROM moved
-        ), odd AS MATERIALIZED (
-            SELECT id, order_id, amount_minor, currency FROM settled
-            WHERE kind = 'charge' AND status = 'succeeded' AND order_id NOT IN (SELECT id FROM moved)
-        ), late AS MATERIALIZED (
-            SELECT odd.*, o.status FROM odd JOIN orders o ON o.id = odd.order_id FOR UPDATE OF o
-        ), refunded AS (
-            INSERT INTO payments (id, order_id, refund_of, amount_minor, created_at, due_at, kind, status, currency, reason)
-            SELECT gen_random_uuid(), order_id, id, amount_minor, now(), now(), 'refund', 'pending', currency, why FROM (
-                SELECT id AS order_id, payment_id AS id, amount_minor, currency, 'cancelled' AS why FROM moved
-                WHERE status = 'CANCELLED' AND paid = 'succeeded'
-                UNION ALL
-                SELECT order_id, id, amount_minor, currency, 'late_capture' FROM late
-                WHERE status IN ('CANCELLED', 'REJECTED', 'PAYMENT_FAILED')) AS back
-            ON CONFLICT (refund_of) WHERE refund_of IS NOT NULL DO NOTHING
+            INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, reason, payment_id,
+                                      amount_minor, request)
+            SELECT id, now(), version, 'moved', 'PAYMENT_PROCESSING', status, coalesce(cancel_actor, 'worker'),
+                coalesce(cancel_reason, failure_code), payment_id, taken_minor, cancel_request FROM moved
         )
-        SELECT id FROM settled
+        SELECT s.id AS "id!", s.order_id AS "order_id!", s.kind AS "kind!: PaymentKind", s.is_addition AS "is_addition!",
+            s.status AS "status!: PaymentStatus", s.amount_minor AS "amount_minor!", m.status AS "moved_to?: OrderStatus"
+        FROM settled s LEFT JOIN moved m ON m.payment_id = s.id
         "#,
         &ids,
         &epochs,
@@ -168,6 +191,58 @@ pub async fn settle(
     )
     .fetch_all(conn)
     .await
+}
+
+/// What few settlements bring with them: money that goes back, and money that moved without moving its order.
+async fn follow_up(conn: &mut PgConnection, settled: &[Settled]) -> sqlx::Result<()> {
+    let more: Vec<&Settled> = settled
+        .iter()
+        .filter(|one| one.status == PaymentStatus::Succeeded && one.moved_to != Some(OrderStatus::Confirmed))
+        .collect();
+    if more.is_empty() {
+        return Ok(());
+    }
+    let orders = lock_orders(conn, &more).await?;
+    let (mut changes, mut owed) = (Vec::new(), Vec::new());
+    for one in more {
+        let paid = |what| Change::of_payment(one.order_id, what, "worker", None, (one.id, one.amount_minor));
+        let mut give_back = |why: &str| {
+            owed.push(Owed { charge_id: one.id, why: why.to_owned(), actor: "worker".to_owned() });
+        };
+        match (one.kind, one.moved_to) {
+            (PaymentKind::Refund, _) => changes.push(paid(What::Refunded)),
+            (_, Some(_)) => give_back("cancelled"),
+            (_, None) if one.is_addition && !has_ended(&orders, one.order_id) => {
+                changes.push(paid(What::AdditionCharged));
+            }
+            (_, None) => {
+                changes.push(paid(What::LateCapture));
+                give_back("late_capture");
+            }
+        }
+    }
+    changes.extend(owe(conn, &owed).await?);
+    note(conn, &changes).await
+}
+
+/// The orders of these payments as they stand, locked one after the other, as everybody does who locks several.
+async fn lock_orders(
+    conn: &mut PgConnection,
+    payments: &[&Settled],
+) -> sqlx::Result<HashMap<Uuid, OrderStatus>> {
+    let ids: Vec<Uuid> = payments.iter().map(|one| one.order_id).collect();
+    let rows = sqlx::query!(
+        r#"SELECT id, status AS "status: OrderStatus" FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE"#,
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.status)).collect())
+}
+
+fn has_ended(orders: &HashMap<Uuid, OrderStatus>, id: Uuid) -> bool {
+    use OrderStatus::{Cancelled, PaymentFailed, Rejected};
+    matches!(orders.get(&id), Some(Cancelled | Rejected | PaymentFailed))
 }
 
 /// Gives back claims of which no request was sent: the try did not happen, so its row goes and its number is

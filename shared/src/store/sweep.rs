@@ -65,20 +65,3 @@ pub async fn call_off(conn: &mut PgConnection, age: Duration, limit: u32) -> sql
     .await?;
     Ok(done.rows_affected())
 }
-
-/// Forgets idempotency keys older than `age`, `limit` at most; says how many.
-pub async fn forget_keys(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
-        r#"
-        DELETE FROM idempotency_keys WHERE (principal, key) IN (
-            SELECT principal, key FROM idempotency_keys
-            WHERE created_at < now() - $1::bigint * interval '1 ms' LIMIT $2
-            FOR UPDATE SKIP LOCKED)
-        "#,
-        super::millis(age),
-        i64::from(limit)
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
-}

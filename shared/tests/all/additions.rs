@@ -21,7 +21,7 @@ async fn added(conn: &mut PgConnection, order: &NewOrder) -> Result<Uuid> {
         {"item_id": "c", "item_name": "coffee", "quantity": 1, "price": 4.99}]})
     .to_string();
     let request: AdditionRequest<'_> = serde_json::from_str(&body)?;
-    let addition = NewAddition::parse(&request, Currency::USD).unwrap();
+    let addition = NewAddition::parse(&request, order.id, Currency::USD).unwrap();
     let payment_id = addition.payment_id;
     let ask = Add { order_id: order.id, by: Actor::Unnamed, addition };
     assert!(matches!(add(conn, &ask).await?, Moved::Done { .. }));

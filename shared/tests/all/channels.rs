@@ -42,7 +42,7 @@ fn unkeyed(order: NewOrder) -> Accept {
 
 async fn counts(conn: &mut PgConnection) -> Result<Vec<i64>> {
     let mut counts = Vec::new();
-    for table in ["orders", "payments", "order_events", "order_details", "idempotency_keys"] {
+    for table in ["orders", "payments", "order_events", "order_details", "names"] {
         let statement = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
         counts.push(sqlx::query_scalar(statement).fetch_one(&mut *conn).await?);
     }
@@ -53,7 +53,7 @@ async fn counts(conn: &mut PgConnection) -> Result<Vec<i64>> {
 async fn a_mixed_batch_is_written_whole_and_run_twice_is_as_good_as_once() -> Result<()> {
     let database = TestDatabase::new().await?;
     let mut conn = database.connect().await?;
-    let key = IdempotencyKey { principal: "p".into(), key: "k".into(), request_hash: [1; 32] };
+    let key = IdempotencyKey { principal: "p".into(), key: "k".into(), request_hash: [1; 32], keep: GRACE };
     let batch = [
         unkeyed(plain(&json!({}))),
         unkeyed(plain(&json!({"fulfilment": "dine_in"}))),
@@ -68,7 +68,7 @@ async fn a_mixed_batch_is_written_whole_and_run_twice_is_as_good_as_once() -> Re
             let Accepted::New { created_at } = answer else { panic!("{answer:?}") };
             times.push(created_at);
         }
-        assert_eq!(counts(&mut conn).await?, [5, 5, 5, 4, 1]);
+        assert_eq!(counts(&mut conn).await?, [5, 5, 5, 4, 4]);
     }
     assert_eq!(times[..5], times[5..]);
     for (one, status) in
@@ -86,8 +86,9 @@ async fn a_mixed_batch_is_written_whole_and_run_twice_is_as_good_as_once() -> Re
 async fn of_one_name_twice_in_a_batch_and_of_a_taken_key_nothing_is_left() -> Result<()> {
     let database = TestDatabase::new().await?;
     let mut conn = database.connect().await?;
-    let key =
-        |hash| Some(IdempotencyKey { principal: "p".into(), key: "k".into(), request_hash: [hash; 32] });
+    let key = |hash| {
+        Some(IdempotencyKey { principal: "p".into(), key: "k".into(), request_hash: [hash; 32], keep: GRACE })
+    };
     let batch = [unkeyed(of_channel("1", false, GRACE)), unkeyed(of_channel("1", false, GRACE))];
     let answers = accept(&mut conn, &batch, GRACE).await?;
     assert!(matches!(&answers[..], [Accepted::New { .. }, Accepted::Replay(_)]), "{answers:?}");
@@ -97,7 +98,7 @@ async fn of_one_name_twice_in_a_batch_and_of_a_taken_key_nothing_is_left() -> Re
     let taken = Accept { order: of_channel("3", true, GRACE), key: key(2) };
     let answers = accept(&mut conn, &[taken], GRACE).await?;
     assert!(matches!(answers[..], [Accepted::KeyReused]), "{answers:?}");
-    assert_eq!(counts(&mut conn).await?, [2, 2, 2, 2, 1]);
+    assert_eq!(counts(&mut conn).await?, [2, 2, 2, 2, 3]);
     let answers = accept(&mut conn, &[unkeyed(of_channel("3", true, GRACE))], GRACE).await?;
     assert!(matches!(answers[..], [Accepted::New { .. }]), "{answers:?}");
     let other = accept(&mut conn, &[unkeyed(of_channel("3", false, GRACE))], GRACE).await?;
@@ -117,6 +118,7 @@ async fn writers_that_meet_with_the_same_names_in_any_order_do_not_wait_for_each
                     principal: "p".into(),
                     key: format!("{round}-{n}"),
                     request_hash: [1; 32],
+                    keep: GRACE,
                 })
             };
             // The keys of one run against the names of the other.
@@ -167,7 +169,7 @@ async fn what_is_paid_elsewhere_is_either_taken_in_time_or_rejected_and_never_re
         "SELECT count(*) FILTER (WHERE o.status = 'ACCEPTED' AND e.at <= o.accept_by),
                 count(*) FILTER (WHERE o.status = 'REJECTED' AND e.at >= o.accept_by),
                 (SELECT count(*) FROM payments WHERE kind <> 'elsewhere')
-         FROM orders o JOIN order_events e ON e.order_id = o.id AND e.version = 2",
+         FROM orders o JOIN order_events e ON e.subject = o.id AND e.version = 2",
     )
     .fetch_all(&mut sweep)
     .await?;

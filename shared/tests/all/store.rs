@@ -8,9 +8,11 @@ use shared::order::{LEGAL_MOVES, NewOrder, OrderRequest, OrderStatus};
 use shared::payment::{AttemptAction, AttemptOutcome, PaymentStatus};
 use shared::store::accept::{Accept, Accepted, IdempotencyKey, accept};
 use shared::store::claim::{Claimed, claim};
+use shared::store::events;
+use shared::store::names;
 use shared::store::read;
 use shared::store::settle::{Next, Settlement, release, settle};
-use shared::store::sweep::{claim_due, forget_keys};
+use shared::store::sweep::claim_due;
 use sqlx::PgConnection;
 use testbed::{TestDatabase, until};
 
@@ -27,7 +29,8 @@ fn new_order() -> NewOrder {
 }
 
 fn keyed(order: NewOrder, key: &str, body: u8) -> Accept {
-    let key = IdempotencyKey { principal: "p".into(), key: key.into(), request_hash: [body; 32] };
+    let key =
+        IdempotencyKey { principal: "p".into(), key: key.into(), request_hash: [body; 32], keep: GRACE };
     Accept { order, key: Some(key) }
 }
 
@@ -210,7 +213,7 @@ async fn only_one_claims_and_only_its_epoch_settles() -> Result<()> {
         settle(&mut conn, &[succeeded(&second)], DEADLINE).await?.is_empty(),
         "settling twice moves nothing"
     );
-    let history = read::history(&mut conn, order.id).await?;
+    let history = events::history(&mut conn, order.id).await?;
     assert_eq!(history.iter().map(|event| event.version).collect::<Vec<_>>(), [1, 2, 3]);
     Ok(())
 }
@@ -276,7 +279,7 @@ async fn a_retry_waits_for_its_time_and_a_void_never_charges_again() -> Result<(
     };
     settle(&mut conn, &[given_up], DEADLINE).await?;
     assert_eq!(status(&mut conn, &order).await?, OrderStatus::PaymentFailed);
-    let last = read::history(&mut conn, order.id).await?.pop().unwrap();
+    let last = events::history(&mut conn, order.id).await?.pop().unwrap();
     assert_eq!(last.reason.as_deref(), Some("retries_exhausted"));
     Ok(())
 }
@@ -315,14 +318,17 @@ async fn an_unpublished_payment_becomes_due_by_itself() -> Result<()> {
 async fn old_keys_are_forgotten_and_young_ones_are_not() -> Result<()> {
     let database = TestDatabase::new().await?;
     let mut conn = database.connect().await?;
-    accept(&mut conn, &[keyed(new_order(), "old", 1), keyed(new_order(), "young", 1)], GRACE).await?;
-    sqlx::query("UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE key = 'old'")
-        .execute(&mut conn)
-        .await?;
-    let day = Duration::from_secs(86_400);
-    assert_eq!(forget_keys(&mut conn, day, 100).await?, 1);
-    assert_eq!(forget_keys(&mut conn, day, 100).await?, 0);
-    assert!(read::order_by_key(&mut conn, "p", "young").await?.is_some());
+    let [old, young] = [new_order(), new_order()];
+    let mut batch = [keyed(old.clone(), "old", 1), keyed(young, "young", 1)];
+    batch[0].key.as_mut().unwrap().keep = GRACE / 2;
+    accept(&mut conn, &batch, GRACE).await?;
+    let later = read::order(&mut conn, old.id).await?.unwrap().created_at + GRACE * 3 / 4;
+    assert_eq!(names::forget(&mut conn, None, 100).await?, 0, "both are young");
+    assert_eq!(names::forget(&mut conn, Some(later), 100).await?, 1);
+    assert_eq!(names::forget(&mut conn, Some(later), 100).await?, 0);
+    let again = [keyed(new_order(), "old", 1), keyed(new_order(), "young", 1)];
+    let answers = accept(&mut conn, &again, GRACE).await?;
+    assert!(matches!(answers[..], [Accepted::New { .. }, Accepted::Replay(_)]), "{answers:?}");
     Ok(())
 }
 

@@ -60,7 +60,7 @@ async fn counted(conn: &mut PgConnection, expected_inserts: i64) -> Result<(i64,
         let counts: (i64, i64, i64) = sqlx::query_as(
             "SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()),
                     sum(n_tup_ins)::bigint, sum(n_tup_upd)::bigint FROM pg_stat_user_tables
-             WHERE relname IN ('orders', 'payments', 'payment_attempts', 'order_events', 'idempotency_keys')",
+             WHERE relname IN ('orders', 'payments', 'payment_attempts', 'order_events', 'names')",
         )
         .fetch_one(&mut *conn)
         .await?;

@@ -74,9 +74,11 @@ async fn an_aggregators_order_posted_fifty_times_is_confirmed_with_one_charge() 
 }
 
 async fn wipe(database: &TestDatabase) -> Result<()> {
-    sqlx::query("TRUNCATE orders, in_kitchen, payments, payment_attempts, order_events, order_details")
-        .execute(&mut database.connect().await?)
-        .await?;
+    sqlx::query(
+        "TRUNCATE orders, in_kitchen, payments, payment_attempts, order_events, order_details, names",
+    )
+    .execute(&mut database.connect().await?)
+    .await?;
     Ok(())
 }
 

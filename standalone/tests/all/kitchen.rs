@@ -141,7 +141,7 @@ async fn unanswered_orders_are_rejected_on_time() -> Result<()> {
     all_are(&database, "REJECTED", orders.len()).await?;
     let late: Vec<f64> = sqlx::query_scalar(
         "SELECT extract(epoch FROM e.at - o.accept_by)::float8 FROM orders o
-         JOIN order_events e ON e.order_id = o.id AND e.to_status = 'REJECTED' ORDER BY 1",
+         JOIN order_events e ON e.subject = o.id AND e.to_status = 'REJECTED' ORDER BY 1",
     )
     .fetch_all(&mut database.connect().await?)
     .await?;

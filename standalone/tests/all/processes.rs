@@ -109,7 +109,7 @@ async fn sixty_orders_far_apart_on_an_idle_worker() -> Result<()> {
         .await?;
     }
     let unpublished: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM orders o JOIN order_events e ON e.order_id = o.id AND e.version = 2
+        "SELECT count(*) FROM orders o JOIN order_events e ON e.subject = o.id AND e.version = 2
          WHERE e.at - o.created_at > interval '2.9 s'",
     )
     .fetch_one(&mut processes.database.connect().await?)

@@ -1,0 +1,46 @@
+-- What has happened. Every change of an order writes one event and adds one to the order's version: what is not here did
+-- not happen. The events alone say where an order stands, what it is made of and where its money is; the reconciliation
+-- replays them. Rows are only inserted.
+
+CREATE TYPE event_what AS ENUM (
+    'accepted',         -- it came to be, with these lines and this total
+    'moved',            -- from one status to another; with the payment that decided it, and the money that was taken
+    'added',            -- these lines, with a charge of their own
+    'addition_charged', -- that charge took the money
+    'addition_dropped', -- that charge failed, and the lines are off again
+    'cancel_wished',    -- it is to be cancelled once its charge is known
+    'late_capture',     -- a charge took the money after the order had ended
+    'refund_owed',      -- money is to go back: the refund is there
+    'refunded'          -- it went back
+);
+
+CREATE TABLE order_events (
+    subject      uuid         NOT NULL,               -- whose event: an order
+    at           timestamptz  NOT NULL,
+    tx           bigint       NOT NULL DEFAULT txid_current(), -- the transaction that wrote it: what the feed reads by
+    amount_minor bigint,                              -- of `accepted` the total; else the money of this change
+    payment_id   uuid,
+    request      uuid,                                -- carried out twice, because its first answer was lost, it knows itself again
+    version      integer      NOT NULL,               -- 1, 2, .. of the subject, without a gap
+    what         event_what   NOT NULL,
+    from_status  order_status,
+    to_status    order_status,                        -- of `accepted` and `moved`
+    actor        text         NOT NULL,
+    reason       text,
+    items        json,                                -- of `accepted` all lines; of what was added or dropped those
+    adjustments  json,                                -- beside these lines
+    PRIMARY KEY (subject, version)
+);
+-- The feed reads what a few transactions wrote. A batch shares one, so its entries are folded into few. (BRIN would leave
+-- the newest pages, which are what a reader wants, without a summary.)
+CREATE INDEX order_events_by_tx ON order_events (tx);
+
+-- Moments of the feed (shared/src/store/feed.rs): which transactions had ended when one was noted. Between two of them lie
+-- the events of those that ended meanwhile.
+CREATE TABLE feed_ticks (
+    tick    bigint      NOT NULL PRIMARY KEY,
+    at      timestamptz NOT NULL,
+    next_tx bigint      NOT NULL,                     -- transactions from here on had not begun to write;
+    running bigint[]    NOT NULL                      -- of those before, these were still running
+);
+INSERT INTO feed_ticks VALUES (0, now(), 0, '{}');

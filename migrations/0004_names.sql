@@ -1,0 +1,16 @@
+-- Names that clients and channels give, each to one thing. In a table of their own, because the tables of what they name
+-- are to be partitioned: no index of theirs could see to it that a name is given once.
+
+CREATE TYPE name_kind AS ENUM ('idempotency_key', 'channel_order', 'payment_reference');
+
+CREATE TABLE names (
+    named uuid        NOT NULL,                       -- the order, or the payment, that is called so
+    until timestamptz,                                -- from then on it may be forgotten; NULL: it is for good
+    kind  name_kind   NOT NULL,
+    scope text        NOT NULL,                       -- within which it is unique: the key's principal, the channel, the order
+    name  text        NOT NULL,
+    hash  bytea,                                      -- SHA-256 of what came under it: the same again is no second one
+    PRIMARY KEY (kind, scope, name)
+);
+-- For forgetting: those that end lie in the order of time, so a few pages of BRIN find them.
+CREATE INDEX names_by_end ON names USING brin (until);

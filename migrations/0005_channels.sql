@@ -1,0 +1,24 @@
+-- Orders from channels (delivery platforms, aggregators), and what few orders have beside their lines: how and where they
+-- are handed over, and to whom. In a table of their own, so that an order without any of it costs nothing for it; and the
+-- one place of personal data: to forget it is one UPDATE.
+
+CREATE TABLE order_details (
+    order_id         uuid    NOT NULL PRIMARY KEY,
+    paid_elsewhere   boolean NOT NULL,                -- its payment is of the kind 'elsewhere'
+    channel          text,                            -- in lower case
+    channel_order_id text,                            -- what the channel calls it; a name of 0004, too
+    details          jsonb   NOT NULL,                -- fulfilment, customer, delivery_address, pickup_time
+    imported         json,                            -- what came with it of its life elsewhere, to the letter: not jsonb
+    CHECK ((channel IS NULL) = (channel_order_id IS NULL))
+);
+-- A channel's orders, newest first.
+CREATE INDEX order_details_of_channel ON order_details (channel, order_id) WHERE channel IS NOT NULL;
+
+-- What a channel's articles cost where its orders do not say.
+CREATE TABLE prices (
+    channel     text   NOT NULL,                      -- in lower case
+    plu         text   NOT NULL,
+    price_minor bigint NOT NULL CHECK (price_minor >= 0),
+    currency    text   NOT NULL,                      -- one a channel: its list is replaced as a whole
+    PRIMARY KEY (channel, plu)
+);

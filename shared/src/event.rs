@@ -1,0 +1,207 @@
+//! What has happened to an order: one event a change, and the rules by which the events alone say where it stands, what it
+//! is made of and where its money is. No I/O; they are written and read in `store/events.rs`.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::order::{Item, OrderStatus, add_items, take_off};
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[sqlx(type_name = "event_what", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// The order came to be, with its lines and its total.
+    Accepted,
+    /// It went from one status to another. With the payment that decided it, and the money where some was taken.
+    Moved,
+    /// Lines were added, with a charge of their own.
+    Added,
+    /// That charge took the money.
+    AdditionCharged,
+    /// That charge failed, and the lines are off again.
+    AdditionDropped,
+    /// It is to be cancelled once its charge is known.
+    CancelWished,
+    /// A charge took the money after the order had ended.
+    LateCapture,
+    /// Money is to go back: there is a refund.
+    RefundOwed,
+    /// It went back.
+    Refunded,
+}
+
+impl What {
+    /// Every kind of event.
+    pub const ALL: [Self; 9] = [
+        Self::Accepted,
+        Self::Moved,
+        Self::Added,
+        Self::AdditionCharged,
+        Self::AdditionDropped,
+        Self::CancelWished,
+        Self::LateCapture,
+        Self::RefundOwed,
+        Self::Refunded,
+    ];
+
+    /// The name on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Moved => "moved",
+            Self::Added => "added",
+            Self::AdditionCharged => "addition_charged",
+            Self::AdditionDropped => "addition_dropped",
+            Self::CancelWished => "cancel_wished",
+            Self::LateCapture => "late_capture",
+            Self::RefundOwed => "refund_owed",
+            Self::Refunded => "refunded",
+        }
+    }
+}
+
+/// One change of an order.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The order.
+    pub subject: Uuid,
+    /// 1, 2, .. of that order, without a gap.
+    pub version: i32,
+    /// What changed.
+    pub what: What,
+    /// Of a move: where the order stood. `None`: it came to be, or did not move.
+    pub from: Option<OrderStatus>,
+    /// Where it stands since; `None`: it did not move.
+    pub to: Option<OrderStatus>,
+    /// Who did it.
+    pub actor: String,
+    /// Why, where there is more to say.
+    pub reason: Option<String>,
+    /// The payment that it is about.
+    pub payment_id: Option<Uuid>,
+    /// Of [`What::Accepted`] the total; else the money of this change, in minor units of the order's currency.
+    pub amount_minor: Option<i64>,
+    /// Of [`What::Accepted`] all lines; of what was added or dropped those. An array of [`Item`].
+    pub items: Option<Vec<Item>>,
+    /// When, by the database's clock.
+    pub at: OffsetDateTime,
+}
+
+/// Payments that moved money: how many, how much, and a checksum of their ids, so that two sums are of the same ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub count: u32,
+    /// How much together, in minor units.
+    pub minor: i64,
+    /// The sum of their ids' last 64 bits, wrapping.
+    pub ids: u64,
+}
+
+impl Tally {
+    /// One more.
+    pub const fn add(&mut self, payment: Uuid, minor: i64) {
+        self.count += 1;
+        self.minor += minor;
+        self.ids = self.ids.wrapping_add(payment.as_u64_pair().1);
+    }
+}
+
+/// What an order's events come to, applied in the order of their versions.
+#[derive(Debug, Clone, Default)]
+pub struct Replayed {
+    /// Where the order stands.
+    pub status: Option<OrderStatus>,
+    /// The last event's: the order's version.
+    pub version: i32,
+    /// What it comes to, in minor units.
+    pub total_minor: i64,
+    /// Its lines, where the first event was read with them.
+    pub items: Option<Vec<Item>>,
+    /// Whether lines were added or taken off.
+    pub lines_changed: bool,
+    /// Whether somebody wished it to be cancelled.
+    pub wished: bool,
+    /// Charges that took money.
+    pub charged: Tally,
+    /// Refunds that are owed, or were.
+    pub owed: Tally,
+    /// Refunds that were given.
+    pub refunded: Tally,
+}
+
+/// What is to be said about one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Its version is the next, and a move begins where the order stood.
+    pub follows: bool,
+    /// A move is a legal one.
+    pub is_legal: bool,
+    /// What it should say and does not, or should not and does.
+    pub lacks: Option<&'static str>,
+}
+
+impl Replayed {
+    /// Applies the next event, as far as it goes if it is wrong.
+    pub fn apply(&mut self, event: &Event) -> Verdict {
+        let moves = matches!(event.what, What::Accepted | What::Moved);
+        let follows = event.version == self.version + 1 && (!moves || event.from == self.status);
+        let is_legal = match (event.what, event.from, event.to) {
+            (What::Accepted, None, Some(to)) => matches!(to, OrderStatus::Pending | OrderStatus::Confirmed),
+            (What::Moved, Some(from), Some(to)) => from.may_become(to),
+            (_, None, None) => !moves,
+            _ => false,
+        };
+        self.version = event.version;
+        if moves {
+            self.status = event.to;
+        }
+        self.wished |= event.what == What::CancelWished;
+        let lacks = self.apply_money(event).or(self.apply_lines(event));
+        Verdict { follows, is_legal, lacks }
+    }
+
+    fn apply_money(&mut self, event: &Event) -> Option<&'static str> {
+        let sum = match event.what {
+            // The total is no money that moved.
+            What::Accepted => return event.amount_minor.is_none().then_some("it has no total"),
+            What::CancelWished => return event.amount_minor.is_some().then_some("it has an amount"),
+            What::Moved if event.amount_minor.is_none() => return None,
+            What::Moved | What::AdditionCharged | What::LateCapture => &mut self.charged,
+            What::RefundOwed => &mut self.owed,
+            What::Refunded => &mut self.refunded,
+            What::Added | What::AdditionDropped => &mut Tally::default(),
+        };
+        match (event.payment_id, event.amount_minor) {
+            (Some(payment), Some(minor)) => sum.add(payment, minor),
+            _ => return Some("it names no payment, or no amount"),
+        }
+        None
+    }
+
+    fn apply_lines(&mut self, event: &Event) -> Option<&'static str> {
+        let amount = event.amount_minor.unwrap_or_default();
+        let lines = event.items.as_deref().unwrap_or_default();
+        match event.what {
+            What::Accepted => {
+                self.total_minor = amount;
+                self.items.clone_from(&event.items);
+                return None;
+            }
+            What::Added => {
+                self.total_minor += amount;
+                self.items = self.items.take().and_then(|items| add_items(items, lines));
+            }
+            What::AdditionDropped => {
+                self.total_minor -= amount;
+                self.items = self.items.take().map(|items| take_off(items, lines));
+            }
+            _ => return event.items.is_some().then_some("it has lines, and changes none"),
+        }
+        self.lines_changed = true;
+        lines.is_empty().then_some("it has no lines")
+    }
+}
