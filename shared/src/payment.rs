@@ -276,7 +276,7 @@ pub struct GatewayProblem {
 }
 
 /// Answer of `GET /v1/ledger`: what really happened to the money.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Ledger {
     /// Requests that asked to move or void money, by endpoint, every one counted when it arrives; since the
     /// gateway's start.

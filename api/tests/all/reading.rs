@@ -61,8 +61,8 @@ async fn history_begins_with_the_order_coming_to_be() -> Result<()> {
     assert_eq!(
         history,
         json!({"order_id": id, "history": [
-            {"version": 1, "from": null, "to": "PENDING", "actor": "api", "reason": null, "at": null,
-             "left_at": null, "duration_ms": null}]})
+            {"version": 1, "what": "accepted", "from": null, "to": "PENDING", "actor": "api", "reason": null,
+             "amount": 30.97, "at": null, "left_at": null, "duration_ms": null}]})
     );
     pipeline.stop().await
 }

@@ -111,7 +111,7 @@ async fn the_database_knows_the_same_moves_of_payments_as_the_code() -> Result<(
     let order = accepted(&mut conn, 1).await?.remove(0);
     for from in PaymentStatus::ALL {
         for to in PaymentStatus::ALL {
-            let moves = "UPDATE payments SET status = $1, due_at = CASE WHEN $1 IN ('succeeded', 'failed') THEN NULL ELSE now() END
+            let moves = "UPDATE payments SET status = $1, due_at = CASE WHEN $1 IN ('held', 'succeeded', 'failed') THEN NULL ELSE now() END
                  WHERE id = $2";
             sqlx::query("ALTER TABLE payments DISABLE TRIGGER USER").execute(&mut conn).await?;
             sqlx::query(moves).bind(from).bind(order.payment_id()).execute(&mut conn).await?;
@@ -138,7 +138,7 @@ async fn accepting_the_same_batch_twice_is_accepting_it_once() -> Result<()> {
     }
     let counts: (i64, i64, i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM payments), (SELECT count(*) FROM order_events),
-                (SELECT count(*) FROM idempotency_keys)",
+                (SELECT count(*) FROM names)",
     )
     .fetch_one(&mut conn)
     .await?;

@@ -126,9 +126,10 @@ async fn what_the_channel_took_is_never_charged_and_never_refunded_whatever_beco
         let order = client.until_status(late, "REJECTED").await?;
         assert_eq!(order["refund_by"], "channel");
         let history = client.get(&format!("/api/v1/orders/{late}/history")).await?;
-        let events: Vec<_> = history["history"].as_array().context("a history")?.iter().collect();
-        assert_eq!((&events[0]["to"], &events[0]["reason"]), (&json!("CONFIRMED"), &json!("paid_elsewhere")));
-        assert_eq!((&events[1]["to"], &events[1]["reason"]), (&json!("REJECTED"), &json!("accept_deadline")));
+        let events = history["history"].as_array().context("a history")?;
+        let moves: Vec<_> = events.iter().filter(|event| !event["to"].is_null()).collect();
+        assert_eq!((&moves[0]["to"], &moves[0]["reason"]), (&json!("CONFIRMED"), &json!("paid_elsewhere")));
+        assert_eq!((&moves[1]["to"], &moves[1]["reason"]), (&json!("REJECTED"), &json!("accept_deadline")));
         assert_eq!(history["imported"]["status"], 20);
     }
     settled(database.url(), client, Some(&pipeline.broker)).await?;
