@@ -10,6 +10,7 @@ pub mod claim;
 pub mod events;
 mod extras;
 pub mod facts;
+pub mod feed;
 pub mod list;
 pub mod moves;
 pub mod names;

@@ -5,6 +5,7 @@ mod board;
 mod broker;
 mod channels;
 mod facts;
+mod feed;
 mod kitchen;
 mod orders;
 mod prepare;

@@ -1,0 +1,281 @@
+//! feed: what has happened, in an order that can be followed: nothing is skipped, nothing comes twice, and the events of one
+//! subject come by their versions. No program follows it yet.
+//!
+//! A position in a sequence, a time and an id are all taken before the commit, so whoever remembers the last one seen skips
+//! what commits late. Here moments are noted instead: a **tick** is a snapshot, which transactions had ended by then. What
+//! had ended by one tick and not by the one before is read together, inside it by subject and version, in pages.
+//!
+//! Two events of one order can have transaction ids against their versions: an id is taken before a lock is waited for. But
+//! who got the lock later ended later, so no snapshot has that one without the other. (That does not hold of a snapshot's
+//! xmin alone, the oldest transaction that runs: `model/src/feed` has the run in which a third one parts the two.) It also
+//! means that nobody waits for a stranger's long transaction.
+
+use sqlx::types::Json;
+use sqlx::{Connection, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::event::{Event, What};
+use crate::order::{Item, OrderStatus};
+
+/// The advisory lock of whoever notes a tick: "feed" as a number.
+const TICK_LOCK: i64 = 0x6665_6564;
+
+/// How far a reader has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The tick that it has read, or is reading.
+    pub tick: i64,
+    /// When that was noted: after a lost database there may be another of this number.
+    pub noted_at: OffsetDateTime,
+    /// Whether it has read all of it.
+    pub is_read: bool,
+    /// The last event that it has read, of this tick or an earlier one.
+    pub last: Option<Last>,
+}
+
+/// An event by its name, and the transaction that wrote it: after a lost database another may have its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Last {
+    /// Whose event.
+    pub subject: Uuid,
+    /// Its version.
+    pub version: i32,
+    /// The transaction.
+    pub tx: i64,
+}
+
+/// Where a reader begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// With the earliest event of which ticks are kept.
+    Earliest,
+    /// With what is noted from now on.
+    Latest,
+    /// With what was noted after this time, and a little before.
+    At(OffsetDateTime),
+}
+
+/// What became of an attempt to note a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticked {
+    /// It is noted.
+    Noted,
+    /// Nothing has happened since the last one.
+    Nothing,
+    /// Somebody else is noting one.
+    Taken,
+    /// The database gives ids that it has given before: it was made anew from a dump. Ticks of before say nothing about it.
+    WentBack,
+}
+
+/// What there is for a reader.
+#[derive(Debug, Clone)]
+pub enum Read {
+    /// The next events, at most as many as were asked for; perhaps none, and yet the reader is further on.
+    Page {
+        /// In the order in which they are to be followed.
+        events: Vec<Event>,
+        /// Behind them.
+        next: Cursor,
+    },
+    /// Nothing yet.
+    UpToDate,
+    /// The cursor's tick or its last event is not there any more, or is another: it was forgotten, or the database was lost and
+    /// is an older one. What happened meanwhile cannot be told.
+    Gone {
+        /// Where one can begin again.
+        earliest: Cursor,
+    },
+}
+
+struct Tick {
+    tick: i64,
+    at: OffsetDateTime,
+    next_tx: i64,
+    running: Vec<i64>,
+}
+
+/// Notes which transactions have ended, unless nothing has happened since that was noted last. To be called some ten times a
+/// second by any number of processes: one at a time does it.
+pub async fn tick(conn: &mut PgConnection) -> sqlx::Result<Ticked> {
+    let mut tx = conn.begin().await?;
+    let mine = sqlx::query_scalar!(r#"SELECT pg_try_advisory_xact_lock($1) AS "mine!""#, TICK_LOCK)
+        .fetch_one(&mut *tx)
+        .await?;
+    if !mine {
+        tx.rollback().await?;
+        return Ok(Ticked::Taken);
+    }
+    // A statement after the lock: its snapshot is newer than the last tick's.
+    let seen = sqlx::query!(
+        r#"
+        SELECT last.tick AS "tick!", txid_snapshot_xmax(now) AS "next_tx!",
+            ARRAY(SELECT txid_snapshot_xip(now)) AS "running!: Vec<i64>",
+            txid_snapshot_xmax(now) < last.next_tx AS "went_back!",
+            EXISTS (SELECT FROM order_events WHERE tx >= last.next_tx OR tx = ANY(last.running)) AS "is_new!"
+        FROM txid_current_snapshot() now
+        CROSS JOIN LATERAL (SELECT tick, next_tx, running FROM feed_ticks ORDER BY tick DESC LIMIT 1) last
+        "#
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if seen.went_back || !seen.is_new {
+        tx.rollback().await?;
+        return Ok(if seen.went_back { Ticked::WentBack } else { Ticked::Nothing });
+    }
+    sqlx::query!(
+        "INSERT INTO feed_ticks (tick, at, next_tx, running) VALUES ($1, clock_timestamp(), $2, $3)",
+        seen.tick + 1,
+        seen.next_tx,
+        &seen.running
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Ticked::Noted)
+}
+
+/// The cursor of a reader that begins here.
+pub async fn start(conn: &mut PgConnection, start: Start) -> sqlx::Result<Cursor> {
+    let (by, newest) = match start {
+        Start::Earliest => (Some(OffsetDateTime::UNIX_EPOCH), false),
+        Start::Latest => (None, true),
+        Start::At(time) => (Some(time), false),
+    };
+    let row = sqlx::query!(
+        r#"
+        SELECT tick AS "tick!", at AS "at!" FROM (
+            (SELECT tick, at FROM feed_ticks WHERE $2 OR at <= $1 ORDER BY tick DESC LIMIT 1)
+            UNION ALL
+            (SELECT tick, at FROM feed_ticks ORDER BY tick LIMIT 1)
+        ) found ORDER BY tick DESC LIMIT 1
+        "#,
+        by,
+        newest
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Cursor { tick: row.tick, noted_at: row.at, is_read: true, last: None })
+}
+
+/// For how long what a reader has not read has been there to be read, in seconds; 0: it has read all that is noted.
+pub async fn lag_seconds(conn: &mut PgConnection, cursor: &Cursor) -> sqlx::Result<f64> {
+    sqlx::query_scalar!(
+        r#"SELECT coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8 AS "lag!" FROM feed_ticks
+           WHERE tick > $1 OR (tick = $1 AND NOT $2)"#,
+        cursor.tick,
+        cursor.is_read
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// The next page behind `cursor`. Moves nothing: whoever follows writes what it does with the page and the next cursor in one
+/// transaction, and holds a lock of its own meanwhile, or pages are followed twice.
+pub async fn read(conn: &mut PgConnection, cursor: &Cursor, limit: u32) -> sqlx::Result<Read> {
+    let ticks = around(conn, cursor.tick).await?;
+    let here = ticks.iter().position(|tick| tick.tick == cursor.tick && tick.at == cursor.noted_at);
+    let (Some(here), true) = (here, is_there(conn, cursor.last).await?) else { return gone(conn).await };
+    let (before, of) = if cursor.is_read {
+        (ticks.get(here), ticks.get(here + 1))
+    } else {
+        (here.checked_sub(1).and_then(|before| ticks.get(before)), ticks.get(here))
+    };
+    match (before, of) {
+        (Some(before), Some(of)) => page(conn, before, of, cursor, limit).await,
+        (Some(_), None) => Ok(Read::UpToDate),
+        // The one before is forgotten: what this one adds to it cannot be told any more.
+        (None, _) => gone(conn).await,
+    }
+}
+
+/// The tick of this number, the one before it and the one after it, as far as there are.
+async fn around(conn: &mut PgConnection, tick: i64) -> sqlx::Result<Vec<Tick>> {
+    sqlx::query_as!(
+        Tick,
+        r#"
+        (SELECT tick AS "tick!", at AS "at!", next_tx AS "next_tx!", running AS "running!" FROM feed_ticks
+         WHERE tick < $1 ORDER BY tick DESC LIMIT 1)
+        UNION ALL
+        (SELECT tick, at, next_tx, running FROM feed_ticks WHERE tick >= $1 ORDER BY tick LIMIT 2)
+        "#,
+        tick
+    )
+    .fetch_all(conn)
+    .await
+}
+
+async fn is_there(conn: &mut PgConnection, last: Option<Last>) -> sqlx::Result<bool> {
+    let Some(Last { subject, version, tx }) = last else { return Ok(true) };
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM order_events WHERE subject = $1 AND version = $2 AND tx = $3) AS "there!""#,
+        subject,
+        version,
+        tx
+    )
+    .fetch_one(conn)
+    .await
+}
+
+async fn gone(conn: &mut PgConnection) -> sqlx::Result<Read> {
+    Ok(Read::Gone { earliest: start(conn, Start::Earliest).await? })
+}
+
+/// Up to `limit` events of those that `of` has and `before` has not.
+async fn page(
+    conn: &mut PgConnection,
+    before: &Tick,
+    of: &Tick,
+    cursor: &Cursor,
+    limit: u32,
+) -> sqlx::Result<Read> {
+    let place = cursor.last.filter(|_| !cursor.is_read);
+    let (subject, version) = place.map_or((Uuid::nil(), 0), |last| (last.subject, last.version));
+    // OFFSET 0 keeps the two apart: the index on tx finds the tick's events, and no other index is walked in their place.
+    let rows = sqlx::query!(
+        r#"
+        SELECT subject AS "subject!", version AS "version!", tx AS "tx!", what AS "what!: What",
+            from_status AS "from: OrderStatus", to_status AS "to: OrderStatus", actor AS "actor!", reason, payment_id,
+            amount_minor, items AS "items: Json<Vec<Item>>", at AS "at!"
+        FROM (
+            SELECT * FROM order_events
+            WHERE ((tx >= $1 AND tx < $2) OR tx = ANY($3)) AND tx <> ALL($4) OFFSET 0
+        ) of_the_tick
+        WHERE (subject, version) > ($5, $6) ORDER BY subject, version LIMIT $7
+        "#,
+        before.next_tx,
+        of.next_tx,
+        &before.running,
+        &of.running,
+        subject,
+        version,
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await?;
+    let last = rows.last().map(|row| Last { subject: row.subject, version: row.version, tx: row.tx });
+    let next = Cursor {
+        tick: of.tick,
+        noted_at: of.at,
+        is_read: rows.len() < usize::try_from(limit).unwrap_or(usize::MAX),
+        last: last.or(cursor.last),
+    };
+    let events = rows
+        .into_iter()
+        .map(|row| Event {
+            subject: row.subject,
+            version: row.version,
+            what: row.what,
+            from: row.from,
+            to: row.to,
+            actor: row.actor,
+            reason: row.reason,
+            payment_id: row.payment_id,
+            amount_minor: row.amount_minor,
+            items: row.items.map(|Json(items)| items),
+            at: row.at,
+        })
+        .collect();
+    Ok(Read::Page { events, next })
+}
