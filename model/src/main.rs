@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use model::design::{Design, Scope};
 use model::protocol::Protocol;
-use model::{rows, search, weakenings};
+use model::{feed, rows, search, weakenings};
 
 const USAGE: &str = "usage: model                check the protocol
        model --faults N     the same with so many faults in each run; and one of deep, wide, cancel, kitchen, additions: that alone
@@ -25,10 +25,13 @@ fn main() -> ExitCode {
         }
         ["--list"] => {
             for weakening in weakenings::all() {
-                println!("{:<32} {}", weakening.name, weakening.falls);
+                println!("{:<40} {}", weakening.name, weakening.falls);
             }
             for (name, _, falls) in rows::weakenings() {
-                println!("{name:<32} {falls}");
+                println!("{name:<40} {falls}");
+            }
+            for (name, _, falls) in feed::weakenings() {
+                println!("{name:<40} {falls}");
             }
             ExitCode::SUCCESS
         }
@@ -51,9 +54,14 @@ fn check(faults: Option<u8>, only: Option<&str>) -> ExitCode {
         well &= walk.broken.is_empty() && walk.unseen.is_empty();
     }
     if only.is_none() {
-        let walk = search::walk_rows(rows::Design::default());
+        let walk = search::walk_plain(rows::Design::default());
         println!("rows: {walk}");
         well &= walk.broken.is_empty() && walk.unseen.is_empty();
+        for (name, scope) in feed::Scope::ALL {
+            let walk = search::walk_plain(feed::Feed { design: feed::Design::default(), scope });
+            println!("feed, {name}: {walk}");
+            well &= walk.broken.is_empty() && walk.unseen.is_empty();
+        }
     }
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -70,6 +78,13 @@ fn show(name: &str) -> ExitCode {
     {
         shown = true;
         let path = search::shortest(*design, falls);
+        println!("{}", how(weakening, falls, path.map(search::tell)));
+    }
+    for (weakening, feed, falls) in
+        feed::weakenings().iter().filter(|(one, ..)| [*one, "all"].contains(&name))
+    {
+        shown = true;
+        let path = search::shortest(*feed, falls);
         println!("{}", how(weakening, falls, path.map(search::tell)));
     }
     if shown { ExitCode::SUCCESS } else { usage() }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
 use crate::protocol::Protocol;
-use crate::rows;
 use crate::state::{Kind, State, Worker};
 
 /// Threads of a full walk: as many as the smallest machine that CI runs on has cores.
@@ -38,10 +37,15 @@ pub fn walk(protocol: Protocol) -> Walk {
     sum_up(&protocol, started, &protocol.checker().threads(THREADS).symmetry().spawn_dfs().join())
 }
 
-/// The same of the model one layer down.
-pub fn walk_rows(rows: rows::Design) -> Walk {
+/// The same of a model in which nothing is alike.
+pub fn walk_plain<M>(model: M) -> Walk
+where
+    M: Model + Copy + Send + Sync + 'static,
+    M::State: fmt::Debug + Clone + Hash + PartialEq + Send + Sync + 'static,
+    M::Action: fmt::Debug + Clone + PartialEq + Send + Sync + 'static,
+{
     let started = Instant::now();
-    sum_up(&rows, started, &rows.checker().threads(THREADS).spawn_dfs().join())
+    sum_up(&model, started, &model.checker().threads(THREADS).spawn_dfs().join())
 }
 
 fn sum_up<M: Model>(model: &M, started: Instant, checker: &impl Checker<M>) -> Walk
