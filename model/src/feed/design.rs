@@ -28,6 +28,8 @@ pub struct Design {
     pub cursor_after_effects: bool,
     /// A writer hands its event over itself, before it commits.
     pub handed_over: bool,
+    /// What a page led to is kept elsewhere, where no loss of the primary undoes it; the cursor is not.
+    pub effects_elsewhere: bool,
     /// A cursor is taken as it comes.
     pub resume_unchecked: bool,
     /// Of a cursor, its last event is looked for, but not its tick.
@@ -53,19 +55,38 @@ pub struct Scope {
     /// Of each transaction, the subjects that it writes an event of, one after the other. One that writes none is somebody
     /// else's: it has an id, and runs for as long as it likes. Those that write the same stand side by side.
     pub transactions: &'static [&'static [u8]],
-    /// The primary may be lost, once. Its standby takes over with as much of the log as had got there.
-    pub loss: bool,
+    /// Whether the primary may be lost, and what with it.
+    pub loss: Loss,
+}
+
+/// The primary may be lost, once. Its standby takes over with as much of the log as had got there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It is not.
+    Never,
+    /// It may; the reader keeps its cursor, and what it has read, elsewhere.
+    CursorOutside,
+    /// It may; cursor and effects stand in the database, and in its log.
+    CursorInside,
 }
 
 impl Scope {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 3] = [("one", Self::ONE), ("two", Self::TWO), ("loss", Self::LOSS)];
+    pub const ALL: [(&'static str, Self); 4] =
+        [("one", Self::ONE), ("two", Self::TWO), ("outside", Self::OUTSIDE), ("inside", Self::INSIDE)];
     /// One subject that three write to.
-    pub const ONE: Self = Self { transactions: &[&[0], &[0], &[0], &[]], loss: false };
+    pub const ONE: Self = Self { transactions: &[&[0], &[0], &[0], &[]], loss: Loss::Never };
     /// Two subjects, and one transaction that writes both.
-    pub const TWO: Self = Self { transactions: &[&[0, 1], &[0], &[1], &[]], loss: false };
+    pub const TWO: Self = Self { transactions: &[&[0, 1], &[0], &[1], &[]], loss: Loss::Never };
     /// Two subjects, a primary that may be lost, and a reader that keeps its cursor elsewhere.
-    pub const LOSS: Self = Self { transactions: &[&[0], &[0], &[1]], loss: true };
+    pub const OUTSIDE: Self = Self { transactions: &[&[0], &[0], &[1]], loss: Loss::CursorOutside };
+    /// The same with a reader of ours.
+    pub const INSIDE: Self = Self { loss: Loss::CursorInside, ..Self::OUTSIDE };
+
+    /// Whether a loss is to be walked through.
+    pub(super) fn may_lose(&self) -> bool {
+        self.loss != Loss::Never
+    }
 }
 
 /// Each safeguard that may be taken away, with the promise that then falls.
@@ -73,7 +94,8 @@ pub fn weakenings() -> Vec<(&'static str, Feed, &'static str)> {
     let full = Design::default();
     let one = |name, falls, design| (name, Feed { design, scope: Scope::ONE }, falls);
     let two = |name, falls, design| (name, Feed { design, scope: Scope::TWO }, falls);
-    let loss = |name, falls, design| (name, Feed { design, scope: Scope::LOSS }, falls);
+    let outside = |name, falls, design| (name, Feed { design, scope: Scope::OUTSIDE }, falls);
+    let inside = |name, falls, design| (name, Feed { design, scope: Scope::INSIDE }, falls);
     vec![
         one("last_id_seen", NOTHING_SKIPPED, Design { last_id_seen: true, ..full }),
         one("below_xmin_by_id", VERSIONS_IN_ORDER, Design { below_xmin_by_id: true, ..full }),
@@ -94,8 +116,9 @@ pub fn weakenings() -> Vec<(&'static str, Feed, &'static str)> {
         one("cursor_after_effects", NOTHING_TWICE, Design { cursor_after_effects: true, ..full }),
         two("handed_over", NOTHING_ROLLED_BACK, Design { handed_over: true, ..full }),
         one("locks_go_first", VERSIONS_IN_ORDER, Design { locks_go_first: true, ..full }),
-        loss("resume_unchecked", NOTHING_SKIPPED, Design { resume_unchecked: true, ..full }),
-        loss("tick_unchecked", NOTHING_SKIPPED, Design { tick_unchecked: true, ..full }),
-        loss("time_unchecked", GONE_IS_TOLD, Design { time_unchecked: true, ..full }),
+        inside("effects_elsewhere", NOTHING_TWICE, Design { effects_elsewhere: true, ..full }),
+        outside("resume_unchecked", NOTHING_SKIPPED, Design { resume_unchecked: true, ..full }),
+        outside("tick_unchecked", NOTHING_SKIPPED, Design { tick_unchecked: true, ..full }),
+        outside("time_unchecked", GONE_IS_TOLD, Design { time_unchecked: true, ..full }),
     ]
 }

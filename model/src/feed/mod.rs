@@ -15,7 +15,7 @@ mod writers;
 
 use stateright::{Model, Property};
 
-pub use self::design::{Design, Scope, weakenings};
+pub use self::design::{Design, Loss, Scope, weakenings};
 pub use self::state::State;
 
 /// A design within a scope.
@@ -89,7 +89,7 @@ impl Model for Feed {
             Action::Take(reader) => self.take(state, reader),
             Action::Finish(reader) => self.finish(state, reader),
             Action::ReaderDies(reader) => state.readers[reader] = None,
-            Action::Lose(kept) => Self::lose(state, kept),
+            Action::Lose(kept) => self.lose(state, kept),
         }
         Some(after)
     }

@@ -2,8 +2,8 @@
 
 use stateright::Property;
 
-use super::Feed;
 use super::state::{Event, Stage, State};
+use super::{Feed, Loss};
 
 /// Once the cursor is behind a tick, all of that tick was read; and when everything has ended and was noted and read, that
 /// is all that was committed.
@@ -58,14 +58,14 @@ pub(super) fn sometimes(feed: &Feed) -> Vec<Property<Feed>> {
             })
         }),
     ];
-    if feed.scope.loss {
-        properties.extend([
-            Property::sometimes("told gone", |_, state: &State| state.told_gone),
-            Property::sometimes("goes on after a loss", |_, state: &State| {
-                let cursor_after = state.cursor.tick.is_some_and(|tick| tick.after_loss);
-                cursor_after && state.cursor.place.tick > 1 && !state.told_gone
-            }),
-        ]);
+    if feed.scope.may_lose() {
+        properties.push(Property::sometimes("goes on after a loss", |_, state: &State| {
+            let cursor_after = state.cursor.tick.is_some_and(|tick| tick.after_loss);
+            cursor_after && state.cursor.place.tick > 1 && !state.told_gone
+        }));
+    }
+    if feed.scope.loss == Loss::CursorOutside {
+        properties.push(Property::sometimes("told gone", |_, state: &State| state.told_gone));
     }
     properties
 }

@@ -1,8 +1,8 @@
 //! Who reads takes a lock, reads a page behind the cursor, and commits what it led to together with the cursor. A cursor
 //! that is kept elsewhere is checked first: it names a tick and an event, and they must be there as they were.
 
-use super::state::{Cursor, Event, Page, Place, State};
-use super::{Action, Feed};
+use super::state::{Cursor, Event, Page, Place, State, Take};
+use super::{Action, Feed, Loss};
 
 impl Feed {
     pub(super) fn readers_may(&self, state: &State, actions: &mut Vec<Action>) {
@@ -26,7 +26,8 @@ impl Feed {
     /// Whether the tick and the event that the cursor names are there as they were.
     pub(super) fn stands(&self, state: &State) -> bool {
         let Cursor { place, tx, tick } = state.cursor;
-        if !self.scope.loss || self.design.resume_unchecked || place == Place::default() {
+        if self.scope.loss != Loss::CursorOutside || self.design.resume_unchecked || place == Place::default()
+        {
             return true;
         }
         let same_tick = match (state.tick(place.tick), tick) {
@@ -93,6 +94,12 @@ impl Feed {
         }
         let half = self.design.cursor_before_effects || self.design.cursor_after_effects;
         state.readers[reader] = half.then_some(Page { half, ..page });
+        if self.scope.loss == Loss::CursorInside && !state.lost {
+            let take = Take { page, place: state.logged(&self.scope) };
+            if let Some(free) = state.takes.iter_mut().find(|take| take.is_none()) {
+                *free = Some(take);
+            }
+        }
     }
 
     /// The second of two.

@@ -9,6 +9,8 @@ pub const TRANSACTIONS: usize = 4;
 pub const WRITES: usize = 2;
 /// Subjects that events may be of.
 pub const SUBJECTS: usize = 2;
+/// Events, where every one of them is taken in a transaction that may be lost.
+pub const EVENTS: usize = 3;
 /// Ticks: a tick is taken when something has ended since the one before.
 pub const TICKS: usize = 4;
 /// Processes that would take a tick, and as many that would read: the fewest that can get in each other's way.
@@ -41,6 +43,8 @@ pub struct State {
     pub out_of_order: bool,
     /// Commits in the log of a primary that may be lost.
     pub log: u8,
+    /// Those of a reader that keeps its cursor in the database, oldest first.
+    pub takes: [Option<Take>; EVENTS],
     /// It was lost; this is the other one.
     pub lost: bool,
     /// The reader was told that where it stood is gone.
@@ -156,6 +160,15 @@ pub struct Page {
     pub half: bool,
 }
 
+/// A reader's commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Take {
+    /// What it took.
+    pub page: Page,
+    /// Where it stands in the log.
+    pub place: u8,
+}
+
 impl State {
     /// Nothing has happened.
     pub(super) fn new() -> Self {
@@ -173,9 +186,18 @@ impl State {
             twice: false,
             out_of_order: false,
             log: 0,
+            takes: [None; EVENTS],
             lost: false,
             told_gone: false,
         }
+    }
+
+    /// Where a commit stands in the log. (When nothing can be lost any more, it does not matter.)
+    pub(super) fn logged(&mut self, scope: &Scope) -> u8 {
+        if scope.may_lose() && !self.lost {
+            self.log += 1;
+        }
+        self.log
     }
 
     /// What a statement that begins now sees.

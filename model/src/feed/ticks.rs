@@ -49,15 +49,10 @@ impl Feed {
             // It waited for the lock before it drew a number.
             number = state.ticks().last().map_or(0, |(number, _)| number) + 1;
         }
-        let tick = &mut state.ticks[usize::from(number) - 1];
-        if tick.is_some() {
-            return;
+        if state.tick(number).is_none() {
+            let place = state.logged(&self.scope);
+            state.ticks[usize::from(number) - 1] = Some(Tick { snapshot, after_loss: state.lost, place });
         }
-        if self.scope.loss && !state.lost {
-            state.log += 1;
-        }
-        let place = if state.lost { 0 } else { state.log };
-        *tick = Some(Tick { snapshot, after_loss: state.lost, place });
     }
 }
 

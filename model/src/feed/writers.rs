@@ -70,9 +70,8 @@ impl Feed {
         }
         state.ended = state.ended.max(state.transactions[index].id);
         state.transactions[index].stage = if writes { Stage::Left } else { Stage::Committed };
-        if self.scope.loss && !state.lost && writes {
-            state.log += 1;
-            state.transactions[index].place = state.log;
+        if writes {
+            state.transactions[index].place = state.logged(&self.scope);
         }
     }
 
