@@ -31,7 +31,7 @@ impl Feed {
         if self.scope.loss == Loss::CursorInside {
             self.undo_reads(state, kept);
         }
-        // Every id below a tick's xmax had ended or begun before it, in the log too: none of them is given again.
+        // No id below a kept tick's xmax is given again: the end of the highest of them stands in the log before the tick.
         let known = state.ticks().map(|(_, tick)| tick.snapshot.xmax - 1);
         state.ended = known.chain(state.transactions.iter().map(|one| one.id)).max().unwrap_or(0);
         (state.given, state.log) = (state.ended, 0);
