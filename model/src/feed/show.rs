@@ -13,15 +13,11 @@ impl fmt::Display for State {
             }
             write!(f, "; ")?;
         }
-        for (number, Tick { snapshot: Snapshot { xmax, running }, .. }) in self.ticks() {
-            write!(f, "tick {number} below {xmax}")?;
-            if !running.is_empty() {
-                write!(f, " without {running:?}")?;
-            }
-            write!(f, "; ")?;
+        for (number, Tick { snapshot, .. }) in self.ticks() {
+            write!(f, "tick {number} {snapshot}; ")?;
         }
-        for (_, Snapshot { xmax, running }) in self.tickers.iter().flatten() {
-            write!(f, "to note: below {xmax} without {running:?}; ")?;
+        for (_, snapshot) in self.tickers.iter().flatten() {
+            write!(f, "to note: {snapshot}; ")?;
         }
         for page in self.readers.iter().flatten() {
             let Place { subject, version, .. } = page.to.place;
@@ -29,5 +25,12 @@ impl fmt::Display for State {
         }
         write!(f, "read up to {:?}", self.versions_read)?;
         if self.told_gone { write!(f, "; gone") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "below {}", self.xmax)?;
+        if self.running.is_empty() { Ok(()) } else { write!(f, " without {:?}", self.running) }
     }
 }

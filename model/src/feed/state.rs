@@ -33,7 +33,7 @@ pub struct State {
     pub readers: [Option<Page>; PROCESSES],
     /// As far as the feed was read.
     pub cursor: Cursor,
-    /// Events that were read, see [`Event::name`].
+    /// Events that were read, by the name of each [`Event`].
     pub read: Bits,
     /// The newest version that was read of each subject.
     pub versions_read: [u8; SUBJECTS],
