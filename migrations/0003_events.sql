@@ -40,7 +40,7 @@ CREATE INDEX order_events_by_tx ON order_events (tx);
 CREATE TABLE feed_ticks (
     tick    bigint      NOT NULL PRIMARY KEY,
     at      timestamptz NOT NULL,
-    next_tx bigint      NOT NULL,                     -- transactions from here on had not begun to write;
-    running bigint[]    NOT NULL                      -- of those before, these were still running
+    before_tx bigint    NOT NULL,                     -- of the transactions before this one all had ended,
+    running bigint[]    NOT NULL                      -- but for these
 );
 INSERT INTO feed_ticks VALUES (0, now(), 0, '{}');

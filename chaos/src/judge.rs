@@ -43,6 +43,7 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
     conn.close().await?;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (offered, accepted) = (load(&tally.offered), load(&tally.accepted));
+    checks.0.extend(seen.followed.iter().cloned());
     checks.0.extend(behaviour(scenario, logs, &seen)?);
     checks.0.extend(not_trivial(scenario, &seen, accepted, confirmed));
     let gateway_is_well = scenario.settings.gateway == Gateway::WELL;

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod crash_points;
 pub mod fault;
 pub mod fleet;
+mod follow;
 pub mod ground;
 pub mod happened;
 pub mod inject;

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use shared::tasks::Stop;
 
+use crate::check::Check;
 use crate::fault::Kind;
 use crate::fleet::{self, APIS, Fleet, WORKERS};
+use crate::follow::Follower;
 use crate::ground::{Ground, Servers};
 use crate::inject::{Fired, Injector};
 use crate::judge::judge;
@@ -80,6 +82,8 @@ pub(crate) struct Seen {
     pub(crate) bad_stops: Vec<String>,
     /// How it was when all had ended.
     pub(crate) finish: Finish,
+    /// What the feed gave meanwhile.
+    pub(crate) followed: Vec<Check>,
     /// From the first order to there.
     pub(crate) elapsed: Duration,
 }
@@ -144,9 +148,11 @@ async fn watch(
         tokio::try_join!(injector.run(events), sending).map(drop)
     };
     let line = || progress_line(&tally, *orders, &injector, planned);
+    let mut follower = Follower::new(ground);
     tokio::select! {
         done = work => done?,
         failed = supervise(&fleet, &bad_ends) => failed?,
+        never = follower.run() => never,
         never = report_progress(scenario.watched, line) => never,
     }
     tokio::task::spawn_blocking(|| told.close()).await??;
@@ -155,11 +161,14 @@ async fn watch(
     let finish = tokio::select! {
         finish = finish => finish?,
         failed = supervise(&fleet, &bad_ends) => { failed?; bail!("nobody watches the programs any more") }
+        never = follower.run() => never,
     };
+    let followed = follower.finish().await?;
     let mut bad_stops = injector.bad_stops();
     bad_stops.extend(finish.bad_stops.iter().cloned());
     let bad_ends = bad_ends.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Seen { fired: injector.fired(), tally, bad_ends, bad_stops, finish, elapsed: started.elapsed() })
+    let fired = injector.fired();
+    Ok(Seen { fired, tally, bad_ends, bad_stops, finish, followed, elapsed: started.elapsed() })
 }
 
 fn write_schedule(events: &[Event], logs: &Path) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::feed::FeedRun;
 use super::limits::Limit;
 use super::runs::{AcceptRun, EndToEndRun, SteadyRun, Verdict};
 use super::scale::{BacklogRun, ScaleRun};
@@ -44,6 +45,8 @@ pub struct Runs {
     pub scale: Vec<ScaleRun>,
     /// What had been due for long.
     pub backlog: Vec<BacklogRun>,
+    /// What has happened, read.
+    pub feed: Vec<FeedRun>,
     /// The parts alone, by run.
     pub limits: Vec<Vec<Limit>>,
 }

@@ -205,6 +205,14 @@ impl Figures {
                 run.payments, run.per_s
             )?;
         }
+        for run in &self.runs.feed {
+            let (events, per_s, stalled, stalled_per_s) =
+                (run.events, run.per_s, run.stalled_events, run.stalled_per_s);
+            writeln!(
+                f,
+                "\n{events} events of the feed read at {per_s:.0}/s; {stalled} of one tick at {stalled_per_s:.0}/s"
+            )?;
+        }
         writeln!(f)
     }
 

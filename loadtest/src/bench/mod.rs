@@ -6,6 +6,7 @@
 //! has it for both.
 
 pub mod echo;
+pub mod feed;
 pub mod figures;
 mod fill;
 pub mod limits;
@@ -48,6 +49,8 @@ pub enum Part {
     Scale,
     /// A million payments that are due; only where it is named
     Backlog,
+    /// Events read a second
+    Feed,
 }
 
 /// Of `loadtest bench`.
@@ -158,6 +161,11 @@ async fn measure(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut
             say(format!("{part:?}: at {rate}/s confirmed {}", done.confirmed));
             into.push(done);
         }
+    }
+    if wanted(Part::Feed) {
+        let done = feed::read_all(stack).await.context("feed")?;
+        say(format!("feed: {:.0} events/s; of one large tick {:.0}/s", done.per_s, done.stalled_per_s));
+        runs.feed.push(done);
     }
     scale(arguments, stack, run, runs).await
 }

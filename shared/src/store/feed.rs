@@ -22,27 +22,14 @@ use crate::order::{Item, OrderStatus};
 const TICK_LOCK: i64 = 0x6665_6564;
 
 /// How far a reader has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The tick that it has read, or is reading.
     pub tick: i64,
-    /// When that was noted: after a lost database there may be another of this number.
+    /// When that was noted. After a lost database there may be another tick of this number, with other events in it.
     pub noted_at: OffsetDateTime,
-    /// Whether it has read all of it.
-    pub is_read: bool,
-    /// The last event that it has read, of this tick or an earlier one.
-    pub last: Option<Last>,
-}
-
-/// An event by its name, and the transaction that wrote it: after a lost database another may have its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Last {
-    /// Whose event.
-    pub subject: Uuid,
-    /// Its version.
-    pub version: i32,
-    /// The transaction.
-    pub tx: i64,
+    /// Within the tick, the last event that it has read: whose, and its version. `None`: it has read the whole tick.
+    pub within: Option<(Uuid, i32)>,
 }
 
 /// Where a reader begins.
@@ -81,8 +68,8 @@ pub enum Read {
     },
     /// Nothing yet.
     UpToDate,
-    /// The cursor's tick or its last event is not there any more, or is another: it was forgotten, or the database was lost and
-    /// is an older one. What happened meanwhile cannot be told.
+    /// The cursor's tick is not there any more, or is another: it was forgotten, or the database was lost and this is an older
+    /// one. What happened meanwhile cannot be told. (A tick that is there as it was has all its events, too.)
     Gone {
         /// Where one can begin again.
         earliest: Cursor,
@@ -92,7 +79,7 @@ pub enum Read {
 struct Tick {
     tick: i64,
     at: OffsetDateTime,
-    next_tx: i64,
+    before_tx: i64,
     running: Vec<i64>,
 }
 
@@ -110,12 +97,12 @@ pub async fn tick(conn: &mut PgConnection) -> sqlx::Result<Ticked> {
     // A statement after the lock: its snapshot is newer than the last tick's.
     let seen = sqlx::query!(
         r#"
-        SELECT last.tick AS "tick!", txid_snapshot_xmax(now) AS "next_tx!",
+        SELECT last.tick AS "tick!", txid_snapshot_xmax(now) AS "before_tx!",
             ARRAY(SELECT txid_snapshot_xip(now)) AS "running!: Vec<i64>",
-            txid_snapshot_xmax(now) < last.next_tx AS "went_back!",
-            EXISTS (SELECT FROM order_events WHERE tx >= last.next_tx OR tx = ANY(last.running)) AS "is_new!"
+            txid_snapshot_xmax(now) < last.before_tx AS "went_back!",
+            EXISTS (SELECT FROM order_events WHERE tx >= last.before_tx OR tx = ANY(last.running)) AS "is_new!"
         FROM txid_current_snapshot() now
-        CROSS JOIN LATERAL (SELECT tick, next_tx, running FROM feed_ticks ORDER BY tick DESC LIMIT 1) last
+        CROSS JOIN LATERAL (SELECT tick, before_tx, running FROM feed_ticks ORDER BY tick DESC LIMIT 1) last
         "#
     )
     .fetch_one(&mut *tx)
@@ -125,9 +112,9 @@ pub async fn tick(conn: &mut PgConnection) -> sqlx::Result<Ticked> {
         return Ok(if seen.went_back { Ticked::WentBack } else { Ticked::Nothing });
     }
     sqlx::query!(
-        "INSERT INTO feed_ticks (tick, at, next_tx, running) VALUES ($1, clock_timestamp(), $2, $3)",
+        "INSERT INTO feed_ticks (tick, at, before_tx, running) VALUES ($1, clock_timestamp(), $2, $3)",
         seen.tick + 1,
-        seen.next_tx,
+        seen.before_tx,
         &seen.running
     )
     .execute(&mut *tx)
@@ -156,7 +143,7 @@ pub async fn start(conn: &mut PgConnection, start: Start) -> sqlx::Result<Cursor
     )
     .fetch_one(conn)
     .await?;
-    Ok(Cursor { tick: row.tick, noted_at: row.at, is_read: true, last: None })
+    Ok(Cursor { tick: row.tick, noted_at: row.at, within: None })
 }
 
 /// For how long what a reader has not read has been there to be read, in seconds; 0: it has read all that is noted.
@@ -165,7 +152,7 @@ pub async fn lag_seconds(conn: &mut PgConnection, cursor: &Cursor) -> sqlx::Resu
         r#"SELECT coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8 AS "lag!" FROM feed_ticks
            WHERE tick > $1 OR (tick = $1 AND NOT $2)"#,
         cursor.tick,
-        cursor.is_read
+        cursor.within.is_none()
     )
     .fetch_one(conn)
     .await
@@ -176,14 +163,13 @@ pub async fn lag_seconds(conn: &mut PgConnection, cursor: &Cursor) -> sqlx::Resu
 pub async fn read(conn: &mut PgConnection, cursor: &Cursor, limit: u32) -> sqlx::Result<Read> {
     let ticks = around(conn, cursor.tick).await?;
     let here = ticks.iter().position(|tick| tick.tick == cursor.tick && tick.at == cursor.noted_at);
-    let (Some(here), true) = (here, is_there(conn, cursor.last).await?) else { return gone(conn).await };
-    let (before, of) = if cursor.is_read {
-        (ticks.get(here), ticks.get(here + 1))
-    } else {
-        (here.checked_sub(1).and_then(|before| ticks.get(before)), ticks.get(here))
+    let Some(here) = here else { return gone(conn).await };
+    let (before, of) = match cursor.within {
+        None => (ticks.get(here), ticks.get(here + 1)),
+        Some(_) => (here.checked_sub(1).and_then(|before| ticks.get(before)), ticks.get(here)),
     };
     match (before, of) {
-        (Some(before), Some(of)) => page(conn, before, of, cursor, limit).await,
+        (Some(before), Some(of)) => page(conn, before, of, cursor.within, limit).await,
         (Some(_), None) => Ok(Read::UpToDate),
         // The one before is forgotten: what this one adds to it cannot be told any more.
         (None, _) => gone(conn).await,
@@ -195,26 +181,14 @@ async fn around(conn: &mut PgConnection, tick: i64) -> sqlx::Result<Vec<Tick>> {
     sqlx::query_as!(
         Tick,
         r#"
-        (SELECT tick AS "tick!", at AS "at!", next_tx AS "next_tx!", running AS "running!" FROM feed_ticks
+        (SELECT tick AS "tick!", at AS "at!", before_tx AS "before_tx!", running AS "running!" FROM feed_ticks
          WHERE tick < $1 ORDER BY tick DESC LIMIT 1)
         UNION ALL
-        (SELECT tick, at, next_tx, running FROM feed_ticks WHERE tick >= $1 ORDER BY tick LIMIT 2)
+        (SELECT tick, at, before_tx, running FROM feed_ticks WHERE tick >= $1 ORDER BY tick LIMIT 2)
         "#,
         tick
     )
     .fetch_all(conn)
-    .await
-}
-
-async fn is_there(conn: &mut PgConnection, last: Option<Last>) -> sqlx::Result<bool> {
-    let Some(Last { subject, version, tx }) = last else { return Ok(true) };
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM order_events WHERE subject = $1 AND version = $2 AND tx = $3) AS "there!""#,
-        subject,
-        version,
-        tx
-    )
-    .fetch_one(conn)
     .await
 }
 
@@ -227,15 +201,14 @@ async fn page(
     conn: &mut PgConnection,
     before: &Tick,
     of: &Tick,
-    cursor: &Cursor,
+    within: Option<(Uuid, i32)>,
     limit: u32,
 ) -> sqlx::Result<Read> {
-    let place = cursor.last.filter(|_| !cursor.is_read);
-    let (subject, version) = place.map_or((Uuid::nil(), 0), |last| (last.subject, last.version));
+    let (subject, version) = within.unwrap_or((Uuid::nil(), 0));
     // OFFSET 0 keeps the two apart: the index on tx finds the tick's events, and no other index is walked in their place.
     let rows = sqlx::query!(
         r#"
-        SELECT subject AS "subject!", version AS "version!", tx AS "tx!", what AS "what!: What",
+        SELECT subject AS "subject!", version AS "version!", what AS "what!: What",
             from_status AS "from: OrderStatus", to_status AS "to: OrderStatus", actor AS "actor!", reason, payment_id,
             amount_minor, items AS "items: Json<Vec<Item>>", at AS "at!"
         FROM (
@@ -244,8 +217,8 @@ async fn page(
         ) of_the_tick
         WHERE (subject, version) > ($5, $6) ORDER BY subject, version LIMIT $7
         "#,
-        before.next_tx,
-        of.next_tx,
+        before.before_tx,
+        of.before_tx,
         &before.running,
         &of.running,
         subject,
@@ -254,13 +227,9 @@ async fn page(
     )
     .fetch_all(conn)
     .await?;
-    let last = rows.last().map(|row| Last { subject: row.subject, version: row.version, tx: row.tx });
-    let next = Cursor {
-        tick: of.tick,
-        noted_at: of.at,
-        is_read: rows.len() < usize::try_from(limit).unwrap_or(usize::MAX),
-        last: last.or(cursor.last),
-    };
+    let is_full = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let within = rows.last().filter(|_| is_full).map(|row| (row.subject, row.version));
+    let next = Cursor { tick: of.tick, noted_at: of.at, within };
     let events = rows
         .into_iter()
         .map(|row| Event {
