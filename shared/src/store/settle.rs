@@ -73,7 +73,7 @@ pub(super) struct Settled {
     pub(super) is_addition: bool,
     pub(super) status: PaymentStatus,
     pub(super) amount_minor: i64,
-    /// Where its order went by it, if it did.
+    /// `CONFIRMED` or `CANCELLED`, where its order went there by it.
     pub(super) moved_to: Option<OrderStatus>,
 }
 
@@ -172,9 +172,13 @@ async fn move_payments(
             SELECT id, now(), version, 'moved', 'PAYMENT_PROCESSING', status, coalesce(cancel_actor, 'worker'),
                 coalesce(cancel_reason, failure_code), payment_id, taken_minor, cancel_request FROM moved
         )
-        SELECT s.id AS "id!", s.order_id AS "order_id!", s.kind AS "kind!: PaymentKind", s.is_addition AS "is_addition!",
-            s.status AS "status!: PaymentStatus", s.amount_minor AS "amount_minor!", m.status AS "moved_to?: OrderStatus"
-        FROM settled s LEFT JOIN moved m ON m.payment_id = s.id
+        SELECT id AS "id!", order_id AS "order_id!", kind AS "kind!: PaymentKind", is_addition AS "is_addition!",
+            status AS "status!: PaymentStatus", amount_minor AS "amount_minor!",
+            -- Looked up in a hash of each; a join of the two would compare all with all.
+            CASE WHEN id IN (SELECT payment_id FROM moved WHERE status = 'CONFIRMED') THEN 'CONFIRMED'
+                WHEN id IN (SELECT payment_id FROM moved WHERE status = 'CANCELLED') THEN 'CANCELLED'
+            END::order_status AS "moved_to?: OrderStatus"
+        FROM settled
         "#,
         &ids,
         &epochs,
