@@ -7,8 +7,9 @@ use anyhow::Result;
 use api::config::ApiConfig;
 use api::{Api, run};
 use shared::broker::{Broker, amqp::Amqp};
+use shared::config::Asked;
 use shared::serve;
-use shared::store::Database;
+use shared::store::{Database, migrate};
 use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
 use shared::telemetry;
 use shared::trace::Exporter;
@@ -26,11 +27,14 @@ fn main() -> ExitCode {
 }
 
 async fn start() -> Result<()> {
-    let config: ApiConfig = shared::config::read();
+    let config: ApiConfig = match shared::config::read_asked() {
+        Asked::Migrate(config) => return migrate::run(&config, DATABASE_PATIENCE).await,
+        Asked::Run(config) => config,
+    };
     if config.telemetry.health {
         return shared::health::ask(config.api_addr, "/ready");
     }
-    telemetry::init_logs(&config.telemetry)?;
+    telemetry::init_logs(&config.telemetry.logs)?;
     let recorder = telemetry::init_metrics()?;
     let traces = Exporter::start(&config.traces, "api")?;
     let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into())?;
@@ -38,7 +42,7 @@ async fn start() -> Result<()> {
     let database = Database::new(&config.database.database_url, "api")?;
     let read_url = config.database.database_read_url.as_ref().unwrap_or(&config.database.database_url);
     let read_database = Database::new(read_url, "api-read")?;
-    database.prepare(DATABASE_PATIENCE).await?;
+    database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
 
     let internal = api::internal::router(&database);

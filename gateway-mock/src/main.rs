@@ -27,7 +27,7 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     if settings.telemetry.health {
         return shared::health::ask(settings.gateway.gateway_mock_addr, "/health");
     }
-    telemetry::init_logs(&settings.telemetry)?;
+    telemetry::init_logs(&settings.telemetry.logs)?;
     let recorder = telemetry::init_metrics()?;
     let listener = serve::bind(settings.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR")?;
     let metrics = telemetry::bind_metrics(&settings.telemetry, SocketAddr::from(([127, 0, 0, 1], 9103)))?;

@@ -3,12 +3,36 @@
 
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, ValueEnum};
 
 /// Reads the settings of a program, from its arguments and the environment. A wrong value ends the program with
 /// exit status 2 and one line that names the setting.
 pub fn read<C: Parser>() -> C {
     C::try_parse().unwrap_or_else(|error| exit_with(&error))
+}
+
+/// What a program was asked to do.
+#[derive(Debug)]
+pub enum Asked<R, M> {
+    /// To run with these settings.
+    Run(R),
+    /// With the subcommand `migrate`: to apply the schema and end.
+    Migrate(M),
+}
+
+/// Reads what a program is to do, and the settings for that. To migrate takes none of what only a run needs.
+pub fn read_asked<R: Parser, M: Args>() -> Asked<R, M> {
+    let migrate = M::augment_args(clap::Command::new("migrate"))
+        .about("Apply the schema to the database, say what was done, and end")
+        .long_about(None);
+    let program =
+        R::command().subcommand(migrate).args_conflicts_with_subcommands(true).subcommand_negates_reqs(true);
+    let asked = program.try_get_matches().and_then(|matches| match matches.subcommand() {
+        Some((_, matches)) => M::from_arg_matches(matches).map(Asked::Migrate),
+        None => R::from_arg_matches(&matches).map(Asked::Run),
+    });
+    asked.unwrap_or_else(|error| exit_with(&error))
 }
 
 fn exit_with(error: &clap::Error) -> ! {
@@ -32,6 +56,28 @@ pub struct DatabaseConfig {
     /// A replica for reads; without it reads go to `DATABASE_URL`
     #[arg(long, env = "DATABASE_READ_URL", hide_env_values = true)]
     pub database_read_url: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub schema: SchemaConfig,
+}
+
+/// Who applies the schema.
+#[derive(Debug, Clone, Args)]
+pub struct SchemaConfig {
+    /// Leave the schema alone at the start: somebody else runs `migrate`
+    #[arg(long, env = "NO_MIGRATE", value_parser = BoolishValueParser::new())]
+    pub no_migrate: bool,
+}
+
+/// What it takes to apply the schema.
+#[derive(Debug, Clone, Args)]
+pub struct MigrateConfig {
+    /// The database that is to have the schema, e.g. `postgres://user:password@host:5432/comanda`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub logs: LogConfig,
 }
 
 /// The message broker.
@@ -45,15 +91,23 @@ pub struct BrokerConfig {
     pub amqp_queue: String,
 }
 
-/// Logs and metrics.
+/// Logs.
 #[derive(Debug, Clone, Args)]
-pub struct TelemetryConfig {
+pub struct LogConfig {
     /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a filter such as `info,worker=debug`
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
     /// How log lines look
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
+}
+
+/// Logs and metrics.
+#[derive(Debug, Clone, Args)]
+pub struct TelemetryConfig {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub logs: LogConfig,
     /// Where `/metrics` is served, or `off` [default: 127.0.0.1:9101 api, :9102 worker, :9103 gateway-mock, :9100 standalone]
     #[arg(long, env = "METRICS_ADDR")]
     pub metrics_addr: Option<String>,

@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogFormat, TelemetryConfig};
+use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 use crate::metric_list;
 use crate::serve::{ServeLimits, bind, serve};
 use crate::tasks::Stop;
@@ -28,7 +28,7 @@ const ORDER_SECONDS: [f64; 16] =
 const TRIES: [f64; 8] = [1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 13.0, 21.0];
 
 /// Sends logs to standard output. A program calls it once, first.
-pub fn init_logs(config: &TelemetryConfig) -> Result<()> {
+pub fn init_logs(config: &LogConfig) -> Result<()> {
     // lapin logs every closed channel as an error; the supervisors of ours say the same once, with the cause.
     let filter = EnvFilter::try_new(format!("{},lapin=off", config.log_level)).with_context(|| {
         format!("LOG_LEVEL={} is no log filter such as info or worker=debug", config.log_level)

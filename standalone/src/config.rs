@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use api::config::ApiSettings;
-use clap::Parser;
+use clap::{Args, Parser};
 use gateway_mock::GatewayMockConfig;
-use shared::config::{TelemetryConfig, TraceConfig};
+use shared::config::{LogConfig, SchemaConfig, TelemetryConfig, TraceConfig};
 use worker::config::WorkerSettings;
 
 /// Comanda in one process: api, worker and gateway-mock over a private PostgreSQL.
@@ -16,15 +16,12 @@ pub(crate) struct StandaloneConfig {
     /// Where orders are taken
     #[arg(long, env = "API_ADDR", default_value = "127.0.0.1:8080")]
     pub api_addr: SocketAddr,
-    /// A PostgreSQL to use instead of a private one
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<String>,
-    /// Where the private PostgreSQL and the gateway's memory are kept
-    #[arg(long, env = "COMANDA_DATA_DIR", default_value = ".local", value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// The directory with PostgreSQL's server programs; looked for if not given
-    #[arg(long, env = "PG_BINDIR", value_name = "DIR")]
-    pub pg_bindir: Option<PathBuf>,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    /// Who applies the schema.
+    #[command(flatten)]
+    pub schema: SchemaConfig,
     /// The api.
     #[command(flatten)]
     pub api: ApiSettings,
@@ -40,4 +37,29 @@ pub(crate) struct StandaloneConfig {
     /// Traces.
     #[command(flatten)]
     pub traces: TraceConfig,
+}
+
+/// The database: one that there is, or a private one.
+#[derive(Debug, Args)]
+pub(crate) struct DatabaseConfig {
+    /// A PostgreSQL to use instead of a private one
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Where the private PostgreSQL and the gateway's memory are kept
+    #[arg(long, env = "COMANDA_DATA_DIR", default_value = ".local", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The directory with PostgreSQL's server programs; looked for if not given
+    #[arg(long, env = "PG_BINDIR", value_name = "DIR")]
+    pub pg_bindir: Option<PathBuf>,
+}
+
+/// What it takes to apply the schema.
+#[derive(Debug, Args)]
+pub(crate) struct MigrateConfig {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    /// Logs.
+    #[command(flatten)]
+    pub logs: LogConfig,
 }

@@ -11,15 +11,16 @@ use anyhow::{Context, Result};
 use api::Api;
 use gateway_mock::GatewayMockConfig;
 use shared::broker::{Broker, in_process::InProcess};
+use shared::config::Asked;
 use shared::serve;
-use shared::store::Database;
+use shared::store::{self, Database};
 use shared::tasks::{Crew, Stop, stop_on_signal};
 use shared::telemetry;
 use shared::trace::Exporter;
 use tokio::net::TcpListener;
 use worker::Worker;
 
-use crate::config::StandaloneConfig;
+use crate::config::{MigrateConfig, StandaloneConfig};
 
 /// How long a server of somebody else's may take to come up.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
@@ -36,11 +37,14 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<()> {
-    let config: StandaloneConfig = shared::config::read();
+    let config: StandaloneConfig = match shared::config::read_asked() {
+        Asked::Migrate(config) => return migrate(&config),
+        Asked::Run(config) => config,
+    };
     if config.telemetry.health {
         return shared::health::ask(config.api_addr, "/ready");
     }
-    telemetry::init_logs(&config.telemetry)?;
+    telemetry::init_logs(&config.telemetry.logs)?;
     config.worker.check()?;
     let recorder = telemetry::init_metrics()?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
@@ -50,10 +54,18 @@ fn start() -> Result<()> {
         Listeners::bind(&config)?
     };
     // Here and not on a thread of the runtime: the server is to end with this thread, whatever ends it.
-    let private = postgres::find_or_start(&config)?;
+    let private = postgres::find_or_start(&config.database)?;
     let outcome = runtime.block_on(run(config, listeners, recorder, &private.url));
     drop(private);
     outcome
+}
+
+/// The command `migrate`, on the database that a run would have.
+fn migrate(config: &MigrateConfig) -> Result<()> {
+    telemetry::init_logs(&config.logs)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let private = postgres::find_or_start(&config.database)?;
+    runtime.block_on(store::migrate::run_on(&private.url, DATABASE_PATIENCE))
 }
 
 struct Listeners {
@@ -83,7 +95,7 @@ async fn run(
     let gateway_addr = listeners.gateway.local_addr()?;
     let metrics_addr = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
     let database = Database::new(database_url, "standalone")?;
-    database.prepare(DATABASE_PATIENCE).await?;
+    database.prepare_as(&config.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::InProcess(InProcess::new(QUEUE));
 
     let gateway = GatewayMockConfig {
@@ -91,7 +103,7 @@ async fn run(
         gateway_mock_journal: config
             .gateway
             .gateway_mock_journal
-            .or(Some(config.data_dir.join("gateway.journal"))),
+            .or(Some(config.database.data_dir.join("gateway.journal"))),
         ..config.gateway
     };
     let worker_settings =

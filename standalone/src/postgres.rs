@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use servers::{Home, Postgres, PostgresSettings};
 
-use crate::config::StandaloneConfig;
+use crate::config::DatabaseConfig;
 
 /// A database to use.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Found {
 }
 
 /// Takes the given database, or starts the private one.
-pub(crate) fn find_or_start(config: &StandaloneConfig) -> Result<Found> {
+pub(crate) fn find_or_start(config: &DatabaseConfig) -> Result<Found> {
     if let Some(url) = &config.database_url {
         return Ok(Found { url: url.clone(), _server: None });
     }

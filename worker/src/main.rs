@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use shared::broker::{Broker, amqp::Amqp};
-use shared::store::Database;
+use shared::config::Asked;
+use shared::store::{Database, migrate};
 use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
 use shared::telemetry;
 use shared::trace::Exporter;
@@ -25,7 +26,10 @@ fn main() -> ExitCode {
 }
 
 async fn start() -> Result<()> {
-    let config: WorkerConfig = shared::config::read();
+    let config: WorkerConfig = match shared::config::read_asked() {
+        Asked::Migrate(config) => return migrate::run(&config, DATABASE_PATIENCE).await,
+        Asked::Run(config) => config,
+    };
     let metrics_addr = ([127, 0, 0, 1], 9102).into();
     if config.telemetry.health {
         let addr = telemetry::metrics_addr(&config.telemetry, metrics_addr)?;
@@ -34,13 +38,13 @@ async fn start() -> Result<()> {
             "/health",
         );
     }
-    telemetry::init_logs(&config.telemetry)?;
+    telemetry::init_logs(&config.telemetry.logs)?;
     config.settings.check()?;
     let recorder = telemetry::init_metrics()?;
     let traces = Exporter::start(&config.traces, "worker")?;
     let metrics = telemetry::bind_metrics(&config.telemetry, metrics_addr)?;
     let database = Database::new(&config.database.database_url, "worker")?;
-    database.prepare(DATABASE_PATIENCE).await?;
+    database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "worker"));
 
     let stop = Stop::new();

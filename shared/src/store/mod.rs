@@ -12,6 +12,7 @@ mod extras;
 pub mod facts;
 pub mod feed;
 pub mod list;
+pub mod migrate;
 pub mod moves;
 pub mod names;
 pub mod prices;
@@ -26,15 +27,12 @@ pub mod sweep;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::time::Instant;
 
 use crate::chaos::sabotaged;
-
-/// The schema, applied at start by whoever comes first; the others wait for the lock and find it done.
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
 /// How long one statement may run. A batch takes milliseconds; past five seconds the server is in trouble, and
 /// the rows are better left to the next try.
@@ -100,26 +98,6 @@ impl Database {
             .connect_lazy_with(self.options.clone())
     }
 
-    /// Waits for the server (for `patience`), refuses one that could forget a commit, and applies the schema.
-    pub async fn prepare(&self, patience: Duration) -> Result<()> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let mut conn = self.wait(deadline).await?;
-            match make_ready(&mut conn).await {
-                Ok(()) => {
-                    conn.close().await.ok();
-                    return Ok(());
-                }
-                // It went away just after it came.
-                Err(error) if Instant::now() < deadline && passes(&error) => {
-                    tracing::warn!(error = format!("{error:#}"), "PostgreSQL went away; waiting for it");
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     async fn wait(&self, deadline: Instant) -> Result<PgConnection> {
         let mut told = false;
         loop {
@@ -139,11 +117,6 @@ impl Database {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
-}
-
-async fn make_ready(conn: &mut PgConnection) -> Result<()> {
-    refuse_forgetful(conn).await?;
-    MIGRATIONS.run_direct(None, conn, false).await.context("cannot apply the schema in migrations/")
 }
 
 /// Whether it may be well in a moment.

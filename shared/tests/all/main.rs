@@ -7,6 +7,7 @@ mod channels;
 mod facts;
 mod feed;
 mod kitchen;
+mod migrate;
 mod orders;
 mod prepare;
 mod rules;
