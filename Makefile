@@ -8,7 +8,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 # What runs the tests: cargo-nextest where it is installed, each test in a process of its own.
 TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-.PHONY: help run test dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy doc deny sqlx sqlx-check
+.PHONY: help run test dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy doc deny squawk sqlx sqlx-check
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -90,6 +90,9 @@ doc:
 
 deny:
 	@scripts/deny
+
+squawk: ## lint the migrations for locks, and for what old programs could not bear
+	@scripts/squawk
 
 sqlx: ## write .sqlx/ anew, after a change to a query or a migration
 	@scripts/install-postgres
