@@ -11,6 +11,7 @@ mod processes;
 mod program;
 mod sink;
 mod traces;
+mod upgrade;
 
 use anyhow::{Result, ensure};
 use loadtest::reconcile;

@@ -26,7 +26,13 @@ const KEPT: usize = 200;
 impl Program {
     /// Starts the program called `name` with exactly these settings.
     pub(crate) fn start(name: &'static str, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::asked(name, &[], settings)
+    }
+
+    /// The same with arguments.
+    pub(crate) fn asked(name: &'static str, args: &[&str], settings: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(binary(name));
+        command.args(args);
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
         command.env("LOG_LEVEL", "info").env("METRICS_ADDR", "127.0.0.1:0");
         command.envs(settings.iter().copied());
