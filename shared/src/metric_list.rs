@@ -290,7 +290,7 @@ pub const ALL: &[Metric] = &[
     )),
     gauge(
         "sweep_open_payments",
-        &[of("status", &["pending", "processing", "waiting"])],
+        &[of("status", &["held", "pending", "processing", "waiting"])],
         WORKER,
         "From the database: payments that are not final: the backlog. Counted up to 50,000.",
     ),

@@ -43,6 +43,29 @@ async fn a_replay_shows_the_first_answer_even_after_the_order_moved_on() -> Resu
     pipeline.stop().await
 }
 
+/// What the order was made of when it came in, and what it came to, stand in its first event.
+#[tokio::test]
+async fn a_replay_shows_the_first_answer_even_after_something_was_added() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let first = post(client, "key-1", &Client::an_order()).await?;
+    let (id, total) = (first.1["id"].as_str().unwrap_or_default(), &first.1["total"]);
+    let coffee = json!({"payment_reference": "more", "items": [
+        {"item_id": "c", "item_name": "coffee", "quantity": 1, "price": 4.99}]});
+    let url = format!("{}/api/v1/orders/{id}/items", client.api);
+    let added: Value = client.http.post(url).json(&coffee).send().await?.json().await?;
+    assert_eq!((&added["version"], &added["total"]), (&json!(2), &json!(35.96)));
+    assert_eq!(post(client, "key-1", &Client::an_order()).await?, first);
+    let history = client.get(&format!("/api/v1/orders/{id}/history")).await?;
+    let changes = &history["history"];
+    assert_eq!((&changes[0]["what"], &changes[0]["amount"]), (&json!("accepted"), total));
+    assert_eq!((&changes[1]["what"], &changes[1]["amount"]), (&json!("added"), &json!(4.99)));
+    assert_eq!((&changes[1]["to"], &changes[1]["payment_id"]), (&Value::Null, &added["payments"][1]["id"]));
+    // The order stands where it stood: an addition ends no status.
+    assert_eq!((&changes[0]["left_at"], &changes[1]["left_at"]), (&Value::Null, &Value::Null));
+    pipeline.stop().await
+}
+
 #[tokio::test]
 async fn another_body_under_the_same_key_is_refused_and_so_is_a_key_that_is_none() -> Result<()> {
     let (_database, pipeline) = api().await?;

@@ -11,8 +11,8 @@ use crate::order::OrderStatus;
 pub struct Facts {
     /// How long the payment that is due longest has been due, in seconds; 0 where none is.
     pub oldest_due_seconds: f64,
-    /// Payments by status: `pending`, `processing`, `waiting`.
-    pub payments: [(&'static str, i64); 3],
+    /// Payments by status: `held`, `pending`, `processing`, `waiting`.
+    pub payments: [(&'static str, i64); 4],
     /// Payments whose last answered try left open whether the money moved.
     pub in_doubt: i64,
     /// Refunds that the gateway refused at the last try.
@@ -25,11 +25,12 @@ pub struct Facts {
 
 /// Looks; counts no more than `limit` payments, longest due first.
 pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
-    let (oldest_due_seconds, pending, processing, waiting, in_doubt, refused_refunds, unanswered_seconds) = sqlx::query_as(
+    let (oldest_due_seconds, held, pending, processing, waiting, in_doubt, refused_refunds, unanswered_seconds) = sqlx::query_as(
         "WITH open AS (
              SELECT id, kind, status, attempts, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1
          )
          SELECT coalesce(greatest(extract(epoch FROM now() - min(due_at)), 0), 0)::float8,
+                (SELECT count(*) FROM (SELECT FROM payments WHERE status = 'held' LIMIT $1) AS held),
                 count(*) FILTER (WHERE status = 'pending'),
                 count(*) FILTER (WHERE status = 'processing'),
                 count(*) FILTER (WHERE status = 'waiting'),
@@ -56,7 +57,7 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
     .bind(limit)
     .fetch_all(conn)
     .await?;
-    let payments = [("pending", pending), ("processing", processing), ("waiting", waiting)];
+    let payments = [("held", held), ("pending", pending), ("processing", processing), ("waiting", waiting)];
     Ok(Facts { oldest_due_seconds, payments, in_doubt, refused_refunds, unanswered_seconds, orders })
 }
 

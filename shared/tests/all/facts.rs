@@ -59,7 +59,7 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
     let mut conn = database.connect().await?;
     let nothing = Facts {
         oldest_due_seconds: 0.0,
-        payments: [("pending", 0), ("processing", 0), ("waiting", 0)],
+        payments: [("held", 0), ("pending", 0), ("processing", 0), ("waiting", 0)],
         in_doubt: 0,
         refused_refunds: 0,
         unanswered_seconds: 0.0,
@@ -81,7 +81,7 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
     .await?;
     tried(&mut conn, doubted.payment_id(), AttemptOutcome::InDoubt, again).await?;
     let seen = facts(&mut conn, MANY).await?;
-    assert_eq!(seen.payments, [("pending", 1), ("processing", 0), ("waiting", 1)]);
+    assert_eq!(seen.payments, [("held", 0), ("pending", 1), ("processing", 0), ("waiting", 1)]);
     assert_eq!((seen.in_doubt, seen.oldest_due_seconds), (1, 0.0), "nothing is due for an hour");
 
     due_since(&mut conn, doubted.payment_id(), 90).await?;
@@ -91,7 +91,7 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
     // Under way again, and still nobody knows.
     claim(&mut conn, &[doubted.payment_id()], HOUR).await?;
     let seen = facts(&mut conn, MANY).await?;
-    assert_eq!(seen.payments, [("pending", 1), ("processing", 1), ("waiting", 0)]);
+    assert_eq!(seen.payments, [("held", 0), ("pending", 1), ("processing", 1), ("waiting", 0)]);
     assert_eq!(seen.in_doubt, 1);
     let mut orders = seen.orders;
     orders.sort_by_key(|(status, _)| status.as_str());

@@ -140,6 +140,36 @@ async fn a_refused_request_keeps_no_lock() -> Result<()> {
     Ok(())
 }
 
+/// Whoever reads for the answer may have to wait; nobody waits for whoever reads.
+#[tokio::test]
+async fn what_a_move_is_answered_is_read_after_its_commit() -> Result<()> {
+    use sqlx::Connection;
+    let database = TestDatabase::new().await?;
+    let (mut conn, mut holder) = (database.connect().await?, database.connect().await?);
+    let order = confirmed(&mut conn, 1).await?.remove(0);
+    // Moves do not touch it; what is shown of an order is read from it.
+    let mut hold = holder.begin().await?;
+    sqlx::query("LOCK TABLE payment_attempts").execute(&mut *hold).await?;
+    let take = moved(&mut conn, &order, Wanted::Accept);
+    let others = async {
+        let mut other = database.connect().await?;
+        until("it is committed", async || {
+            Ok((status(&mut other, &order).await? == OrderStatus::Accepted).then_some(()))
+        })
+        .await?;
+        sqlx::query("SELECT FROM orders WHERE id = $1 FOR UPDATE NOWAIT")
+            .bind(order.id)
+            .execute(&mut other)
+            .await?;
+        hold.rollback().await?;
+        anyhow::Ok(())
+    };
+    let (taken, others) = tokio::join!(take, others);
+    others?;
+    assert!(matches!(taken?, Moved::Done { .. }));
+    Ok(())
+}
+
 #[tokio::test]
 async fn customers_see_and_cancel_their_own_orders_only() -> Result<()> {
     let database = TestDatabase::new().await?;
