@@ -47,6 +47,11 @@ pub enum Action {
         /// What.
         payment: u8,
     },
+    /// The sweep lets a held payment go, because its order is decided.
+    LetGo {
+        /// What.
+        payment: u8,
+    },
     /// A lease runs out: its worker is dead, or (a fault) stopped.
     Expire {
         /// Of which payment.
@@ -98,9 +103,9 @@ pub enum Action {
         /// Whether it learns so. If not, it settles again.
         heard: bool,
     },
-    /// A weakened protocol commits two payments of one order in one statement, whose order joins one of them.
+    /// A weakened protocol commits two payments of one order in one batch, and looks after one of them.
     SettleBoth {
-        /// Whose payment moves the order.
+        /// Whose payment is followed up.
         worker: u8,
     },
     /// A worker acknowledges its message.

@@ -1,5 +1,6 @@
 //! claim and sweep: a payment becomes one worker's, under a new epoch and until a lease ends; its attempt row stands
-//! before any call. A claim by message and one by the sweep differ only in who asks.
+//! before any call. A claim by message and one by the sweep differ only in who asks. What is held is nobody's before the
+//! sweep lets it go.
 //!
 //! Time is left to chance: what is pending or waits for its retry may be due at any moment. Only a lease is looked at
 //! closely, because it runs out for a living worker by a fault alone.
@@ -28,6 +29,9 @@ pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
         {
             actions.push(Action::Expire { payment });
         }
+        if may_be_let_go(design, state, row) {
+            actions.push(Action::LetGo { payment });
+        }
         let claimable = is_claimable(design, row);
         for worker in 0..state.workers.len() as u8 {
             if state.workers[usize::from(worker)] != Worker::Idle {
@@ -48,6 +52,7 @@ fn is_claimable(design: &Design, payment: &Payment) -> bool {
     let claimable = match payment.standing {
         Standing::Pending | Standing::Waiting => true,
         Standing::Processing => payment.lease_over || design.no_lease,
+        Standing::Held => design.held_is_claimed,
         Standing::Succeeded | Standing::Failed => false,
     };
     // A weakened protocol may claim for ever; it is followed as far as a state can tell epochs apart.
@@ -83,8 +88,6 @@ pub fn sweep(design: &Design, state: &mut State, worker: u8, payment: u8) {
 /// The one statement of a claim.
 fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bool) {
     let order = state.payment(payment).order;
-    let unwanted = !design.claim_ignores_wish
-        && (state.orders[usize::from(order)].wish || finish::is_finished(state, order));
     let row = state.payment_mut(payment);
     row.standing = Standing::Processing;
     row.lease_over = false;
@@ -92,7 +95,7 @@ fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bo
     row.attempts += 1;
     let ask = match row.kind {
         Kind::Refund { .. } => Ask::Refund,
-        Kind::Charge | Kind::Addition if row.voiding || unwanted => Ask::Void,
+        Kind::Charge | Kind::Addition if row.voiding => Ask::Void,
         Kind::Charge | Kind::Addition => Ask::Charge,
     };
     let hand = Hand {
@@ -113,6 +116,30 @@ fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bo
         state.move_order(order, OrderStatus::PaymentProcessing);
     }
     state.workers[usize::from(worker)] = Worker::Busy(hand);
+}
+
+/// Whether the order of what is held is decided.
+fn may_be_let_go(design: &Design, state: &State, payment: &Payment) -> bool {
+    let ours = match payment.standing {
+        Standing::Held => !design.held_forgotten,
+        Standing::Processing | Standing::Waiting => {
+            // Else it would do nothing for ever.
+            design.let_go_fails_what_may_be_sent
+                && payment.kind == Kind::Addition
+                && finish::is_finished(state, payment.order)
+        }
+        Standing::Pending | Standing::Succeeded | Standing::Failed => false,
+    };
+    ours && (design.let_go_undecided || finish::is_decided(state, payment.order))
+}
+
+/// The sweep lets an addition go: to be charged where its order is paid; else it ends, because nothing was ever sent for it.
+/// One step, because whoever ends an order, or pays for it anew, locks its payments first.
+pub fn let_go(design: &Design, state: &mut State, payment: u8) {
+    let comes_to_nothing = finish::is_finished(state, state.payment(payment).order);
+    let to =
+        if comes_to_nothing && !design.let_go_charges_all { Standing::Failed } else { Standing::Pending };
+    state.move_payment(payment, to);
 }
 
 /// The row of a try; its number is the key of the table.

@@ -37,8 +37,22 @@ pub struct Design {
     pub settle_resurrects: bool,
     /// The end of an order leaves a payment that nobody has claimed.
     pub finish_leaves_payments: bool,
-    /// A claim charges whatever has become of the order.
-    pub claim_ignores_wish: bool,
+    /// Nor does it close one that is held.
+    pub finish_leaves_held: bool,
+    /// A wish, or an end, leaves what may be on its way to be charged again.
+    pub nothing_called_off: bool,
+    /// A claim takes what is held, too.
+    pub held_is_claimed: bool,
+    /// Nobody lets go what is held.
+    pub held_forgotten: bool,
+    /// What is held is let go before its order is decided.
+    pub let_go_undecided: bool,
+    /// What is held is let go to be charged, whatever became of its order.
+    pub let_go_charges_all: bool,
+    /// Who lets go fails any addition of an order that came to nothing, not only one that is held.
+    pub let_go_fails_what_may_be_sent: bool,
+    /// An order is paid anew while an addition is still open.
+    pub pays_anew_early: bool,
     /// A settlement reads the wish before its own statement.
     pub wish_read_before: bool,
     /// A wish is answered as if it were granted.
@@ -49,14 +63,14 @@ pub struct Design {
     pub late_capture_from_snapshot: bool,
     /// An addition's charge decides its order like the order's own.
     pub addition_decides: bool,
-    /// Of two payments of one order that are settled in one statement, the order hears of one.
-    pub batch_moves_one: bool,
+    /// Of two payments of one order that are settled in one batch, what follows is looked after for one.
+    pub batch_follows_one: bool,
     /// Refunds are asked for in a transaction after the move's.
     pub refund_in_second_transaction: bool,
     /// What is to be refunded was read before the move.
     pub refunds_from_snapshot: bool,
-    /// A charge may have several refunds.
-    pub no_unique_refund: bool,
+    /// A refund is asked for without a look at how much of its charge is left.
+    pub refund_uncounted: bool,
     /// Each try of a refund goes out under a key of its own.
     pub new_key_per_refund: bool,
     /// A refund that is declined is done with.

@@ -82,10 +82,12 @@ pub enum Desk {
 }
 
 /// What may be asked or decided now.
-pub fn actions(scope: &Scope, state: &State, actions: &mut Vec<Action>) {
+pub fn actions(design: &Design, scope: &Scope, state: &State, actions: &mut Vec<Action>) {
     let Some(status) = state.orders[usize::from(ORDER)].status else { return };
     for (verb, desk) in Verb::ALL.into_iter().zip(&state.desks) {
         match desk {
+            // Who is refused for what is still open comes again when it is not.
+            Desk::Unasked if verb == Verb::PayAnew && !may_pay_anew(design, state) => {}
             Desk::Unasked if scope.asks(verb) && verb.may(status) => actions.push(Action::Ask { verb }),
             Desk::Saw { .. } => actions.push(Action::Decide { verb }),
             Desk::Owes(_) => {
@@ -137,9 +139,12 @@ pub fn decide(design: &Design, state: &mut State, verb: Verb) {
         Verb::Ready => state.move_order(ORDER, OrderStatus::Ready),
         Verb::Add => {
             if !state.orders[usize::from(ORDER)].wish {
-                state.insert(Payment::new(ORDER, Kind::Addition));
+                let known = saw == OrderStatus::Confirmed;
+                let payment = if known { Payment::new } else { Payment::held };
+                state.insert(payment(ORDER, Kind::Addition));
             }
         }
+        Verb::PayAnew if !may_pay_anew(design, state) => {}
         Verb::PayAnew => {
             state.move_order(ORDER, OrderStatus::PaymentProcessing);
             state.insert(Payment::new(ORDER, Kind::Charge));
@@ -147,11 +152,19 @@ pub fn decide(design: &Design, state: &mut State, verb: Verb) {
     }
 }
 
+/// What an order comes to is not known before its additions have come to an end.
+fn may_pay_anew(design: &Design, state: &State) -> bool {
+    design.pays_anew_early || state.open_additions(ORDER).is_empty()
+}
+
 /// Ends the order; or, while its own charge may be at the gateway, leaves a wish for that to be settled by.
 fn cancel(design: &Design, state: &mut State, taken: Bits) {
     let under_way = matches!(state.own_charge(ORDER).standing, Standing::Processing | Standing::Waiting);
     if under_way && !design.cancel_kills {
         state.orders[usize::from(ORDER)].wish = true;
+        for charge in state.charges(ORDER).iter() {
+            finish::call_off(design, state, charge);
+        }
         state.orders[usize::from(ORDER)].told_cancelled = design.wish_told_as_done;
     } else {
         finish(design, state, Verb::Cancel, OrderStatus::Cancelled, taken);

@@ -50,7 +50,7 @@ pub fn can_go_on(protocol: &Protocol, state: &State) -> bool {
                 if (hand.payment, hand.epoch, hand.step) == (payment, epoch, Step::Asking))
         }),
         Action::Accept { .. } | Action::Tell { .. } | Action::Publish { .. } => true,
-        Action::Claim { .. } | Action::Sweep { .. } | Action::Ack { .. } => true,
+        Action::Claim { .. } | Action::Sweep { .. } | Action::LetGo { .. } | Action::Ack { .. } => true,
         Action::SettleBoth { .. } => true,
         Action::Charge { .. } | Action::Void { .. } | Action::Refund { .. } => true,
     })
@@ -66,10 +66,11 @@ pub fn rank(state: &State) -> [i32; 11] {
         -i32::from(state.faults),
         sum(&|payment| payment.epoch.into()),
         sum(&|payment| match payment.standing {
-            Standing::Pending => 0,
-            Standing::Processing => 1,
-            Standing::Waiting => 2,
-            Standing::Succeeded | Standing::Failed => 3,
+            Standing::Held => 0,
+            Standing::Pending => 1,
+            Standing::Processing => 2,
+            Standing::Waiting => 3,
+            Standing::Succeeded | Standing::Failed => 4,
         }),
         sum(&|payment| payment.lease_over.into()),
         sum(&|payment| payment.sent.len() + payment.voids.len()),

@@ -1,6 +1,7 @@
-//! finish: what every end of an order does, whoever brings it about: in the transaction of the move, charges that nobody
-//! ever claimed are closed, and what was taken is asked back. What is under way is left to its settlement, which finds
-//! the order finished and gives back what came late.
+//! finish: what the end of an order by hand does, and by the clock: in the transaction of the move, charges that nobody
+//! ever claimed are closed, those under way are only voided from now on, and what was taken is asked back. What is under
+//! way is left to its settlement, which finds the order finished and gives back what came late. A settlement that ends its
+//! order does none of this but for its own charge: additions are held until then, and the sweep closes them.
 
 use shared::order::OrderStatus;
 
@@ -16,6 +17,12 @@ pub fn is_finished(state: &State, order: u8) -> bool {
     )
 }
 
+/// Whether it is known what became of its own charge.
+pub fn is_decided(state: &State, order: u8) -> bool {
+    let status = state.orders[usize::from(order)].status;
+    !matches!(status, None | Some(OrderStatus::Pending | OrderStatus::PaymentProcessing))
+}
+
 /// Ends an order in one transaction.
 pub fn finish(design: &Design, state: &mut State, order: u8, to: OrderStatus) {
     end(design, state, order, to);
@@ -24,14 +31,25 @@ pub fn finish(design: &Design, state: &mut State, order: u8, to: OrderStatus) {
     }
 }
 
-/// Moves it, and closes what nobody claimed.
+/// Moves it, closes what nobody claimed, and calls off what may be on its way.
 pub fn end(design: &Design, state: &mut State, order: u8, to: OrderStatus) {
     state.move_order(order, to);
     for charge in state.charges(order).iter() {
-        if state.payment(charge).standing == Standing::Pending && !design.finish_leaves_payments {
-            state.move_payment(charge, Standing::Failed);
+        match state.payment(charge).standing {
+            Standing::Held if design.finish_leaves_held => {}
+            Standing::Pending if design.finish_leaves_payments => {}
+            Standing::Held | Standing::Pending => state.move_payment(charge, Standing::Failed),
+            Standing::Processing | Standing::Waiting => call_off(design, state, charge),
+            Standing::Succeeded | Standing::Failed => {}
         }
     }
+}
+
+/// From now on it is only voided, whoever claims it. One that is held is left: it ends with its order.
+pub fn call_off(design: &Design, state: &mut State, charge: u8) {
+    let row = state.payment_mut(charge);
+    let is_open = matches!(row.standing, Standing::Pending | Standing::Processing | Standing::Waiting);
+    row.voiding |= is_open && !design.nothing_called_off;
 }
 
 /// Charges that are known to have taken money.
@@ -40,13 +58,13 @@ pub fn taken(state: &State, order: u8) -> Bits {
     Bits::of(state.charges(order).iter().filter(succeeded))
 }
 
-/// Asks for the refund of a charge: a payment like any other, one at most for each charge.
+/// Asks for the refund of a charge: a payment like any other. The charge's own row says whether anything is left to go back.
 pub fn give_back(design: &Design, state: &mut State, charge: u8) {
-    let kind = Kind::Refund { of: charge };
-    let asked = state.payments.iter().flatten().any(|payment| payment.kind == kind);
-    if !asked || design.no_unique_refund {
-        let order = state.payment(charge).order;
-        state.insert(Payment::new(order, kind));
+    let row = state.payment_mut(charge);
+    let asked = std::mem::replace(&mut row.refunded, true);
+    let order = row.order;
+    if !asked || design.refund_uncounted {
+        state.insert(Payment::new(order, Kind::Refund { of: charge }));
     }
 }
 

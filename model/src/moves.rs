@@ -51,6 +51,15 @@ impl State {
         self.payments.iter().flatten().rfind(own).expect("an order has a charge")
     }
 
+    /// Additions that have not come to an end.
+    pub fn open_additions(&self, order: u8) -> Bits {
+        let open = |charge: &u8| {
+            let row = self.payment(*charge);
+            row.kind == Kind::Addition && !row.standing.is_final()
+        };
+        Bits::of(self.charges(order).iter().filter(open))
+    }
+
     /// A payment that there is.
     pub fn payment(&self, payment: u8) -> &Payment {
         self.payments[usize::from(payment)].as_ref().expect("an action names a payment that there is")

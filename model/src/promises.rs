@@ -13,8 +13,8 @@ use crate::{ending, finish};
 pub const CHARGED_ONCE: &str = "charged once";
 /// An order that is confirmed or further was charged, and keeps that charge.
 pub const CONFIRMED_WAS_CHARGED: &str = "confirmed was charged";
-/// An order whose payment failed was not charged; and never will be, because this holds in every later state, and a
-/// request that is late may land in any of them.
+/// An order whose payment failed was not charged, nor was any charge that failed; and never will be, because this holds in
+/// every later state, and a request that is late may land in any of them.
 pub const FAILED_WAS_NOT_CHARGED: &str = "failed was not charged";
 /// What a charge took of an order that is cancelled, rejected or not paid is on its way back, as soon as that charge is
 /// settled; and it comes back, because nothing ends before ([`ACCEPTED_ENDS`]).
@@ -23,6 +23,11 @@ pub const FINISHED_KEEPS_NOTHING: &str = "finished keeps nothing";
 pub const REFUNDED_ONCE: &str = "refunded once";
 /// A refund that counts as done was done.
 pub const REFUNDED_WAS_GIVEN: &str = "refunded was given";
+/// An addition is charged only once its order is paid: an order that comes to nothing has never had money of one.
+pub const ADDED_AFTER_PAID: &str = "added after paid";
+/// What is added is paid for once: by a charge of its own, or by that of an order that is paid anew, which is of all
+/// that was added before.
+pub const LINES_ARE_PAID_ONCE: &str = "lines are paid once";
 /// An order that somebody was told is cancelled is, and stays so.
 pub const CANCELLED_STAYS: &str = "told is cancelled";
 /// A wish to cancel waits for its charge, or is granted.
@@ -52,9 +57,9 @@ pub fn always() -> Vec<Property<Protocol>> {
     vec![
         Property::always(CHARGED_ONCE, |_, state: &State| {
             let taken = |order| own_charges(state, order).map(|(_, p)| p.taken.len()).sum::<u32>();
-            let additions = orders().flat_map(|order| charges(state, order));
+            let each = orders().flat_map(|order| charges(state, order));
             orders().all(|order| taken(order) <= 1)
-                && additions.map(|(_, p)| p.taken.len()).all(|taken| taken <= 1)
+                && each.map(|(_, p)| p.taken.len()).all(|taken| taken <= 1)
         }),
         Property::always(CONFIRMED_WAS_CHARGED, |_, state: &State| {
             orders().filter(|order| is_kept(state, *order)).all(|order| {
@@ -64,6 +69,9 @@ pub fn always() -> Vec<Property<Protocol>> {
         }),
         Property::always(FAILED_WAS_NOT_CHARGED, |_, state: &State| {
             with(state, OrderStatus::PaymentFailed).all(|order| !is_charged(state, order))
+                && orders()
+                    .flat_map(|order| charges(state, order))
+                    .all(|(_, p)| p.standing != Standing::Failed || p.taken.is_empty())
         }),
         Property::always(FINISHED_KEEPS_NOTHING, |_, state: &State| {
             let to_come = |charge| {
@@ -88,7 +96,21 @@ pub fn always() -> Vec<Property<Protocol>> {
             state.payments.iter().flatten().filter(|p| p.kind.is_refund()).all(|p| match p.standing {
                 Standing::Succeeded => !p.taken.is_empty(),
                 Standing::Failed => false,
+                Standing::Held => false,
                 Standing::Pending | Standing::Processing | Standing::Waiting => true,
+            })
+        }),
+        Property::always(ADDED_AFTER_PAID, |_, state: &State| {
+            let paid = |order| own_charges(state, order).any(|(_, p)| p.standing == Standing::Succeeded);
+            orders().all(|order| additions(state, order).all(|(_, p)| p.sent.is_empty()) || paid(order))
+        }),
+        Property::always(LINES_ARE_PAID_ONCE, |_, state: &State| {
+            let taken = |(_, p): &(u8, &Payment)| !p.taken.is_empty();
+            orders().all(|order| {
+                let last = own_charges(state, order).filter(taken).map(|(own, _)| own).max();
+                additions(state, order)
+                    .filter(taken)
+                    .all(|(addition, _)| last.is_none_or(|own| own < addition))
             })
         }),
         Property::always(CANCELLED_STAYS, |_, state: &State| {
@@ -211,6 +233,20 @@ fn sometimes_in_the_kitchen() -> Vec<Property<Protocol>> {
 
 fn sometimes_added() -> Vec<Property<Protocol>> {
     vec![
+        Property::sometimes("held while its order is paid", |_, state: &State| {
+            with(state, OrderStatus::Confirmed)
+                .any(|order| additions(state, order).any(|(_, p)| p.standing == Standing::Held))
+        }),
+        Property::sometimes("held, and closed by the sweep", |_, state: &State| {
+            with(state, OrderStatus::PaymentFailed).any(|order| {
+                additions(state, order).any(|(_, p)| (p.standing, p.epoch) == (Standing::Failed, 0))
+            })
+        }),
+        Property::sometimes("paid anew with an addition behind it", |_, state: &State| {
+            with(state, OrderStatus::Confirmed).any(|order| {
+                own_charges(state, order).count() == 2 && additions(state, order).next().is_some()
+            })
+        }),
         Property::sometimes("added", |_, state: &State| {
             orders().any(|order| {
                 is_kept(state, order)
@@ -262,6 +298,10 @@ fn charges(state: &State, order: u8) -> impl Iterator<Item = (u8, &Payment)> {
 
 fn own_charges(state: &State, order: u8) -> impl Iterator<Item = (u8, &Payment)> {
     payments(state, order).filter(|(_, payment)| payment.kind == Kind::Charge)
+}
+
+fn additions(state: &State, order: u8) -> impl Iterator<Item = (u8, &Payment)> {
+    payments(state, order).filter(|(_, payment)| payment.kind == Kind::Addition)
 }
 
 fn is_refunded(state: &State, order: u8) -> bool {

@@ -29,7 +29,7 @@ impl Model for Protocol {
         claim::actions(&self.design, state, actions);
         charge::actions(&self.design, state, actions);
         settle::actions(&self.design, state, actions);
-        desk::actions(&self.scope, state, actions);
+        desk::actions(&self.design, &self.scope, state, actions);
     }
 
     fn next_state(&self, before: &State, action: Action) -> Option<State> {
@@ -66,6 +66,7 @@ impl Protocol {
             Action::Drop { payment } => state.payment_mut(payment).messages -= 1,
             Action::Claim { worker, payment } => claim::claim(design, state, worker, payment),
             Action::Sweep { worker, payment } => claim::sweep(design, state, worker, payment),
+            Action::LetGo { payment } => claim::let_go(design, state, payment),
             Action::Expire { payment } => claim::expire(state, payment),
             Action::Charge { worker } | Action::Void { worker } | Action::Refund { worker } => {
                 charge::send(state, worker);

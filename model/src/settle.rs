@@ -1,5 +1,5 @@
 //! settle, release and ack: what a try came to is committed with what follows for the payment and its order, in one
-//! statement that does nothing for a worker that lost its lease; only then is the message acknowledged.
+//! transaction that does nothing for a worker that lost its lease; only then is the message acknowledged.
 
 use shared::order::OrderStatus;
 
@@ -30,10 +30,11 @@ pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
             actions.push(Action::Crash { worker });
         }
     }
-    if design.batch_moves_one
+    if design.batch_follows_one
         && let [Worker::Busy(one), Worker::Busy(other)] = state.workers
         && matches!((one.step, other.step), (Step::Heard(_), Step::Heard(_)))
         && one.payment != other.payment
+        && [one, other].iter().all(|hand| is_ours(design, state.payment(hand.payment), hand))
     {
         actions.extend([0, 1].map(|worker| Action::SettleBoth { worker }));
     }
@@ -87,14 +88,12 @@ pub fn settle(design: &Design, scope: &Scope, state: &mut State, worker: u8, hea
     }
 }
 
-/// Two payments in one statement: both move, and the order joins the first alone.
+/// Two payments of one batch: both move, and what follows is looked after once for their order, for the first.
 pub fn settle_both(design: &Design, scope: &Scope, state: &mut State, worker: u8) {
     let other = 1 - worker;
     let unjoined = *state.hand_mut(other);
     settle(design, scope, state, worker, true);
-    if let Step::Heard(answer) = unjoined.step
-        && is_ours(design, state.payment(unjoined.payment), &unjoined)
-    {
+    if let Step::Heard(answer) = unjoined.step {
         move_paid(state, unjoined.payment, next(design, scope, &unjoined, answer));
     }
     put_down(state, other);
@@ -124,8 +123,12 @@ fn commit(design: &Design, state: &mut State, hand: &Hand, next: Next) {
     if waits && decides {
         match (succeeded, wish) {
             (true, false) => state.move_order(order, OrderStatus::Confirmed),
-            (false, false) => finish::finish(design, state, order, OrderStatus::PaymentFailed),
-            (_, true) => finish::finish(design, state, order, OrderStatus::Cancelled),
+            (false, false) => state.move_order(order, OrderStatus::PaymentFailed),
+            (true, true) => {
+                state.move_order(order, OrderStatus::Cancelled);
+                finish::give_back(design, state, payment);
+            }
+            (false, true) => state.move_order(order, OrderStatus::Cancelled),
         }
     } else if succeeded && !design.late_capture_ignored {
         let finished = if design.late_capture_from_snapshot {
@@ -133,7 +136,8 @@ fn commit(design: &Design, state: &mut State, hand: &Hand, next: Next) {
         } else {
             finish::is_finished(state, order)
         };
-        if finished {
+        // Of an order that stands, only an addition may come without moving it.
+        if finished || kind == Kind::Charge {
             finish::give_back(design, state, payment);
         }
     }

@@ -86,6 +86,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names of shared::payment::PaymentStatus")]
 pub enum Standing {
+    Held,
     Pending,
     Processing,
     Waiting,
@@ -119,6 +120,8 @@ pub struct Payment {
     pub spent: u8,
     /// Only voided from now on.
     pub voiding: bool,
+    /// Of a charge: what it took is asked back. The code counts the money; here it is all or nothing.
+    pub refunded: bool,
     /// Rows of `payment_attempts`: the epoch of the row with each number, from 1; 0: no such row.
     pub rows: [u8; Bits::LIMIT as usize],
     /// Messages in the queue that name it.
@@ -149,6 +152,7 @@ impl Payment {
             attempts: 0,
             spent: 0,
             voiding: false,
+            refunded: false,
             rows: [0; Bits::LIMIT as usize],
             messages: 0,
             sent: Bits::default(),
@@ -158,6 +162,11 @@ impl Payment {
             declined: Bits::default(),
             void: Bits::default(),
         }
+    }
+
+    /// The same, but to be claimed by nobody before it is let go.
+    pub fn held(order: u8, kind: Kind) -> Self {
+        Self { standing: Standing::Held, ..Self::new(order, kind) }
     }
 
     /// Whether money can still move under `key`.

@@ -81,14 +81,9 @@ pub fn all() -> Vec<Weakening> {
             Design { cancel_kills: true, late_capture_ignored: true, ..full },
         ),
         cancel(
-            "finish_leaves_payments",
+            "finish_leaves_payments_and_no_late_capture",
             promises::FINISHED_KEEPS_NOTHING,
-            Design {
-                finish_leaves_payments: true,
-                claim_ignores_wish: true,
-                late_capture_ignored: true,
-                ..full
-            },
+            Design { finish_leaves_payments: true, late_capture_ignored: true, ..full },
         ),
         cancel("wish_read_before", promises::WISH_IS_GRANTED, Design { wish_read_before: true, ..full }),
         cancel("wish_told_as_done", promises::CANCELLED_STAYS, Design { wish_told_as_done: true, ..full }),
@@ -119,12 +114,34 @@ pub fn all() -> Vec<Weakening> {
             promises::FINISHED_KEEPS_NOTHING,
             Design { refunds_from_snapshot: true, ..full },
         ),
-        additions("no_unique_refund", promises::REFUNDED_ONCE, Design { no_unique_refund: true, ..full }),
-        additions("batch_moves_one", promises::ACCEPTED_ENDS, Design { batch_moves_one: true, ..full }),
         additions(
-            "addition_decides",
+            "batch_follows_one",
+            promises::FINISHED_KEEPS_NOTHING,
+            Design { batch_follows_one: true, ..full },
+        ),
+        additions("held_is_claimed", promises::ADDED_AFTER_PAID, Design { held_is_claimed: true, ..full }),
+        additions("held_forgotten", promises::ACCEPTED_ENDS, Design { held_forgotten: true, ..full }),
+        additions("let_go_undecided", promises::ADDED_AFTER_PAID, Design { let_go_undecided: true, ..full }),
+        additions(
+            "let_go_charges_all",
+            promises::ADDED_AFTER_PAID,
+            Design { let_go_charges_all: true, ..full },
+        ),
+        additions(
+            "let_go_fails_what_may_be_sent",
+            promises::FAILED_WAS_NOT_CHARGED,
+            Design { let_go_fails_what_may_be_sent: true, ..full },
+        ),
+        additions("pays_anew_early", promises::LINES_ARE_PAID_ONCE, Design { pays_anew_early: true, ..full }),
+        additions(
+            "held_is_claimed_and_refund_uncounted",
+            promises::REFUNDED_ONCE,
+            Design { held_is_claimed: true, refund_uncounted: true, ..full },
+        ),
+        additions(
+            "held_is_claimed_and_addition_decides",
             promises::CONFIRMED_WAS_CHARGED,
-            Design { addition_decides: true, ..full },
+            Design { held_is_claimed: true, addition_decides: true, ..full },
         ),
     ]
 }

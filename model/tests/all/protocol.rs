@@ -43,13 +43,12 @@ fn an_order_that_grows_and_may_be_paid_anew() {
     holds("additions", Design::full(), Scope::ADDITIONS);
 }
 
-/// A claim that finds a wish, or a finished order, and voids instead of charging saves a charge and its refund. No promise
-/// depends on it, because the settlement decides.
+/// Calling off what may be on its way saves a charge and its refund. No promise depends on it, because the settlement decides.
 #[test]
-fn a_claim_may_ignore_the_wish() {
-    let design = Design { claim_ignores_wish: true, ..Design::full() };
-    holds("claim_ignores_wish", design, Scope::CANCEL);
-    holds("claim_ignores_wish", design, Scope::ADDITIONS);
+fn nothing_need_be_called_off() {
+    let design = Design { nothing_called_off: true, ..Design::full() };
+    holds("nothing_called_off", design, Scope::CANCEL);
+    holds("nothing_called_off", design, Scope::ADDITIONS);
 }
 
 /// Nor does the money depend on the wish itself: a cancellation that does not wait for the charge leaves it to be given
@@ -61,12 +60,27 @@ fn late_capture_makes_up_for_a_cancellation_that_does_not_wait() {
     holds("cancel_kills", design, Scope::ADDITIONS);
 }
 
-/// Either of two is enough for a payment that an order left behind when it ended: the claim voids it, or its settlement gives it back.
+/// A payment that an order left behind when it ended is charged, and its settlement gives it back.
 #[test]
-fn a_payment_that_was_left_behind_is_voided_or_given_back() {
-    let voided = Design { finish_leaves_payments: true, ..Design::full() };
-    holds("finish_leaves_payments", Design { late_capture_ignored: true, ..voided }, Scope::CANCEL);
-    holds("finish_leaves_payments", Design { claim_ignores_wish: true, ..voided }, Scope::CANCEL);
+fn a_payment_that_was_left_behind_is_given_back() {
+    let design = Design { finish_leaves_payments: true, ..Design::full() };
+    holds("finish_leaves_payments", design, Scope::CANCEL);
+}
+
+/// One that is held ends with its order, or by the sweep after it.
+#[test]
+fn an_addition_that_was_left_held_is_closed_by_the_sweep() {
+    let design = Design { finish_leaves_held: true, ..Design::full() };
+    holds("finish_leaves_held", design, Scope::ADDITIONS);
+}
+
+/// As long as an addition waits for its order to be paid, it is never settled while that waits for a charge, and nothing is
+/// listed for a refund twice. Each is needed as soon as what is held may be claimed (`held_is_claimed_and_..`).
+#[test]
+fn that_additions_are_held_does_for_two_more_safeguards() {
+    holds("addition_decides", Design { addition_decides: true, ..Design::full() }, Scope::ADDITIONS);
+    holds("refund_uncounted", Design { refund_uncounted: true, ..Design::full() }, Scope::ADDITIONS);
+    holds("refund_uncounted", Design { refund_uncounted: true, ..Design::full() }, Scope::CANCEL);
 }
 
 /// Behind one key and a look at the status, no money depends on the epoch; our own books do.
@@ -131,7 +145,7 @@ weakenings! {
     new_key_per_refund
     settle_resurrects
     cancel_kills_and_no_late_capture
-    finish_leaves_payments
+    finish_leaves_payments_and_no_late_capture
     wish_read_before
     wish_told_as_done
     refund_in_second_transaction
@@ -141,9 +155,15 @@ weakenings! {
     late_capture_ignored
     late_capture_from_snapshot
     refunds_from_snapshot
-    no_unique_refund
-    batch_moves_one
-    addition_decides
+    batch_follows_one
+    held_is_claimed
+    held_forgotten
+    let_go_undecided
+    let_go_charges_all
+    let_go_fails_what_may_be_sent
+    pays_anew_early
+    held_is_claimed_and_refund_uncounted
+    held_is_claimed_and_addition_decides
 }
 
 /// One layer down: the statements of whatever meets on an order, lock by lock.
