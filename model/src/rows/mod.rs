@@ -21,6 +21,7 @@ pub use self::design::{Design, weakenings};
 #[expect(missing_docs, reason = "the names of shared::payment::PaymentStatus")]
 pub enum Charge {
     Absent,
+    Held,
     Pending,
     /// Claimed, and not final.
     UnderWay,
@@ -49,17 +50,34 @@ pub struct Rows {
     pub wish: bool,
     /// Of its own charge, and of the addition's.
     pub charges: [Charge; 2],
-    /// Whether each has its refund.
+    /// The charges': it is asked back.
     pub refunds: [bool; 2],
+    /// The order's: one more with each change.
+    pub version: u8,
+    /// The versions that have an event, as bits.
+    pub events: u16,
 }
 
 impl Rows {
     const fn is_finished(&self) -> bool {
         matches!(self.status, OrderStatus::PaymentFailed | OrderStatus::Rejected | OrderStatus::Cancelled)
     }
+
+    /// Takes a row over from `other`.
+    const fn copy(&mut self, row: usize, other: &Self) {
+        if row == ORDER {
+            (self.status, self.wish, self.version) = (other.status, other.wish, other.version);
+        } else {
+            (self.charges[row], self.refunds[row]) = (other.charges[row], other.refunds[row]);
+        }
+    }
+
+    const fn is_decided(&self) -> bool {
+        !matches!(self.status, OrderStatus::Pending | OrderStatus::PaymentProcessing)
+    }
 }
 
-/// Who comes, once each: a worker that claims a charge, one that settles it, and people.
+/// Who comes, once each: a worker that claims a charge, one that settles it, people, and the sweep that lets go what is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "they say it")]
 pub enum Who {
@@ -70,10 +88,11 @@ pub enum Who {
     Cancel,
     Reject,
     Add,
+    LetGo,
 }
 
 impl Who {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::ClaimOwn,
         Self::ClaimAddition,
         Self::SettleOwn,
@@ -81,6 +100,7 @@ impl Who {
         Self::Cancel,
         Self::Reject,
         Self::Add,
+        Self::LetGo,
     ];
 }
 
@@ -93,8 +113,12 @@ pub struct Transaction {
     pub sees: Rows,
     /// Rows that it wrote or locked, by index.
     pub holds: [bool; 3],
-    /// Of the charges that it locked, one was under way.
+    /// It has looked for charges once.
+    pub looked: bool,
+    /// Of the order's own charge, when it was locked: it was under way.
     pub under_way: bool,
+    /// The events that it writes, by their versions, as bits.
+    pub notes: u16,
     /// What its claimed charge came to.
     pub paid: bool,
 }
@@ -104,21 +128,22 @@ pub struct Transaction {
 #[expect(missing_docs, reason = "they say it")]
 pub enum Step {
     Begin,
-    /// A cancellation's first statement: every charge of the order.
+    /// The first statement of what ends an order: every charge of it. Then the same again.
     LockOwn,
     LockAddition,
-    /// Its second.
+    LookAgain,
+    /// Then the order. Of what lets an addition go: the order as it is now.
     BeginOrder,
     LockOrder,
-    /// Its third, which closes what is pending; then, charge by charge, with what it saw.
+    /// Then the order is moved, and what is pending closed, charge by charge; and what was taken goes back.
     BeginEnd,
     EndOwn,
     EndAddition,
     /// Of a claim or a settlement: its payment's row, then its order's.
     Payment,
     Order,
-    /// Of a settlement: is the order finished?
-    Late,
+    /// Of a settlement, where money moved and no order was confirmed: the order is locked, and then written what follows.
+    FollowUp,
     Commit,
 }
 
@@ -131,6 +156,8 @@ pub struct State {
     pub transactions: [Transaction; Who::ALL.len()],
     /// An order made a move that is not in the table.
     pub illegal_move: bool,
+    /// Two events have one version.
+    pub event_twice: bool,
 }
 
 /// One step of one transaction.
@@ -154,8 +181,11 @@ impl Model for Design {
             wish: false,
             charges: [Charge::Pending, Charge::Absent],
             refunds: [false; 2],
+            version: 1,
+            events: 1,
         };
-        vec![State { rows, transactions: [Transaction::new(rows); Who::ALL.len()], illegal_move: false }]
+        let transactions = [Transaction::new(rows); Who::ALL.len()];
+        vec![State { rows, transactions, illegal_move: false, event_twice: false }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -175,7 +205,14 @@ impl Model for Design {
                 // A claim passes over what is locked.
                 (Some(Step::Begin), Who::ClaimOwn | Who::ClaimAddition) => {
                     let charge = charge_of(who);
-                    if state.rows.charges[charge] == Charge::Pending && state.holder(charge).is_none() {
+                    if self.may_be_claimed(state.rows.charges[charge]) && state.holder(charge).is_none() {
+                        actions.push(Action::Go(who));
+                    }
+                }
+                // So does what lets an addition go.
+                (Some(Step::Begin), Who::LetGo) => {
+                    let held = state.rows.charges[ADDITION] == Charge::Held && state.rows.is_decided();
+                    if held && (self.let_go_unlocked || state.holder(ADDITION).is_none()) {
                         actions.push(Action::Go(who));
                     }
                 }
@@ -209,7 +246,15 @@ impl Model for Design {
 
 impl Transaction {
     const fn new(sees: Rows) -> Self {
-        Self { next: Some(Step::Begin), sees, holds: [false; 3], under_way: false, paid: false }
+        Self {
+            next: Some(Step::Begin),
+            sees,
+            holds: [false; 3],
+            looked: false,
+            under_way: false,
+            notes: 0,
+            paid: false,
+        }
     }
 }
 
@@ -225,12 +270,11 @@ impl State {
         let mut sees = self.rows;
         for charge in [OWN, ADDITION] {
             if mine.holds[charge] {
-                sees.charges[charge] = mine.sees.charges[charge];
+                sees.copy(charge, &mine.sees);
             }
-            sees.refunds[charge] |= mine.sees.refunds[charge];
         }
         if mine.holds[ORDER] {
-            (sees.status, sees.wish) = (mine.sees.status, mine.sees.wish);
+            sees.copy(ORDER, &mine.sees);
         }
         self.transactions[who as usize].sees = sees;
     }
@@ -242,10 +286,7 @@ impl State {
             return;
         }
         mine.holds[row] = true;
-        match row {
-            ORDER => (mine.sees.status, mine.sees.wish) = (self.rows.status, self.rows.wish),
-            charge => mine.sees.charges[charge] = self.rows.charges[charge],
-        }
+        mine.sees.copy(row, &self.rows);
     }
 
     /// Writes become visible, locks go.
@@ -253,33 +294,61 @@ impl State {
         let mine = &mut self.transactions[who as usize];
         for charge in [OWN, ADDITION] {
             if mine.holds[charge] {
-                self.rows.charges[charge] = mine.sees.charges[charge];
+                self.rows.copy(charge, &mine.sees);
             }
-            self.rows.refunds[charge] |= mine.sees.refunds[charge];
         }
         if mine.holds[ORDER] {
-            (self.rows.status, self.rows.wish) = (mine.sees.status, mine.sees.wish);
+            self.rows.copy(ORDER, &mine.sees);
         }
+        self.event_twice |= self.rows.events & mine.notes != 0;
+        self.rows.events |= mine.notes;
         *mine = Transaction { next: None, ..Transaction::new(self.rows) };
         // It tells two runs that came to the same rows apart for no reason.
         mine.sees = State::OVER;
     }
 
-    const OVER: Rows =
-        Rows { status: OrderStatus::Pending, wish: false, charges: [Charge::Absent; 2], refunds: [false; 2] };
+    const OVER: Rows = Rows {
+        status: OrderStatus::Pending,
+        wish: false,
+        charges: [Charge::Absent; 2],
+        refunds: [false; 2],
+        version: 0,
+        events: 0,
+    };
+
+    const fn is_over(&self, who: Who) -> bool {
+        self.transactions[who as usize].next.is_none()
+    }
+
+    /// Asks a charge back that the transaction holds, should that not have been done.
+    fn give_back(&mut self, who: Who, charge: usize) {
+        let asked = &mut self.transactions[who as usize].sees.refunds[charge];
+        if !std::mem::replace(asked, true) {
+            self.note(who);
+        }
+    }
+
+    /// Writes an event under the order's next version.
+    fn note(&mut self, who: Who) {
+        let mine = &mut self.transactions[who as usize];
+        mine.sees.version += 1;
+        mine.notes |= 1 << (mine.sees.version - 1);
+    }
 
     fn move_order(&mut self, who: Who, to: OrderStatus) {
         let mine = &mut self.transactions[who as usize];
         self.illegal_move |= !mine.sees.status.may_become(to);
         mine.sees.status = to;
+        self.note(who);
     }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rows { status, wish, charges: [own, addition], refunds } = self.rows;
+        let Rows { status, wish, charges: [own, addition], refunds, version, .. } = self.rows;
         let wish = if wish { ", wish" } else { "" };
-        write!(f, "{}{wish}; own {own:?}, addition {addition:?}, refunds {refunds:?}; ", status.as_str())?;
+        write!(f, "{} version {version}{wish}; own {own:?}, addition {addition:?}, ", status.as_str())?;
+        write!(f, "refunds {refunds:?}; ")?;
         for who in Who::ALL {
             let mine = &self.transactions[who as usize];
             let rows = ["own", "addition", "order"].into_iter().zip(mine.holds).filter(|(_, held)| *held);
@@ -300,7 +369,7 @@ impl fmt::Display for State {
 /// Which charge a worker is about.
 const fn charge_of(who: Who) -> usize {
     match who {
-        Who::ClaimAddition | Who::SettleAddition => ADDITION,
+        Who::ClaimAddition | Who::SettleAddition | Who::LetGo => ADDITION,
         _ => OWN,
     }
 }
@@ -313,13 +382,12 @@ impl Design {
             Step::LockOwn => OWN,
             Step::LockAddition if mine.sees.charges[ADDITION] != Charge::Absent => ADDITION,
             Step::LockOrder => ORDER,
-            Step::EndOwn if self.closes(mine, OWN) => OWN,
-            Step::EndAddition if self.closes(mine, ADDITION) => ADDITION,
+            Step::EndOwn if self.writes(mine, OWN) => OWN,
+            Step::EndAddition if self.writes(mine, ADDITION) => ADDITION,
             Step::Payment if matches!(who, Who::SettleOwn | Who::SettleAddition) => charge_of(who),
             Step::Order if self.joins(mine, who) => ORDER,
-            Step::Late if mine.sees.charges[charge_of(who)] == Charge::Succeeded && !self.late_by_join => {
-                ORDER
-            }
+            Step::FollowUp if !self.late_by_join => ORDER,
+            Step::Commit if who == Who::LetGo => ADDITION,
             _ => return None,
         };
         state.holder(row).filter(|holder| *holder != who)
@@ -331,15 +399,23 @@ impl Design {
             Who::ClaimOwn | Who::ClaimAddition => mine.sees.status == OrderStatus::Pending,
             Who::SettleAddition if !self.addition_decides => false,
             Who::SettleOwn | Who::SettleAddition => mine.sees.status == OrderStatus::PaymentProcessing,
-            Who::Cancel | Who::Reject | Who::Add => false,
+            Who::Cancel | Who::Reject | Who::Add | Who::LetGo => false,
         }
     }
 
-    /// Whether a charge is written by what ends its order: of those that it saw as not final, the ones that it locked
-    /// before the order.
-    fn closes(&self, mine: &Transaction, charge: usize) -> bool {
-        let open = matches!(mine.sees.charges[charge], Charge::Pending | Charge::UnderWay);
-        open && (mine.holds[charge] || self.closes_unlocked || self.one_statement)
+    /// Whether a claim may take what stands so.
+    fn may_be_claimed(&self, charge: Charge) -> bool {
+        charge == Charge::Pending || self.takes_held && charge == Charge::Held
+    }
+
+    /// Whether a charge is written by what ends its order: of those that it sees as not final all, to close them or to call
+    /// them off; of those that took money the ones that it listed.
+    fn writes(&self, mine: &Transaction, charge: usize) -> bool {
+        match mine.sees.charges[charge] {
+            Charge::Held | Charge::Pending | Charge::UnderWay => true,
+            Charge::Succeeded => mine.holds[charge] || self.one_statement,
+            Charge::Absent | Charge::Failed => false,
+        }
     }
 
     fn is_deadlocked(&self, state: &State, who: Who) -> bool {

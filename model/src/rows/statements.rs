@@ -12,11 +12,21 @@ impl Design {
             Who::ClaimOwn | Who::ClaimAddition => self.claim(state, who, step),
             Who::SettleOwn | Who::SettleAddition => self.settle(state, who, step),
             Who::Cancel | Who::Reject => self.end(state, who, step),
-            Who::Add => Self::add(state, step),
+            Who::Add => self.add(state, step),
+            Who::LetGo => self.let_go(state, step),
         };
         match next {
             Some(next) => state.transactions[who as usize].next = Some(next),
             None => state.commit(who),
+        }
+    }
+
+    /// Locks the order's row.
+    fn lock_order(&self, state: &mut State, who: Who) {
+        let seen = state.transactions[who as usize].sees.version;
+        state.lock(who, ORDER);
+        if self.version_from_snapshot {
+            state.transactions[who as usize].sees.version = seen;
         }
     }
 
@@ -36,7 +46,7 @@ impl Design {
                 }
                 state.lock(who, charge);
                 let mine = &mut state.transactions[who as usize];
-                if mine.sees.charges[charge] != Charge::Pending {
+                if !self.may_be_claimed(mine.sees.charges[charge]) {
                     return None;
                 }
                 mine.sees.charges[charge] = Charge::UnderWay;
@@ -44,7 +54,7 @@ impl Design {
             }
             Step::Order => {
                 if self.joins(&state.transactions[who as usize], who) {
-                    state.lock(who, ORDER);
+                    self.lock_order(state, who);
                     let status = state.transactions[who as usize].sees.status;
                     if status == OrderStatus::Pending || self.claim_unguarded {
                         state.move_order(who, OrderStatus::PaymentProcessing);
@@ -56,10 +66,12 @@ impl Design {
         }
     }
 
-    /// One statement; and another in the same transaction, should the order end by it.
+    /// One statement, which moves the payment and the order that waits for it. Where that took or gave back money and
+    /// confirmed nothing, more follow in the same transaction.
     fn settle(&self, state: &mut State, who: Who, step: Step) -> Option<Step> {
         let charge = charge_of(who);
         let paid = state.transactions[who as usize].paid;
+        let unconfirmed = paid.then_some(Step::FollowUp);
         match step {
             Step::Begin => {
                 state.snapshot(who);
@@ -74,15 +86,15 @@ impl Design {
             Step::Order => {
                 let before = state.transactions[who as usize].sees;
                 if !self.joins(&state.transactions[who as usize], who) {
-                    return Some(Step::Late);
+                    return unconfirmed;
                 }
-                state.lock(who, ORDER);
+                self.lock_order(state, who);
                 let sees = state.transactions[who as usize].sees;
                 if self.settle_gives_up && (sees.status, sees.wish) != (before.status, before.wish) {
                     return None;
                 }
                 if sees.status != OrderStatus::PaymentProcessing {
-                    return Some(Step::Late);
+                    return unconfirmed;
                 }
                 let wish = if self.wish_by_join { before.wish } else { sees.wish };
                 let to = match (paid, wish) {
@@ -91,64 +103,69 @@ impl Design {
                     (_, true) => OrderStatus::Cancelled,
                 };
                 state.move_order(who, to);
-                if to == OrderStatus::Confirmed {
-                    return None;
-                }
-                if self.gives_back_one {
-                    state.transactions[who as usize].sees.refunds[charge] |= paid;
-                    return None;
-                }
-                Some(Step::BeginEnd)
+                if to == OrderStatus::Confirmed { None } else { unconfirmed }
             }
-            Step::Late => {
-                if paid {
-                    if !self.late_by_join {
-                        state.lock(who, ORDER);
-                    }
-                    let sees = &mut state.transactions[who as usize].sees;
-                    let failed_keeps = self.failed_keeps && sees.status == OrderStatus::PaymentFailed;
-                    sees.refunds[charge] |= sees.is_finished() && !failed_keeps;
+            Step::FollowUp => {
+                if !self.late_by_join {
+                    self.lock_order(state, who);
+                }
+                let mine = state.transactions[who as usize];
+                // Late, or an addition to an order that stands.
+                if mine.notes == 0 {
+                    state.note(who);
+                }
+                if mine.sees.is_finished() || charge == OWN {
+                    state.give_back(who, charge);
                 }
                 None
             }
-            _ => self.close(state, who, step),
+            _ => unreachable!("no step of a settlement"),
         }
     }
 
-    /// Three statements: the charges are locked, the order is locked, and then it is moved with all that follows.
+    /// Four statements: the charges are locked, and again those that came meanwhile; the order is locked; then it is moved
+    /// with all that follows.
     fn end(&self, state: &mut State, who: Who, step: Step) -> Option<Step> {
-        let mine = &mut state.transactions[who as usize];
         match step {
             Step::Begin => {
                 state.snapshot(who);
                 Some(if self.order_first || self.one_statement { Step::LockOrder } else { Step::LockOwn })
             }
-            Step::LockOwn | Step::LockAddition => {
-                let row = if step == Step::LockOwn { OWN } else { ADDITION };
-                if mine.sees.charges[row] != Charge::Absent {
-                    state.lock(who, row);
-                    let mine = &mut state.transactions[who as usize];
-                    mine.under_way |= mine.sees.charges[row] == Charge::UnderWay;
+            Step::LockOwn => {
+                state.lock(who, OWN);
+                let mine = &mut state.transactions[who as usize];
+                mine.under_way = mine.sees.charges[OWN] == Charge::UnderWay;
+                Some(Step::LockAddition)
+            }
+            Step::LockAddition => {
+                if state.transactions[who as usize].sees.charges[ADDITION] != Charge::Absent {
+                    state.lock(who, ADDITION);
                 }
-                Some(match (row, self.order_first) {
-                    (OWN, _) => Step::LockAddition,
-                    (_, false) => Step::BeginOrder,
-                    (_, true) => return self.rule(state, who),
-                })
+                let mine = &state.transactions[who as usize];
+                match (mine.looked || self.looks_once, self.order_first) {
+                    (false, _) => Some(Step::LookAgain),
+                    (true, false) => Some(Step::BeginOrder),
+                    (true, true) => self.rule(state, who),
+                }
+            }
+            Step::LookAgain => {
+                state.snapshot(who);
+                state.transactions[who as usize].looked = true;
+                Some(Step::LockAddition)
             }
             Step::BeginOrder => {
                 state.snapshot(who);
                 Some(Step::LockOrder)
             }
             Step::LockOrder => {
-                state.lock(who, ORDER);
+                self.lock_order(state, who);
                 if self.order_first {
                     state.snapshot(who);
                     return Some(Step::LockOwn);
                 }
                 if self.one_statement {
                     let mine = &mut state.transactions[who as usize];
-                    mine.under_way = mine.sees.charges.contains(&Charge::UnderWay);
+                    mine.under_way = mine.sees.charges[OWN] == Charge::UnderWay;
                 }
                 self.rule(state, who)
             }
@@ -163,6 +180,7 @@ impl Design {
         match (who, mine.sees.status) {
             (Who::Cancel, Pending | PaymentProcessing) if mine.under_way => {
                 mine.sees.wish = true;
+                state.note(who);
                 return None;
             }
             (Who::Cancel, status) if status.may_become(Cancelled) => state.move_order(who, Cancelled),
@@ -172,8 +190,8 @@ impl Design {
         Some(if self.one_statement { Step::EndOwn } else { Step::BeginEnd })
     }
 
-    /// The statement with what follows from an end: what it locked and sees as pending is closed, what it sees as taken goes
-    /// back. For no row that it does not hold yet does it wait; a charge that is left is given back when it lands.
+    /// What follows from an end: what nobody claimed is closed, what is under way called off, and what took money goes back.
+    /// It holds every charge by then: it looked twice, and who adds one locks the others first.
     fn close(&self, state: &mut State, who: Who, step: Step) -> Option<Step> {
         let charge = match step {
             Step::BeginEnd => {
@@ -184,42 +202,88 @@ impl Design {
             Step::EndAddition => ADDITION,
             _ => unreachable!("no step of an end"),
         };
-        let mine = &mut state.transactions[who as usize];
-        if mine.sees.charges[charge] == Charge::Succeeded {
-            mine.sees.refunds[charge] = true;
-        } else if self.closes(mine, charge) {
+        let mine = &state.transactions[who as usize];
+        if self.writes(mine, charge) {
+            let took = mine.sees.charges[charge] == Charge::Succeeded;
             state.lock(who, charge);
+            if took {
+                state.give_back(who, charge);
+            }
             let now = &mut state.transactions[who as usize].sees.charges[charge];
-            if *now == Charge::Pending {
+            if *now == Charge::Pending || *now == Charge::Held && !self.end_leaves_held {
                 *now = Charge::Failed;
             }
         }
         (charge == OWN).then_some(Step::EndAddition)
     }
 
-    /// Two statements: the order is locked; the addition's charge is written.
-    fn add(state: &mut State, step: Step) -> Option<Step> {
+    /// Three statements: the charges are locked, the order is locked, the addition's charge is written.
+    fn add(&self, state: &mut State, step: Step) -> Option<Step> {
         use OrderStatus::{Confirmed, PaymentProcessing, Pending};
         let who = Who::Add;
         match step {
             Step::Begin => {
                 state.snapshot(who);
+                Some(if self.adds_unlocked { Step::LockOrder } else { Step::LockOwn })
+            }
+            Step::LockOwn => {
+                state.lock(who, OWN);
+                Some(Step::BeginOrder)
+            }
+            Step::BeginOrder => {
+                state.snapshot(who);
                 Some(Step::LockOrder)
             }
             Step::LockOrder => {
-                state.lock(who, ORDER);
+                self.lock_order(state, who);
                 Some(Step::Commit)
             }
             Step::Commit => {
                 let sees = state.transactions[who as usize].sees;
-                if matches!(sees.status, Pending | PaymentProcessing | Confirmed) && !sees.wish {
-                    let mine = &mut state.transactions[who as usize];
-                    mine.holds[ADDITION] = true;
-                    mine.sees.charges[ADDITION] = Charge::Pending;
-                }
+                let charge = match sees.status {
+                    Confirmed => Charge::Pending,
+                    Pending | PaymentProcessing if !sees.wish => Charge::Held,
+                    _ => return None,
+                };
+                let mine = &mut state.transactions[who as usize];
+                mine.holds[ADDITION] = true;
+                mine.sees.charges[ADDITION] = charge;
+                state.note(who);
                 None
             }
             _ => unreachable!("no step of an addition"),
+        }
+    }
+
+    /// Two statements: an addition that is held is locked, where its order is decided; then it goes by what the order is.
+    fn let_go(&self, state: &mut State, step: Step) -> Option<Step> {
+        let who = Who::LetGo;
+        match step {
+            Step::Begin => {
+                state.snapshot(who);
+                Some(if self.let_go_unlocked { Step::Commit } else { Step::Payment })
+            }
+            Step::Payment => {
+                if state.holder(ADDITION).is_some() {
+                    // Passed over; the sweep comes again.
+                    state.transactions[who as usize] = Transaction::new(state.rows);
+                    return Some(Step::Begin);
+                }
+                state.lock(who, ADDITION);
+                let held = state.transactions[who as usize].sees.charges[ADDITION] == Charge::Held;
+                held.then_some(if self.let_go_by_join { Step::Commit } else { Step::BeginOrder })
+            }
+            Step::BeginOrder => {
+                state.snapshot(who);
+                Some(Step::Commit)
+            }
+            Step::Commit => {
+                state.lock(who, ADDITION);
+                let sees = &mut state.transactions[who as usize].sees;
+                sees.charges[ADDITION] = if sees.is_finished() { Charge::Failed } else { Charge::Pending };
+                None
+            }
+            _ => unreachable!("no step of letting go"),
         }
     }
 }

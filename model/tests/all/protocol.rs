@@ -174,6 +174,23 @@ fn statements_that_wait_for_each_others_rows() {
     assert!(walk.broken.is_empty() && walk.unseen.is_empty(), "{walk}");
 }
 
+/// What is needed only as long as something else is missing: a claim is the only one that moves a new order, because what is
+/// added is held; and what is held is closed by the end of its order, or afterwards by what lets it go.
+#[test]
+fn statements_that_have_more_than_one_safeguard() {
+    let full = rows::Design::default();
+    for (name, design) in [
+        ("claim_unguarded", rows::Design { claim_unguarded: true, ..full }),
+        ("addition_decides", rows::Design { addition_decides: true, ..full }),
+        ("let_go_by_join", rows::Design { let_go_by_join: true, ..full }),
+        ("end_leaves_held", rows::Design { end_leaves_held: true, ..full }),
+    ] {
+        let walk = search::walk_plain(design);
+        println!("{name}: {walk}");
+        assert!(walk.broken.is_empty(), "{name}: {walk}");
+    }
+}
+
 #[test]
 fn each_statement_needs_its_locks_and_its_place() {
     for (name, design, falls) in rows::weakenings() {
