@@ -10,7 +10,7 @@ use crate::details::{CAMEL_CASE, Details, DetailsRequest, Fulfilment, NewExtra};
 use crate::money::{Currency, Money};
 use crate::order::{DEFAULT_CURRENCY, Item, MAX_ID_CHARS, MAX_NAME_CHARS, NewOrder, Problem, lines, sum};
 use crate::price_list::PriceList;
-use crate::problems::Problems;
+use crate::problems::{Place, Problems};
 
 /// Longest account: with the channel before it, it names a customer.
 const MAX_ACCOUNT_CHARS: usize = MAX_ID_CHARS - MAX_CHANNEL_CHARS - 1;
@@ -184,10 +184,10 @@ impl<'a> ChannelRequest<'a> {
 
 impl LineRequest<'_> {
     fn parse(&self, index: usize, problems: &mut Problems) -> Option<Line> {
-        let attr = |field: &str| format!("items[{index}].{field}");
-        let name = problems.text(&attr("name"), self.name, MAX_NAME_CHARS);
-        let plu = problems.text(&attr("plu"), self.plu, MAX_ID_CHARS);
-        let quantity = problems.quantity(&attr("quantity"), self.quantity);
+        let attr = |field| Place { list: "items", index, field };
+        let name = problems.text(attr("name"), self.name, MAX_NAME_CHARS);
+        let plu = problems.text(attr("plu"), self.plu, MAX_ID_CHARS);
+        let quantity = problems.quantity(attr("quantity"), self.quantity);
         Some(Line { name: name?, plu: plu?, quantity: quantity?, price: self.price.map(ToOwned::to_owned) })
     }
 }

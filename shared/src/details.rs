@@ -232,10 +232,10 @@ impl Problems {
     fn address(&mut self, raw: &RawValue, names: &Names) -> Option<Address> {
         let fields = self.object(names.delivery_address, raw)?;
         let attr = |field: &str| format!("{}.{field}", names.delivery_address);
-        let street = self.text(&attr("street"), fields.get("street").copied(), MAX_NAME_CHARS);
-        let city = self.text(&attr("city"), fields.get("city").copied(), MAX_PLACE_CHARS);
+        let street = self.text(attr("street"), fields.get("street").copied(), MAX_NAME_CHARS);
+        let city = self.text(attr("city"), fields.get("city").copied(), MAX_PLACE_CHARS);
         let code = fields.get(names.postal_code).copied();
-        let postal_code = self.optional_text(&attr(names.postal_code), code, MAX_PLACE_CHARS);
+        let postal_code = self.optional_text(attr(names.postal_code), code, MAX_PLACE_CHARS);
         Some(Address { street: street?, city: city?, postal_code })
     }
 

@@ -11,7 +11,7 @@ use crate::details::{DetailsRequest, Extra, NewExtra, SNAKE_CASE};
 use crate::money::{Currency, Money};
 use crate::origin::Origin;
 use crate::payment::new_payment_id;
-use crate::problems::Problems;
+use crate::problems::{Place, Problems};
 pub use crate::problems::{Problem, text_problem};
 
 /// Where an order stands. In capitals on the wire; read case-insensitively.
@@ -323,14 +323,14 @@ impl Item {
 impl ItemRequest<'_> {
     /// The line and its sum, or `None` with the problems noted.
     fn parse(&self, index: usize, currency: Currency, problems: &mut Problems) -> Option<(Item, Money)> {
-        let attr = |field: &str| format!("items[{index}].{field}");
-        let item_id = problems.text(&attr("item_id"), self.item_id, MAX_ID_CHARS);
-        let item_name = problems.text(&attr("item_name"), self.item_name, MAX_NAME_CHARS);
-        let quantity = problems.quantity(&attr("quantity"), self.quantity);
-        let price = problems.price(&attr("price"), self.price, currency);
-        let plu = problems.optional_text(&attr("plu"), self.plu, MAX_ID_CHARS);
+        let attr = |field| Place { list: "items", index, field };
+        let item_id = problems.text(attr("item_id"), self.item_id, MAX_ID_CHARS);
+        let item_name = problems.text(attr("item_name"), self.item_name, MAX_NAME_CHARS);
+        let quantity = problems.quantity(attr("quantity"), self.quantity);
+        let price = problems.price(attr("price"), self.price, currency);
+        let plu = problems.optional_text(attr("plu"), self.plu, MAX_ID_CHARS);
         let (quantity, price) = (quantity?, price?);
-        let sum = problems.times(&attr("price"), price, quantity)?;
+        let sum = problems.times(attr("price"), price, quantity)?;
         Some((Item { item_id: item_id?, item_name: item_name?, quantity, price: price.to_json(), plu }, sum))
     }
 }

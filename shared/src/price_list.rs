@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::money::{Currency, Money};
 use crate::order::{DEFAULT_CURRENCY, MAX_ID_CHARS, Problem};
-use crate::problems::Problems;
+use crate::problems::{Place, Problems};
 
 /// What a channel's articles cost.
 #[derive(Debug, Clone, Default)]
@@ -49,9 +49,9 @@ impl PriceList {
         });
         let mut prices = HashMap::with_capacity(listed.len());
         for (index, one) in listed.iter().enumerate() {
-            let attr = |field: &str| format!("prices[{index}].{field}");
-            let plu = problems.text(&attr("plu"), one.plu, MAX_ID_CHARS);
-            let price = problems.price(&attr("price"), one.price, currency);
+            let attr = |field| Place { list: "prices", index, field };
+            let plu = problems.text(attr("plu"), one.plu, MAX_ID_CHARS);
+            let price = problems.price(attr("price"), one.price, currency);
             let (Some(plu), Some(price)) = (plu, price) else { continue };
             if prices.insert(plu, price).is_some() {
                 problems.add(attr("plu"), "repeated", "has a price already");
