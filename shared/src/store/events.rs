@@ -3,6 +3,7 @@
 
 use sqlx::PgConnection;
 use sqlx::types::Json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::chaos::sabotaged;
@@ -92,20 +93,25 @@ pub(super) async fn note(conn: &mut PgConnection, changes: &[Change]) -> sqlx::R
     Ok(())
 }
 
-/// Every event of an order, oldest first; empty where there is no such order.
-pub async fn history(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Vec<Event>> {
-    let rows = sqlx::query!(
-        r#"SELECT version, what AS "what: What", from_status AS "from: OrderStatus", to_status AS "to: OrderStatus", actor,
-                  reason, payment_id, amount_minor, items AS "items: Json<Vec<Item>>", at
-           FROM order_events WHERE subject = $1 ORDER BY version"#,
-        order_id
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Event {
-            subject: order_id,
+/// An event as it is selected.
+pub(super) struct Row {
+    pub(super) subject: Uuid,
+    pub(super) version: i32,
+    pub(super) what: What,
+    pub(super) from: Option<OrderStatus>,
+    pub(super) to: Option<OrderStatus>,
+    pub(super) actor: String,
+    pub(super) reason: Option<String>,
+    pub(super) payment_id: Option<Uuid>,
+    pub(super) amount_minor: Option<i64>,
+    pub(super) items: Option<Json<Vec<Item>>>,
+    pub(super) at: OffsetDateTime,
+}
+
+impl From<Row> for Event {
+    fn from(row: Row) -> Self {
+        Self {
+            subject: row.subject,
             version: row.version,
             what: row.what,
             from: row.from,
@@ -116,8 +122,22 @@ pub async fn history(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Ve
             amount_minor: row.amount_minor,
             items: row.items.map(|Json(items)| items),
             at: row.at,
-        })
-        .collect())
+        }
+    }
+}
+
+/// Every event of an order, oldest first; empty where there is no such order.
+pub async fn history(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Vec<Event>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT subject, version, what AS "what: What", from_status AS "from: OrderStatus", to_status AS "to: OrderStatus",
+                  actor, reason, payment_id, amount_minor, items AS "items: Json<Vec<Item>>", at
+           FROM order_events WHERE subject = $1 ORDER BY version"#,
+        order_id
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(Event::from).collect())
 }
 
 /// Whether this request has changed the order already: an earlier run of it took effect, though its answer was lost.

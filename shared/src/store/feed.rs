@@ -15,6 +15,7 @@ use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::events::Row;
 use crate::event::{Event, What};
 use crate::order::{Item, OrderStatus};
 
@@ -206,7 +207,8 @@ async fn page(
 ) -> sqlx::Result<Read> {
     let (subject, version) = within.unwrap_or((Uuid::nil(), 0));
     // OFFSET 0 keeps the two apart: the index on tx finds the tick's events, and no other index is walked in their place.
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         r#"
         SELECT subject AS "subject!", version AS "version!", what AS "what!: What",
             from_status AS "from: OrderStatus", to_status AS "to: OrderStatus", actor AS "actor!", reason, payment_id,
@@ -230,21 +232,6 @@ async fn page(
     let is_full = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
     let within = rows.last().filter(|_| is_full).map(|row| (row.subject, row.version));
     let next = Cursor { tick: of.tick, noted_at: of.at, within };
-    let events = rows
-        .into_iter()
-        .map(|row| Event {
-            subject: row.subject,
-            version: row.version,
-            what: row.what,
-            from: row.from,
-            to: row.to,
-            actor: row.actor,
-            reason: row.reason,
-            payment_id: row.payment_id,
-            amount_minor: row.amount_minor,
-            items: row.items.map(|Json(items)| items),
-            at: row.at,
-        })
-        .collect();
+    let events = rows.into_iter().map(Event::from).collect();
     Ok(Read::Page { events, next })
 }
