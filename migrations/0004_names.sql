@@ -11,6 +11,6 @@ CREATE TABLE names (
     name  text        NOT NULL,
     hash  bytea,                                      -- SHA-256 of what came under it: the same again is no second one
     PRIMARY KEY (kind, scope, name)
-);
--- For forgetting: those that end lie in the order of time, so a few pages of BRIN find them.
-CREATE INDEX names_by_end ON names USING brin (until);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);
+-- For forgetting. (Not BRIN: names that are for good lie between those that end, and each look would read them all.)
+CREATE INDEX names_by_end ON names (until) WHERE until IS NOT NULL;

@@ -193,7 +193,7 @@ pub(crate) struct PaymentView {
     /// `charge` or `refund`; `elsewhere`: the channel took it, and our gateway knows nothing of it.
     #[schema(value_type = String)]
     pub kind: PaymentKind,
-    /// `pending`, `processing`, `waiting`, `succeeded` or `failed`.
+    /// `held` (an addition whose order is not paid yet), `pending`, `processing`, `waiting`, `succeeded` or `failed`.
     #[schema(value_type = String)]
     pub status: PaymentStatus,
     /// Exact.

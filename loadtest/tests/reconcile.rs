@@ -207,8 +207,8 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
     use Invariant::{
         AdditionsWhole, AttemptsClosed, AttemptsCounted, AttemptsExplain, BoardWhole, ChargedOnce,
         ChargesAreTotal, EventsExplain, FailedIsClosed, HistoryLegal, HistoryWhole, LedgerExplained,
-        LinesAreTotal, MoneyKept, NothingDue, OneOrderAKey, OrdersEnded, RefundsWhole, RequestsCovered,
-        RowsBelong, StatusPaid, SucceededInLedger,
+        LinesAreTotal, MoneyKept, NamesWhole, NothingDue, OneOrderAKey, OrdersEnded, RefundsWhole,
+        RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
     };
     let cases: [(&str, &[Invariant]); 37] = [
         ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
@@ -319,6 +319,12 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    let mut world = World::on(database.clone()).await?;
+    let unnamed = "DELETE FROM names WHERE kind = 'payment_reference'";
+    assert_eq!(world.broken_by(unnamed).await?, [NamesWhole]);
+    let mut world = World::on(database.clone()).await?;
+    let misled = "UPDATE names SET named = $paid WHERE kind = 'payment_reference'";
+    assert_eq!(world.broken_by(misled).await?, [NamesWhole]);
     let mut world = World::on(database).await?;
     let another = "INSERT INTO names SELECT named, now(), kind, scope, 'other', hash FROM names WHERE kind = 'idempotency_key'";
     assert_eq!(world.broken_by(another).await?, [OneOrderAKey]);
@@ -394,14 +400,16 @@ async fn paid_elsewhere(conn: &mut PgConnection) -> Result<NewOrder> {
 async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -> Result<()> {
     use Invariant::{
         AttemptsCounted, AttemptsExplain, BoardWhole, ChargedOnce, ChargesAreTotal, EventsExplain,
-        HistoryLegal, LedgerExplained, MoneyKept, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid,
+        HistoryLegal, LedgerExplained, MoneyKept, NamesWhole, RefundsWhole, RequestsCovered, RowsBelong,
+        StatusPaid,
     };
-    let cases: [(&str, &[Invariant]); 11] = [
-        ("UPDATE order_details SET order_id = gen_random_uuid()", &[RowsBelong, ChargesAreTotal, MoneyKept, StatusPaid, HistoryLegal]),
+    let cases: [(&str, &[Invariant]); 12] = [
+        ("UPDATE order_details SET order_id = gen_random_uuid()", &[RowsBelong, ChargesAreTotal, MoneyKept, StatusPaid, HistoryLegal, NamesWhole]),
         (
             "UPDATE order_details SET paid_elsewhere = false WHERE order_id = $elsewhere",
             &[ChargesAreTotal, MoneyKept, StatusPaid, HistoryLegal],
         ),
+        ("DELETE FROM names WHERE kind = 'channel_order'", &[NamesWhole]),
         // Nobody may get out of paying by a word about another order.
         (
             "INSERT INTO order_details (order_id, paid_elsewhere, details) VALUES ($paid, true, '{}')",

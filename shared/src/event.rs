@@ -25,7 +25,7 @@ pub enum What {
     AdditionDropped,
     /// It is to be cancelled once its charge is known.
     CancelWished,
-    /// A charge took the money after the order had ended.
+    /// A charge took the money after the order had ended, or beside the one that paid it: it goes back.
     LateCapture,
     /// Money is to go back: there is a refund.
     RefundOwed,

@@ -389,11 +389,11 @@ pub struct Order {
     pub items: Box<RawValue>,
     /// The sum over all lines.
     pub total: Money,
-    /// 1 when accepted, one more with every move.
+    /// 1 when accepted, one more with every change.
     pub version: i32,
     /// When it was accepted, by the database's clock.
     pub created_at: OffsetDateTime,
-    /// When it last moved.
+    /// When it last changed.
     pub updated_at: OffsetDateTime,
     /// Until when the kitchen may take it; set when it is confirmed.
     pub accept_by: Option<OffsetDateTime>,

@@ -1,6 +1,6 @@
-//! deadline: confirmed orders that the kitchen did not answer in time are rejected, and their money goes back; and
-//! charges that have been tried for too long are called off. Additions are tended here as well. Any number of workers may do so: each deadline is taken by
-//! one of them, under a lock, and the kitchen's answer takes the same lock.
+//! deadline: confirmed orders that the kitchen did not answer in time are rejected, and their money goes back. Charges that
+//! have been tried for too long are called off, and additions are let go or taken off. Any number of workers may do so: one of
+//! them takes each deadline under a lock, the same that the kitchen's answer takes.
 
 use std::time::{Duration, Instant};
 
@@ -51,14 +51,16 @@ impl Deadlines {
         let mut well = true;
         let mut call_off_at = Instant::now();
         while !stop.is_stopped() {
-            let mut done = self.run_once().await;
-            if done.is_ok() {
-                done = self.tend_additions().await.and(done);
-            }
-            if done.is_ok() && Instant::now() >= call_off_at {
-                done = self.call_off().await.map(|_| 0);
+            // Each whatever became of the others: what stops one of them must not stop all.
+            let rejected = self.run_once().await;
+            let tended = self.tend_additions().await;
+            let called_off = if Instant::now() >= call_off_at {
                 call_off_at = Instant::now() + CALL_OFF_EVERY;
-            }
+                self.call_off().await.map(drop)
+            } else {
+                Ok(())
+            };
+            let done = tended.and(called_off).and(rejected);
             let full = match done {
                 Ok(found) => {
                     well = true;

@@ -1,4 +1,4 @@
-//! settle: the writers that commit what tries came to, a batch in one statement, and give back what was not sent.
+//! settle: the writers that commit what tries came to, a batch in one transaction, and give back what was not sent.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

@@ -33,9 +33,10 @@ pub struct Sweep {
     under_way: TaskTracker,
 }
 
-/// How often old idempotency keys are forgotten, and how many at once: more than a minute's worth at ten thousand
-/// orders a second would hold the writer for long; the rest goes a minute later.
+/// How often old idempotency keys are forgotten, and how many at once: a minute's worth at ten thousand orders a second would
+/// hold the writer for long. While there are more, the next go a second later.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
+const FORGET_ON: Duration = Duration::from_secs(1);
 const FORGET_AT_ONCE: u32 = 10_000;
 
 impl Sweep {
@@ -79,8 +80,8 @@ impl Sweep {
                 }
             }
             if Instant::now() >= forget_at {
-                self.forget_names().await;
-                forget_at = Instant::now() + FORGET_EVERY;
+                let more = self.forget_names().await == u64::from(FORGET_AT_ONCE);
+                forget_at = Instant::now() + if more { FORGET_ON } else { FORGET_EVERY };
             }
             if self.more {
                 stop.or_stopped(self.room()).await;
@@ -141,15 +142,22 @@ impl Sweep {
         Ok(swept)
     }
 
-    async fn forget_names(&mut self) {
+    /// Forgets some, and says how many.
+    async fn forget_names(&mut self) -> u64 {
         let done = self
             .claimer
             .session()
             .run(&FORGET_AT_ONCE, |conn, limit| Box::pin(names::forget(conn, None, *limit)))
             .await;
         match done {
-            Ok(forgotten) => self.forgotten_keys.increment(forgotten),
-            Err(error) => tracing::warn!(%error, "cannot forget old idempotency keys; next minute again"),
+            Ok(forgotten) => {
+                self.forgotten_keys.increment(forgotten);
+                forgotten
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot forget old idempotency keys; next minute again");
+                0
+            }
         }
     }
 }

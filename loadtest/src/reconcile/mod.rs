@@ -15,7 +15,7 @@ use futures_util::TryStreamExt;
 use shared::money::{Currency, Money};
 use shared::order::OrderStatus;
 use shared::payment::Ledger;
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use self::ledger::LedgerRows;
@@ -41,11 +41,32 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
     history::check(&mut tx, &mut orders, &mut report).await?;
     orders.read_board(&mut tx, &mut report).await?;
     orders.read_names(&mut tx, &mut report).await?;
+    check_names(&mut tx, &mut report).await?;
     orders.check_lines(&mut tx, &mut report).await?;
     orders.check(&mut report);
     tx.rollback().await?;
     conn.close().await?;
     Ok(report)
+}
+
+/// Names are given once because they stand in one table: so each must be there, and lead to what bears it.
+const NAMES: &str = "
+    SELECT 'channel_order' AS kind, coalesce(n.named, d.order_id) AS id, n.named IS NOT DISTINCT FROM d.order_id AS is_right
+    FROM (SELECT * FROM names WHERE kind = 'channel_order') n
+    FULL JOIN (SELECT * FROM order_details WHERE channel IS NOT NULL) d
+        ON d.channel = n.scope AND d.channel_order_id = n.name
+    UNION ALL
+    SELECT 'payment_reference', coalesce(n.named, p.id), n.named IS NOT DISTINCT FROM p.id
+    FROM (SELECT * FROM names WHERE kind = 'payment_reference') n
+    FULL JOIN (SELECT * FROM payments WHERE reference IS NOT NULL) p
+        ON p.order_id::text = n.scope AND p.reference = n.name";
+
+async fn check_names(conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+    let mut rows = sqlx::query_as::<_, (String, Uuid, bool)>(NAMES).fetch(conn);
+    while let Some((kind, id, is_right)) = rows.try_next().await? {
+        report.check(Invariant::NamesWhole, is_right, || format!("{kind} of {id}"));
+    }
+    Ok(())
 }
 
 /// A 202 that a client holds and that was not honoured.

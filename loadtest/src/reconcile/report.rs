@@ -35,11 +35,12 @@ pub enum Invariant {
     AttemptsExplain,
     RequestsCovered,
     OneOrderAKey,
+    NamesWhole,
 }
 
 impl Invariant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::OrdersEnded,
         Self::NothingDue,
         Self::RowsBelong,
@@ -62,6 +63,7 @@ impl Invariant {
         Self::AttemptsExplain,
         Self::RequestsCovered,
         Self::OneOrderAKey,
+        Self::NamesWhole,
     ];
 
     /// The invariant in words.
@@ -109,6 +111,9 @@ impl Invariant {
             }
             Self::RequestsCovered => "the gateway was never asked without an attempt row",
             Self::OneOrderAKey => "an idempotency key has one order, an order one key",
+            Self::NamesWhole => {
+                "what a channel calls an order, and a client a payment, stands under its name, and nothing else does"
+            }
         }
     }
 }

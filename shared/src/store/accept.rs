@@ -81,7 +81,7 @@ pub async fn accept(
         .map(|one| match (created.get(&one.order.id), earlier.remove(&one.order.id)) {
             (Some(created_at), _) => Ok(Accepted::New { created_at: *created_at }),
             (None, Some(found)) => Ok(answer_from(one, found)),
-            // Neither written nor there: cannot happen while keys are only forgotten a day later.
+            // Neither written nor there: its key was forgotten this very moment.
             (None, None) => Err(sqlx::Error::RowNotFound),
         })
         .collect()

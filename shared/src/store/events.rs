@@ -41,7 +41,8 @@ impl Change {
 /// could wait for each other.
 ///
 /// `UPDATE .. FROM` touches an order once, however many rows join it: so its changes are numbered first, and its version
-/// goes up by their number.
+/// goes up by their number. The version before is the one that this statement's snapshot shows, because nobody else can have
+/// changed a row that the caller holds.
 pub(super) async fn note(conn: &mut PgConnection, changes: &[Change]) -> sqlx::Result<()> {
     if changes.is_empty() || sabotaged("event_left_out") {
         return Ok(());
@@ -70,12 +71,11 @@ pub(super) async fn note(conn: &mut PgConnection, changes: &[Change]) -> sqlx::R
         ), counted AS (
             UPDATE orders o SET version = o.version + i.many, updated_at = now()
             FROM input i WHERE o.id = i.subject AND i.nth = 1
-            RETURNING o.id, o.version
         )
         INSERT INTO order_events (subject, at, version, what, actor, reason, payment_id, amount_minor, items, request)
-        SELECT i.subject, now(), c.version - i.many + i.nth, i.what, i.actor, i.reason, i.payment_id, i.amount_minor,
+        SELECT i.subject, now(), before.version + i.nth, i.what, i.actor, i.reason, i.payment_id, i.amount_minor,
             i.items::json, i.request
-        FROM input i JOIN counted c ON c.id = i.subject
+        FROM input i JOIN orders before ON before.id = i.subject
         "#,
         &orders,
         &whats as &[What],

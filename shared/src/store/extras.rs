@@ -34,22 +34,26 @@ pub(super) async fn insert(
     Ok(created)
 }
 
-/// Takes back what was written for orders under whose `Idempotency-Key` another one stands.
+/// Takes back what was written for orders under whose `Idempotency-Key` another one stands. Few, and each name by its whole key:
+/// a join of the two could be planned as a walk through all names of all channels.
 async fn forget_orphans(conn: &mut PgConnection, orphans: &[Uuid]) -> sqlx::Result<()> {
-    sqlx::query!(
-        r#"
-        WITH gone AS (
-            DELETE FROM order_details WHERE order_id = ANY($1) RETURNING order_id, channel, channel_order_id
-        )
-        DELETE FROM names n USING gone
-        WHERE n.kind = 'channel_order' AND n.scope = gone.channel AND n.name = gone.channel_order_id
-            AND n.named = gone.order_id
-        "#,
+    let gone = sqlx::query!(
+        "DELETE FROM order_details WHERE order_id = ANY($1) RETURNING channel, channel_order_id",
         orphans
     )
-    .execute(conn)
-    .await
-    .map(drop)
+    .fetch_all(&mut *conn)
+    .await?;
+    for (channel, name) in gone.into_iter().filter_map(|row| row.channel.zip(row.channel_order_id)) {
+        sqlx::query!(
+            "DELETE FROM names WHERE kind = 'channel_order' AND scope = $1 AND name = $2 AND named = ANY($3)",
+            channel,
+            name,
+            orphans
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
 }
 
 /// Writes what the orders have beside their items, and says for which it did.

@@ -73,13 +73,14 @@ pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::
              SELECT count(*) FILTER (WHERE kind = 'charge' AND status = 'succeeded') AS charged,
                     count(*) FILTER (WHERE kind = 'elsewhere') AS elsewhere,
                     count(*) FILTER (WHERE kind = 'charge' AND due_at IS NOT NULL) AS open,
-                    count(*) FILTER (WHERE kind = 'refund') AS refunds
+                    coalesce(sum(amount_minor) FILTER (WHERE kind = 'charge' AND status = 'succeeded'), 0) AS taken,
+                    coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund'), 0) AS given
              FROM payments WHERE id = o.id OR (order_id = o.id AND id <> order_id)
          ) p
          WHERE CASE
              WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged + p.elsewhere = 0
              WHEN o.status IN ('PENDING', 'PAYMENT_PROCESSING') THEN p.open = 0
-             ELSE p.charged > p.refunds END",
+             ELSE p.taken > p.given END",
     )
     .bind(limit)
     .fetch_one(conn)

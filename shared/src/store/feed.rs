@@ -53,7 +53,9 @@ pub enum Ticked {
     Nothing,
     /// Somebody else is noting one.
     Taken,
-    /// The database gives ids that it has given before: it was made anew from a dump. Ticks of before say nothing about it.
+    /// The database gives ids that it has given before: it was made anew from a dump. Nothing is noted until an operator has said
+    /// that a new count begins: `UPDATE order_events SET tx = 0; TRUNCATE feed_ticks; INSERT INTO feed_ticks VALUES
+    /// (0, now(), 1, '{}')`, which leaves what came before to be read elsewhere.
     WentBack,
 }
 
@@ -101,7 +103,10 @@ pub async fn tick(conn: &mut PgConnection) -> sqlx::Result<Ticked> {
         SELECT last.tick AS "tick!", txid_snapshot_xmax(now) AS "before_tx!",
             ARRAY(SELECT txid_snapshot_xip(now)) AS "running!: Vec<i64>",
             txid_snapshot_xmax(now) < last.before_tx AS "went_back!",
-            EXISTS (SELECT FROM order_events WHERE tx >= last.before_tx OR tx = ANY(last.running)) AS "is_new!"
+            -- Each half looks at a few entries of the index on tx; put as one condition, they would walk all of it.
+            coalesce((SELECT tx FROM order_events ORDER BY tx DESC LIMIT 1) >= last.before_tx, false)
+                OR EXISTS (SELECT FROM unnest(last.running) AS late(tx)
+                           CROSS JOIN LATERAL (SELECT FROM order_events e WHERE e.tx = late.tx LIMIT 1) one) AS "is_new!"
         FROM txid_current_snapshot() now
         CROSS JOIN LATERAL (SELECT tick, before_tx, running FROM feed_ticks ORDER BY tick DESC LIMIT 1) last
         "#
@@ -126,32 +131,39 @@ pub async fn tick(conn: &mut PgConnection) -> sqlx::Result<Ticked> {
 
 /// The cursor of a reader that begins here.
 pub async fn start(conn: &mut PgConnection, start: Start) -> sqlx::Result<Cursor> {
-    let (by, newest) = match start {
-        Start::Earliest => (Some(OffsetDateTime::UNIX_EPOCH), false),
-        Start::Latest => (None, true),
-        Start::At(time) => (Some(time), false),
+    // The last tick before the first one after that time: a clock may have been put back between the two.
+    let after = match start {
+        Start::Earliest => Some(OffsetDateTime::UNIX_EPOCH),
+        Start::Latest => None,
+        Start::At(time) => Some(time),
     };
     let row = sqlx::query!(
         r#"
+        WITH first AS (SELECT min(tick) AS tick FROM feed_ticks WHERE at > $1)
         SELECT tick AS "tick!", at AS "at!" FROM (
-            (SELECT tick, at FROM feed_ticks WHERE $2 OR at <= $1 ORDER BY tick DESC LIMIT 1)
+            (SELECT tick, at FROM feed_ticks WHERE tick < coalesce((SELECT tick FROM first), 9223372036854775807)
+             ORDER BY tick DESC LIMIT 1)
             UNION ALL
             (SELECT tick, at FROM feed_ticks ORDER BY tick LIMIT 1)
         ) found ORDER BY tick DESC LIMIT 1
         "#,
-        by,
-        newest
+        after
     )
     .fetch_one(conn)
     .await?;
     Ok(Cursor { tick: row.tick, noted_at: row.at, within: None })
 }
 
-/// For how long what a reader has not read has been there to be read, in seconds; 0: it has read all that is noted.
+/// For how long what a reader has not read has been there to be read, in seconds: since the tick that it is to read next, or
+/// since an event that no tick holds yet, should nobody note any; 0: it has read everything.
 pub async fn lag_seconds(conn: &mut PgConnection, cursor: &Cursor) -> sqlx::Result<f64> {
     sqlx::query_scalar!(
-        r#"SELECT coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8 AS "lag!" FROM feed_ticks
-           WHERE tick > $1 OR (tick = $1 AND NOT $2)"#,
+        r#"
+        SELECT greatest(0, extract(epoch FROM clock_timestamp() - least(
+            (SELECT at FROM feed_ticks WHERE tick > $1 OR (tick = $1 AND NOT $2) ORDER BY tick LIMIT 1),
+            (SELECT at FROM order_events WHERE tx >= (SELECT before_tx FROM feed_ticks ORDER BY tick DESC LIMIT 1)
+             ORDER BY tx LIMIT 1))))::float8 AS "lag!"
+        "#,
         cursor.tick,
         cursor.within.is_none()
     )
@@ -161,6 +173,9 @@ pub async fn lag_seconds(conn: &mut PgConnection, cursor: &Cursor) -> sqlx::Resu
 
 /// The next page behind `cursor`. Moves nothing: whoever follows writes what it does with the page and the next cursor in one
 /// transaction, and holds a lock of its own meanwhile, or pages are followed twice.
+///
+/// Each page sorts what its tick holds: a tick of a tenth of a second is nothing, one of a million events is a third of a second
+/// a page. So ticks are to be noted from the day on which somebody may want to follow.
 pub async fn read(conn: &mut PgConnection, cursor: &Cursor, limit: u32) -> sqlx::Result<Read> {
     let ticks = around(conn, cursor.tick).await?;
     let here = ticks.iter().position(|tick| tick.tick == cursor.tick && tick.at == cursor.noted_at);
@@ -206,6 +221,7 @@ async fn page(
     limit: u32,
 ) -> sqlx::Result<Read> {
     let (subject, version) = within.unwrap_or((Uuid::nil(), 0));
+    let limit = limit.max(1);
     // OFFSET 0 keeps the two apart: the index on tx finds the tick's events, and no other index is walked in their place.
     let rows = sqlx::query_as!(
         Row,

@@ -1,7 +1,7 @@
 //! PostgreSQL, the only truth. One file a verb: every statement that moves something stands in the file named
 //! after the move, and takes a connection, so that the caller shows the transaction.
 //!
-//! The hot paths (accept, claim, settle) each write a whole batch as one statement on a connection of their own
+//! The hot paths (accept, claim, settle) each write a whole batch at once, on a connection of their own
 //! (`session`); only reads use a pool.
 
 pub mod accept;

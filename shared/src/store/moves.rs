@@ -103,6 +103,11 @@ async fn rule_and_move(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Deci
     if !ask.by.may_see(&order.customer_id) {
         return Ok(Decided::NotFound);
     }
+    // To and fro between these two a request that runs a second time would be legal again.
+    let to_and_fro = matches!(ask.wanted.to(), OrderStatus::Accepted | OrderStatus::Preparing);
+    if to_and_fro && done_before(conn, ask.order_id, ask.request).await? {
+        return Ok(Decided::Done { wish: false });
+    }
     let standing = Standing {
         status: order.status,
         in_flight: charges.iter().any(Charge::in_flight),

@@ -64,7 +64,8 @@ pub async fn forget(conn: &mut PgConnection, now: Option<OffsetDateTime>, limit:
     let done = sqlx::query!(
         r#"
         DELETE FROM names WHERE (kind, scope, name) IN (
-            SELECT kind, scope, name FROM names WHERE until < coalesce($1, now()) LIMIT $2 FOR UPDATE SKIP LOCKED)
+            SELECT kind, scope, name FROM names WHERE until < coalesce($1, now()) ORDER BY until LIMIT $2
+            FOR UPDATE SKIP LOCKED)
         "#,
         now,
         i64::from(limit)

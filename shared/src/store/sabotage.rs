@@ -172,6 +172,7 @@ pub(super) async fn reject_answered(conn: &mut PgConnection) -> sqlx::Result<()>
     )
     .fetch_all(&mut *tx)
     .await?;
+    // Nobody else touches these charges here, so they need not be held.
     let owed: Vec<Owed> = charges
         .into_iter()
         .map(|(charge_id,)| Owed { charge_id, why: "accept_deadline".to_owned(), actor: "sweep".to_owned() })

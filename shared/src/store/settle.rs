@@ -73,7 +73,7 @@ pub(super) struct Settled {
     pub(super) is_addition: bool,
     pub(super) status: PaymentStatus,
     pub(super) amount_minor: i64,
-    /// `CONFIRMED` or `CANCELLED`, where its order went there by it.
+    /// Where its order went by it; `PAYMENT_FAILED` is left out, because nothing more follows from it.
     pub(super) moved_to: Option<OrderStatus>,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct Settled {
 /// closed all the same, because the answer is true whoever owns the payment.
 ///
 /// `accept_in` is how long the kitchen has for a confirmed order. Where the order is to be cancelled, it is, and what was
-/// taken is given back; so is what was taken for an order that has ended meanwhile. Both are decided on the order's own
+/// taken is given back; so is what was taken for an order that has ended meanwhile, or that another charge has paid. Both are decided on the order's own
 /// row as it is once it is locked, so that a cancellation that commits just before is seen.
 pub async fn settle(
     conn: &mut PgConnection,

@@ -250,6 +250,39 @@ async fn pages_are_bounded_and_a_cursor_names_its_place_within_a_tick() -> Resul
     Ok(())
 }
 
+/// Ticks are noted ten times a second, beside tables of any size.
+#[tokio::test]
+async fn a_tick_looks_at_a_few_index_entries_however_many_events_there_are() -> Result<()> {
+    const LOOKS: i64 = 20;
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    conn.execute(
+        "INSERT INTO order_events (subject, at, version, what, actor)
+         SELECT '00000000-0000-7000-8000-000000000000', now(), i, 'cancel_wished', 'test' FROM generate_series(1, 50000) i",
+    )
+    .await?;
+    conn.execute("ANALYZE order_events").await?;
+    assert_eq!(tick(&mut conn).await?, Ticked::Noted);
+    conn.close().await?;
+    let read = "SELECT pg_stat_get_tuples_returned('order_events'::regclass) + pg_stat_get_tuples_returned('order_events_by_tx'::regclass),
+                       pg_stat_get_numscans('order_events_by_tx'::regclass)";
+    let (before, scans): (i64, i64) = sqlx::query_as(read).fetch_one(&mut database.connect().await?).await?;
+    let mut conn = database.connect().await?;
+    for _ in 0..LOOKS {
+        assert_eq!(tick(&mut conn).await?, Ticked::Nothing);
+    }
+    // A session tells what it has read when it ends.
+    conn.close().await?;
+    let entries = until("its looks are counted", async || {
+        let (now, scans_now): (i64, i64) =
+            sqlx::query_as(read).fetch_one(&mut database.connect().await?).await?;
+        Ok((scans_now >= scans + LOOKS).then_some(now - before))
+    })
+    .await?;
+    assert!(entries <= 2 * LOOKS, "{entries} rows and entries for {LOOKS} ticks");
+    Ok(())
+}
+
 /// As after a restored backup: what a reader remembers is not there, or is another.
 #[tokio::test]
 async fn a_cursor_that_the_database_does_not_know_is_gone_and_never_silent() -> Result<()> {

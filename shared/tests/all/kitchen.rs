@@ -113,6 +113,26 @@ async fn a_request_that_took_effect_knows_itself_again() -> Result<()> {
     Ok(())
 }
 
+/// To and fro a second run would be legal again: the step back that took effect must not be taken twice.
+#[tokio::test]
+async fn a_step_back_that_took_effect_is_not_taken_again_after_somebody_went_on() -> Result<()> {
+    use OrderStatus::{Accepted, Preparing};
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let order = confirmed(&mut conn, 1).await?.remove(0);
+    moved(&mut conn, &order, Wanted::Status(Preparing)).await?;
+    let back = ask(order.id, Wanted::Status(Accepted));
+    assert!(matches!(carry_out(&mut conn, &back).await?, Moved::Done { .. }));
+    let on = ask(order.id, Wanted::Status(Preparing));
+    assert!(matches!(carry_out(&mut conn, &on).await?, Moved::Done { .. }));
+    assert!(matches!(carry_out(&mut conn, &back).await?, Moved::Done { .. }));
+    assert_eq!(status(&mut conn, &order).await?, Preparing);
+    moved(&mut conn, &order, Wanted::Status(Accepted)).await?;
+    assert!(matches!(carry_out(&mut conn, &on).await?, Moved::Done { .. }));
+    assert_eq!(status(&mut conn, &order).await?, Accepted);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_wish_that_was_granted_before_its_answer_was_heard_knows_itself_again() -> Result<()> {
     let database = TestDatabase::new().await?;
