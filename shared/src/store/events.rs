@@ -1,5 +1,5 @@
 //! events: what changed is written down, each change under the next version of its order; and read again. Moves are written
-//! by the statements that move (`accept`, `claim`, `settle`, `moves`); all other changes by [`note`].
+//! by the statements that move (`accept`, `claim`, `settle`, `moves`); all other changes by `note`.
 
 use sqlx::PgConnection;
 use sqlx::types::Json;
