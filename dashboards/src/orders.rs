@@ -214,7 +214,8 @@ fn moves() -> Vec<Panel> {
             .limits(0.1, 1.0),
         Panel::lines("Unanswered", "ops", "Orders rejected because the kitchen did not answer in time, and charges called off because they took too long.")
             .ask("sum(rate(sweep_rejected_orders_total[$__rate_interval]))", "rejected")
-            .ask("sum(rate(sweep_called_off_charges_total[$__rate_interval]))", "called off"),
+            .ask("sum(rate(sweep_called_off_charges_total[$__rate_interval]))", "called off")
+            .ask("sum(rate(sweep_refused_deadlines_total[$__rate_interval]))", "refused by the database"),
         Panel::lines("Deadlines overdue", "s", "How long the oldest passed deadline has been waiting for its rejection. Runbook: DeadlinesOverdue.")
             .ask("max(sweep_unanswered_seconds)", "overdue")
             .limits(5.0, 30.0),

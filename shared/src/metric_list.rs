@@ -264,6 +264,12 @@ pub const ALL: &[Metric] = &[
         "Orders rejected because the kitchen did not answer in time; POST /internal/sweeps/stale-orders is not counted.",
     ),
     counter(
+        "sweep_refused_deadlines_total",
+        &[],
+        WORKER,
+        "Late orders that the database refused to reject, a fault of ours; put off.",
+    ),
+    counter(
         "sweep_called_off_charges_total",
         &[],
         WORKER,

@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 use metrics::Counter;
 use shared::chaos::crash_point;
 use shared::store::additions::{drop_failed, release_held};
-use shared::store::moves::reject_unanswered;
-use shared::store::session::Session;
+use shared::store::moves::{
+    Unanswered, put_off_deadline, reject_unanswered, reject_unanswered_one, unanswered,
+};
+use shared::store::session::{Session, StoreError};
 use shared::store::sweep::call_off;
 use shared::tasks::Stop;
 
@@ -19,6 +21,8 @@ use crate::config::WorkerSettings;
 pub const AT_ONCE: u32 = 256;
 /// How often charges are looked for that have been tried for too long: it is a matter of a day.
 const CALL_OFF_EVERY: Duration = Duration::from_secs(60);
+/// How long a deadline rests that the database refused to act on: a fault of ours, which somebody has to look at.
+const REFUSED_FOR: Duration = Duration::from_secs(300);
 /// Charges called off at once.
 const CALL_OFF_AT_ONCE: u32 = 10_000;
 
@@ -29,6 +33,7 @@ pub struct Deadlines {
     interval: Duration,
     payment_deadline: Duration,
     rejected: Counter,
+    refused: Counter,
     called_off: Counter,
 }
 
@@ -40,6 +45,7 @@ impl Deadlines {
             interval: settings.sweep_interval,
             payment_deadline: settings.payment_deadline,
             rejected: metrics::counter!("sweep_rejected_orders_total"),
+            refused: metrics::counter!("sweep_refused_deadlines_total"),
             called_off: metrics::counter!("sweep_called_off_charges_total"),
         }
     }
@@ -47,6 +53,7 @@ impl Deadlines {
     /// Watches until `stop`.
     pub async fn run(mut self, stop: Stop) -> Result<()> {
         self.rejected.increment(0);
+        self.refused.increment(0);
         self.called_off.increment(0);
         let mut well = true;
         let mut call_off_at = Instant::now();
@@ -83,13 +90,41 @@ impl Deadlines {
     /// Rejects what is late, up to [`AT_ONCE`] orders, and says how many deadlines had passed.
     pub async fn run_once(&mut self) -> Result<usize> {
         let swept = self.session.run(&AT_ONCE, |conn, limit| Box::pin(reject_unanswered(conn, *limit))).await;
-        let swept = swept.context("cannot reject what nobody answered")?;
+        let swept = match swept {
+            Err(StoreError::Refused(_)) => self.one_by_one().await?,
+            swept => swept.context("cannot reject what nobody answered")?,
+        };
         if swept.rejected > 0 {
             crash_point("worker.after_deadline");
             tracing::info!(orders = swept.rejected, "rejected: the kitchen did not answer in time");
             self.rejected.increment(swept.rejected as u64);
         }
         Ok(swept.found)
+    }
+
+    /// Rejects each by itself; one that is refused is told and put off.
+    async fn one_by_one(&mut self) -> Result<Unanswered> {
+        let late = self.session.run(&AT_ONCE, |conn, limit| Box::pin(unanswered(conn, *limit))).await;
+        let mut all = Unanswered::default();
+        for id in late.context("cannot see what nobody answered")? {
+            match self.session.run(&id, |conn, id| Box::pin(reject_unanswered_one(conn, *id))).await {
+                Ok(one) => {
+                    all.found += one.found;
+                    all.rejected += one.rejected;
+                }
+                Err(StoreError::Refused(error)) => {
+                    tracing::error!(%error, payment = %id, "cannot reject an order through a fault of ours; put off");
+                    self.refused.increment(1);
+                    let put_off = self
+                        .session
+                        .run(&id, |conn, id| Box::pin(put_off_deadline(conn, *id, REFUSED_FOR)))
+                        .await;
+                    put_off.context("cannot put off what cannot be rejected")?;
+                }
+                Err(error) => return Err(error).context("cannot reject what nobody answered"),
+            }
+        }
+        Ok(all)
     }
 
     /// Lets additions go whose order's own charge is known, and takes the lines of those off whose charge failed.

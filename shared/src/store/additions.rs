@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::events::{Change, note};
 use super::moves::{Decided, Moved, answer, end, lock_charges};
 use super::names::name_payment;
+use super::session::is_passing;
 use crate::chaos::sabotaged;
 use crate::event::What;
 use crate::money::{Currency, Money};
@@ -270,15 +271,25 @@ pub async fn drop_failed(conn: &mut PgConnection, limit: u32) -> sqlx::Result<us
     )
     .fetch_all(&mut *conn)
     .await?;
+    let mut refused = None;
     for order_id in &orders {
-        let mut tx = conn.begin().await?;
-        lock_charges(&mut tx, &[*order_id]).await?;
-        if let Some(order) = lock_order(&mut tx, *order_id).await? {
-            take_failed_off(&mut tx, *order_id, order).await?;
+        match drop_of(conn, *order_id).await {
+            Ok(()) => {}
+            Err(error) if is_passing(&error) => return Err(error),
+            // A fault of ours with one order: it is told, and those behind it do not wait for it.
+            Err(error) => refused = Some(error),
         }
-        tx.commit().await?;
     }
-    Ok(orders.len())
+    refused.map_or(Ok(orders.len()), Err)
+}
+
+async fn drop_of(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
+    let mut tx = conn.begin().await?;
+    lock_charges(&mut tx, &[order_id]).await?;
+    if let Some(order) = lock_order(&mut tx, order_id).await? {
+        take_failed_off(&mut tx, order_id, order).await?;
+    }
+    tx.commit().await
 }
 
 async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid, order: Locked) -> sqlx::Result<()> {

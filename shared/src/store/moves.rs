@@ -4,6 +4,8 @@
 //! Every transaction here locks the charges of an order before the order, as claiming and settling do. So whoever ends
 //! an order knows of each charge whether it was ever sent, and no charge can be sent that is not told so.
 
+use std::time::Duration;
+
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -334,18 +336,50 @@ pub struct Unanswered {
     pub rejected: usize,
 }
 
+/// The payments of up to `limit` confirmed orders whose deadline has passed, longest overdue first.
+pub async fn unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM payments WHERE answer_by <= now() ORDER BY answer_by LIMIT $1",
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Puts off a deadline that cannot be acted on: it must not stand in the way of those behind it.
+pub async fn put_off_deadline(conn: &mut PgConnection, payment_id: Uuid, by: Duration) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE payments SET answer_by = now() + $2::bigint * interval '1 ms' WHERE id = $1 AND answer_by IS NOT NULL",
+        payment_id,
+        super::millis(by)
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
 /// Rejects up to `limit` confirmed orders whose deadline has passed, longest overdue first, and gives their money back.
+pub async fn reject_unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Unanswered> {
+    reject_late(conn, limit, None).await
+}
+
+/// The same for the order of one payment, if its deadline has passed.
+pub async fn reject_unanswered_one(conn: &mut PgConnection, payment_id: Uuid) -> sqlx::Result<Unanswered> {
+    reject_late(conn, 1, Some(payment_id)).await
+}
+
 /// What another sweep or the kitchen is just deciding is passed over. An order is late by the database's clock, and by
 /// the one column that its acceptance looks at, under the same lock. (`now()` and not the clock itself, which no index
 /// serves: the transaction has only just begun.)
-pub async fn reject_unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Unanswered> {
+async fn reject_late(conn: &mut PgConnection, limit: u32, only: Option<Uuid>) -> sqlx::Result<Unanswered> {
     #[cfg(feature = "chaos")]
     super::sabotage::reject_answered(conn).await?;
     let mut tx = conn.begin().await?;
     let late = sqlx::query!(
-        r#"SELECT id, order_id FROM payments WHERE answer_by <= now()
+        r#"SELECT id, order_id FROM payments WHERE answer_by <= now() AND ($2::uuid IS NULL OR id = $2)
            ORDER BY answer_by LIMIT $1 FOR UPDATE SKIP LOCKED"#,
-        i64::from(limit)
+        i64::from(limit),
+        only
     )
     .fetch_all(&mut *tx)
     .await?;

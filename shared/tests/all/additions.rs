@@ -6,14 +6,15 @@ use shared::money::Currency;
 use shared::moves::Actor;
 use shared::order::{AdditionRequest, NewAddition, NewOrder};
 use shared::payment::AttemptOutcome;
-use shared::store::additions::{Add, add, release_held};
+use shared::store::additions::{Add, add, drop_failed, release_held};
+use shared::store::claim::claim;
 use shared::store::moves::Moved;
 use shared::store::settle::settle;
 use sqlx::PgConnection;
 use testbed::TestDatabase;
 use uuid::Uuid;
 
-use crate::orders::{HOUR, accepted, claimed, ends};
+use crate::orders::{HOUR, accepted, claimed, confirmed, ends};
 
 /// Adds a coffee, under a reference that nothing else has.
 async fn added(conn: &mut PgConnection, order: &NewOrder) -> Result<Uuid> {
@@ -50,5 +51,29 @@ async fn an_addition_does_not_wait_for_those_of_other_orders() -> Result<()> {
     .fetch_all(&mut conn)
     .await?;
     assert_eq!(due, [addition]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_order_whose_addition_cannot_be_taken_off_does_not_hold_up_the_others() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let orders = confirmed(&mut conn, 2).await?;
+    for order in &orders {
+        let addition = added(&mut conn, order).await?;
+        let claim = claim(&mut conn, &[addition], HOUR).await?.remove(0);
+        settle(&mut conn, &[ends(&claim, AttemptOutcome::Declined)], HOUR).await?;
+    }
+    // The next event of the first one would have a version that is there.
+    let first = orders.iter().map(|order| order.id).min();
+    let version = "UPDATE orders SET version = version + $2 WHERE id = $1";
+    sqlx::query(version).bind(first).bind(-1).execute(&mut conn).await?;
+    assert!(drop_failed(&mut conn, 10).await.is_err(), "it is told");
+    let dropped: Vec<Uuid> = sqlx::query_scalar("SELECT order_id FROM payments WHERE dropped_at IS NOT NULL")
+        .fetch_all(&mut conn)
+        .await?;
+    assert_eq!(dropped, orders.iter().map(|order| order.id).max().into_iter().collect::<Vec<_>>());
+    sqlx::query(version).bind(first).bind(1).execute(&mut conn).await?;
+    assert_eq!(drop_failed(&mut conn, 10).await?, 1, "mended");
     Ok(())
 }
