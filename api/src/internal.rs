@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::payment::PaymentStatus;
 use shared::store::Database;
-use shared::store::moves::reject_unanswered;
+use shared::store::deadline::reject_unanswered;
 use shared::store::refunds::{self, Refund, RefundFilter};
 use shared::store::session::{Session, StoreError};
 use shared::tasks::uncancelled;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use metrics::Counter;
 use shared::chaos::crash_point;
 use shared::store::additions::{drop_failed, release_held};
-use shared::store::moves::{
+use shared::store::deadline::{
     Unanswered, put_off_deadline, reject_unanswered, reject_unanswered_one, unanswered,
 };
 use shared::store::session::{Session, StoreError};

@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod additions;
 pub mod claim;
+pub mod deadline;
 pub mod events;
 mod extras;
 pub mod facts;

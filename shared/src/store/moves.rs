@@ -1,10 +1,8 @@
 //! moves: what people ask for is carried out: an order moves and its event is noted, together with what follows for its
-//! payments. Also what the kitchen's deadline does to those that nobody answered.
+//! payments. What the clock does to orders that nobody answered goes the same way (`deadline.rs`).
 //!
 //! Every transaction here locks the charges of an order before the order, as claiming and settling do. So whoever ends
 //! an order knows of each charge whether it was ever sent, and no charge can be sent that is not told so.
-
-use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
@@ -41,15 +39,15 @@ pub enum Moved {
 }
 
 /// One step of one order, decided.
-struct Step {
-    order_id: Uuid,
-    from: OrderStatus,
-    to: OrderStatus,
-    actor: String,
-    reason: Option<String>,
+pub(super) struct Step {
+    pub(super) order_id: Uuid,
+    pub(super) from: OrderStatus,
+    pub(super) to: OrderStatus,
+    pub(super) actor: String,
+    pub(super) reason: Option<String>,
     /// Why the money goes back, if any does.
-    refund_reason: &'static str,
-    request: Option<Uuid>,
+    pub(super) refund_reason: &'static str,
+    pub(super) request: Option<Uuid>,
 }
 
 impl Step {
@@ -244,7 +242,11 @@ async fn wish(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<()> {
 /// Moves orders of which the caller holds all charges; says which moved. Where an order ends without being delivered: what
 /// was never sent is closed, what may be on its way is only voided from now on, and what was taken is given back, each
 /// charge by a refund of its own.
-async fn apply(conn: &mut PgConnection, steps: &[Step], charges: &[Charge]) -> sqlx::Result<Vec<Uuid>> {
+pub(super) async fn apply(
+    conn: &mut PgConnection,
+    steps: &[Step],
+    charges: &[Charge],
+) -> sqlx::Result<Vec<Uuid>> {
     let moved = move_orders(conn, steps).await?;
     let owed: Vec<Owed> = steps
         .iter()
@@ -325,93 +327,4 @@ async fn move_orders(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Ve
     )
     .fetch_all(conn)
     .await
-}
-
-/// What a sweep of unanswered orders found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Unanswered {
-    /// Deadlines that had passed.
-    pub found: usize,
-    /// Orders that were rejected for it; the others had moved on.
-    pub rejected: usize,
-}
-
-/// The payments of up to `limit` confirmed orders whose deadline has passed, longest overdue first.
-pub async fn unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!(
-        "SELECT id FROM payments WHERE answer_by <= now() ORDER BY answer_by LIMIT $1",
-        i64::from(limit)
-    )
-    .fetch_all(conn)
-    .await
-}
-
-/// Puts off a deadline that cannot be acted on: it must not stand in the way of those behind it.
-pub async fn put_off_deadline(conn: &mut PgConnection, payment_id: Uuid, by: Duration) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE payments SET answer_by = now() + $2::bigint * interval '1 ms' WHERE id = $1 AND answer_by IS NOT NULL",
-        payment_id,
-        super::millis(by)
-    )
-    .execute(conn)
-    .await
-    .map(drop)
-}
-
-/// Rejects up to `limit` confirmed orders whose deadline has passed, longest overdue first, and gives their money back.
-pub async fn reject_unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Unanswered> {
-    reject_late(conn, limit, None).await
-}
-
-/// The same for the order of one payment, if its deadline has passed.
-pub async fn reject_unanswered_one(conn: &mut PgConnection, payment_id: Uuid) -> sqlx::Result<Unanswered> {
-    reject_late(conn, 1, Some(payment_id)).await
-}
-
-/// What another sweep or the kitchen is just deciding is passed over. An order is late by the database's clock, and by
-/// the one column that its acceptance looks at, under the same lock. (`now()` and not the clock itself, which no index
-/// serves: the transaction has only just begun.)
-async fn reject_late(conn: &mut PgConnection, limit: u32, only: Option<Uuid>) -> sqlx::Result<Unanswered> {
-    #[cfg(feature = "chaos")]
-    super::sabotage::reject_answered(conn).await?;
-    let mut tx = conn.begin().await?;
-    let late = sqlx::query!(
-        r#"SELECT id, order_id FROM payments WHERE answer_by <= now() AND ($2::uuid IS NULL OR id = $2)
-           ORDER BY answer_by LIMIT $1 FOR UPDATE SKIP LOCKED"#,
-        i64::from(limit),
-        only
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    if late.is_empty() {
-        tx.rollback().await?;
-        return Ok(Unanswered::default());
-    }
-    let charges: Vec<Uuid> = late.iter().map(|row| row.id).collect();
-    let mut orders: Vec<Uuid> = late.iter().map(|row| row.order_id).collect();
-    orders.sort_unstable();
-    let locked = lock_charges(&mut tx, &orders).await?;
-    crash_point("worker.mid_deadline");
-    let steps: Vec<Step> = orders
-        .into_iter()
-        .map(|order_id| Step {
-            order_id,
-            from: OrderStatus::Confirmed,
-            to: OrderStatus::Rejected,
-            actor: "sweep".to_owned(),
-            reason: Some("accept_deadline".to_owned()),
-            refund_reason: "accept_deadline",
-            request: None,
-        })
-        .collect();
-    let rejected = apply(&mut tx, &steps, &locked).await?.len();
-    // Whatever else the order did meanwhile: the question is answered.
-    sqlx::query!(
-        "UPDATE payments SET answer_by = NULL WHERE id = ANY($1) AND answer_by IS NOT NULL",
-        &charges
-    )
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(Unanswered { found: charges.len(), rejected })
 }
