@@ -153,6 +153,27 @@ async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
+/// Tables are to be partitioned by ranges of ids: all payments of an order must lie in its range.
+#[tokio::test]
+async fn every_payment_has_its_orders_time_in_its_id() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    all_that_happens(&mut conn).await?;
+    // Twelve digits and a dash: 48 bits.
+    let by_kind: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT CASE WHEN id = order_id THEN 'own' WHEN added IS NOT NULL THEN 'addition' WHEN kind = 'refund' THEN 'refund'
+                     ELSE 'anew' END AS which,
+                count(*), count(*) FILTER (WHERE left(id::text, 13) <> left(order_id::text, 13))
+         FROM payments GROUP BY which ORDER BY which",
+    )
+    .fetch_all(&mut conn)
+    .await?;
+    let kinds: Vec<&str> = by_kind.iter().map(|(which, ..)| which.as_str()).collect();
+    assert_eq!(kinds, ["addition", "anew", "own", "refund"]);
+    assert!(by_kind.iter().all(|(_, count, elsewhere)| *count > 0 && *elsewhere == 0), "{by_kind:?}");
+    Ok(())
+}
+
 /// What is said about the events; the money at the gateway is another matter.
 async fn said(database: &TestDatabase) -> Result<Vec<Invariant>> {
     let ledger = Ledger::default();
