@@ -29,6 +29,7 @@ CREATE TABLE orders (
     cancel_requested_at timestamptz,
     cancel_request      uuid,
     version             integer      NOT NULL,             -- of its newest event: 1 when accepted, one more with every change
+    -- While it is PENDING here and its charge has been claimed, it is PAYMENT_PROCESSING: see `shown_orders` (0002).
     status              order_status NOT NULL,
     currency            text         NOT NULL,
     customer_id         text         NOT NULL,
@@ -40,7 +41,7 @@ CREATE TABLE orders (
     items               json,
     adjustments         json
 )
--- Half a page stays free, so that both moves of a payment, and those of the kitchen, find room beside the row itself and
+-- Half a page stays free, so that the move by its payment, and those of the kitchen, find room beside the row itself and
 -- need no index entries (HOT).
 WITH (fillfactor = 50,
 -- When dead rows are cleared away. By default a fifth of the table must be dead first, which comes late and lasts long; and
@@ -49,7 +50,8 @@ WITH (fillfactor = 50,
 -- A customer's orders, newest first.
 CREATE INDEX orders_by_customer ON orders (customer_id, id);
 
--- The table of legal moves, as in shared/src/order.rs; a test compares the two. The condition is evaluated
+-- The table of legal moves, as in shared/src/order.rs, and those that lead by another status (shared/src/moves.rs); a test
+-- compares them. The condition is evaluated
 -- without calling a function; only an illegal move calls one, to refuse it. After the update, because before it
 -- every row would be locked first, and the lock logged, whatever the condition says.
 CREATE FUNCTION refuse_move() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -60,7 +62,7 @@ END $$;
 
 CREATE TRIGGER orders_legal_move AFTER UPDATE OF status ON orders FOR EACH ROW
 WHEN (NOT CASE OLD.status
-    WHEN 'PENDING'            THEN NEW.status IN ('PAYMENT_PROCESSING', 'CANCELLED')
+    WHEN 'PENDING'            THEN NEW.status IN ('PAYMENT_PROCESSING', 'CONFIRMED', 'PAYMENT_FAILED', 'CANCELLED')
     WHEN 'PAYMENT_PROCESSING' THEN NEW.status IN ('CONFIRMED', 'PAYMENT_FAILED', 'CANCELLED')
     WHEN 'PAYMENT_FAILED'     THEN NEW.status IN ('PAYMENT_PROCESSING', 'CANCELLED')
     WHEN 'CONFIRMED'          THEN NEW.status IN ('ACCEPTED', 'PREPARING', 'REJECTED', 'CANCELLED')

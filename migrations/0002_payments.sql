@@ -1,4 +1,8 @@
 -- Payments, the unit that workers process, and their tries.
+--
+-- An order's own charge is one row of `open_charges` until it is final, and one of `payments` from then on: its settlement
+-- deletes the one and writes the other. All other payments (refunds, charges of additions, of orders that are paid anew) are
+-- rows of `payments` from the start. The views at the end show both as one.
 
 CREATE TYPE payment_kind AS ENUM (
     'charge', 'refund',
@@ -71,8 +75,8 @@ EXECUTE FUNCTION refuse_move();
 
 CREATE TABLE payment_attempts (
     payment_id  uuid           NOT NULL,
-    started_at  timestamptz    NOT NULL,              -- written before the call
-    finished_at timestamptz,                          -- written after it
+    started_at  timestamptz    NOT NULL,              -- before the call
+    finished_at timestamptz,                          -- after it
     number      integer        NOT NULL,
     epoch       integer        NOT NULL,
     action      attempt_action NOT NULL,
@@ -82,3 +86,74 @@ CREATE TABLE payment_attempts (
     PRIMARY KEY (payment_id, number)
 ) WITH (fillfactor = 70,
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);
+
+-- The queue of orders' own charges. What is done to every order is done here, so the row is narrow, and a claim changes no
+-- column that an index looks at: the row is written in place (HOT).
+CREATE TABLE open_charges (
+    id           uuid           NOT NULL PRIMARY KEY, -- the order's, and the charge's
+    amount_minor bigint         NOT NULL CHECK (amount_minor >= 0),
+    created_at   timestamptz    NOT NULL,
+    due_at       timestamptz    NOT NULL,             -- by then someone must look at it, unless it is being tried
+    began_at     timestamptz,                         -- of its first claim: since then its order is PAYMENT_PROCESSING
+    -- The claim is the record of its try, committed before the call. Its row in `payment_attempts` is written when it is
+    -- settled, or by whoever claims next.
+    claimed_at   timestamptz,
+    lease_until  timestamptz,
+    epoch        integer        NOT NULL DEFAULT 0,   -- the rest as of payments
+    attempts     integer        NOT NULL DEFAULT 0,
+    spent        integer        NOT NULL DEFAULT 0,
+    trying       attempt_action,                      -- what is being asked of the gateway; NULL: nothing is
+    voiding      boolean        NOT NULL DEFAULT false,
+    noted        boolean        NOT NULL DEFAULT false, -- PAYMENT_PROCESSING stands with its order: more was noted there since
+    currency     text           NOT NULL,
+    CHECK ((trying IS NULL) = (lease_until IS NULL) AND (trying IS NULL) = (claimed_at IS NULL)),
+    CHECK ((epoch = 0) = (began_at IS NULL))
+) WITH (fillfactor = 50,                              -- as of orders
+        autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);
+-- What is due, longest first. What is being tried is met on the way and passed over: no more than all workers have in hand.
+CREATE INDEX open_charges_due ON open_charges (due_at);
+
+-- A try begins with an epoch of its own and in no other way.
+CREATE FUNCTION refuse_claim() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'illegal claim of charge %: epoch % -> %, % -> %', OLD.id, OLD.epoch, NEW.epoch, OLD.trying, NEW.trying
+        USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
+END $$;
+CREATE TRIGGER open_charges_legal_claim AFTER UPDATE OF epoch, trying ON open_charges FOR EACH ROW
+WHEN (NOT CASE NEW.epoch - OLD.epoch
+    WHEN 1 THEN NEW.trying IS NOT NULL
+    WHEN 0 THEN NEW.trying IS NULL
+    ELSE false END)
+EXECUTE FUNCTION refuse_claim();
+
+-- Where such a charge stands, as a payment.
+CREATE FUNCTION charge_status(c open_charges) RETURNS payment_status LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN c.trying IS NOT NULL THEN 'processing' WHEN c.epoch > 0 THEN 'waiting' ELSE 'pending' END::payment_status
+$$;
+
+-- Payments as they are shown: those of both tables.
+CREATE VIEW shown_payments AS
+SELECT id, order_id, amount_minor, refunded_minor, created_at, due_at, answer_by, dropped_at, refund_of, epoch, attempts, spent,
+    kind, status, voiding, currency, reference, gateway_id, failure_code, reason, added
+FROM payments
+UNION ALL
+SELECT id, id, amount_minor, 0, created_at, coalesce(lease_until, due_at), NULL, NULL, NULL, epoch, attempts, spent,
+    'charge', charge_status(c), voiding, currency, NULL, NULL, NULL, NULL, NULL
+FROM open_charges c;
+
+-- Tries, with those that are under way.
+CREATE VIEW shown_attempts AS
+SELECT payment_id, started_at, finished_at, number, epoch, action, outcome, code, message FROM payment_attempts
+UNION ALL
+SELECT id, claimed_at, NULL, attempts, epoch, trying, NULL, NULL, NULL FROM open_charges WHERE trying IS NOT NULL;
+
+-- Orders as they are shown: a claimed charge means PAYMENT_PROCESSING, without any row of the order being written.
+-- (OFFSET 0: the charge is looked up for an order that is PENDING, and never joined.)
+CREATE VIEW shown_orders AS
+SELECT o.id, o.total_minor, o.created_at, coalesce(charge.began_at, o.updated_at) AS updated_at, o.accept_by,
+    o.cancel_requested_at, o.cancel_request, o.version + (charge.began_at IS NOT NULL)::int AS version,
+    CASE WHEN charge.began_at IS NULL THEN o.status ELSE 'PAYMENT_PROCESSING' END AS status,
+    o.currency, o.customer_id, o.location, o.cancel_actor, o.cancel_reason, o.items, o.adjustments
+FROM orders o LEFT JOIN LATERAL (
+    SELECT began_at FROM open_charges WHERE o.status = 'PENDING' AND id = o.id OFFSET 0
+) charge ON true;

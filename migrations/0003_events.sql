@@ -17,6 +17,9 @@ CREATE TYPE event_what AS ENUM (
 CREATE TABLE order_events (
     subject      uuid         NOT NULL,               -- whose event: an order
     at           timestamptz  NOT NULL,
+    -- Of a charge's settlement that moves a PENDING order: the first claim. So the row is two changes: one at this time, to
+    -- PAYMENT_PROCESSING, of the version before; and the move from there.
+    began_at     timestamptz,
     tx           bigint       NOT NULL DEFAULT txid_current(), -- the transaction that wrote it: what the feed reads by
     amount_minor bigint,                              -- of `accepted` the total; else the money of this change
     payment_id   uuid,
@@ -31,6 +34,17 @@ CREATE TABLE order_events (
     adjustments  json,                                -- beside these lines
     PRIMARY KEY (subject, version)
 );
+-- Events one change a row.
+CREATE VIEW shown_events AS
+SELECT subject, at, tx, amount_minor, payment_id, request, version, what,
+    CASE WHEN began_at IS NULL THEN from_status ELSE 'PAYMENT_PROCESSING' END AS from_status, to_status, actor, reason, items,
+    adjustments
+FROM order_events
+UNION ALL
+SELECT subject, began_at, tx, NULL, NULL, NULL, version - 1, 'moved', from_status, 'PAYMENT_PROCESSING', 'worker', NULL, NULL,
+    NULL
+FROM order_events WHERE began_at IS NOT NULL;
+
 -- The feed reads what a few transactions wrote. A batch shares one, so its entries are folded into few. (BRIN would leave
 -- the newest pages, which are what a reader wants, without a summary.)
 CREATE INDEX order_events_by_tx ON order_events (tx);

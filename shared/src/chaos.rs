@@ -50,6 +50,10 @@ pub const SABOTAGES: &[&str] = &[
     "event_left_out",
     "event_not_counted",
     "event_wrong_amount",
+    "claim_after_call",
+    "queue_row_stays",
+    "payment_unguarded",
+    "wish_before_processing",
 ];
 
 #[cfg(feature = "chaos")]

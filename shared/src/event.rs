@@ -90,6 +90,29 @@ pub struct Event {
     pub at: OffsetDateTime,
 }
 
+impl Event {
+    /// The events that a row of the table stands for, this one being its own: where it says that a payment's processing had
+    /// begun, that was a move of the version before.
+    pub fn with_begin(self, began_at: Option<OffsetDateTime>) -> impl Iterator<Item = Self> {
+        let Some(began_at) = began_at else { return [None, Some(self)].into_iter().flatten() };
+        let processing = Some(OrderStatus::PaymentProcessing);
+        let begin = Self {
+            subject: self.subject,
+            version: self.version - 1,
+            what: What::Moved,
+            from: self.from,
+            to: processing,
+            actor: "worker".to_owned(),
+            reason: None,
+            payment_id: None,
+            amount_minor: None,
+            items: None,
+            at: began_at,
+        };
+        [Some(begin), Some(Self { from: processing, ..self })].into_iter().flatten()
+    }
+}
+
 /// Payments that moved money: how many, how much, and a checksum of their ids, so that two sums are of the same ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {

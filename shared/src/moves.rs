@@ -61,10 +61,14 @@ impl Wanted {
     }
 }
 
-/// The status that a move passes through, so that it stands in the history, too: who begins with an order has taken it.
+/// The status that a move passes through, so that it stands in the history, too: who begins with an order has taken it, and
+/// what is charged was being processed.
 pub const fn on_the_way(from: OrderStatus, to: OrderStatus) -> Option<OrderStatus> {
     match (from, to) {
         (OrderStatus::Confirmed, OrderStatus::Preparing) => Some(OrderStatus::Accepted),
+        (OrderStatus::Pending, OrderStatus::Confirmed | OrderStatus::PaymentFailed) => {
+            Some(OrderStatus::PaymentProcessing)
+        }
         _ => None,
     }
 }

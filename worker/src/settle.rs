@@ -145,6 +145,7 @@ impl Settler {
         }
         // One order of rows for every writer, so that no two wait for each other.
         settlements.sort_unstable_by_key(|one| one.payment_id);
+        released.sort_unstable_by_key(|claim| claim.payment_id);
         let Committed { moved, lost } = self.commit_all(&settlements).await;
         let given_back = self.release_all(&released, release_after).await;
         commands

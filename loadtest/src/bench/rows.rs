@@ -77,6 +77,7 @@ impl Rows {
             .into_iter()
             .map(|one| Settlement {
                 payment_id: one.payment_id,
+                is_own: one.is_own(),
                 epoch: one.epoch,
                 number: one.number,
                 outcome: AttemptOutcome::Succeeded,

@@ -163,12 +163,11 @@ macro_rules! insert {
             INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id)
             SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id FROM fresh
             "# + $if_there + r#"
-            RETURNING id, created_at
-        ), paid AS (
-            INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
-            SELECT id, id, total_minor, now(), now() + $10::bigint * interval '1 ms', 'charge', 'pending', currency
-            FROM fresh
-            "# + $if_there + r#"
+            RETURNING id, total_minor, created_at, currency
+        ), charged AS (
+            -- Only with its order: one that is there already may have been charged since, and its queue row be gone.
+            INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
+            SELECT id, total_minor, created_at, created_at + $10::bigint * interval '1 ms', currency FROM ordered
         ), noted AS (
             INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, items)
             SELECT id, now(), total_minor, 1, 'accepted', 'PENDING', 'api', items::json FROM fresh

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::events::{Change, note};
-use super::moves::{Decided, Moved, answer, end, lock_charges};
+use super::moves::{Decided, Moved, answer, end, lock_charges, note_processing};
 use super::names::name_payment;
 use super::session::is_passing;
 use crate::chaos::sabotaged;
@@ -58,7 +58,10 @@ struct Locked {
 async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
     sqlx::query_as!(
         Locked,
-        r#"SELECT status AS "status: OrderStatus", customer_id, coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>",
+        r#"SELECT CASE WHEN status = 'PENDING' AND EXISTS (
+                      SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL)
+                      THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
+                  customer_id, coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>",
                   total_minor, currency, cancel_requested_at IS NOT NULL AS "wished!", clock_timestamp() AS "seen_at!"
            FROM orders o JOIN order_events first ON first.subject = o.id AND first.version = 1
            WHERE o.id = $1 FOR UPDATE OF o"#,
@@ -128,6 +131,7 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
     let total = Currency::from_code(&order.currency)
         .and_then(|currency| Money::from_minor(order.total_minor, currency).checked_add(addition.amount));
     let (Some(items), Some(total)) = (items, total) else { return refused(Refusal::TooMuch) };
+    note_processing(conn, ask.order_id).await?;
     set_lines(conn, ask.order_id, &items, total.minor()).await?;
     // Held, where the order's own charge is not known yet: not to be claimed before a sweep lets it go.
     sqlx::query!(

@@ -106,11 +106,14 @@ pub(super) struct Row {
     pub(super) amount_minor: Option<i64>,
     pub(super) items: Option<Json<Vec<Item>>>,
     pub(super) at: OffsetDateTime,
+    pub(super) began_at: Option<OffsetDateTime>,
 }
 
-impl From<Row> for Event {
-    fn from(row: Row) -> Self {
-        Self {
+impl Row {
+    /// The events that it stands for.
+    pub(super) fn events(self) -> impl Iterator<Item = Event> {
+        let row = self;
+        let event = Event {
             subject: row.subject,
             version: row.version,
             what: row.what,
@@ -122,7 +125,8 @@ impl From<Row> for Event {
             amount_minor: row.amount_minor,
             items: row.items.map(|Json(items)| items),
             at: row.at,
-        }
+        };
+        event.with_begin(row.began_at)
     }
 }
 
@@ -131,13 +135,13 @@ pub async fn history(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Ve
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT subject, version, what AS "what: What", from_status AS "from: OrderStatus", to_status AS "to: OrderStatus",
-                  actor, reason, payment_id, amount_minor, items AS "items: Json<Vec<Item>>", at
+                  actor, reason, payment_id, amount_minor, items AS "items: Json<Vec<Item>>", at, began_at
            FROM order_events WHERE subject = $1 ORDER BY version"#,
         order_id
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(Event::from).collect())
+    Ok(rows.into_iter().flat_map(Row::events).collect())
 }
 
 /// Whether this request has changed the order already: an earlier run of it took effect, though its answer was lost.

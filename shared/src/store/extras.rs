@@ -136,15 +136,15 @@ async fn insert_orders(
                 CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, currency, customer_id
             FROM fresh
             ON CONFLICT DO NOTHING
-            RETURNING id, created_at
+            RETURNING id, total_minor, created_at, accept_by, status, currency
         ), paid AS (
-            INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, answer_by, kind, status, currency)
-            SELECT id, id, total_minor, now(),
-                CASE WHEN NOT elsewhere THEN now() + $11::bigint * interval '1 ms' END, accept_by,
-                CASE WHEN elsewhere THEN 'elsewhere' ELSE 'charge' END::payment_kind,
-                CASE WHEN elsewhere THEN 'succeeded' ELSE 'pending' END::payment_status, currency
-            FROM fresh
-            ON CONFLICT DO NOTHING
+            INSERT INTO payments (id, order_id, amount_minor, created_at, answer_by, kind, status, currency)
+            SELECT id, id, total_minor, created_at, accept_by, 'elsewhere', 'succeeded', currency
+            FROM ordered WHERE status = 'CONFIRMED'
+        ), charged AS (
+            INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
+            SELECT id, total_minor, created_at, created_at + $11::bigint * interval '1 ms', currency
+            FROM ordered WHERE status = 'PENDING'
         ), noted AS (
             INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, reason, items)
             SELECT id, now(), total_minor, 1, 'accepted',

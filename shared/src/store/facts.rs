@@ -23,12 +23,21 @@ pub struct Facts {
     pub orders: Vec<(OrderStatus, i64)>,
 }
 
+/// Those of both tables that are due longest. In the order of their indexes, so that no more is read than is counted.
+const OPEN: &str = "
+    SELECT * FROM (
+        (SELECT id, id AS order_id, 'charge'::payment_kind AS kind, charge_status(c) AS status, attempts,
+            coalesce(lease_until, due_at) AS due_at
+         FROM open_charges c ORDER BY c.due_at LIMIT $1)
+        UNION ALL
+        (SELECT id, order_id, kind, status, attempts, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1)
+    ) due ORDER BY due_at LIMIT $1";
+
 /// Looks; counts no more than `limit` payments, longest due first.
 pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
     let (oldest_due_seconds, held, pending, processing, waiting, in_doubt, refused_refunds, unanswered_seconds) = sqlx::query_as(
-        "WITH open AS (
-             SELECT id, kind, status, attempts, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1
-         )
+        sqlx::AssertSqlSafe(format!(
+            "WITH open AS ({OPEN})
          SELECT coalesce(greatest(extract(epoch FROM now() - min(due_at)), 0), 0)::float8,
                 (SELECT count(*) FROM (SELECT FROM payments WHERE status = 'held' LIMIT $1) AS held),
                 count(*) FILTER (WHERE status = 'pending'),
@@ -44,16 +53,16 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
                     WHERE a.payment_id = open.id AND a.number = open.attempts AND a.outcome IN ('declined', 'voided'))),
                 (SELECT coalesce(greatest(extract(epoch FROM now() - min(answer_by)), 0), 0)::float8
                  FROM payments WHERE answer_by IS NOT NULL)
-         FROM open",
+         FROM open"
+        )),
     )
     .bind(limit)
     .fetch_one(&mut *conn)
     .await?;
-    let orders = sqlx::query_as(
-        "SELECT o.status, count(DISTINCT o.id)
-         FROM (SELECT order_id FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1) open
-         JOIN orders o ON o.id = open.order_id GROUP BY o.status",
-    )
+    let orders = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "WITH open AS ({OPEN})
+         SELECT o.status, count(DISTINCT o.id) FROM open JOIN shown_orders o ON o.id = open.order_id GROUP BY o.status"
+    )))
     .bind(limit)
     .fetch_all(conn)
     .await?;
@@ -63,8 +72,8 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
 
 /// How many of the newest `limit` orders stand where their payments say they cannot: confirmed or later without a
 /// charge that succeeded (or the word of its channel that it took the money); waiting for a payment that nobody will look
-/// at again; failed, rejected or cancelled with the
-/// money taken and not on its way back.
+/// at again; failed, rejected or cancelled with the money taken and not on its way back; or not waiting for its own charge, which
+/// is still in the queue.
 pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar(
         "SELECT count(*)
@@ -73,13 +82,16 @@ pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::
              SELECT count(*) FILTER (WHERE kind = 'charge' AND status = 'succeeded') AS charged,
                     count(*) FILTER (WHERE kind = 'elsewhere') AS elsewhere,
                     count(*) FILTER (WHERE kind = 'charge' AND due_at IS NOT NULL) AS open,
+                    EXISTS (SELECT FROM open_charges c WHERE c.id = o.id) AS is_queued,
                     coalesce(sum(amount_minor) FILTER (WHERE kind = 'charge' AND status = 'succeeded'), 0) AS taken,
                     coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund'), 0) AS given
              FROM payments WHERE id = o.id OR (order_id = o.id AND id <> order_id)
          ) p
          WHERE CASE
+             WHEN o.status = 'PENDING' THEN NOT p.is_queued
+             WHEN o.status = 'PAYMENT_PROCESSING' THEN p.open = 0 AND NOT p.is_queued
+             WHEN p.is_queued THEN true
              WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged + p.elsewhere = 0
-             WHEN o.status IN ('PENDING', 'PAYMENT_PROCESSING') THEN p.open = 0
              ELSE p.taken > p.given END",
     )
     .bind(limit)

@@ -212,7 +212,7 @@ async fn gone(conn: &mut PgConnection) -> sqlx::Result<Read> {
     Ok(Read::Gone { earliest: start(conn, Start::Earliest).await? })
 }
 
-/// Up to `limit` events of those that `of` has and `before` has not.
+/// The events of up to `limit` rows that `of` has and `before` has not.
 async fn page(
     conn: &mut PgConnection,
     before: &Tick,
@@ -228,7 +228,7 @@ async fn page(
         r#"
         SELECT subject AS "subject!", version AS "version!", what AS "what!: What",
             from_status AS "from: OrderStatus", to_status AS "to: OrderStatus", actor AS "actor!", reason, payment_id,
-            amount_minor, items AS "items: Json<Vec<Item>>", at AS "at!"
+            amount_minor, items AS "items: Json<Vec<Item>>", at AS "at!", began_at
         FROM (
             SELECT * FROM order_events
             WHERE ((tx >= $1 AND tx < $2) OR tx = ANY($3)) AND tx <> ALL($4) OFFSET 0
@@ -248,6 +248,6 @@ async fn page(
     let is_full = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
     let within = rows.last().filter(|_| is_full).map(|row| (row.subject, row.version));
     let next = Cursor { tick: of.tick, noted_at: of.at, within };
-    let events = rows.into_iter().map(Event::from).collect();
+    let events = rows.into_iter().flat_map(Row::events).collect();
     Ok(Read::Page { events, next })
 }

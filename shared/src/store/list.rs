@@ -86,12 +86,12 @@ pub async fn page(
     Ok(Page { orders, total })
 }
 
-/// What [`Row`] holds. The lines are fetched once the page is known: no plan of the page's depends on them.
-const ROWS: &str = "SELECT page.id, customer_id, status, coalesce(page.items, first.items, '[]') AS items, total_minor, \
-    currency, page.version, created_at, updated_at, accept_by, cancel_requested_at, cancel_actor, cancel_reason \
-    FROM (SELECT o.*";
-const WITH_LINES: &str = ") page LEFT JOIN order_events first ON first.subject = page.id AND first.version = 1 \
-    ORDER BY page.id DESC";
+/// What [`Row`] holds. All but the ids is fetched once the page is known: no plan of the page's depends on it.
+const ROWS: &str = "SELECT o.id, customer_id, status, coalesce(o.items, first.items, '[]') AS items, total_minor, \
+    currency, o.version, created_at, updated_at, accept_by, cancel_requested_at, cancel_actor, cancel_reason \
+    FROM (SELECT o.id";
+const WITH_LINES: &str = ") page JOIN shown_orders o ON o.id = page.id \
+    LEFT JOIN order_events first ON first.subject = o.id AND first.version = 1 ORDER BY o.id DESC";
 
 /// What is asked for. A statement has a condition for each filter that is given and for no other, so that each shape has
 /// a plan of its own; all that comes from outside is bound.
@@ -107,13 +107,17 @@ impl Asked<'_> {
         let Filter { customer_id, channel, statuses, from, to } = self.filter;
         let (first, last) = self.filter.ids();
         let mut query = QueryBuilder::new(select);
+        // Which of these two it is, only the view knows, which costs a look-up for each PENDING one that is met.
+        let one_of_two = statuses.contains(&OrderStatus::Pending) != statuses.contains(&OrderStatus::PaymentProcessing);
+        let orders = if one_of_two { "shown_orders" } else { "orders" };
         // A channel's orders are found, and sorted, by the index of its own table.
         let id = if let Some(channel) = channel {
-            query.push(" FROM order_details d JOIN orders o ON o.id = d.order_id WHERE d.channel = ");
+            query.push(" FROM order_details d JOIN ").push(orders);
+            query.push(" o ON o.id = d.order_id WHERE d.channel = ");
             query.push_bind(channel.as_str()).push(" AND ");
             "d.order_id"
         } else {
-            query.push(" FROM orders o WHERE ");
+            query.push(" FROM ").push(orders).push(" o WHERE ");
             "o.id"
         };
         query.push(id).push(" < ").push_bind(before.min(last));
@@ -155,7 +159,9 @@ async fn not_over(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<Opti
     }
     // In the order of the partial indexes: only they can serve it.
     let those = sqlx::query_scalar!(
-        r#"(SELECT order_id AS "order_id!" FROM payments WHERE $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $4)
+        r#"(SELECT id AS "order_id!" FROM open_charges WHERE $1 ORDER BY due_at LIMIT $4)
+           UNION ALL
+           (SELECT order_id FROM payments WHERE $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $4)
            UNION ALL
            (SELECT order_id FROM payments WHERE $2 AND answer_by IS NOT NULL ORDER BY answer_by LIMIT $4)
            UNION ALL

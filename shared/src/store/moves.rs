@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::events::{Change, done_before, note};
 use super::read::{self, Whole};
 use super::refunds::{Owed, owe};
-use crate::chaos::crash_point;
+use crate::chaos::{crash_point, sabotaged};
 use crate::event::What;
 use crate::moves::{Move, Refusal, Ruling, Standing, Wanted, on_the_way};
 use crate::order::OrderStatus;
@@ -119,7 +119,10 @@ async fn rule_and_move(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Deci
         Ruling::Move => {
             apply(conn, &[step(ask, order.status)], &charges).await?;
         }
-        Ruling::Wish => wish(conn, ask).await?,
+        Ruling::Wish => {
+            note_processing(conn, ask.order_id).await?;
+            wish(conn, ask).await?;
+        }
         Ruling::Wished => {}
         Ruling::Refused(_) if done_before(conn, ask.order_id, ask.request).await? => {}
         Ruling::Refused(refusal) => return Ok(Decided::Refused { refusal, status: order.status }),
@@ -168,19 +171,36 @@ impl Charge {
     }
 }
 
-/// Locks all charges of these orders, in the order of their ids. Whoever adds one locks the others first: one that was
-/// being added while the first look waited is there at the second, and after that there are no more.
+/// Locks all charges of these orders, those in the queue first, then the others in the order of their ids.
+///
+/// A look sees what was committed when it began. A settlement that it waits for takes an order's own charge out of the queue and
+/// writes it among the payments, where that look cannot see it, so another is needed. Whoever adds a charge locks the order's own first:
+/// one that was being added while a look waited for that is there at the next, and after that there are no more. So the last
+/// look is the one after a look that held each order's own.
 pub(super) async fn lock_charges(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
-    lock_those_there(conn, orders).await?;
-    lock_those_there(conn, orders).await
+    let first = lock_those_there(conn, orders).await?;
+    let second = lock_those_there(conn, orders).await?;
+    let held_own = orders.iter().all(|order| first.iter().any(|charge| charge.id == *order));
+    if held_own { Ok(second) } else { lock_those_there(conn, orders).await }
 }
 
 async fn lock_those_there(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
     sqlx::query_as!(
         Charge,
-        r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", answer_by, added IS NULL AS "own!" FROM payments
-           WHERE (id = ANY($1) OR (order_id = ANY($1) AND id <> order_id)) AND kind <> 'refund'
-           ORDER BY id FOR UPDATE"#,
+        r#"
+        WITH queued AS (
+            SELECT id, charge_status(c) AS status FROM open_charges c WHERE id = ANY($1) ORDER BY id FOR UPDATE
+        ), paid AS (
+            SELECT id, order_id, kind, status, answer_by, added IS NULL AS own FROM payments
+            WHERE (id = ANY($1) OR (order_id = ANY($1) AND id <> order_id)) AND kind <> 'refund'
+            ORDER BY id FOR UPDATE
+        )
+        SELECT id AS "id!", id AS "order_id!", 'charge'::payment_kind AS "kind!: PaymentKind",
+            status AS "status!: PaymentStatus", NULL::timestamptz AS answer_by, true AS "own!"
+        FROM queued
+        UNION ALL
+        SELECT id, order_id, kind, status, answer_by, own FROM paid
+        "#,
         orders
     )
     .fetch_all(conn)
@@ -198,13 +218,40 @@ struct Locked {
 async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
     sqlx::query_as!(
         Locked,
-        r#"SELECT status AS "status: OrderStatus", customer_id, cancel_requested_at IS NOT NULL AS "wished!",
-                  clock_timestamp() AS "seen_at!"
-           FROM orders WHERE id = $1 FOR UPDATE"#,
+        r#"SELECT CASE WHEN status = 'PENDING' AND EXISTS (
+                      SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL)
+                      THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
+                  customer_id, cancel_requested_at IS NOT NULL AS "wished!", clock_timestamp() AS "seen_at!"
+           FROM orders o WHERE id = $1 FOR UPDATE"#,
         id
     )
     .fetch_optional(conn)
     .await
+}
+
+/// Notes with an order that its payment is being processed, before anything else is noted there: else nobody writes that down
+/// before its charge is settled. The caller holds its charges. Does nothing where no claim has begun, or it is noted already.
+pub(super) async fn note_processing(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
+    if sabotaged("wish_before_processing") {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        WITH begun AS (
+            UPDATE open_charges SET noted = true WHERE id = $1 AND began_at IS NOT NULL AND NOT noted RETURNING id, began_at
+        ), moved AS (
+            UPDATE orders o SET status = 'PAYMENT_PROCESSING', version = o.version + 1, updated_at = b.began_at
+            FROM begun b WHERE o.id = b.id AND o.status = 'PENDING'
+            RETURNING o.id, o.version, b.began_at
+        )
+        INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor)
+        SELECT id, began_at, version, 'moved', 'PENDING', 'PAYMENT_PROCESSING', 'worker' FROM moved
+        "#,
+        order_id
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Notes that the order is to be cancelled once its charge is known. The charge is never sent again, only voided; what
@@ -215,6 +262,8 @@ async fn wish(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<()> {
         WITH wished AS (
             UPDATE orders SET cancel_requested_at = now(), cancel_actor = $2, cancel_reason = $3, cancel_request = $4
             WHERE id = $1 AND cancel_requested_at IS NULL
+        ), own AS (
+            UPDATE open_charges SET voiding = true, due_at = CASE WHEN trying IS NULL THEN now() ELSE due_at END WHERE id = $1
         )
         UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
         WHERE (id = $1 OR (order_id = $1 AND id <> order_id)) AND kind = 'charge'
@@ -299,6 +348,12 @@ async fn move_orders(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Ve
             FROM moved
         ), ended AS (
             SELECT id, why FROM moved WHERE to_status IN ('REJECTED', 'CANCELLED')
+        ), unsent AS (
+            DELETE FROM open_charges c USING ended e WHERE c.id = e.id AND c.epoch = 0
+            RETURNING c.id, c.amount_minor, c.created_at, c.voiding, c.currency, e.why
+        ), never_sent AS (
+            INSERT INTO payments (id, order_id, amount_minor, created_at, kind, status, voiding, currency, failure_code)
+            SELECT id, id, amount_minor, created_at, 'charge', 'failed', voiding, currency, why FROM unsent
         ), closed AS (
             UPDATE payments p SET status = 'failed', due_at = NULL, failure_code = e.why
             FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind = 'charge'

@@ -104,12 +104,13 @@ pub(super) fn money(minor: i64, currency: &str) -> sqlx::Result<Money> {
 /// One order.
 pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Order>> {
     let row = sqlx::query!(
-        r#"SELECT o.id, customer_id, status AS "status: OrderStatus",
-                  coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>", total_minor, currency, o.version, created_at,
-                  updated_at, accept_by, cancel_requested_at, cancel_actor, cancel_reason,
+        r#"SELECT o.id AS "id!", customer_id AS "customer_id!", status AS "status!: OrderStatus",
+                  coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>", total_minor AS "total_minor!",
+                  currency AS "currency!", o.version AS "version!", created_at AS "created_at!", updated_at AS "updated_at!",
+                  accept_by, cancel_requested_at, cancel_actor, cancel_reason,
                   d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id,
                   d.details AS "details?: Json<Details>"
-           FROM orders o JOIN order_events first ON first.subject = o.id AND first.version = 1
+           FROM shown_orders o JOIN order_events first ON first.subject = o.id AND first.version = 1
            LEFT JOIN order_details d ON d.order_id = o.id WHERE o.id = $1"#,
         id
     )
@@ -177,9 +178,10 @@ pub async fn imported(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<O
 pub async fn attempts(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Vec<Attempt>> {
     sqlx::query_as!(
         Attempt,
-        r#"SELECT a.payment_id, p.kind AS "kind: PaymentKind", a.number, a.action AS "action: AttemptAction",
-                  a.outcome AS "outcome: AttemptOutcome", a.code, a.message, a.started_at, a.finished_at
-           FROM payments p JOIN payment_attempts a ON a.payment_id = p.id
+        r#"SELECT a.payment_id AS "payment_id!", p.kind AS "kind!: PaymentKind", a.number AS "number!",
+                  a.action AS "action!: AttemptAction", a.outcome AS "outcome: AttemptOutcome", a.code, a.message,
+                  a.started_at AS "started_at!", a.finished_at
+           FROM shown_payments p CROSS JOIN LATERAL (SELECT * FROM shown_attempts a WHERE a.payment_id = p.id) a
            WHERE p.id = $1 OR (p.order_id = $1 AND p.id <> p.order_id) ORDER BY p.created_at, p.id, a.number"#,
         order_id
     )
@@ -271,10 +273,10 @@ pub async fn whole(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Who
 pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Vec<Paid>> {
     let rows = sqlx::query_as!(
         PaidRow,
-        r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", amount_minor, currency,
-                  reference, refund_of, coalesce(reason, failure_code) AS reason,
-                  added IS NOT NULL AS "is_addition!", created_at
-           FROM payments WHERE id = $1 OR (order_id = $1 AND id <> order_id) ORDER BY created_at, id"#,
+        r#"SELECT id AS "id!", order_id AS "order_id!", kind AS "kind!: PaymentKind", status AS "status!: PaymentStatus",
+                  amount_minor AS "amount_minor!", currency AS "currency!", reference, refund_of,
+                  coalesce(reason, failure_code) AS reason, added IS NOT NULL AS "is_addition!", created_at AS "created_at!"
+           FROM shown_payments WHERE id = $1 OR (order_id = $1 AND id <> order_id) ORDER BY created_at, id"#,
         order_id
     )
     .fetch_all(conn)

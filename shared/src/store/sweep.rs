@@ -26,7 +26,16 @@ pub async fn claim_due(conn: &mut PgConnection, limit: u32, lease: Duration) -> 
 /// Up to `limit` payments that are due, longest due first, locked for the rest of the transaction.
 pub async fn due(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
-        "SELECT id FROM payments WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED",
+        r#"
+        WITH own AS (
+            SELECT id, due_at FROM open_charges
+            WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
+            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        ), others AS (
+            SELECT id, due_at FROM payments WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        SELECT id AS "id!" FROM (TABLE own UNION ALL TABLE others) due ORDER BY due_at LIMIT $1
+        "#,
         i64::from(limit)
     )
     .fetch_all(conn)
@@ -37,7 +46,10 @@ pub async fn due(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<Uuid>>
 /// the way of those behind it.
 pub async fn postpone(conn: &mut PgConnection, payment_id: Uuid, by: Duration) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE payments SET due_at = now() + $2::bigint * interval '1 ms' WHERE id = $1 AND due_at IS NOT NULL",
+        r#"
+        WITH own AS (UPDATE open_charges SET due_at = now() + $2::bigint * interval '1 ms' WHERE id = $1)
+        UPDATE payments SET due_at = now() + $2::bigint * interval '1 ms' WHERE id = $1 AND due_at IS NOT NULL
+        "#,
         payment_id,
         super::millis(by)
     )
@@ -46,22 +58,32 @@ pub async fn postpone(conn: &mut PgConnection, payment_id: Uuid, by: Duration) -
     .map(drop)
 }
 
-/// Calls off up to `limit` charges that are not final and older than `age`: they are never charged again, only voided,
-/// and their orders end. Says how many.
+/// Calls off up to `limit` charges of each kind (orders' own, others) that are not final and older than `age`: they are
+/// never charged again, only voided, and their orders end. Says how many.
 pub async fn call_off(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+    let done = sqlx::query_scalar!(
         r#"
-        UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
-        WHERE id IN (
-            SELECT id FROM payments
-            WHERE due_at IS NOT NULL AND kind = 'charge' AND NOT voiding
-                AND created_at < now() - $1::bigint * interval '1 ms'
-            ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)
+        WITH own AS (
+            UPDATE open_charges SET voiding = true, due_at = CASE WHEN trying IS NULL THEN now() ELSE due_at END
+            WHERE id IN (
+                SELECT id FROM open_charges WHERE NOT voiding AND created_at < now() - $1::bigint * interval '1 ms'
+                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)
+            RETURNING id
+        ), others AS (
+            UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
+            WHERE id IN (
+                SELECT id FROM payments
+                WHERE due_at IS NOT NULL AND kind = 'charge' AND NOT voiding
+                    AND created_at < now() - $1::bigint * interval '1 ms'
+                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)
+            RETURNING id
+        )
+        SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM others) AS "count!"
         "#,
         super::millis(age),
         i64::from(limit)
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(done.unsigned_abs())
 }
