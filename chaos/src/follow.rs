@@ -89,7 +89,7 @@ impl Follower {
         let mut conn = self.ground.connect().await?;
         while self.catch_up(&mut conn).await? == Ticked::Noted {}
         let there: Vec<(Uuid, i32, i64)> =
-            sqlx::query_as("SELECT subject, max(version), count(*) FROM order_events GROUP BY subject")
+            sqlx::query_as("SELECT subject, max(version), count(*) FROM shown_events GROUP BY subject")
                 .fetch_all(&mut conn)
                 .await?;
         conn.close().await?;

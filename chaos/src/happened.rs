@@ -53,7 +53,7 @@ const LATE_CAPTURE: &str = "refund given: charged too late";
 /// Counts.
 pub(crate) async fn count(conn: &mut PgConnection) -> Result<Happened> {
     let mut happened = Happened::new();
-    for (table, kinds) in [("order_events", &MOVES[..]), ("payments", &PAYMENTS[..])] {
+    for (table, kinds) in [("shown_events", &MOVES[..]), ("payments", &PAYMENTS[..])] {
         for (kind, of) in kinds {
             let sql = format!("SELECT count(*) FROM {table} WHERE {of}");
             let count = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;

@@ -115,7 +115,7 @@ async fn depth(ground: &Ground) -> Result<(u64, u64)> {
 
 async fn due(conn: &mut PgConnection) -> Result<i64> {
     let due =
-        "SELECT count(*) FROM payments WHERE due_at IS NOT NULL OR status = 'held' OR answer_by IS NOT NULL
+        "SELECT count(*) FROM shown_payments WHERE due_at IS NOT NULL OR status = 'held' OR answer_by IS NOT NULL
                    OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL)";
     Ok(sqlx::query_scalar(due).fetch_one(conn).await?)
 }

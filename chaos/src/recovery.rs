@@ -105,8 +105,8 @@ pub async fn measure(
         "SELECT (extract(epoch FROM o.created_at) * 1000000)::bigint,
                 (extract(epoch FROM c.at) * 1000000)::bigint, (extract(epoch FROM e.at) * 1000000)::bigint
          FROM orders o
-         LEFT JOIN order_events c ON c.subject = o.id AND c.from_status = 'PENDING' AND c.to_status = 'PAYMENT_PROCESSING'
-         LEFT JOIN LATERAL (SELECT at FROM order_events WHERE subject = o.id AND from_status = 'PAYMENT_PROCESSING'
+         LEFT JOIN shown_events c ON c.subject = o.id AND c.from_status = 'PENDING' AND c.to_status = 'PAYMENT_PROCESSING'
+         LEFT JOIN LATERAL (SELECT at FROM shown_events WHERE subject = o.id AND from_status = 'PAYMENT_PROCESSING'
              ORDER BY version LIMIT 1) e ON true",
     )
     .fetch_all(&mut *conn)

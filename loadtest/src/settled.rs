@@ -27,10 +27,11 @@ pub async fn until_settled(database_url: &str, patience: Duration, stop: &Stop) 
     let progress = Progress::new("settle: still due", None);
     let mut next_draw = started;
     while sqlx::query_scalar(
-        "SELECT EXISTS (SELECT FROM payments WHERE due_at IS NOT NULL) OR EXISTS (SELECT FROM payments WHERE status = 'held')",
+        "SELECT EXISTS (SELECT FROM open_charges) OR EXISTS (SELECT FROM payments WHERE due_at IS NOT NULL)
+             OR EXISTS (SELECT FROM payments WHERE status = 'held')",
     )
-        .fetch_one(&mut conn)
-        .await?
+    .fetch_one(&mut conn)
+    .await?
     {
         if started.elapsed() > patience || stop.is_stopped() {
             bail!("{} payments are still due after {:?}", due(&mut conn).await?, started.elapsed());
@@ -47,8 +48,8 @@ pub async fn until_settled(database_url: &str, patience: Duration, stop: &Stop) 
 
 /// Payments that somebody must look at still.
 pub(crate) async fn due(conn: &mut PgConnection) -> Result<u64> {
-    let due: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM payments WHERE due_at IS NOT NULL").fetch_one(conn).await?;
+    let due = "SELECT (SELECT count(*) FROM open_charges) + (SELECT count(*) FROM payments WHERE due_at IS NOT NULL)";
+    let due: i64 = sqlx::query_scalar(due).fetch_one(conn).await?;
     Ok(due.unsigned_abs())
 }
 

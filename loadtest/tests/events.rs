@@ -58,17 +58,12 @@ async fn tried(conn: &mut PgConnection, payments: &[Uuid], outcome: AttemptOutco
     ensure!(claims.len() == payments.len(), "of {payments:?} {} could be claimed", claims.len());
     let batch: Vec<Settlement> = claims
         .iter()
-        .map(|claim| Settlement {
-            payment_id: claim.payment_id,
-            epoch: claim.epoch,
-            number: claim.number,
-            outcome,
-            code: None,
-            message: None,
-            next: match outcome {
+        .map(|claim| {
+            let next = match outcome {
                 AttemptOutcome::Succeeded => Next::Succeeded { gateway_id: claim.payment_id.to_string() },
                 _ => Next::Failed,
-            },
+            };
+            Settlement::new(claim, outcome, next)
         })
         .collect();
     ensure!(settle(conn, &batch, SOON).await?.len() == batch.len(), "superseded");

@@ -47,7 +47,7 @@ impl World {
     async fn on(database: TestDatabase) -> Result<Self> {
         let mut conn = database.connect().await?;
         conn.execute(
-            "TRUNCATE orders, in_kitchen, payments, payment_attempts, order_events, names, order_details",
+            "TRUNCATE orders, in_kitchen, payments, open_charges, payment_attempts, order_events, names, order_details",
         )
         .await?;
         let [paid, keyed, declined, voided, rejected, extended] = std::array::from_fn(|_| an_order());
@@ -141,8 +141,7 @@ async fn try_once(
     next: Next,
 ) -> Result<()> {
     let claimed = claim(conn, &[order.payment_id()], SOON).await?.remove(0);
-    let (payment_id, epoch, number) = (claimed.payment_id, claimed.epoch, claimed.number);
-    let settlement = Settlement { payment_id, epoch, number, outcome, code: None, message: None, next };
+    let settlement = Settlement::new(&claimed, outcome, next);
     assert_eq!(settle(conn, &[settlement], SOON).await?.len(), 1);
     Ok(())
 }
@@ -151,10 +150,9 @@ async fn try_once(
 async fn succeed_due(conn: &mut PgConnection) -> Result<Uuid> {
     let claimed = claim_due(conn, 10, SOON).await?;
     assert_eq!(claimed.len(), 1);
-    let (payment_id, epoch, number) = (claimed[0].payment_id, claimed[0].epoch, claimed[0].number);
+    let payment_id = claimed[0].payment_id;
     let next = Next::Succeeded { gateway_id: gateway_id(payment_id) };
-    let outcome = AttemptOutcome::Succeeded;
-    let settlement = Settlement { payment_id, epoch, number, outcome, code: None, message: None, next };
+    let settlement = Settlement::new(&claimed[0], AttemptOutcome::Succeeded, next);
     assert_eq!(settle(conn, &[settlement], SOON).await?.len(), 1);
     Ok(payment_id)
 }

@@ -116,3 +116,11 @@ fn env(name: &str) -> Result<String> {
     #[expect(clippy::disallowed_methods, reason = "the one place where tests learn of their servers")]
     std::env::var(name).with_context(|| format!("{name} is not set: run the tests with `make test`"))
 }
+
+/// Makes every payment that is not final due now, and lets every lease run out.
+pub async fn make_due(conn: &mut PgConnection) -> Result<()> {
+    let own = "UPDATE open_charges SET due_at = now(), lease_until = CASE WHEN lease_until IS NOT NULL THEN now() END";
+    sqlx::query(own).execute(&mut *conn).await?;
+    sqlx::query("UPDATE payments SET due_at = now() WHERE due_at IS NOT NULL").execute(conn).await?;
+    Ok(())
+}

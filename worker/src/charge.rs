@@ -295,16 +295,7 @@ pub fn settlement(claim: &Claimed, answer: Answer, probe: bool, policy: RetryPol
         }
     };
     let (code, message) = reason.map(|reason| (reason.code, reason.message)).unzip();
-    Settlement {
-        payment_id: claim.payment_id,
-        is_own: claim.is_own(),
-        epoch: claim.epoch,
-        number: claim.number,
-        outcome,
-        code,
-        message,
-        next,
-    }
+    Settlement { code, message, ..Settlement::new(claim, outcome, next) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! `Idempotency-Key`: one key, one order, one answer.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use shared::store::claim::claim;
 use testbed::Client;
 
 use crate::api;
@@ -36,9 +39,9 @@ async fn fifty_at_once_are_one_order_and_fifty_equal_answers() -> Result<()> {
 async fn a_replay_shows_the_first_answer_even_after_the_order_moved_on() -> Result<()> {
     let (database, pipeline) = api().await?;
     let first = post(&pipeline.client, "key-1", &Client::an_order()).await?;
-    sqlx::query("UPDATE orders SET status = 'PAYMENT_PROCESSING', version = 2, updated_at = now()")
-        .execute(&mut database.connect().await?)
-        .await?;
+    let id = first.1["id"].as_str().context("an id")?.parse()?;
+    claim(&mut database.connect().await?, &[id], Duration::from_secs(60)).await?;
+    assert_eq!(pipeline.client.read(id).await?["status"], "PAYMENT_PROCESSING");
     assert_eq!(post(&pipeline.client, "key-1", &Client::an_order()).await?, first);
     pipeline.stop().await
 }

@@ -49,20 +49,9 @@ fn conflict(answer: &(u16, Value)) -> (u16, &str, &str) {
 async fn claimed(database: &TestDatabase, client: &Client) -> Result<(Uuid, Settlement)> {
     let id = client.order(&Client::an_order()).await?;
     let mut conn = database.connect().await?;
-    let payment: Uuid = sqlx::query_scalar("SELECT id FROM payments WHERE order_id = $1")
-        .bind(id)
-        .fetch_one(&mut conn)
-        .await?;
-    let claim = claim(&mut conn, &[payment], HOUR).await?.pop().context("it can be claimed")?;
-    let settlement = Settlement {
-        payment_id: payment,
-        epoch: claim.epoch,
-        number: claim.number,
-        outcome: AttemptOutcome::Succeeded,
-        code: None,
-        message: None,
-        next: Next::Succeeded { gateway_id: "ch_1".into() },
-    };
+    let claim = claim(&mut conn, &[id], HOUR).await?.pop().context("it can be claimed")?;
+    let next = Next::Succeeded { gateway_id: "ch_1".into() };
+    let settlement = Settlement::new(&claim, AttemptOutcome::Succeeded, next);
     Ok((id, settlement))
 }
 

@@ -67,7 +67,7 @@ async fn clients_that_hang_up_cost_others_no_order() -> Result<()> {
     let mut conn = database.connect().await?;
     for id in honest? {
         let found: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM orders o JOIN payments p ON p.order_id = o.id JOIN order_events e ON e.subject = o.id
+            "SELECT count(*) FROM orders o JOIN shown_payments p ON p.order_id = o.id JOIN order_events e ON e.subject = o.id
              WHERE o.id = $1",
         )
         .bind(id)

@@ -42,11 +42,11 @@ pub(super) async fn check(conn: &mut PgConnection, evidence: &Evidence<'_>) -> R
 impl Lives {
     async fn read(conn: &mut PgConnection) -> Result<Self> {
         let moves: Vec<(Uuid, OrderStatus)> =
-            sqlx::query_as("SELECT subject, to_status FROM order_events WHERE to_status IS NOT NULL")
+            sqlx::query_as("SELECT subject, to_status FROM shown_events WHERE to_status IS NOT NULL")
                 .fetch_all(&mut *conn)
                 .await?;
         let status: Vec<(Uuid, OrderStatus)> =
-            sqlx::query_as("SELECT id, status FROM orders").fetch_all(conn).await?;
+            sqlx::query_as("SELECT id, status FROM shown_orders").fetch_all(conn).await?;
         Ok(Self { moves: moves.into_iter().collect(), status: status.into_iter().collect() })
     }
 

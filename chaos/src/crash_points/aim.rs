@@ -104,7 +104,7 @@ impl Aim {
 /// As the database has them: also those whose 202 nobody has heard yet.
 async fn open_orders(ground: &Ground) -> Result<Vec<(Uuid, String, OrderStatus)>> {
     let open = sqlx::query_as(
-        "SELECT id, customer_id, status FROM orders WHERE status IN ('PENDING', 'PAYMENT_PROCESSING', 'CONFIRMED')
+        "SELECT id, customer_id, status FROM shown_orders WHERE status IN ('PENDING', 'PAYMENT_PROCESSING', 'CONFIRMED')
          ORDER BY id DESC LIMIT $1",
     );
     Ok(open.bind(AT_ONCE).fetch_all(&mut ground.connect().await?).await?)

@@ -71,22 +71,23 @@ const ORDERS: &str = "
             'USD', 'customer-' || i % ($5 * $3 / 1000000 + 1)
         FROM made
     ), noted AS (
-        INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, payment_id, amount_minor, items)
-        SELECT id, at, version, CASE version WHEN 1 THEN 'accepted' ELSE 'moved' END::event_what, before::order_status,
+        INSERT INTO order_events (subject, at, began_at, version, what, from_status, to_status, actor, payment_id, amount_minor,
+                                  items)
+        SELECT id, at, CASE version WHEN 3 THEN at END, version, CASE version WHEN 1 THEN 'accepted' ELSE 'moved' END::event_what, before::order_status,
             after::order_status, 'fill', CASE version WHEN 3 THEN id END, CASE WHEN version IN (1, 3) THEN 3097 END,
             CASE version WHEN 1 THEN $6::json END
-        FROM made CROSS JOIN (VALUES (1, NULL, 'PENDING'), (2, 'PENDING', 'PAYMENT_PROCESSING'),
-            (3, 'PAYMENT_PROCESSING', 'CONFIRMED'), (4, 'CONFIRMED', 'ACCEPTED'), (5, 'ACCEPTED', 'PREPARING'),
+        FROM made CROSS JOIN (VALUES (1, NULL, 'PENDING'), (3, 'PENDING', 'CONFIRMED'), (4, 'CONFIRMED', 'ACCEPTED'), (5, 'ACCEPTED', 'PREPARING'),
             (6, 'PREPARING', 'READY'), (7, 'READY', 'DELIVERED')) AS moves(version, before, after)
         WHERE $4 OR version = 1
     ), tried AS (
         INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome)
         SELECT id, at, at, 1, 1, 'charge', 'succeeded' FROM made WHERE $4
+    ), charged AS (
+        INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
+        SELECT id, 3097, at, at, 'USD' FROM made WHERE NOT $4
     )
-    INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, epoch, attempts, kind, status, currency, gateway_id)
-    SELECT id, id, 3097, at, CASE WHEN NOT $4 THEN at END, $4::int, $4::int, 'charge',
-        CASE WHEN $4 THEN 'succeeded' ELSE 'pending' END::payment_status, 'USD', CASE WHEN $4 THEN 'ch_' || i END
-    FROM made";
+    INSERT INTO payments (id, order_id, amount_minor, created_at, epoch, attempts, kind, status, currency, gateway_id)
+    SELECT id, id, 3097, at, 1, 1, 'charge', 'succeeded', 'USD', 'ch_' || i FROM made WHERE $4";
 
 async fn chunk(conn: &mut PgConnection, what: Fill, first: i64, count: i64, of: i64) -> Result<()> {
     let items = super::rows::an_order()?.items;

@@ -46,9 +46,9 @@ impl Rows {
         sqlx::query(
             "WITH input AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[])
                     AS input(id, customer_id, items)
-             ), paid AS (
-                INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
-                SELECT id, id, 3097, now(), now() + interval '3 s', 'charge', 'pending', 'USD' FROM input
+             ), charged AS (
+                INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
+                SELECT id, 3097, now(), now() + interval '3 s', 'USD' FROM input
              ), noted AS (
                 INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, items)
                 SELECT id, now(), 3097, 1, 'accepted', 'PENDING', 'api', items::json FROM input
@@ -75,15 +75,9 @@ impl Rows {
         let claimed = claim(&mut self.conn, &payments, LATER).await?;
         let settlements: Vec<Settlement> = claimed
             .into_iter()
-            .map(|one| Settlement {
-                payment_id: one.payment_id,
-                is_own: one.is_own(),
-                epoch: one.epoch,
-                number: one.number,
-                outcome: AttemptOutcome::Succeeded,
-                code: None,
-                message: None,
-                next: Next::Succeeded { gateway_id: format!("ch_{}", one.number) },
+            .map(|one| {
+                let next = Next::Succeeded { gateway_id: format!("ch_{}", one.number) };
+                Settlement::new(&one, AttemptOutcome::Succeeded, next)
             })
             .collect();
         let settled = settle(&mut self.conn, &settlements, LATER).await?.len();

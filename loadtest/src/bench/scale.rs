@@ -176,7 +176,7 @@ async fn megabytes(database_url: &str) -> Result<BTreeMap<String, f64>> {
     let mut conn = connect(database_url).await?;
     let sizes: Vec<(String, i64)> = sqlx::query_as(
         "SELECT relname::text, pg_total_relation_size(relid) FROM pg_stat_user_tables
-         WHERE relname IN ('orders', 'payments', 'payment_attempts', 'order_events')",
+         WHERE relname IN ('orders', 'open_charges', 'payments', 'payment_attempts', 'order_events')",
     )
     .fetch_all(&mut conn)
     .await?;

@@ -23,6 +23,7 @@ struct Row {
     to_status: Option<OrderStatus>,
     payment_id: Option<Uuid>,
     amount_minor: Option<i64>,
+    began_at: Option<OffsetDateTime>,
     items: Option<Json<Vec<Item>>>,
     /// The order's lines now, where they are no longer those that it was accepted with; with its first event.
     lines_now: Option<Json<Vec<Item>>>,
@@ -37,7 +38,7 @@ struct Story {
 
 /// The lines of millions that were never added to stand in one place only, so there is nothing to compare them with.
 const EVENTS: &str = "
-    SELECT e.subject, e.version, e.what, e.from_status, e.to_status, e.payment_id, e.amount_minor,
+    SELECT e.subject, e.version, e.what, e.from_status, e.to_status, e.payment_id, e.amount_minor, e.began_at,
         CASE WHEN e.what <> 'accepted' OR o.items IS NOT NULL THEN e.items END AS items, o.items AS lines_now
     FROM order_events e LEFT JOIN orders o ON o.id = e.subject AND e.version = 1
     ORDER BY e.subject, e.version";
@@ -55,7 +56,9 @@ pub(super) async fn check(conn: &mut PgConnection, orders: &mut Orders, report: 
             replayed: Replayed::default(),
             lines_now: row.lines_now.as_ref().map(|lines| lines.0.clone()),
         });
-        story.apply(&row.into(), orders, report);
+        for event in row.events() {
+            story.apply(&event, orders, report);
+        }
     }
     if let Some(ended) = story {
         ended.end(orders, report);
@@ -63,9 +66,11 @@ pub(super) async fn check(conn: &mut PgConnection, orders: &mut Orders, report: 
     Ok(())
 }
 
-impl From<Row> for Event {
-    fn from(row: Row) -> Self {
-        Self {
+impl Row {
+    /// The events that it stands for.
+    fn events(self) -> impl Iterator<Item = Event> {
+        let row = self;
+        let event = Event {
             subject: row.subject,
             version: row.version,
             what: row.what,
@@ -77,7 +82,8 @@ impl From<Row> for Event {
             amount_minor: row.amount_minor,
             items: row.items.map(|items| items.0),
             at: OffsetDateTime::UNIX_EPOCH,
-        }
+        };
+        event.with_begin(row.began_at)
     }
 }
 

@@ -61,7 +61,8 @@ pub(super) async fn check(
     let mut payments = sqlx::query_as::<_, Payment>(
         "SELECT id, order_id, refund_of, amount_minor, currency, kind, status, attempts,
                 due_at IS NOT NULL OR status = 'held' AS is_due, gateway_id, added IS NOT NULL AS is_addition,
-                dropped_at IS NOT NULL AS is_dropped, (extract(epoch FROM created_at) * 1000000)::int8 AS created_at FROM payments",
+                dropped_at IS NOT NULL AS is_dropped, (extract(epoch FROM created_at) * 1000000)::int8 AS created_at
+         FROM shown_payments",
     )
     .fetch(&mut *conn);
     while let Some(payment) = payments.try_next().await? {
@@ -71,6 +72,7 @@ pub(super) async fn check(
         payment.add_to_order(orders, report)?;
     }
     drop(payments);
+    check_queue(conn, report).await?;
     check_refunds(conn, report).await?;
     for payment in attempts.keys() {
         report.check(Invariant::RowsBelong, false, || format!("attempts of payment {payment}, which is not"));
@@ -87,7 +89,7 @@ async fn read_attempts(
     let mut by_payment: HashMap<Uuid, Attempts> = HashMap::new();
     let mut asked = Asked::default();
     let mut rows =
-        sqlx::query_as::<_, AttemptRow>("SELECT payment_id, number, action, outcome FROM payment_attempts")
+        sqlx::query_as::<_, AttemptRow>("SELECT payment_id, number, action, outcome FROM shown_attempts")
             .fetch(conn);
     while let Some((payment, number, action, outcome)) = rows.try_next().await? {
         report.check(Invariant::AttemptsClosed, outcome.is_some(), || {
@@ -122,6 +124,20 @@ fn check_requests(ledger: &Ledger, asked: &Asked, report: &mut Report) {
             format!("{requests} requests for {what}, {attempts} attempts")
         });
     }
+}
+
+/// What waits in the queue is no payment yet. (What is in neither is missing from its order's charges.)
+async fn check_queue(conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+    let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
+        "SELECT id, EXISTS (SELECT FROM payments p WHERE p.id = c.id) FROM open_charges c",
+    )
+    .fetch(conn);
+    while let Some((charge, is_payment)) = rows.try_next().await? {
+        report.check(Invariant::QueuedOrFinal, !is_payment, || {
+            format!("charge {charge} waits in the queue and is a payment")
+        });
+    }
+    Ok(())
 }
 
 /// Each refund gives back a charge that took the money, of the same order, no more than that took, and is the only one.

@@ -30,6 +30,7 @@ pub enum Invariant {
     HistoryLegal,
     HistoryWhole,
     EventsExplain,
+    QueuedOrFinal,
     AttemptsCounted,
     AttemptsClosed,
     AttemptsExplain,
@@ -40,7 +41,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::OrdersEnded,
         Self::NothingDue,
         Self::RowsBelong,
@@ -58,6 +59,7 @@ impl Invariant {
         Self::HistoryLegal,
         Self::HistoryWhole,
         Self::EventsExplain,
+        Self::QueuedOrFinal,
         Self::AttemptsCounted,
         Self::AttemptsClosed,
         Self::AttemptsExplain,
@@ -104,6 +106,7 @@ impl Invariant {
             Self::EventsExplain => {
                 "the events alone give an order's lines, total, wish, and the money that was charged and refunded"
             }
+            Self::QueuedOrFinal => "an order's own charge waits in the queue or is a payment, never both",
             Self::AttemptsCounted => "a payment has as many attempts as it counts, numbered from 1",
             Self::AttemptsClosed => "every attempt has an outcome",
             Self::AttemptsExplain => {

@@ -71,6 +71,8 @@ pub(super) async fn write(
             UPDATE open_charges c
             SET epoch = c.epoch + 1, attempts = c.attempts + 1, began_at = coalesce(c.began_at, now()), claimed_at = now(),
                 lease_until = now() + $2::bigint * interval '1 ms',
+                -- Stays as it is, as a rule, and so no index is written: a lease ends later than a lost publish is noticed.
+                due_at = least(c.due_at, now() + $2::bigint * interval '1 ms'),
                 trying = CASE WHEN c.voiding THEN 'void' ELSE 'charge' END::attempt_action
             FROM due WHERE c.id = due.id
             RETURNING c.id, c.amount_minor, c.currency, c.epoch, c.attempts, c.spent, c.trying,

@@ -108,7 +108,8 @@ impl Asked<'_> {
         let (first, last) = self.filter.ids();
         let mut query = QueryBuilder::new(select);
         // Which of these two it is, only the view knows, which costs a look-up for each PENDING one that is met.
-        let one_of_two = statuses.contains(&OrderStatus::Pending) != statuses.contains(&OrderStatus::PaymentProcessing);
+        let one_of_two =
+            statuses.contains(&OrderStatus::Pending) != statuses.contains(&OrderStatus::PaymentProcessing);
         let orders = if one_of_two { "shown_orders" } else { "orders" };
         // A channel's orders are found, and sorted, by the index of its own table.
         let id = if let Some(channel) = channel {

@@ -39,6 +39,22 @@ pub struct Settlement {
     pub next: Next,
 }
 
+impl Settlement {
+    /// Of what was claimed, with no more to say.
+    pub fn new(claim: &Claimed, outcome: AttemptOutcome, next: Next) -> Self {
+        Self {
+            payment_id: claim.payment_id,
+            is_own: claim.is_own(),
+            epoch: claim.epoch,
+            number: claim.number,
+            outcome,
+            code: None,
+            message: None,
+            next,
+        }
+    }
+}
+
 /// What follows for the payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {

@@ -77,7 +77,7 @@ async fn everywhere(conn: &mut PgConnection) -> Result<()> {
 /// What should be shown, by a look at every row.
 async fn by_looking(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Uuid>> {
     Ok(sqlx::query_scalar(
-        "SELECT id FROM orders
+        "SELECT id FROM shown_orders
          WHERE ($1::text IS NULL OR customer_id = $1) AND (cardinality($2::order_status[]) = 0 OR status = ANY($2))
              AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::timestamptz IS NULL OR created_at < $4)
          ORDER BY id DESC",

@@ -31,25 +31,20 @@ async fn accepted(conn: &mut PgConnection) -> Result<NewOrder> {
 /// Claims it and settles the try so.
 async fn tried(conn: &mut PgConnection, payment_id: Uuid, outcome: AttemptOutcome, next: Next) -> Result<()> {
     let claimed = claim(conn, &[payment_id], HOUR).await?.remove(0);
-    let settlement = Settlement {
-        payment_id,
-        epoch: claimed.epoch,
-        number: claimed.number,
-        outcome,
-        code: None,
-        message: None,
-        next,
-    };
+    let settlement = Settlement::new(&claimed, outcome, next);
     assert_eq!(settle(conn, &[settlement], HOUR).await?, [payment_id]);
     Ok(())
 }
 
 async fn due_since(conn: &mut PgConnection, payment_id: Uuid, seconds: i32) -> Result<()> {
-    sqlx::query("UPDATE payments SET due_at = now() - $2 * interval '1 s' WHERE id = $1")
-        .bind(payment_id)
-        .bind(seconds)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "WITH own AS (UPDATE open_charges SET due_at = now() - $2 * interval '1 s' WHERE id = $1)
+         UPDATE payments SET due_at = now() - $2 * interval '1 s' WHERE id = $1",
+    )
+    .bind(payment_id)
+    .bind(seconds)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -146,7 +141,7 @@ async fn orders_that_contradict_their_payments_are_counted() -> Result<()> {
     for (place, wrong) in [
         "UPDATE orders SET status = 'CONFIRMED' WHERE id = $1 AND status = 'PAYMENT_FAILED'",
         "UPDATE orders SET status = 'PAYMENT_FAILED' WHERE id = $1 AND status = 'CONFIRMED'",
-        "UPDATE payments SET status = 'failed', due_at = NULL WHERE order_id = $1",
+        "DELETE FROM open_charges WHERE id = $1",
     ]
     .into_iter()
     .enumerate()
@@ -164,6 +159,13 @@ async fn orders_that_contradict_their_payments_are_counted() -> Result<()> {
         .execute(&mut conn)
         .await?;
     assert_eq!(contradicting_orders(&mut conn, MANY).await?, 4);
+    // Paid, and still in the queue.
+    let queued = accepted(&mut conn).await?;
+    let (outcome, next) = charged();
+    tried(&mut conn, queued.payment_id(), outcome, next).await?;
+    let back = "INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency) VALUES ($1, 1, now(), now(), 'USD')";
+    sqlx::query(back).bind(queued.id).execute(&mut conn).await?;
+    assert_eq!(contradicting_orders(&mut conn, MANY).await?, 5);
     assert_eq!(contradicting_orders(&mut conn, 1).await?, 1, "only the newest are looked at");
     Ok(())
 }

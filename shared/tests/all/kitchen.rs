@@ -17,7 +17,7 @@ use shared::store::read;
 use shared::store::settle::settle;
 use shared::store::sweep::{call_off, claim_due};
 use sqlx::PgConnection;
-use testbed::{TestDatabase, until};
+use testbed::{TestDatabase, make_due, until};
 use uuid::Uuid;
 
 use crate::orders::{HOUR, accepted, claimed, confirmed, ends};
@@ -214,7 +214,7 @@ async fn cancelling_what_nobody_claimed_ends_its_payment_too() -> Result<()> {
     };
     assert_eq!(whole.order.status, OrderStatus::Cancelled);
     assert!(claim(&mut conn, &[order.payment_id()], HOUR).await?.is_empty(), "it is final");
-    sqlx::query("UPDATE payments SET due_at = now() WHERE due_at IS NOT NULL").execute(&mut conn).await?;
+    make_due(&mut conn).await?;
     assert!(claim_due(&mut conn, 10, HOUR).await?.is_empty());
     assert!(refunds(&mut conn, &order).await?.is_empty(), "nothing was taken");
     Ok(())
@@ -332,7 +332,8 @@ async fn in_turn<A, B>(
     let mut holder = database.connect().await?;
     let (mut first, mut second) = (database.connect().await?, database.connect().await?);
     let mut hold = holder.begin().await?;
-    sqlx::query("SELECT FROM payments WHERE id = $1 FOR UPDATE").bind(payment).execute(&mut *hold).await?;
+    let charge = "WITH own AS (SELECT FROM open_charges WHERE id = $1 FOR UPDATE) SELECT FROM payments WHERE id = $1 FOR UPDATE";
+    sqlx::query(charge).bind(payment).execute(&mut *hold).await?;
     let waiting = async |count: i64| {
         until("somebody waits", async || {
             let waiting: i64 = sqlx::query_scalar(
@@ -391,9 +392,7 @@ async fn cancellations_claims_and_settlements_that_race_never_keep_money_of_a_ca
     }
     let mut conn = database.connect().await?;
     // What was passed over while its row was locked: a retry of the sweep's.
-    sqlx::query("UPDATE payments SET due_at = now() WHERE due_at IS NOT NULL AND kind = 'charge'")
-        .execute(&mut conn)
-        .await?;
+    make_due(&mut conn).await?;
     let rest = claim_due(&mut conn, 1_000, HOUR).await?;
     let rest: Vec<_> = rest
         .iter()
@@ -406,7 +405,7 @@ async fn cancellations_claims_and_settlements_that_race_never_keep_money_of_a_ca
                 count(*) FILTER (WHERE kind = 'charge' AND status = 'succeeded'),
                 count(*) FILTER (WHERE kind = 'refund'),
                 count(*) FILTER (WHERE kind = 'charge' AND status NOT IN ('succeeded', 'failed'))
-         FROM payments",
+         FROM shown_payments",
     )
     .fetch_one(&mut conn)
     .await?;
@@ -563,7 +562,7 @@ async fn a_charge_that_takes_too_long_is_called_off() -> Result<()> {
     let claims = claimed(&mut conn, &[old.clone(), young.clone()]).await?;
     let doubts: Vec<_> = claims.iter().map(|claim| ends(claim, AttemptOutcome::InDoubt)).collect();
     settle(&mut conn, &doubts, HOUR).await?;
-    sqlx::query("UPDATE payments SET created_at = now() - interval '25 h' WHERE id = $1")
+    sqlx::query("UPDATE open_charges SET created_at = now() - interval '25 h' WHERE id = $1")
         .bind(old.payment_id())
         .execute(&mut conn)
         .await?;

@@ -35,8 +35,7 @@ pub(crate) fn ends(claim: &Claimed, outcome: AttemptOutcome) -> Settlement {
         AttemptOutcome::InDoubt => Next::Retry { delay: HOUR, spend: true, void: false },
         _ => Next::Failed,
     };
-    let Claimed { payment_id, epoch, number, .. } = *claim;
-    Settlement { payment_id, epoch, number, outcome, code: None, message: None, next }
+    Settlement::new(claim, outcome, next)
 }
 
 /// Their charges, claimed.

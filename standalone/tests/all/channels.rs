@@ -75,7 +75,7 @@ async fn an_aggregators_order_posted_fifty_times_is_confirmed_with_one_charge() 
 
 async fn wipe(database: &TestDatabase) -> Result<()> {
     sqlx::query(
-        "TRUNCATE orders, in_kitchen, payments, payment_attempts, order_events, order_details, names",
+        "TRUNCATE orders, in_kitchen, payments, open_charges, payment_attempts, order_events, order_details, names",
     )
     .execute(&mut database.connect().await?)
     .await?;

@@ -309,7 +309,7 @@ async fn orders_with_additions_cancelled_at_any_moment_keep_nothing() -> Result<
     all_are(&database, "CANCELLED", 150).await?;
     testbed::until("every failed addition is taken off", async || {
         let left: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM payments WHERE added IS NOT NULL AND (due_at IS NOT NULL OR (status = 'failed' AND dropped_at IS NULL))",
+            "SELECT count(*) FROM shown_payments WHERE added IS NOT NULL AND (due_at IS NOT NULL OR (status = 'failed' AND dropped_at IS NULL))",
         )
         .fetch_one(&mut database.connect().await?)
         .await?;

@@ -24,7 +24,7 @@ async fn settled(database_url: &str, client: &Client, broker: Option<&Broker>) -
     let mut conn = database.connect().await?;
     until("all payments are final, and failed additions taken off", async || {
         let open: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM payments
+            "SELECT count(*) FROM shown_payments
              WHERE due_at IS NOT NULL OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL)",
         )
         .fetch_one(&mut conn)
@@ -42,7 +42,7 @@ async fn settled(database_url: &str, client: &Client, broker: Option<&Broker>) -
 
 /// Orders by status.
 async fn count(database: &TestDatabase, status: &str) -> Result<i64> {
-    Ok(sqlx::query_scalar("SELECT count(*) FROM orders WHERE status::text = $1")
+    Ok(sqlx::query_scalar("SELECT count(*) FROM shown_orders WHERE status::text = $1")
         .bind(status)
         .fetch_one(&mut database.connect().await?)
         .await?)

@@ -101,7 +101,7 @@ async fn a_gateway_that_is_down_fails_no_order() -> Result<()> {
         client.faults(json!({"down": true})).await?;
         client.orders(200, 8).await?;
         until("the breaker has opened: payments stay untouched", async || {
-            let rejected: i64 = sqlx::query_scalar("SELECT count(*) FROM payments WHERE attempts > 0")
+            let rejected: i64 = sqlx::query_scalar("SELECT count(*) FROM shown_payments WHERE attempts > 0")
                 .fetch_one(&mut database.connect().await?)
                 .await?;
             Ok((rejected >= 5).then_some(()))

@@ -108,9 +108,10 @@ async fn a_gateway_with_every_fault_at_once_ends_every_order_and_charges_none_tw
         client.orders(300, 32).await?;
         // The faults stay: everything has to end in spite of them.
         until("all have ended", async || {
-            let open: i64 = sqlx::query_scalar("SELECT count(*) FROM payments WHERE due_at IS NOT NULL")
-                .fetch_one(&mut database.connect().await?)
-                .await?;
+            let open: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM shown_payments WHERE due_at IS NOT NULL")
+                    .fetch_one(&mut database.connect().await?)
+                    .await?;
             Ok((open == 0).then_some(()))
         })
         .await?;

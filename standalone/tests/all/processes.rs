@@ -109,7 +109,7 @@ async fn sixty_orders_far_apart_on_an_idle_worker() -> Result<()> {
         .await?;
     }
     let unpublished: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM orders o JOIN order_events e ON e.subject = o.id AND e.version = 2
+        "SELECT count(*) FROM orders o JOIN shown_events e ON e.subject = o.id AND e.version = 2
          WHERE e.at - o.created_at > interval '2.9 s'",
     )
     .fetch_one(&mut processes.database.connect().await?)
@@ -130,10 +130,11 @@ async fn a_killed_and_a_stopped_worker_lose_and_repeat_nothing() -> Result<()> {
         let status = processes.worker.ended().await?;
         assert_eq!(status.success(), signal == Signal::SIGTERM, "{}", processes.worker.said());
         if signal == Signal::SIGTERM {
-            let held: i64 =
-                sqlx::query_scalar("SELECT count(*) FROM payments WHERE status = 'processing' AND epoch > 1")
-                    .fetch_one(&mut processes.database.connect().await?)
-                    .await?;
+            let held: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM shown_payments WHERE status = 'processing' AND epoch > 1",
+            )
+            .fetch_one(&mut processes.database.connect().await?)
+            .await?;
             assert_eq!(held, 0, "a stop finishes what it has in hand");
         }
         processes.worker = Processes::worker(&processes.database, &processes.queue, &client.gateway).await?;

@@ -18,7 +18,7 @@ use shared::order::{NewOrder, OrderRequest};
 use shared::payment::Ledger;
 use shared::store::accept::{Accept, accept};
 use shared::tasks::Stop;
-use testbed::{Client, TestDatabase};
+use testbed::{Client, TestDatabase, make_due};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 use worker::breaker::Breaker;
@@ -151,14 +151,11 @@ impl Bench {
 
     /// Makes what waits due now.
     async fn hurry(&self) -> Result<()> {
-        sqlx::query("UPDATE payments SET due_at = now() WHERE due_at IS NOT NULL")
-            .execute(&mut self.database.connect().await?)
-            .await?;
-        Ok(())
+        make_due(&mut self.database.connect().await?).await
     }
 
     async fn status(&self, order: &NewOrder) -> Result<String> {
-        Ok(sqlx::query_scalar("SELECT status::text FROM orders WHERE id = $1")
+        Ok(sqlx::query_scalar("SELECT status::text FROM shown_orders WHERE id = $1")
             .bind(order.id)
             .fetch_one(&mut self.database.connect().await?)
             .await?)
@@ -167,7 +164,7 @@ impl Bench {
     /// Action and outcome of every try.
     async fn tries(&self, order: &NewOrder) -> Result<Vec<(String, String)>> {
         Ok(sqlx::query_as(
-            "SELECT action::text, coalesce(outcome::text, 'open') FROM payment_attempts WHERE payment_id = $1 ORDER BY number",
+            "SELECT action::text, coalesce(outcome::text, 'open') FROM shown_attempts WHERE payment_id = $1 ORDER BY number",
         )
         .bind(order.payment_id())
         .fetch_all(&mut self.database.connect().await?)

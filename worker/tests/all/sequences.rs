@@ -18,6 +18,7 @@ use shared::store::additions::{Add, PayAnew, add, pay_anew};
 use shared::store::claim::claim;
 use shared::store::moves::{Moved, carry_out};
 use sqlx::PgConnection;
+use testbed::make_due;
 use uuid::Uuid;
 use worker::deadline::Deadlines;
 
@@ -66,7 +67,7 @@ async fn whatever_is_asked_in_whatever_order_the_books_agree_in_the_end() -> Res
         println!("seed {seed}");
         promises += sequence(&mut bench, seed).await.with_context(|| format!("seed {seed}"))?;
         run += 1;
-        ends = sqlx::query_as("SELECT status::text, count(*) FROM orders GROUP BY 1 ORDER BY 1")
+        ends = sqlx::query_as("SELECT status::text, count(*) FROM shown_orders GROUP BY 1 ORDER BY 1")
             .fetch_all(&mut bench.database.connect().await?)
             .await?;
     }
@@ -121,7 +122,7 @@ async fn work(
         // Claims whatever the order has, and dies before or after the gateway has heard of it.
         5 | 6 => {
             let mut conn = bench.database.connect().await?;
-            let payments: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM payments WHERE order_id = $1")
+            let payments: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM shown_payments WHERE order_id = $1")
                 .bind(order.id)
                 .fetch_all(&mut conn)
                 .await?;
@@ -203,10 +204,7 @@ fn addition(payment_id: Uuid, dice: &mut StdRng) -> Result<NewAddition> {
 
 /// Makes what waits due now.
 async fn hurry(bench: &Bench) -> Result<()> {
-    sqlx::query("UPDATE payments SET due_at = now() WHERE due_at IS NOT NULL")
-        .execute(&mut bench.database.connect().await?)
-        .await?;
-    Ok(())
+    make_due(&mut bench.database.connect().await?).await
 }
 
 /// Works until there is nothing more to do.
@@ -217,7 +215,7 @@ async fn rest(bench: &mut Bench, deadlines: &mut Deadlines) -> Result<()> {
         let swept = bench.sweep().await?;
         deadlines.tend_additions().await?;
         let open: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM payments
+            "SELECT count(*) FROM shown_payments
              WHERE due_at IS NOT NULL OR status = 'held' OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL)",
         )
         .fetch_one(&mut bench.database.connect().await?)
