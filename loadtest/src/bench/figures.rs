@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::feed::FeedRun;
-use super::limits::Limit;
+use super::limits::{Limit, PartOf};
 use super::runs::{AcceptRun, EndToEndRun, SteadyRun, Verdict};
 use super::scale::{BacklogRun, ScaleRun};
 use super::usage::{Cost, Memory};
@@ -62,10 +62,14 @@ pub struct Figures {
     pub e2e_per_s: Option<f64>,
     /// The same for the larger number of orders.
     pub e2e_200k_per_s: Option<f64>,
-    /// `e2e_per_s` as a share of the composed estimate.
+    /// `e2e_per_s` as a share of the composed limit.
     pub share_of_limit: Option<f64>,
-    /// Orders a second, if each cost what the parts alone cost and no core ever idled.
+    /// Orders a second, if each cost what the frozen parts cost alone and no core ever idled.
     pub composed_limit_per_s: Option<f64>,
+    /// `e2e_per_s` as a share of the own limit.
+    pub share_of_own_limit: Option<f64>,
+    /// The same as the composed limit, of today's own parts.
+    pub own_limit_per_s: Option<f64>,
     /// At the fixed rate, intended time to 202.
     pub accept_p99_ms_at_500: Option<f64>,
     /// At the fixed rate, intended time to CONFIRMED.
@@ -93,10 +97,10 @@ pub struct Figures {
 impl Figures {
     pub(super) fn new(machine: Machine, runs: Runs) -> Self {
         let limits = median_limits(&runs.limits);
-        let composed: f64 =
-            limits.iter().filter(|limit| limit.composed).map(|limit| limit.us_per_order).sum();
-        let ceiling = (composed > 0.0).then(|| machine.cores as f64 * 1_000_000.0 / composed);
+        let composed_limit = ceiling(&machine, &limits, PartOf::is_composed);
+        let own_limit = ceiling(&machine, &limits, PartOf::is_own);
         let e2e = middle(&runs.e2e, |run| run.per_s);
+        let share_of = |limit: Option<f64>| e2e.zip(limit).map(|(e2e, limit)| e2e / limit);
         // A figure keeps to its name, whatever else was measured.
         let large: Vec<&EndToEndRun> = runs.large.iter().filter(|run| run.orders == LARGE).collect();
         let at_500: Vec<&SteadyRun> = runs.steady.iter().filter(|run| run.rate == RATE).collect();
@@ -108,8 +112,10 @@ impl Figures {
             accept_p99_ms_at_saturation: middle(&runs.accept, |run| run.accept.p99_ms),
             e2e_per_s: e2e,
             e2e_200k_per_s: middle(&large, |run| run.per_s),
-            share_of_limit: e2e.zip(ceiling).map(|(e2e, ceiling)| e2e / ceiling),
-            composed_limit_per_s: ceiling,
+            share_of_limit: share_of(composed_limit),
+            composed_limit_per_s: composed_limit,
+            share_of_own_limit: share_of(own_limit),
+            own_limit_per_s: own_limit,
             accept_p99_ms_at_500: middle(&at_500, |run| run.accept.p99_ms),
             confirmed_p99_ms_at_500: middle(&at_500, |run| run.confirmed.p99_ms),
             rss_mb_api_worker: peak(runs.e2e.iter().chain(&runs.large), &["api", "worker"]),
@@ -157,6 +163,12 @@ pub(super) fn middle_cost<'a>(costs: impl Iterator<Item = &'a Cost> + Clone) -> 
     }
 }
 
+/// Orders a second, if each cost what these parts cost alone and no core ever idled.
+fn ceiling(machine: &Machine, limits: &[Limit], counts: fn(PartOf) -> bool) -> Option<f64> {
+    let us: f64 = limits.iter().filter(|limit| counts(limit.part_of)).map(|limit| limit.us_per_order).sum();
+    (us > 0.0).then(|| machine.cores as f64 * 1_000_000.0 / us)
+}
+
 fn median_limits(runs: &[Vec<Limit>]) -> Vec<Limit> {
     let Some(first) = runs.first() else { return Vec::new() };
     let of = |name, pick: fn(&Limit) -> f64| {
@@ -189,17 +201,21 @@ fn peak<'a>(runs: impl Iterator<Item = &'a EndToEndRun>, names: &[&str]) -> Opti
 mod tests {
     use super::*;
 
-    fn limit(name: &'static str, us_per_order: f64, composed: bool) -> Limit {
-        Limit { name, per_s: 1_000_000.0 / us_per_order, us_per_order, composed }
+    fn limit(name: &'static str, us_per_order: f64, part_of: PartOf) -> Limit {
+        Limit { name, per_s: 1_000_000.0 / us_per_order, us_per_order, part_of }
     }
 
     #[test]
-    fn the_composed_limit_is_what_the_parts_leave_room_for() {
+    fn a_limit_is_what_its_parts_leave_room_for() {
         let machine = Machine { processor: String::new(), cores: 2, postgres: String::new() };
-        let run = |a, b| vec![limit("a", a, true), limit("b", b, true), limit("c", 500.0, false)];
-        let runs = Runs { limits: vec![run(10.0, 90.0), run(11.0, 1.0), run(10.0, 90.0)], ..Runs::default() };
+        let run = |a, b| {
+            let (frozen, own) = (limit("a", a, PartOf::Composed), limit("today's a", a / 2.0, PartOf::Own));
+            vec![frozen, own, limit("b", b, PartOf::Both), limit("c", 500.0, PartOf::Neither)]
+        };
+        let runs = Runs { limits: vec![run(20.0, 90.0), run(22.0, 1.0), run(20.0, 90.0)], ..Runs::default() };
         let figures = Figures::new(machine, runs);
-        assert_eq!(figures.composed_limit_per_s, Some(20_000.0));
+        assert_eq!(figures.composed_limit_per_s.map(f64::round), Some(18_182.0));
+        assert_eq!(figures.own_limit_per_s, Some(20_000.0));
         assert_eq!((figures.e2e_per_s, figures.share_of_limit, figures.clean), (None, None, true));
         let json = serde_json::to_value(&figures).unwrap();
         for key in ["accepted_per_s", "e2e_per_s", "e2e_200k_per_s", "share_of_limit", "accept_p99_ms_at_500"]

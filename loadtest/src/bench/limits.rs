@@ -1,6 +1,6 @@
 //! What the parts can do alone, on the same machine in the same minutes: the bar that our own figures stand beside.
-//! Each is the cheapest way in which its job can be done with the same libraries, and each says what an order
-//! costs, so that their sum is a ceiling for all of them together.
+//! Each says what an order costs, so that their sum is a ceiling for all of them together: the composed limit, of parts that
+//! are frozen ([`super::frozen`]), and the own limit, of today's. What no change of the service makes cheaper is in both.
 
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,14 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use shared::broker::{Broker, Confirm, amqp::Amqp};
 use shared::message::{MAX_PAYMENTS, PaymentsDue};
-use shared::payment::ChargeRequest;
 use shared::tasks::Stop;
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::frozen::{self, Frozen};
 use super::program::free_addr;
-use super::rows;
+use super::rows::Rows;
 use super::stack::Stack;
 use super::usage::{Usage, Watched};
-use crate::gateway::client;
 use crate::latency::per_second;
 use crate::load::{OnFault, Pace, Plan, load};
 
@@ -41,8 +39,32 @@ pub struct Limit {
     pub per_s: f64,
     /// Processor time an order, of all processes that take part, in microseconds.
     pub us_per_order: f64,
-    /// Whether an order's whole way has it once, so that the composed estimate counts it.
-    pub composed: bool,
+    /// Whose sum counts it.
+    pub part_of: PartOf,
+}
+
+/// The sum that counts a part, because an order's whole way has it once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartOf {
+    /// The composed limit: the part is frozen.
+    Composed,
+    /// The own limit: the part is what the service does today.
+    Own,
+    /// Both.
+    Both,
+    /// Neither: other parts do the same and more.
+    Neither,
+}
+
+impl PartOf {
+    pub(super) fn is_composed(self) -> bool {
+        matches!(self, Self::Composed | Self::Both)
+    }
+
+    pub(super) fn is_own(self) -> bool {
+        matches!(self, Self::Own | Self::Both)
+    }
 }
 
 /// What is being timed.
@@ -57,50 +79,75 @@ impl Timer {
         Ok(Self { before: Usage::now(&watched)?, watched, started: Instant::now() })
     }
 
-    fn stop(self, name: &'static str, orders: usize, composed: bool) -> Result<Limit> {
+    fn stop(self, name: &'static str, orders: usize, part_of: PartOf) -> Result<Limit> {
         let elapsed = self.started.elapsed();
         let cost = Usage::now(&self.watched)?.since(&self.before, orders as u64);
         let per_s = per_second(orders as u64, elapsed);
-        Ok(Limit { name, per_s, us_per_order: cost.us_per_order_sum, composed })
+        Ok(Limit { name, per_s, us_per_order: cost.us_per_order_sum, part_of })
     }
 }
 
 /// Measures all of them, once.
 pub(super) async fn all(stack: &Stack) -> Result<Vec<Limit>> {
     let echo = echo(stack).await.context("the HTTP limits")?;
-    let mut limits = vec![insert(stack).await.context("the insert limit")?];
-    limits.push(life(stack).await.context("the SQL limit")?);
+    let mut limits = inserts(stack).await.context("the insert limits")?;
+    limits.extend(lives(stack).await.context("the SQL limits")?);
     limits.push(broker(stack).await.context("the broker's limit")?);
     limits.extend(echo);
     Ok(limits)
 }
 
 /// The rows that accepting an order writes, and nothing else, by one client.
-async fn insert(stack: &Stack) -> Result<Limit> {
-    let ground = stack.ground().await?;
-    let mut client = rows::Rows::connect(&ground.database_url).await?;
-    let timer = Timer::start(stack.watched())?;
-    for _ in 0..ROWS / MAX_PAYMENTS {
-        client.insert(MAX_PAYMENTS).await?;
-    }
-    let rows = ROWS / MAX_PAYMENTS * MAX_PAYMENTS;
-    let limit = timer.stop("insert of an order's rows, 256 at once, one SQL client", rows, false)?;
-    drop(client);
-    stack.clear(&ground).await?;
-    Ok(limit)
+async fn inserts(stack: &Stack) -> Result<Vec<Limit>> {
+    let frozen = sql(
+        stack,
+        ("insert of an order's rows: frozen, 256 at once, one SQL client", PartOf::Neither),
+        Frozen::connect,
+        async |client| client.insert(MAX_PAYMENTS).await.map(|()| MAX_PAYMENTS),
+    );
+    let frozen = frozen.await?;
+    let own = sql(
+        stack,
+        ("insert of an order's rows: ours, 256 at once, one SQL client", PartOf::Neither),
+        Rows::connect,
+        async |client| client.insert(MAX_PAYMENTS).await.map(|()| MAX_PAYMENTS),
+    );
+    Ok(vec![frozen, own.await?])
 }
 
 /// All that the store does to an order, by one client.
-async fn life(stack: &Stack) -> Result<Limit> {
+async fn lives(stack: &Stack) -> Result<Vec<Limit>> {
+    let frozen = sql(
+        stack,
+        ("accept, claim, settle: frozen statements, full batches, one SQL client", PartOf::Composed),
+        Frozen::connect,
+        Frozen::live,
+    );
+    let frozen = frozen.await?;
+    let own = sql(
+        stack,
+        ("accept, claim, settle: our statements, full batches, one SQL client", PartOf::Own),
+        Rows::connect,
+        Rows::live,
+    );
+    Ok(vec![frozen, own.await?])
+}
+
+/// One client that does something to orders again and again.
+async fn sql<Client>(
+    stack: &Stack,
+    (name, part_of): (&'static str, PartOf),
+    connect: impl AsyncFnOnce(&str) -> Result<Client>,
+    again: impl AsyncFn(&mut Client) -> Result<usize>,
+) -> Result<Limit> {
     let ground = stack.ground().await?;
-    let mut client = rows::Rows::connect(&ground.database_url).await?;
+    let mut client = connect(&ground.database_url).await?;
     let timer = Timer::start(stack.watched())?;
-    let mut lived = 0;
-    while lived < ROWS {
-        lived += client.live().await?;
+    let mut orders = 0;
+    while orders < ROWS {
+        orders += again(&mut client).await?;
     }
-    let limit =
-        timer.stop("accept, claim, settle: our statements, full batches, one SQL client", lived, true)?;
+    let limit = timer.stop(name, orders, part_of)?;
     drop(client);
     stack.clear(&ground).await?;
     Ok(limit)
@@ -131,15 +178,19 @@ async fn broker(stack: &Stack) -> Result<Limit> {
     };
     tokio::try_join!(publish, consume)?;
     let orders = rounds * PIPELINED * MAX_PAYMENTS;
-    let limit =
-        timer.stop("publish, confirm, consume, ack: 256 orders a message, quorum queue", orders, true)?;
+    let limit = timer.stop(
+        "publish, confirm, consume, ack: 256 orders a message, quorum queue",
+        orders,
+        PartOf::Both,
+    )?;
     consumer.close().await;
     drop(publisher);
     stack.clear(&ground).await?;
     Ok(limit)
 }
 
-/// axum that hands the order's JSON back, asked by the load generator; then by reqwest, as the worker asks the gateway.
+/// axum that hands the order's JSON back, asked by the load generator; then by reqwest, as the worker asks the gateway. A
+/// worker that asks otherwise gets a part of its own, and this one becomes the composed limit's alone.
 async fn echo(stack: &Stack) -> Result<Vec<Limit>> {
     let addr = free_addr()?;
     let mut server = stack.program("loadtest", &["echo".to_owned(), addr.to_string()], &[])?;
@@ -158,38 +209,12 @@ async fn echo(stack: &Stack) -> Result<Vec<Limit>> {
     };
     let timer = Timer::start(watched.clone())?;
     let orders = load(&plan, &Stop::new()).await?.accepted.len();
-    let bare = timer.stop("axum hands the order's JSON back, to this load generator", orders, true)?;
+    let bare =
+        timer.stop("axum hands the order's JSON back, to this load generator", orders, PartOf::Both)?;
 
     let timer = Timer::start(watched)?;
-    let asked = ask_by_reqwest(addr, stack.connections).await?;
-    let reqwest = timer.stop("reqwest asks axum with a charge's JSON", asked, true)?;
+    let asked = frozen::gateway::ask(addr, stack.connections, HTTP_TIME).await?;
+    let reqwest = timer.stop("reqwest asks axum with a charge's JSON", asked, PartOf::Both)?;
     server.stop().await?;
     Ok(vec![bare, reqwest])
-}
-
-async fn ask_by_reqwest(addr: std::net::SocketAddr, side_by_side: usize) -> Result<usize> {
-    let client = client()?;
-    let url = format!("http://{addr}/api/v1/orders");
-    let until = Instant::now() + HTTP_TIME;
-    let money = rows::an_order()?.total;
-    let mut askers = JoinSet::new();
-    for _ in 0..side_by_side {
-        let (client, url) = (client.clone(), url.clone());
-        askers.spawn(async move {
-            let mut asked = 0;
-            while Instant::now() < until {
-                let charge = ChargeRequest::new(Uuid::now_v7(), money);
-                let answer = client.post(&url).json(&charge).send().await?;
-                ensure!(answer.status().is_success(), "the echo answered {}", answer.status());
-                answer.bytes().await?;
-                asked += 1;
-            }
-            anyhow::Ok(asked)
-        });
-    }
-    let mut asked = 0;
-    while let Some(one) = askers.join_next().await {
-        asked += one??;
-    }
-    Ok(asked)
 }

@@ -9,6 +9,7 @@ pub mod echo;
 pub mod feed;
 pub mod figures;
 mod fill;
+pub mod frozen;
 pub mod limits;
 mod markdown;
 pub(crate) mod program;
