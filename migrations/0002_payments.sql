@@ -153,7 +153,8 @@ CREATE VIEW shown_orders AS
 SELECT o.id, o.total_minor, o.created_at, coalesce(charge.began_at, o.updated_at) AS updated_at, o.accept_by,
     o.cancel_requested_at, o.cancel_request, o.version + (charge.began_at IS NOT NULL)::int AS version,
     CASE WHEN charge.began_at IS NULL THEN o.status ELSE 'PAYMENT_PROCESSING' END AS status,
-    o.currency, o.customer_id, o.location, o.cancel_actor, o.cancel_reason, o.items, o.adjustments
+    o.currency, o.customer_id, o.location, o.cancel_actor, o.cancel_reason, o.items, o.adjustments,
+    o.status AS written_status
 FROM orders o LEFT JOIN LATERAL (
     SELECT began_at FROM open_charges WHERE o.status = 'PENDING' AND id = o.id OFFSET 0
 ) charge ON true;

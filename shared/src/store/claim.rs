@@ -43,7 +43,7 @@ impl Claimed {
 /// Claims those of `hints` that may be claimed: never claimed before, or due. The rest is somebody else's, done,
 /// or not due yet, and is missing from the answer; so is what another transaction is just moving.
 ///
-/// The claim of an order's own charge is the record of the try that follows, and what makes its order PAYMENT_PROCESSING:
+/// The claim of an order's own charge is the record of the try that follows, and what makes its order `PAYMENT_PROCESSING`:
 /// nothing but its row is written. One whose try a dead worker left open has that try's row written now, as it was claimed
 /// then. Of other payments, which are few, the try's row stands before the call.
 pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> sqlx::Result<Vec<Claimed>> {

@@ -74,24 +74,25 @@ pub async fn page(
         PageStart::After(id) => (id, 0),
     };
     let asked = Asked { filter, those: not_over(conn, filter).await? };
-    let mut query = asked.newest(ROWS, after, limit);
+    let mut query = asked.newest(ROWS, "shown_orders", after, limit);
     query.push(" OFFSET ").push_bind(offset).push(WITH_LINES);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
     let mut orders = rows.into_iter().map(Order::try_from).collect::<sqlx::Result<Vec<_>>>()?;
     add_extras(conn, &mut orders).await?;
     // From the newest too: what is looked for by its status mostly lies there.
-    let mut query = asked.newest("SELECT count(*) FROM (SELECT", Uuid::max(), MAX_COUNTED);
+    let mut query = asked.newest(COUNT, asked.counted(), Uuid::max(), MAX_COUNTED);
     query.push(") AS counted");
     let total = query.build_query_scalar().fetch_one(conn).await?;
     Ok(Page { orders, total })
 }
 
-/// What [`Row`] holds. All but the ids is fetched once the page is known: no plan of the page's depends on it.
-const ROWS: &str = "SELECT o.id, customer_id, status, coalesce(o.items, first.items, '[]') AS items, total_minor, \
-    currency, o.version, created_at, updated_at, accept_by, cancel_requested_at, cancel_actor, cancel_reason \
-    FROM (SELECT o.id";
-const WITH_LINES: &str = ") page JOIN shown_orders o ON o.id = page.id \
-    LEFT JOIN order_events first ON first.subject = o.id AND first.version = 1 ORDER BY o.id DESC";
+/// What [`Row`] holds. The lines are fetched once the page is known: no plan of the page's depends on them.
+const ROWS: &str = "SELECT page.id, customer_id, status, coalesce(page.items, first.items, '[]') AS items, total_minor, \
+    currency, page.version, created_at, updated_at, accept_by, cancel_requested_at, cancel_actor, cancel_reason \
+    FROM (SELECT o.* FROM ";
+const COUNT: &str = "SELECT count(*) FROM (SELECT FROM ";
+const WITH_LINES: &str = ") page LEFT JOIN order_events first ON first.subject = page.id AND first.version = 1 \
+    ORDER BY page.id DESC";
 
 /// What is asked for. A statement has a condition for each filter that is given and for no other, so that each shape has
 /// a plan of its own; all that comes from outside is bound.
@@ -102,23 +103,29 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// `select` from the newest `limit` orders before `before` that match.
-    fn newest(&self, select: &str, before: Uuid, limit: i64) -> QueryBuilder<Postgres> {
+    /// Whether what is written with an order leaves open if it matches: PENDING there may be PAYMENT_PROCESSING.
+    fn is_for_its_charge_to_say(&self) -> bool {
+        let has = |status| self.filter.statuses.contains(&status);
+        has(OrderStatus::Pending) != has(OrderStatus::PaymentProcessing)
+    }
+
+    /// Where those that match can be counted.
+    fn counted(&self) -> &'static str {
+        if self.is_for_its_charge_to_say() { "shown_orders" } else { "orders" }
+    }
+
+    /// `select` the newest `limit` orders `of` this table or view before `before` that match.
+    fn newest(&self, select: &str, of: &str, before: Uuid, limit: i64) -> QueryBuilder<Postgres> {
         let Filter { customer_id, channel, statuses, from, to } = self.filter;
         let (first, last) = self.filter.ids();
         let mut query = QueryBuilder::new(select);
-        // Which of these two it is, only the view knows, which costs a look-up for each PENDING one that is met.
-        let one_of_two =
-            statuses.contains(&OrderStatus::Pending) != statuses.contains(&OrderStatus::PaymentProcessing);
-        let orders = if one_of_two { "shown_orders" } else { "orders" };
         // A channel's orders are found, and sorted, by the index of its own table.
         let id = if let Some(channel) = channel {
-            query.push(" FROM order_details d JOIN ").push(orders);
-            query.push(" o ON o.id = d.order_id WHERE d.channel = ");
+            query.push("order_details d JOIN ").push(of).push(" o ON o.id = d.order_id WHERE d.channel = ");
             query.push_bind(channel.as_str()).push(" AND ");
             "d.order_id"
         } else {
-            query.push(" FROM ").push(orders).push(" o WHERE ");
+            query.push(of).push(" o WHERE ");
             "o.id"
         };
         query.push(id).push(" < ").push_bind(before.min(last));
@@ -130,7 +137,10 @@ impl Asked<'_> {
             query.push(" AND o.customer_id = ").push_bind(customer_id);
         }
         if !statuses.is_empty() {
-            query.push(" AND o.status = ANY(").push_bind(statuses).push(")");
+            // What is written is known as soon as the row is.
+            let written = of == "shown_orders" && !self.is_for_its_charge_to_say();
+            query.push(if written { " AND o.written_status" } else { " AND o.status" });
+            query.push(" = ANY(").push_bind(statuses).push(")");
         }
         if let Some(from) = from {
             query.push(" AND o.created_at >= ").push_bind(from);

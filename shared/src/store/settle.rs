@@ -224,7 +224,8 @@ async fn end_own(
                 accept_by = CASE WHEN e.is_paid AND o.cancel_requested_at IS NULL
                     THEN now() + $7::bigint * interval '1 ms' END
             FROM ended e
-            WHERE o.id = e.id AND o.status = CASE WHEN e.noted THEN 'PAYMENT_PROCESSING' ELSE 'PENDING' END::order_status
+            -- As this statement's snapshot shows it, before a wish that the deletion waited for; and as it is once it is locked.
+            WHERE o.id = e.id AND o.status IN ('PENDING', 'PAYMENT_PROCESSING')
             RETURNING o.id, o.version, o.status, o.cancel_actor, o.cancel_reason, o.cancel_request, e.noted, e.began_at,
                 CASE WHEN NOT e.is_paid THEN e.code END AS failure_code,
                 CASE WHEN e.is_paid THEN e.amount_minor END AS taken_minor

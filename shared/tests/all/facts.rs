@@ -93,8 +93,8 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
     assert_eq!(orders, [(OrderStatus::PaymentProcessing, 1), (OrderStatus::Pending, 1)]);
     due_since(&mut conn, waits.payment_id(), 30).await?;
     assert_eq!(
-        facts(&mut conn, 1).await?.payments.map(|(_, count)| count),
-        [0, 1, 0, 0],
+        facts(&mut conn, 1).await?.payments.iter().map(|(_, count)| count).sum::<i64>(),
+        1,
         "no more than the limit"
     );
     Ok(())

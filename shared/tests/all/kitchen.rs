@@ -332,8 +332,10 @@ async fn in_turn<A, B>(
     let mut holder = database.connect().await?;
     let (mut first, mut second) = (database.connect().await?, database.connect().await?);
     let mut hold = holder.begin().await?;
-    let charge = "WITH own AS (SELECT FROM open_charges WHERE id = $1 FOR UPDATE) SELECT FROM payments WHERE id = $1 FOR UPDATE";
-    sqlx::query(charge).bind(payment).execute(&mut *hold).await?;
+    for table in ["open_charges", "payments"] {
+        let charge = sqlx::AssertSqlSafe(format!("SELECT FROM {table} WHERE id = $1 FOR UPDATE"));
+        sqlx::query(charge).bind(payment).execute(&mut *hold).await?;
+    }
     let waiting = async |count: i64| {
         until("somebody waits", async || {
             let waiting: i64 = sqlx::query_scalar(
