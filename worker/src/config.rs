@@ -31,8 +31,8 @@ pub struct WorkerConfig {
 /// What a worker does with payments, whatever it runs in.
 #[derive(Debug, Clone, Args)]
 pub struct WorkerSettings {
-    /// Where the payment gateway is
-    #[arg(long, env = "GATEWAY_URL", default_value = "http://127.0.0.1:9090")]
+    /// Where the payment gateway is; a user and a password in it become an `Authorization` header
+    #[arg(long, env = "GATEWAY_URL", hide_env_values = true, default_value = "http://127.0.0.1:9090")]
     pub gateway_url: String,
     /// How long one request to the gateway may take, in seconds; after it the charge is in doubt
     #[arg(long, env = "GATEWAY_TIMEOUT_SECONDS", default_value = "5", value_parser = seconds)]

@@ -4,6 +4,7 @@ mod answers;
 mod kitchen;
 mod sequences;
 mod steps;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
