@@ -205,10 +205,10 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
     use Invariant::{
         AdditionsWhole, AttemptsClosed, AttemptsCounted, AttemptsExplain, BoardWhole, ChargedOnce,
         ChargesAreTotal, EventsExplain, FailedIsClosed, HistoryLegal, HistoryWhole, LedgerExplained,
-        LinesAreTotal, MoneyKept, NamesWhole, NothingDue, OneOrderAKey, OrdersEnded, RefundsWhole,
-        RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
+        LinesAreTotal, MoneyKept, NamesWhole, NothingDue, OneOrderAKey, OrdersEnded, QueuedOrFinal,
+        RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
     };
-    let cases: [(&str, &[Invariant]); 37] = [
+    let cases: [(&str, &[Invariant]); 38] = [
         ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
         (
             "UPDATE payments SET status = 'waiting', due_at = now() WHERE id = $declined.pay",
@@ -274,10 +274,18 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
         ("INSERT INTO in_kitchen VALUES ($paid)", &[BoardWhole]),
         ("INSERT INTO in_kitchen VALUES (gen_random_uuid())", &[RowsBelong]),
         (
-            "UPDATE order_events SET from_status = 'PENDING' WHERE subject = $paid AND version = 3",
+            "UPDATE order_events SET from_status = 'CONFIRMED' WHERE subject = $paid AND version = 3",
             &[HistoryLegal, HistoryWhole],
         ),
-        ("DELETE FROM order_events WHERE subject = $paid AND version = 2", &[HistoryWhole]),
+        (
+            "UPDATE order_events SET began_at = NULL WHERE subject = $paid AND version = 3",
+            &[HistoryLegal, HistoryWhole],
+        ),
+        (
+            "INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
+             VALUES ($paid.pay, 3097, now(), now(), 'USD')",
+            &[NothingDue, ChargesAreTotal, QueuedOrFinal],
+        ),
         ("DELETE FROM order_events WHERE subject = $paid", &[LinesAreTotal, HistoryWhole]),
         ("UPDATE orders SET version = 9 WHERE id = $paid", &[HistoryWhole]),
         ("UPDATE payments SET attempts = attempts + 1 WHERE id = $paid.pay", &[AttemptsCounted]),

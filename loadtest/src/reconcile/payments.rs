@@ -1,6 +1,6 @@
 //! Payments and their attempts, each compared with its order and with the ledger as it is read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use futures_util::TryStreamExt;
@@ -58,6 +58,7 @@ pub(super) async fn check(
 ) -> Result<()> {
     let (mut attempts, asked) = read_attempts(conn, report).await?;
     check_requests(ledger, &asked, report);
+    let doubles = read_doubles(conn).await?;
     let mut payments = sqlx::query_as::<_, Payment>(
         "SELECT id, order_id, refund_of, amount_minor, currency, kind, status, attempts,
                 due_at IS NOT NULL OR status = 'held' AS is_due, gateway_id, added IS NOT NULL AS is_addition,
@@ -67,12 +68,14 @@ pub(super) async fn check(
     .fetch(&mut *conn);
     while let Some(payment) = payments.try_next().await? {
         let tried = attempts.remove(&payment.id).unwrap_or_default();
+        report.check(Invariant::QueuedOrFinal, !doubles.contains(&payment.id), || {
+            format!("charge {} waits in the queue and is a payment", payment.id)
+        });
         payment.check_attempts(&tried, rows, report);
         payment.check_ledger(ledger, rows, report)?;
         payment.add_to_order(orders, report)?;
     }
     drop(payments);
-    check_queue(conn, report).await?;
     check_refunds(conn, report).await?;
     for payment in attempts.keys() {
         report.check(Invariant::RowsBelong, false, || format!("attempts of payment {payment}, which is not"));
@@ -126,18 +129,11 @@ fn check_requests(ledger: &Ledger, asked: &Asked, report: &mut Report) {
     }
 }
 
-/// What waits in the queue is no payment yet. (What is in neither is missing from its order's charges.)
-async fn check_queue(conn: &mut PgConnection, report: &mut Report) -> Result<()> {
-    let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
-        "SELECT id, EXISTS (SELECT FROM payments p WHERE p.id = c.id) FROM open_charges c",
-    )
-    .fetch(conn);
-    while let Some((charge, is_payment)) = rows.try_next().await? {
-        report.check(Invariant::QueuedOrFinal, !is_payment, || {
-            format!("charge {charge} waits in the queue and is a payment")
-        });
-    }
-    Ok(())
+/// Charges that wait in the queue and are payments, too. (What is in neither is missing from its order's charges.)
+async fn read_doubles(conn: &mut PgConnection) -> Result<HashSet<Uuid>> {
+    let doubles: Vec<Uuid> =
+        sqlx::query_scalar("SELECT id FROM open_charges JOIN payments USING (id)").fetch_all(conn).await?;
+    Ok(doubles.into_iter().collect())
 }
 
 /// Each refund gives back a charge that took the money, of the same order, no more than that took, and is the only one.

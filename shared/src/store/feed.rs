@@ -106,7 +106,9 @@ pub async fn tick(conn: &mut PgConnection) -> sqlx::Result<Ticked> {
             -- Each half looks at a few entries of the index on tx; put as one condition, they would walk all of it.
             coalesce((SELECT tx FROM order_events ORDER BY tx DESC LIMIT 1) >= last.before_tx, false)
                 OR EXISTS (SELECT FROM unnest(last.running) AS late(tx)
-                           CROSS JOIN LATERAL (SELECT FROM order_events e WHERE e.tx = late.tx LIMIT 1) one) AS "is_new!"
+                           -- The next one, and not any one that is equal: else all could be read to find that there is none.
+                           WHERE (SELECT e.tx FROM order_events e WHERE e.tx >= late.tx ORDER BY e.tx LIMIT 1) = late.tx)
+                AS "is_new!"
         FROM txid_current_snapshot() now
         CROSS JOIN LATERAL (SELECT tick, before_tx, running FROM feed_ticks ORDER BY tick DESC LIMIT 1) last
         "#
