@@ -48,8 +48,9 @@ pub(crate) async fn health() -> Json<Health> {
 ))]
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     let stopping = state.stop.is_stopped();
+    let readers = state.readers.clone();
     let ping = uncancelled(async move {
-        tokio::time::timeout(PATIENCE, read::ping(&state.readers)).await.is_ok_and(|answer| answer.is_ok())
+        tokio::time::timeout(PATIENCE, read::ping(&readers)).await.is_ok_and(|answer| answer.is_ok())
     });
     let database = ping.await.unwrap_or(false);
     let broker = state.broker_up.get();

@@ -20,6 +20,7 @@ mod router;
 mod state;
 mod view;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -34,7 +35,7 @@ use crate::accept::Writer;
 use crate::config::ApiSettings;
 use crate::moves::Mover;
 use crate::publish::BrokerUp;
-use crate::state::AppState;
+use crate::state::Shared;
 
 /// What an api needs, already opened.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, move_lane, publish));
     crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
-    let state = AppState {
+    let state = Arc::new(Shared {
         accept: desk,
         moves,
         readers: readers.clone(),
@@ -86,7 +87,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         keep_keys: settings.idempotency_key_age,
         broker_up,
         stop: stop.clone(),
-    };
+    });
     let app = router::router(state);
     crew.spawn("http", async move {
         let limits = ServeLimits { linger: settings.api_linger, ..ServeLimits::default() };

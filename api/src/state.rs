@@ -1,5 +1,6 @@
 //! What handlers share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::tasks::Stop;
@@ -9,9 +10,12 @@ use crate::accept::AcceptDesk;
 use crate::moves::MoveDesk;
 use crate::publish::BrokerUp;
 
-/// Cloned for every request.
-#[derive(Debug, Clone)]
-pub(crate) struct AppState {
+/// Cloned for every request, some times over: one pointer, whatever it leads to.
+pub(crate) type AppState = Arc<Shared>;
+
+/// What is behind it.
+#[derive(Debug)]
+pub(crate) struct Shared {
     /// Where orders are handed in to be written.
     pub accept: AcceptDesk,
     /// Where requests to move an order are handed in.
