@@ -35,7 +35,7 @@ const PRINCIPAL: &str = "public";
 /// the request safely: the same key with the same body gives the same answer and no second order. So does, for good,
 /// the same content under the same `channel` and `channel_order_id`.
 #[utoipa::path(
-    post, path = "/orders", tag = "orders",
+    post, path = "/api/v1/orders", tag = "orders",
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
         ("X-Request-Id" = Option<String>, Header, description = "1 to 128 visible ASCII characters without a space. \

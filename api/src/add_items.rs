@@ -25,7 +25,7 @@ use crate::view::{ItemBody, OrderView};
 /// Up to `CONFIRMED`. The same article at the same price adds to its quantity. The addition has its own charge, once the
 /// order's own has succeeded; should it fail, the addition is taken off again and the order stands.
 #[utoipa::path(
-    post, path = "/orders/{id}/items", tag = "orders",
+    post, path = "/api/v1/orders/{id}/items", tag = "orders",
     params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff, staff:<name> or customer:<id>; set by whoever authenticates in front of the api")),
     request_body = AdditionBody,
     responses(
@@ -61,7 +61,7 @@ pub(crate) async fn add_items(
 ///
 /// For an order whose payment failed: another charge, of what it comes to.
 #[utoipa::path(
-    post, path = "/orders/{id}/payment", tag = "orders",
+    post, path = "/api/v1/orders/{id}/payment", tag = "orders",
     params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff, staff:<name> or customer:<id>; set by whoever authenticates in front of the api")),
     request_body = PaymentBody,
     responses(

@@ -33,7 +33,7 @@ pub(crate) struct PaidQuery {
 /// `<channel>:<account>`, or the channel where it names no account. `status` and `statusHistory` are kept as they came and
 /// shown by `GET /orders/{id}/history`; they do not move the order.
 #[utoipa::path(
-    post, path = "/channels/{channel}/orders", tag = "channels",
+    post, path = "/api/v1/channels/{channel}/orders", tag = "channels",
     params(
         ("channel" = String, Path, description = "The channel's name, 1 to 50 characters, in any case"),
         ("paid" = Option<bool>, Query, description = "true: the channel took the money. The order is CONFIRMED at once and never \

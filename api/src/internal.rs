@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::routing::{get, post};
-use axum::{Json, Router, middleware};
+use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared::payment::PaymentStatus;
@@ -17,10 +17,11 @@ use shared::tasks::uncancelled;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
+use tower::layer::layer_fn;
 use uuid::Uuid;
 
 use crate::error::ApiError;
-use crate::observe::observe;
+use crate::observe::observed;
 use crate::price_list;
 
 /// Connections for these reads: one person looks at a time.
@@ -49,7 +50,7 @@ pub fn router(database: &Database) -> Router {
         .route("/internal/sweeps/stale-orders", post(sweep_stale_orders))
         .route("/internal/channels/{channel}/prices", get(price_list::read).put(price_list::replace))
         .with_state(state)
-        .layer(middleware::from_fn(observe))
+        .layer(layer_fn(observed))
 }
 
 /// What became of a sweep.

@@ -26,7 +26,7 @@ use crate::view::OrderView;
 ///
 /// The kitchen takes a confirmed order, before its `accept_by`.
 #[utoipa::path(
-    post, path = "/orders/{id}/accept", tag = "kitchen",
+    post, path = "/api/v1/orders/{id}/accept", tag = "kitchen",
     params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff or staff:<name>; set by whoever authenticates in front of the api")),
     responses(
         (status = 200, description = "Taken", body = OrderView),
@@ -50,7 +50,7 @@ pub(crate) async fn accept(
 ///
 /// The kitchen refuses a confirmed order; its money goes back.
 #[utoipa::path(
-    post, path = "/orders/{id}/reject", tag = "kitchen",
+    post, path = "/api/v1/orders/{id}/reject", tag = "kitchen",
     params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff or staff:<name>; set by whoever authenticates in front of the api")),
     request_body = RejectBody,
     responses(
@@ -82,7 +82,7 @@ pub(crate) async fn reject(
 /// By its customer or the restaurant, up to `PREPARING`. What was charged goes back. While a charge is under way this is
 /// a wish: the answer shows it as `cancel_requested`, and the order is `CANCELLED` once the charge is known.
 #[utoipa::path(
-    post, path = "/orders/{id}/cancel", tag = "orders",
+    post, path = "/api/v1/orders/{id}/cancel", tag = "orders",
     params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff, staff:<name> or customer:<id>; set by whoever authenticates in front of the api")),
     request_body = Option<CancelBody>,
     responses(
@@ -110,7 +110,7 @@ pub(crate) async fn cancel(
 /// `PREPARING` (taking it by that, if it was not taken yet), `READY`, `DELIVERED`; and with a reason one step back, from
 /// `PREPARING` to `ACCEPTED`.
 #[utoipa::path(
-    put, path = "/orders/{id}/status", tag = "kitchen",
+    put, path = "/api/v1/orders/{id}/status", tag = "kitchen",
     params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff or staff:<name>; set by whoever authenticates in front of the api")),
     request_body = StatusBody,
     responses(

@@ -2,17 +2,21 @@
 //! metric; and the body of every error.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{LazyLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
+use futures_util::FutureExt;
 use metrics::Histogram;
 use shared::origin::RequestId;
 use shared::trace::{self, Span, TraceParent};
+use tower::{Service, ServiceExt, service_fn};
 use tracing::Instrument;
 use tracing::field::display;
 use uuid::Uuid;
@@ -62,8 +66,14 @@ impl Id {
     }
 }
 
-/// The middleware.
-pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
+/// A route and what is around it.
+pub(crate) fn observed(
+    route: Route,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync {
+    service_fn(move |request| observe(request, route.clone()))
+}
+
+async fn observe(mut request: Request, route: Route) -> Result<Response, Infallible> {
     let started = Instant::now();
     let id = header(request.headers(), &REQUEST_ID, RequestId::parse);
     let id = id.map_or_else(|| Id::Ours(Uuid::now_v7()), Id::Given);
@@ -77,7 +87,12 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     let trace_id = || trace.map(|trace| display(trace.trace_id));
     let span = tracing::debug_span!("request", %id, trace_id = trace_id(), %method, path);
     request.extensions_mut().insert(arrival);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    // What a handler leaves half done when it panics is its own: state that is shared changes through desks and pools.
+    let answer = AssertUnwindSafe(route.oneshot(request)).catch_unwind().instrument(span.clone()).await;
+    let mut response = match answer {
+        Ok(Ok(response)) => response,
+        Err(_panic) => ApiError::internal(&"a handler panicked").into_response(),
+    };
 
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         render(&mut response, error.body(&id, trace));
@@ -100,7 +115,7 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
         step.fail("answered 5xx");
     }
     span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
-    response
+    Ok(response)
 }
 
 /// The request's step in its trace. Only orders have traces: health checks and strangers would drown them.
@@ -126,9 +141,9 @@ fn header<T>(headers: &HeaderMap, name: &HeaderName, read: impl FnOnce(&str) -> 
 }
 
 /// A route's histograms, by method and status.
-type Route = HashMap<(&'static str, StatusCode), Histogram>;
+type Histograms = HashMap<(&'static str, StatusCode), Histogram>;
 /// Every histogram that was needed so far: a look-up by labels makes three strings each time.
-static REQUESTS: LazyLock<RwLock<HashMap<String, Route>>> = LazyLock::new(RwLock::default);
+static REQUESTS: LazyLock<RwLock<HashMap<String, Histograms>>> = LazyLock::new(RwLock::default);
 
 fn record(path: &str, method: &'static str, status: StatusCode, took: Duration) {
     let requests = REQUESTS.read().unwrap_or_else(PoisonError::into_inner);
@@ -156,5 +171,35 @@ fn method_label(method: &Method) -> &'static str {
         Method::HEAD => "HEAD",
         Method::OPTIONS => "OPTIONS",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::header::CONTENT_TYPE;
+    use axum::routing::get;
+    use http_body_util::BodyExt;
+    use tower::layer::layer_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_fault_of_ours_like_any_other() {
+        async fn panic() {
+            panic!("a test");
+        }
+        let app = Router::new().route("/panic", get(panic)).layer(layer_fn(observed));
+        for _ in 0..2 {
+            let request = Request::get("/panic").header(REQUEST_ID, "mine").body(Body::empty()).unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+            assert_eq!(response.headers()[REQUEST_ID], "mine");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            assert!(body.contains("urn:request:mine") && !body.contains("a test"), "{body}");
+        }
     }
 }

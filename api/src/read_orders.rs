@@ -30,7 +30,7 @@ const MAX_PAGE: i64 = 10_000;
 
 /// Read an order.
 #[utoipa::path(
-    get, path = "/orders/{id}", tag = "orders",
+    get, path = "/api/v1/orders/{id}", tag = "orders",
     params(("id" = String, Path, description = "The order's id")),
     responses(
         (status = 200, description = "The order with its payment attempts", body = OrderView),
@@ -51,7 +51,7 @@ pub(crate) async fn read_order(
 
 /// Read all that happened to an order.
 #[utoipa::path(
-    get, path = "/orders/{id}/history", tag = "orders",
+    get, path = "/api/v1/orders/{id}/history", tag = "orders",
     params(("id" = String, Path, description = "The order's id")),
     responses(
         (status = 200, description = "All its changes, oldest first", body = HistoryView),
@@ -93,7 +93,7 @@ pub(crate) struct ListQuery {
 
 /// List orders, newest first.
 #[utoipa::path(
-    get, path = "/orders", tag = "orders",
+    get, path = "/api/v1/orders", tag = "orders",
     params(
         ("customer_id" = Option<String>, Query, description = "Only this customer's"),
         ("channel" = Option<String>, Query, description = "Only those that came by this channel; any case"),
