@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use shared::order::{NewOrder, OrderRequest, OrderStatus};
 use shared::origin::Origin;
 use shared::store::accept::{Accept, Accepted, IdempotencyKey};
 use shared::trace::{Kind, Span, TraceParent};
+use uuid::Uuid;
 
 use crate::accept::{Answer, Fault};
 use crate::config::{ANSWER_TIMEOUT, BODY_TIMEOUT, MAX_BODY};
@@ -61,9 +62,10 @@ const PRINCIPAL: &str = "public";
 pub(crate) async fn accept_order(
     State(state): State<AppState>,
     Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, ApiError> {
+    // Not by extractors of their own: that of the headers copies them.
+    let (Parts { headers, .. }, body) = request.into_parts();
     if !is_json(&headers) {
         return Err(ApiError::not_json());
     }
@@ -126,8 +128,10 @@ pub(crate) fn channel_id_reused(status: OrderStatus) -> ApiError {
 }
 
 pub(crate) fn accepted(view: &OrderView) -> Response {
-    let mut response = (StatusCode::ACCEPTED, Json(view)).into_response();
-    let location = format!("/api/v1/orders/{}", view.id);
+    let json = HeaderValue::from_static("application/json");
+    let mut response = (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, json)], view.to_json()).into_response();
+    let mut id = Uuid::encode_buffer();
+    let location = ["/api/v1/orders/", view.id.hyphenated().encode_lower(&mut id)].concat();
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }

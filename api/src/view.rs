@@ -1,8 +1,10 @@
 //! What a client sees and sends: the JSON shapes of the contract.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::ser::Error;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use shared::details::{Address, Customer, Extra, Fulfilment, NewExtra};
 use shared::event::{Event, What};
@@ -11,8 +13,12 @@ use shared::order::{CancelWish, NewOrder, Order, OrderStatus};
 use shared::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 use shared::store::read::{Attempt, Paid, Whole};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+/// Bytes of a plain order's JSON beside its items, and some to spare.
+const BESIDE_ITEMS: usize = 512;
 
 /// An order.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,10 +40,10 @@ pub(crate) struct OrderView {
     /// 1 when accepted, one more with every change.
     pub version: i32,
     /// When it was accepted.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(serialize_with = "rfc3339")]
     pub created_at: OffsetDateTime,
     /// When it last changed.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(serialize_with = "rfc3339")]
     pub updated_at: OffsetDateTime,
     /// Until when the kitchen may take it; once it is confirmed.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -112,6 +118,14 @@ impl OrderView {
         Self { payment_attempts: Some(Vec::new()), ..Self::in_list(order) }
     }
 
+    /// As it is sent, in one piece of memory for all but the longest: [`axum::Json`] would begin with too little, and append
+    /// word by word to a buffer that is dear to append to.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(BESIDE_ITEMS + self.items.get().len());
+        serde_json::to_writer(&mut json, self).expect("strings, numbers and times of this age are JSON");
+        json
+    }
+
     /// An order as it stands, without its attempts.
     pub(crate) fn in_list(order: Order) -> Self {
         let paid = order.is_paid_elsewhere();
@@ -158,6 +172,22 @@ impl OrderView {
             ..Self::in_list(order)
         }
     }
+}
+
+/// As `time::serde::rfc3339`, which writes every time out anew: the orders of one commit have one time, and each has it twice.
+fn rfc3339<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    thread_local! {
+        static LAST: RefCell<(OffsetDateTime, String)> =
+            const { RefCell::new((OffsetDateTime::UNIX_EPOCH, String::new())) };
+    }
+    LAST.with_borrow_mut(|(last, text)| {
+        // Equal are all that are one moment, whatever their offsets.
+        if text.is_empty() || last != at || last.offset() != at.offset() {
+            *text = at.format(&Rfc3339).map_err(S::Error::custom)?;
+            *last = *at;
+        }
+        serializer.serialize_str(text)
+    })
 }
 
 /// When an order last came to stand at each status.
@@ -415,4 +445,74 @@ pub(crate) struct ItemBody {
     /// What the till calls it, 1 to 200 characters.
     #[schema(example = "P-BURG", min_length = 1, max_length = 200)]
     plu: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shared::order::OrderRequest;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const ID: Uuid = Uuid::from_u128(0x0199_5f1c_7a3e_7c40_8d15_2f7a_9b63_c0de);
+    const LINE: &str = r#"{"item_id":"i","item_name":"n \"1\"","quantity":2,"price":5"#;
+
+    /// The answer to an order with these fields, as its writer has accepted it.
+    fn answer(fields: &str, paid_elsewhere: Option<Duration>) -> String {
+        let body = format!(r#"{{"customer_id":"é","items":[{LINE}}}]{fields}}}"#);
+        let asked: OrderRequest<'_> = serde_json::from_str(&body).unwrap();
+        let mut order = NewOrder { id: ID, ..NewOrder::parse(&asked).unwrap() };
+        if let Some(extra) = &mut order.extra {
+            extra.paid_elsewhere = paid_elsewhere;
+        }
+        let view = OrderView::accepted(order, datetime!(2026-01-31 17:02:11.5 UTC));
+        String::from_utf8(view.to_json()).unwrap()
+    }
+
+    /// What every such answer has, and what this one has in three places.
+    fn expected(status: &str, money: [&str; 3], accept_by: &str, beside: &str) -> String {
+        let [price, total, currency] = money;
+        let line = LINE.strip_suffix('5').unwrap();
+        format!(
+            r#"{{"id":"{ID}","customer_id":"é","status":"{status}","items":[{line}{price}}}],"total":{total},"#
+        ) + &format!(r#""currency":"{currency}","version":1,"created_at":"2026-01-31T17:02:11.5Z","#)
+            + &format!(r#""updated_at":"2026-01-31T17:02:11.5Z","accept_by":{accept_by},"#)
+            + &format!(r#""cancel_requested":null,{beside}"payment_attempts":[]}}"#)
+    }
+
+    #[test]
+    fn the_answer_to_an_order_is_this_to_the_byte() {
+        let usd = ["5.00", "10.00", "USD"];
+        assert_eq!(answer("", None), expected("PENDING", usd, "null", ""));
+        let yen = r#","currency":"JPY""#;
+        assert_eq!(answer(yen, None), expected("PENDING", ["5", "10", "JPY"], "null", ""));
+
+        let details = r#""fulfilment":"delivery","customer":{"name":"Ada"},"#.to_owned()
+            + r#""delivery_address":{"street":"s","city":"c"},"pickup_time":"2026-01-31T18:30:00+01:00","#;
+        let fields = format!(",{}", details.trim_end_matches(','));
+        assert_eq!(answer(&fields, None), expected("PENDING", usd, "null", &details));
+
+        let channel = r#""channel":"dish","channel_order_id":"A-1","#;
+        let fields = r#","channel":"Dish","channel_order_id":"A-1""#;
+        assert_eq!(answer(fields, None), expected("PENDING", usd, "null", channel));
+        let (paid, by) = (format!(r#"{channel}"paid_by":"channel","#), r#""2026-01-31T17:07:11.5Z""#);
+        assert_eq!(answer(fields, Some(Duration::from_secs(300))), expected("CONFIRMED", usd, by, &paid));
+    }
+
+    #[test]
+    fn a_time_is_written_the_same_whichever_was_written_before() {
+        #[derive(Serialize)]
+        struct Ours(#[serde(serialize_with = "rfc3339")] OffsetDateTime);
+
+        let first = datetime!(1970-01-01 0:00 UTC);
+        let elsewhere = datetime!(1970-01-01 1:00 +1);
+        let times = [first, first, elsewhere, datetime!(2026-01-31 17:02:11.000001 UTC), first];
+        for time in times {
+            let (ours, theirs) = (serde_json::to_string(&Ours(time)), serde_json::to_string(&Time(time)));
+            assert_eq!(ours.unwrap(), theirs.unwrap());
+        }
+        assert!(serde_json::to_string(&Ours(datetime!(-1-01-01 0:00 UTC))).is_err(), "no such year there");
+    }
 }
