@@ -197,12 +197,12 @@ async fn insert(
                 $if_there,
                 &columns.ids,
                 &columns.totals,
-                &columns.currencies,
-                &columns.customers,
-                &columns.items,
-                &columns.principals as &[Option<String>],
-                &columns.keys as &[Option<String>],
-                &columns.hashes as &[Option<Vec<u8>>],
+                &columns.currencies as &[&str],
+                &columns.customers as &[&str],
+                &columns.items as &[&str],
+                &columns.principals as &[Option<&str>],
+                &columns.keys as &[Option<&str>],
+                &columns.hashes as &[Option<&[u8]>],
                 &columns.keeps as &[Option<i64>],
                 due_in
             )
@@ -220,35 +220,32 @@ async fn insert(
 }
 
 /// A batch by columns, as `unnest` takes it.
-pub(super) struct Columns {
+pub(super) struct Columns<'a> {
     pub(super) ids: Vec<Uuid>,
     pub(super) totals: Vec<i64>,
-    pub(super) currencies: Vec<String>,
-    pub(super) customers: Vec<String>,
-    pub(super) items: Vec<String>,
-    pub(super) principals: Vec<Option<String>>,
-    pub(super) keys: Vec<Option<String>>,
-    pub(super) hashes: Vec<Option<Vec<u8>>>,
+    pub(super) currencies: Vec<&'a str>,
+    pub(super) customers: Vec<&'a str>,
+    pub(super) items: Vec<&'a str>,
+    pub(super) principals: Vec<Option<&'a str>>,
+    pub(super) keys: Vec<Option<&'a str>>,
+    pub(super) hashes: Vec<Option<&'a [u8]>>,
     pub(super) keeps: Vec<Option<i64>>,
 }
 
-impl Columns {
-    pub(super) fn of<'a>(batch: impl IntoIterator<Item = &'a Accept> + Clone) -> Self {
-        let all = || batch.clone().into_iter();
-        let orders = || all().map(|one| &one.order);
-        let key = |field: fn(&IdempotencyKey) -> String| -> Vec<Option<String>> {
-            all().map(|one| one.key.as_ref().map(field)).collect()
-        };
+impl<'a> Columns<'a> {
+    pub(super) fn of(batch: impl IntoIterator<Item = &'a Accept> + Clone) -> Self {
+        let orders = || batch.clone().into_iter().map(|one| &one.order);
+        let keys = || batch.clone().into_iter().map(|one| one.key.as_ref());
         Self {
             ids: orders().map(|order| order.id).collect(),
             totals: orders().map(|order| order.total.minor()).collect(),
-            currencies: orders().map(|order| order.total.currency().code().to_owned()).collect(),
-            customers: orders().map(|order| order.customer_id.clone()).collect(),
-            items: orders().map(|order| order.items.get().to_owned()).collect(),
-            principals: key(|key| key.principal.clone()),
-            keys: key(|key| key.key.clone()),
-            hashes: all().map(|one| one.key.as_ref().map(|key| key.request_hash.to_vec())).collect(),
-            keeps: all().map(|one| one.key.as_ref().map(|key| super::millis(key.keep))).collect(),
+            currencies: orders().map(|order| order.total.currency().code()).collect(),
+            customers: orders().map(|order| order.customer_id.as_str()).collect(),
+            items: orders().map(|order| order.items.get()).collect(),
+            principals: keys().map(|key| Some(key?.principal.as_str())).collect(),
+            keys: keys().map(|key| Some(key?.key.as_str())).collect(),
+            hashes: keys().map(|key| Some(key?.request_hash.as_slice())).collect(),
+            keeps: keys().map(|key| Some(super::millis(key?.keep))).collect(),
         }
     }
 }
