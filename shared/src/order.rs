@@ -481,6 +481,9 @@ mod tests {
         assert_eq!(of("1", "\"1\""), ("items[0].price".into(), "not_decimal"));
         assert_eq!(of("\"2\"", "1"), ("items[0].quantity".into(), "not_whole"));
         assert_eq!(of("1.5", "1"), ("items[0].quantity".into(), "not_whole"));
+        assert_eq!(of("2.0", "1"), ("items[0].quantity".into(), "not_whole"));
+        assert_eq!(of("1e1", "1"), ("items[0].quantity".into(), "not_whole"));
+        assert_eq!(of("-0", "1"), ("items[0].quantity".into(), "out_of_range"));
         assert_eq!(first_problem("{}"), ("customer_id".into(), "required"));
         assert_eq!(first_problem(r#"{"customer_id":7,"items":[]}"#), ("customer_id".into(), "not_text"));
         assert_eq!(first_problem(r#"{"customer_id":"c","items":[1]}"#), ("items".into(), "not_a_list"));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::money::{Currency, Money, MoneyError};
+use crate::money::{Money, MoneyError, currency_of};
 
 /// What a payment does with the money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
@@ -377,7 +377,7 @@ impl RefundReceipt {
 }
 
 fn parse_money(amount: &RawValue, currency: &str) -> Result<Money, MoneyError> {
-    let currency = Currency::from_code(currency).ok_or(MoneyError::UnknownCurrency)?;
+    let currency = currency_of(currency).ok_or(MoneyError::UnknownCurrency)?;
     Money::parse(amount.get(), currency)
 }
 

@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::money::{Currency, Money, MoneyError};
+use crate::money::{Currency, Money, MoneyError, currency_of};
 use crate::order::{DEFAULT_CURRENCY, MAX_QUANTITY};
 
 /// One thing that is wrong with a request.
@@ -88,7 +88,7 @@ impl Problems {
 
     pub(crate) fn quantity(&mut self, attr: impl Display, raw: Option<&RawValue>) -> Option<u32> {
         let raw = self.present(&attr, raw)?.get();
-        let quantity = serde_json::from_str::<u32>(raw).ok().filter(|q| (1..=MAX_QUANTITY).contains(q));
+        let quantity = raw.parse().ok().filter(|q| (1..=MAX_QUANTITY).contains(q));
         if quantity.is_none() {
             let whole = !raw.is_empty() && raw.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
             let (code, what) =
@@ -112,7 +112,7 @@ impl Problems {
     /// The currency; the default, where none is meant by what is named.
     pub(crate) fn currency(&mut self, raw: Option<&RawValue>) -> Option<Currency> {
         let code = serde_json::from_str::<String>(raw?.get()).ok();
-        Some(code.and_then(|code| Currency::from_code(&code)).unwrap_or_else(|| {
+        Some(code.and_then(|code| currency_of(&code)).unwrap_or_else(|| {
             self.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
             DEFAULT_CURRENCY
         }))
@@ -156,9 +156,9 @@ impl Problems {
 /// What is wrong with a text from outside, as (code, detail): empty, too long, or characters that no name has
 /// (NUL, which PostgreSQL cannot store, and the other control characters, which forge log lines).
 pub fn text_problem(text: &str, max_chars: usize) -> Option<(&'static str, String)> {
-    if text.trim().is_empty() {
+    if text.chars().all(char::is_whitespace) {
         Some(("empty", "must not be empty".to_owned()))
-    } else if text.chars().count() > max_chars {
+    } else if text.len() > max_chars && text.chars().count() > max_chars {
         Some(("too_long", format!("must have at most {max_chars} characters")))
     } else if text.chars().any(char::is_control) {
         Some(("control_character", "must not contain control characters".to_owned()))

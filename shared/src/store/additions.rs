@@ -16,7 +16,7 @@ use super::names::name_payment;
 use super::session::is_passing;
 use crate::chaos::sabotaged;
 use crate::event::What;
-use crate::money::{Currency, Money};
+use crate::money::{Money, currency_of};
 use crate::moves::{Actor, Refusal};
 use crate::order::{Item, NewAddition, OrderStatus, add_items, take_off};
 
@@ -128,7 +128,7 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
         return refused(Refusal::DeadlinePassed);
     }
     let items = add_items(order.items.0, &addition.items);
-    let total = Currency::from_code(&order.currency)
+    let total = currency_of(&order.currency)
         .and_then(|currency| Money::from_minor(order.total_minor, currency).checked_add(addition.amount));
     let (Some(items), Some(total)) = (items, total) else { return refused(Refusal::TooMuch) };
     note_processing(conn, ask.order_id).await?;

@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::read::money;
 use crate::channel::ChannelName;
-use crate::money::Currency;
+use crate::money::currency_of;
 use crate::price_list::PriceList;
 
 /// Of a channel's list, the prices of `plus`; and its currency, even if none of them is on it.
@@ -21,7 +21,7 @@ pub async fn of(conn: &mut PgConnection, channel: &ChannelName, plus: &[String])
     .await?;
     let mut list = PriceList::default();
     for row in rows {
-        list.currency = Currency::from_code(&row.currency);
+        list.currency = currency_of(&row.currency);
         if let (Some(plu), Some(minor)) = (row.plu, row.price_minor) {
             list.prices.insert(plu, money(minor, &row.currency)?);
         }
@@ -37,7 +37,7 @@ pub async fn all(conn: &mut PgConnection, channel: &ChannelName) -> sqlx::Result
             .await?;
     let mut list = PriceList::default();
     for row in rows {
-        list.currency = Currency::from_code(&row.currency);
+        list.currency = currency_of(&row.currency);
         list.prices.insert(row.plu, money(row.price_minor, &row.currency)?);
     }
     Ok(list)

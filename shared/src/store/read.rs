@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::events::history;
 use crate::details::{Details, Extra};
 use crate::event::Event;
-use crate::money::{Currency, Money};
+use crate::money::{Money, currency_of};
 use crate::order::{CancelWish, Item, Order, OrderStatus};
 use crate::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 
@@ -95,7 +95,7 @@ fn canonical_items(items: &[Item]) -> sqlx::Result<Box<RawValue>> {
 
 /// Money from its two columns.
 pub(super) fn money(minor: i64, currency: &str) -> sqlx::Result<Money> {
-    match Currency::from_code(currency) {
+    match currency_of(currency) {
         Some(currency) => Ok(Money::from_minor(minor, currency)),
         None => Err(sqlx::Error::Decode(format!("unknown currency {currency:?} in the database").into())),
     }
