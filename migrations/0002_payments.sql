@@ -91,7 +91,7 @@ CREATE TABLE payment_attempts (
 -- column that an index looks at: the row is written in place (HOT).
 CREATE TABLE open_charges (
     id           uuid           NOT NULL PRIMARY KEY, -- the order's, and the charge's
-    amount_minor bigint         NOT NULL CHECK (amount_minor >= 0),
+    amount_minor bigint         NOT NULL,             -- the order's total when it came in, so no less than 0
     created_at   timestamptz    NOT NULL,
     due_at       timestamptz    NOT NULL,             -- by then someone must look at it, unless it is being tried
     began_at     timestamptz,                         -- of its first claim: since then its order is PAYMENT_PROCESSING
@@ -106,8 +106,8 @@ CREATE TABLE open_charges (
     voiding      boolean        NOT NULL DEFAULT false,
     noted        boolean        NOT NULL DEFAULT false, -- PAYMENT_PROCESSING stands with its order: more was noted there since
     currency     text           NOT NULL,
-    CHECK ((trying IS NULL) = (lease_until IS NULL) AND (trying IS NULL) = (claimed_at IS NULL)),
-    CHECK ((epoch = 0) = (began_at IS NULL))
+    CHECK ((trying IS NULL) = (lease_until IS NULL) AND (trying IS NULL) = (claimed_at IS NULL)
+           AND (epoch = 0) = (began_at IS NULL))
 ) WITH (fillfactor = 50,                              -- as of orders
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);
 -- What is due, longest first. What is being tried is met on the way and passed over: no more than all workers have in hand.

@@ -60,29 +60,25 @@ pub async fn accept(
     batch: &[Accept],
     due_in: Duration,
 ) -> sqlx::Result<Vec<Accepted>> {
-    let created = if batch.iter().any(|one| one.order.extra.is_some()) {
+    let written = if batch.iter().any(|one| one.order.extra.is_some()) {
         extras::insert(conn, batch, due_in).await?
     } else {
         match insert(conn, batch, due_in, Ids::New).await {
             Err(sqlx::Error::Database(refusal)) if refusal.is_unique_violation() => {
                 insert(conn, batch, due_in, Ids::PerhapsThere).await?
             }
-            created => created?,
+            written => written?,
         }
     };
-    let mut earlier = if created.len() == batch.len() {
-        HashMap::new()
-    } else {
-        let missing: Vec<&Accept> = batch.iter().filter(|one| !created.contains_key(&one.order.id)).collect();
-        find_earlier(conn, &missing).await?
-    };
+    let missing: Vec<&Accept> = batch.iter().filter(|one| !written.has(one.order.id)).collect();
+    let mut earlier = find_earlier(conn, &missing).await?;
     batch
         .iter()
-        .map(|one| match (created.get(&one.order.id), earlier.remove(&one.order.id)) {
-            (Some(created_at), _) => Ok(Accepted::New { created_at: *created_at }),
-            (None, Some(found)) => Ok(answer_from(one, found)),
+        .map(|one| match earlier.remove(&one.order.id) {
+            Some(found) => Ok(answer_from(one, found)),
+            None if written.has(one.order.id) => Ok(Accepted::New { created_at: written.at }),
             // Neither written nor there: its key was forgotten this very moment.
-            (None, None) => Err(sqlx::Error::RowNotFound),
+            None => Err(sqlx::Error::RowNotFound),
         })
         .collect()
 }
@@ -142,14 +138,42 @@ enum Ids {
     PerhapsThere,
 }
 
-/// The statement, with what is to be done about ids that are there.
+/// The statement: which orders are to be written, and what is to be done about ids that are there.
 macro_rules! insert {
+    ($fresh:literal, $if_there:literal, $($input:expr),+) => {
+        sqlx::query_as!(
+            Written,
+            "WITH " + $fresh + r#", ordered AS (
+            INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id)
+            SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id FROM fresh
+            "# + $if_there + r#"
+            RETURNING id, total_minor, currency
+        ), charged AS (
+            -- Only with its order: one that is there already may have been charged since, and its queue row be gone.
+            INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
+            SELECT id, total_minor, now(), now() + $6::bigint * interval '1 ms', currency FROM ordered
+        ), noted AS (
+            INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, items)
+            SELECT id, now(), total_minor, 1, 'accepted', 'PENDING', 'api', items::json FROM fresh
+            "# + $if_there + r#"
+        )
+        SELECT now() AS "at!",
+            CASE WHEN (SELECT count(*) FROM ordered) < cardinality($1) THEN ARRAY(SELECT id FROM ordered) END AS only
+        "#,
+            $($input),+
+        )
+    };
+}
+
+/// The same for orders under keys: those of which the key is free. Keys are inserted in their own order, so that two writers
+/// that hold the same two keys cannot wait for each other. A key that somebody is just inserting makes ours wait until that is
+/// decided.
+macro_rules! insert_keyed {
     ($if_there:literal, $($input:expr),+) => {
-        sqlx::query!(
-            r#"
-        WITH input AS (
+        insert!(
+            r#"input AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[],
-                                 $6::text[], $7::text[], $8::bytea[], $9::bigint[])
+                                 $7::text[], $8::text[], $9::bytea[], $10::bigint[])
                 AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, keep_ms)
         ), keyed AS (
             INSERT INTO names (named, until, kind, scope, name, hash)
@@ -159,64 +183,70 @@ macro_rules! insert {
             RETURNING named
         ), fresh AS (
             SELECT * FROM input WHERE key IS NULL OR id IN (SELECT named FROM keyed)
-        ), ordered AS (
-            INSERT INTO orders (id, total_minor, created_at, updated_at, version, status, currency, customer_id)
-            SELECT id, total_minor, now(), now(), 1, 'PENDING', currency, customer_id FROM fresh
-            "# + $if_there + r#"
-            RETURNING id, total_minor, created_at, currency
-        ), charged AS (
-            -- Only with its order: one that is there already may have been charged since, and its queue row be gone.
-            INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
-            SELECT id, total_minor, created_at, created_at + $10::bigint * interval '1 ms', currency FROM ordered
-        ), noted AS (
-            INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, items)
-            SELECT id, now(), total_minor, 1, 'accepted', 'PENDING', 'api', items::json FROM fresh
-            "# + $if_there + r#"
-        )
-        SELECT id, created_at FROM ordered
-        "#,
-            $($input),+
+        )"#, $if_there, $($input),+
         )
     };
 }
 
-/// The one statement. Returns when each order was created; those that it did not write are missing.
+/// Which orders of a batch were written: the rest is there already, or its names are taken.
+pub(super) struct Written {
+    /// Since when they are there.
+    pub(super) at: OffsetDateTime,
+    /// `None`: all of them.
+    pub(super) only: Option<Vec<Uuid>>,
+}
+
+impl Written {
+    pub(super) fn has(&self, id: Uuid) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&id))
+    }
+}
+
+/// The one statement.
 async fn insert(
     conn: &mut PgConnection,
     batch: &[Accept],
     due_in: Duration,
     ids_are: Ids,
-) -> sqlx::Result<HashMap<Uuid, OffsetDateTime>> {
+) -> sqlx::Result<Written> {
     let columns = Columns::of(batch);
-    // Keys are inserted in their own order, so that two writers that hold the same two keys cannot wait for each
-    // other. A key that somebody is just inserting makes ours wait until that is decided.
     let due_in = super::millis(due_in);
     macro_rules! rows {
-        ($if_there:literal) => {
-            insert!(
-                $if_there,
+        ($insert:ident!($($literal:literal),+) $(, $keys:expr)*) => {
+            $insert!(
+                $($literal),+,
                 &columns.ids,
                 &columns.totals,
                 &columns.currencies as &[&str],
                 &columns.customers as &[&str],
                 &columns.items as &[&str],
+                due_in
+                $(, $keys)*
+            )
+            .fetch_one(conn)
+            .await
+        };
+        ($if_there:literal) => {
+            rows!(
+                insert_keyed!($if_there),
                 &columns.principals as &[Option<&str>],
                 &columns.keys as &[Option<&str>],
                 &columns.hashes as &[Option<&[u8]>],
-                &columns.keeps as &[Option<i64>],
-                due_in
+                &columns.keeps as &[Option<i64>]
             )
-            .fetch_all(conn)
-            .await?
-            .into_iter()
-            .map(|row| (row.id, row.created_at))
-            .collect()
         };
     }
-    Ok(match ids_are {
+    match ids_are {
+        Ids::New if batch.iter().all(|one| one.key.is_none()) => rows!(insert!(
+            "fresh AS (
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[])
+                AS input(id, total_minor, currency, customer_id, items)
+        )",
+            ""
+        )),
         Ids::New => rows!(""),
         Ids::PerhapsThere => rows!("ON CONFLICT DO NOTHING"),
-    })
+    }
 }
 
 /// A batch by columns, as `unnest` takes it.

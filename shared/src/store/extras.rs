@@ -1,18 +1,17 @@
 //! accept, for a batch in which an order has more than its items: a channel, details, or money that the channel took. Plain
 //! batches never come here, and their statement knows nothing of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::accept::{Accept, Columns};
+use super::accept::{Accept, Columns, Written};
 use crate::details::NewExtra;
 
-/// Writes all of `batch`, plain ones among it, in one transaction; returns when each order was created. Those that it did
-/// not write are missing: their key or their channel's name for them is taken, or an earlier run has written them.
+/// Writes all of `batch`, plain ones among it, in one transaction, and says which. The others it did
+/// not write: their key or their channel's name for them is taken, or an earlier run has written them.
 ///
 /// What a channel calls its orders is reserved first, then the keys: in the same order by everybody, so that two writers
 /// cannot wait for each other.
@@ -20,18 +19,18 @@ pub(super) async fn insert(
     conn: &mut PgConnection,
     batch: &[Accept],
     due_in: Duration,
-) -> sqlx::Result<HashMap<Uuid, OffsetDateTime>> {
+) -> sqlx::Result<Written> {
     let mut tx = conn.begin().await?;
     let described = describe(&mut tx, batch).await?;
     let free = |one: &&Accept| one.order.extra.is_none() || described.contains(&one.order.id);
     let wanted: Vec<&Accept> = batch.iter().filter(free).collect();
-    let created = insert_orders(&mut tx, &wanted, due_in).await?;
-    let orphans: Vec<Uuid> = described.into_iter().filter(|id| !created.contains_key(id)).collect();
+    let written = insert_orders(&mut tx, &wanted, due_in).await?;
+    let orphans: Vec<Uuid> = described.iter().filter(|id| !written.has(**id)).copied().collect();
     if !orphans.is_empty() {
         forget_orphans(&mut tx, &orphans).await?;
     }
     tx.commit().await?;
-    Ok(created)
+    Ok(written)
 }
 
 /// Takes back what was written for orders under whose `Idempotency-Key` another one stands. Few, and each name by its whole key:
@@ -111,11 +110,12 @@ async fn insert_orders(
     conn: &mut PgConnection,
     batch: &[&Accept],
     due_in: Duration,
-) -> sqlx::Result<HashMap<Uuid, OffsetDateTime>> {
+) -> sqlx::Result<Written> {
     let columns = Columns::of(batch.iter().copied());
     let accept_in: Vec<Option<i64>> =
         batch.iter().map(|one| one.order.paid_elsewhere().map(super::millis)).collect();
-    let created = sqlx::query!(
+    sqlx::query_as!(
+        Written,
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
@@ -153,7 +153,7 @@ async fn insert_orders(
             FROM fresh
             ON CONFLICT DO NOTHING
         )
-        SELECT id, created_at FROM ordered
+        SELECT now() AS "at!", ARRAY(SELECT id FROM ordered) AS only
         "#,
         &columns.ids,
         &columns.totals,
@@ -167,7 +167,6 @@ async fn insert_orders(
         &accept_in as &[Option<i64>],
         super::millis(due_in),
     )
-    .fetch_all(conn)
-    .await?;
-    Ok(created.into_iter().map(|row| (row.id, row.created_at)).collect())
+    .fetch_one(conn)
+    .await
 }
