@@ -103,7 +103,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Whether what is written with an order leaves open if it matches: PENDING there may be PAYMENT_PROCESSING.
+    /// Whether what is written with an order leaves open if it matches: `PENDING` there may be `PAYMENT_PROCESSING`.
     fn is_for_its_charge_to_say(&self) -> bool {
         let has = |status| self.filter.statuses.contains(&status);
         has(OrderStatus::Pending) != has(OrderStatus::PaymentProcessing)

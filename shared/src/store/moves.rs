@@ -171,35 +171,46 @@ impl Charge {
     }
 }
 
-/// Locks all charges of these orders, those in the queue first, then the others in the order of their ids.
+/// Locks all charges of these orders: first each order's own and nothing else, then the others, in the order of their ids.
 ///
-/// A look sees what was committed when it began. A settlement that it waits for takes an order's own charge out of the queue and
-/// writes it among the payments, where that look cannot see it, so another is needed. Whoever adds a charge locks the order's own first:
-/// one that was being added while a look waited for that is there at the next, and after that there are no more. So the last
-/// look is the one after a look that held each order's own.
+/// A statement sees what was committed when it began. A settlement that it waits for takes an order's own charge out of the
+/// queue and writes it among the payments, where that statement cannot see it; so where none is found, there is another look, and
+/// that finds it. Whoever adds a charge holds the order's own meanwhile: once that is held, the next statement sees all others.
 pub(super) async fn lock_charges(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
-    let first = lock_those_there(conn, orders).await?;
-    let second = lock_those_there(conn, orders).await?;
-    let held_own = orders.iter().all(|order| first.iter().any(|charge| charge.id == *order));
-    if held_own { Ok(second) } else { lock_those_there(conn, orders).await }
+    let mut charges = lock_own(conn, orders).await?;
+    let is_missing = |order: &&Uuid| !charges.iter().any(|charge| charge.id == **order);
+    let missing: Vec<Uuid> = orders.iter().filter(is_missing).copied().collect();
+    if !missing.is_empty() {
+        charges.extend(lock_own(conn, &missing).await?);
+    }
+    let others = sqlx::query_as!(
+        Charge,
+        r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", answer_by,
+                  added IS NULL AS "own!" FROM payments
+           WHERE order_id = ANY($1) AND id <> order_id AND kind <> 'refund' ORDER BY id FOR UPDATE"#,
+        orders
+    )
+    .fetch_all(conn)
+    .await?;
+    charges.extend(others);
+    Ok(charges)
 }
 
-async fn lock_those_there(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
+/// Locks what these orders came with, in the queue or among the payments.
+async fn lock_own(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
     sqlx::query_as!(
         Charge,
         r#"
         WITH queued AS (
             SELECT id, charge_status(c) AS status FROM open_charges c WHERE id = ANY($1) ORDER BY id FOR UPDATE
-        ), paid AS (
-            SELECT id, order_id, kind, status, answer_by, added IS NULL AS own FROM payments
-            WHERE (id = ANY($1) OR (order_id = ANY($1) AND id <> order_id)) AND kind <> 'refund'
-            ORDER BY id FOR UPDATE
+        ), final AS (
+            SELECT id, kind, status, answer_by FROM payments WHERE id = ANY($1) ORDER BY id FOR UPDATE
         )
         SELECT id AS "id!", id AS "order_id!", 'charge'::payment_kind AS "kind!: PaymentKind",
             status AS "status!: PaymentStatus", NULL::timestamptz AS answer_by, true AS "own!"
         FROM queued
         UNION ALL
-        SELECT id, order_id, kind, status, answer_by, own FROM paid
+        SELECT id, id, kind, status, answer_by, true FROM final
         "#,
         orders
     )

@@ -98,6 +98,13 @@ pub(super) struct Settled {
     pub(super) moved_to: Option<OrderStatus>,
 }
 
+impl Settled {
+    /// Whether money moved, and no order was confirmed by it.
+    fn took_unconfirmed(&self) -> bool {
+        self.status == PaymentStatus::Succeeded && self.moved_to != Some(OrderStatus::Confirmed)
+    }
+}
+
 /// Commits `batch`. Returns the payments that moved; one that is missing was superseded: its lease had run out
 /// and another worker has it, or had it already settled by an earlier run of this very batch. The row of its try says how it
 /// ended all the same, because the answer is true whoever owns the payment.
@@ -112,15 +119,24 @@ pub async fn settle(
 ) -> sqlx::Result<Vec<Uuid>> {
     #[cfg(feature = "chaos")]
     if let Some(settled) = super::sabotage::settle(conn, batch, accept_in).await? {
-        follow_up(conn, &settled).await?;
+        let unconfirmed: Vec<&Settled> = settled.iter().filter(|one| one.took_unconfirmed()).collect();
+        follow_up(conn, &unconfirmed).await?;
         return Ok(settled.iter().map(|one| one.id).collect());
     }
     let mut tx = conn.begin().await?;
-    let settled = commit(&mut tx, batch, accept_in).await?;
+    let Done { moved, unconfirmed } = commit(&mut tx, batch, accept_in).await?;
     crash_point("worker.mid_settle");
-    follow_up(&mut tx, &settled).await?;
+    follow_up(&mut tx, &unconfirmed.iter().collect::<Vec<_>>()).await?;
     tx.commit().await?;
-    Ok(settled.iter().map(|one| one.id).collect())
+    Ok(moved)
+}
+
+/// What moved by itself.
+#[derive(Default)]
+struct Done {
+    moved: Vec<Uuid>,
+    /// Of those, whose money moved without confirming an order.
+    unconfirmed: Vec<Settled>,
 }
 
 /// All that moves by itself.
@@ -128,25 +144,32 @@ async fn commit(
     conn: &mut PgConnection,
     batch: &[Settlement],
     accept_in: Duration,
-) -> sqlx::Result<Vec<Settled>> {
+) -> sqlx::Result<Done> {
     let (own, others): (Vec<&Settlement>, Vec<&Settlement>) = batch.iter().partition(|one| one.is_own);
     let (ended, open): (Vec<&Settlement>, Vec<&Settlement>) =
         own.iter().partition(|one| !matches!(one.next, Next::Retry { .. }));
-    let mut settled = Vec::with_capacity(batch.len());
+    let mut done = Done::default();
     if !open.is_empty() {
         lock_own(conn, &own).await?;
-        settled.extend(put_back(conn, &open).await?);
+        done.moved = put_back(conn, &open).await?;
     }
     if !ended.is_empty() {
-        settled.extend(end_own(conn, &ended, accept_in).await?);
+        done.add(end_own(conn, &ended, accept_in).await?);
     }
-    if settled.len() < own.len() {
-        close_abandoned(conn, &own, &settled).await?;
+    if done.moved.len() < own.len() {
+        close_abandoned(conn, &own, &done.moved).await?;
     }
     if !others.is_empty() {
-        settled.extend(move_payments(conn, &others, accept_in).await?);
+        done.add(move_payments(conn, &others, accept_in).await?);
     }
-    Ok(settled)
+    Ok(done)
+}
+
+impl Done {
+    fn add(&mut self, more: Self) {
+        self.moved.extend(more.moved);
+        self.unconfirmed.extend(more.unconfirmed);
+    }
 }
 
 /// Columns of a batch that all statements take.
@@ -193,9 +216,9 @@ async fn end_own(
     conn: &mut PgConnection,
     batch: &[&Settlement],
     accept_in: Duration,
-) -> sqlx::Result<Vec<Settled>> {
+) -> sqlx::Result<Done> {
     let columns = Columns::of(batch);
-    let rows = sqlx::query!(
+    let row = sqlx::query!(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::int[], $3::attempt_outcome[], $4::text[], $5::text[], $6::text[])
@@ -236,13 +259,14 @@ async fn end_own(
                 CASE WHEN noted THEN 'PAYMENT_PROCESSING' ELSE 'PENDING' END::order_status, status,
                 coalesce(cancel_actor, 'worker'), coalesce(cancel_reason, failure_code), id, taken_minor, cancel_request
             FROM moved
-        )
-        SELECT id, amount_minor, is_paid AS "is_paid!",
+        ), unconfirmed AS (
             -- Looked up in a hash of each; a join of the two would compare all with all.
-            CASE WHEN id IN (SELECT id FROM moved WHERE status = 'CONFIRMED') THEN 'CONFIRMED'
-                WHEN id IN (SELECT id FROM moved WHERE status = 'CANCELLED') THEN 'CANCELLED'
-            END::order_status AS "moved_to?: OrderStatus"
-        FROM ended
+            SELECT id, amount_minor, id IN (SELECT id FROM moved WHERE status = 'CANCELLED') AS is_cancelled
+            FROM ended WHERE is_paid AND id NOT IN (SELECT id FROM moved WHERE status = 'CONFIRMED')
+        )
+        SELECT CASE WHEN (SELECT count(*) FROM ended) < cardinality($1) THEN ARRAY(SELECT id FROM ended) END AS only,
+            array_agg(id) AS unconfirmed, array_agg(amount_minor) AS amounts, array_agg(is_cancelled) AS cancelled
+        FROM unconfirmed
         "#,
         &columns.ids,
         &columns.epochs,
@@ -252,18 +276,21 @@ async fn end_own(
         &columns.gateway_ids as &[Option<String>],
         super::millis(accept_in),
     )
-    .fetch_all(conn)
+    .fetch_one(conn)
     .await?;
-    let settled = rows.into_iter().map(|row| Settled {
-        id: row.id,
-        order_id: row.id,
+    let unconfirmed = row.unconfirmed.unwrap_or_default().into_iter();
+    let unconfirmed = unconfirmed.zip(row.amounts.unwrap_or_default()).zip(row.cancelled.unwrap_or_default());
+    let settled = |((id, amount_minor), is_cancelled)| Settled {
+        id,
+        order_id: id,
         kind: PaymentKind::Charge,
         is_addition: false,
-        status: if row.is_paid { PaymentStatus::Succeeded } else { PaymentStatus::Failed },
-        amount_minor: row.amount_minor,
-        moved_to: row.moved_to,
-    });
-    Ok(settled.collect())
+        status: PaymentStatus::Succeeded,
+        amount_minor,
+        moved_to: if is_cancelled { Some(OrderStatus::Cancelled) } else { None },
+    };
+    let unconfirmed = unconfirmed.map(settled).collect();
+    Ok(Done { moved: row.only.unwrap_or(columns.ids), unconfirmed })
 }
 
 /// Locks the charges of a batch of which some stay in the queue, one after the other, as everybody does who locks several:
@@ -278,9 +305,9 @@ async fn lock_own(conn: &mut PgConnection, batch: &[&Settlement]) -> sqlx::Resul
 
 /// Orders' own charges, which the caller holds, are to be tried again: they stay in the queue, and the rows of their tries
 /// are written.
-async fn put_back(conn: &mut PgConnection, batch: &[&Settlement]) -> sqlx::Result<Vec<Settled>> {
+async fn put_back(conn: &mut PgConnection, batch: &[&Settlement]) -> sqlx::Result<Vec<Uuid>> {
     let columns = Columns::of(batch);
-    let rows = sqlx::query!(
+    sqlx::query_scalar!(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::int[], $3::attempt_outcome[], $4::text[], $5::text[], $6::bigint[], $7::int[],
@@ -294,12 +321,12 @@ async fn put_back(conn: &mut PgConnection, batch: &[&Settlement]) -> sqlx::Resul
             SET trying = NULL, claimed_at = NULL, lease_until = NULL, due_at = now() + t.delay_ms * interval '1 ms',
                 spent = c.spent + t.spend, voiding = c.voiding OR t.void
             FROM tried t WHERE c.id = t.id
-            RETURNING c.id, c.amount_minor, c.attempts, c.epoch, t.claimed_at, t.trying, t.outcome, t.code, t.message
+            RETURNING c.id, c.attempts, c.epoch, t.claimed_at, t.trying, t.outcome, t.code, t.message
         ), noted AS (
             INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome, code, message)
             SELECT id, claimed_at, clock_timestamp(), attempts, epoch, trying, outcome, code, message FROM put_back
         )
-        SELECT id, amount_minor FROM put_back
+        SELECT id FROM put_back
         "#,
         &columns.ids,
         &columns.epochs,
@@ -311,17 +338,7 @@ async fn put_back(conn: &mut PgConnection, batch: &[&Settlement]) -> sqlx::Resul
         &columns.voids,
     )
     .fetch_all(conn)
-    .await?;
-    let settled = rows.into_iter().map(|row| Settled {
-        id: row.id,
-        order_id: row.id,
-        kind: PaymentKind::Charge,
-        is_addition: false,
-        status: PaymentStatus::Waiting,
-        amount_minor: row.amount_minor,
-        moved_to: None,
-    });
-    Ok(settled.collect())
+    .await
 }
 
 /// The late answers of a batch: whoever claimed the charge since has written down that the try was abandoned. A statement
@@ -329,9 +346,9 @@ async fn put_back(conn: &mut PgConnection, batch: &[&Settlement]) -> sqlx::Resul
 async fn close_abandoned(
     conn: &mut PgConnection,
     own: &[&Settlement],
-    settled: &[Settled],
+    moved: &[Uuid],
 ) -> sqlx::Result<()> {
-    let is_late = |one: &&&Settlement| !settled.iter().any(|settled| settled.id == one.payment_id);
+    let is_late = |one: &&&Settlement| !moved.contains(&one.payment_id);
     let late: Vec<&Settlement> = own.iter().filter(is_late).copied().collect();
     let columns = Columns::of(&late);
     sqlx::query!(
@@ -359,10 +376,10 @@ async fn move_payments(
     conn: &mut PgConnection,
     batch: &[&Settlement],
     accept_in: Duration,
-) -> sqlx::Result<Vec<Settled>> {
+) -> sqlx::Result<Done> {
     let columns = Columns::of(batch);
     let statuses: Vec<PaymentStatus> = batch.iter().map(|one| one.next.status()).collect();
-    sqlx::query_as!(
+    let settled = sqlx::query_as!(
         Settled,
         r#"
         WITH input AS (
@@ -426,19 +443,17 @@ async fn move_payments(
         super::millis(accept_in),
     )
     .fetch_all(conn)
-    .await
+    .await?;
+    let moved = settled.iter().map(|one| one.id).collect();
+    Ok(Done { moved, unconfirmed: settled.into_iter().filter(Settled::took_unconfirmed).collect() })
 }
 
 /// What few settlements bring with them: money that goes back, and money that moved without moving its order.
-async fn follow_up(conn: &mut PgConnection, settled: &[Settled]) -> sqlx::Result<()> {
-    let more: Vec<&Settled> = settled
-        .iter()
-        .filter(|one| one.status == PaymentStatus::Succeeded && one.moved_to != Some(OrderStatus::Confirmed))
-        .collect();
+async fn follow_up(conn: &mut PgConnection, more: &[&Settled]) -> sqlx::Result<()> {
     if more.is_empty() {
         return Ok(());
     }
-    let orders = lock_orders(conn, &more).await?;
+    let orders = lock_orders(conn, more).await?;
     let (mut changes, mut owed) = (Vec::new(), Vec::new());
     for one in more {
         let paid = |what| Change::of_payment(one.order_id, what, "worker", None, (one.id, one.amount_minor));
