@@ -54,9 +54,11 @@ fn check(faults: Option<u8>, only: Option<&str>) -> ExitCode {
         well &= walk.broken.is_empty() && walk.unseen.is_empty();
     }
     if only.is_none() {
-        let walk = search::walk_plain(rows::Design::default());
-        println!("rows: {walk}");
-        well &= walk.broken.is_empty() && walk.unseen.is_empty();
+        for (name, scope) in rows::Scope::ALL {
+            let walk = search::walk_plain(rows::Statements { design: rows::Design::default(), scope });
+            println!("rows, {name}: {walk}");
+            well &= walk.broken.is_empty() && walk.unseen.is_empty();
+        }
         for (name, scope) in feed::Scope::ALL {
             let walk = search::walk_plain(feed::Feed { design: feed::Design::default(), scope });
             println!("feed, {name}: {walk}");
@@ -73,11 +75,11 @@ fn show(name: &str) -> ExitCode {
         let path = search::shortest(weakening.protocol, weakening.falls);
         println!("{}", how(weakening.name, weakening.falls, path.map(search::tell)));
     }
-    for (weakening, design, falls) in
+    for (weakening, statements, falls) in
         rows::weakenings().iter().filter(|(one, ..)| [*one, "all"].contains(&name))
     {
         shown = true;
-        let path = search::shortest(*design, falls);
+        let path = search::shortest(*statements, falls);
         println!("{}", how(weakening, falls, path.map(search::tell)));
     }
     for (weakening, feed, falls) in

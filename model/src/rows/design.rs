@@ -1,9 +1,11 @@
 //! How the statements are written, and each safeguard that may be taken away.
 
 use super::promises::{
-    FINISHED_KEEPS_NOTHING, FINISHED_STARTS_NOTHING, KEPT_IS_PAID, MOVES_ARE_LEGAL, NO_DEADLOCK,
-    NOBODY_WAITS_IN_VAIN, VERSIONS_HAVE_NO_GAP, WISH_IS_GRANTED,
+    ANSWERS_ARE_KEPT, CHARGE_IS_IN_ONE_PLACE, CLOSED_WAS_NEVER_SENT, FINISHED_KEEPS_NOTHING,
+    FINISHED_STARTS_NOTHING, KEPT_IS_PAID, MOVES_ARE_LEGAL, NO_DEADLOCK, NOBODY_WAITS_IN_VAIN, SHOWN_STAYS,
+    VERSIONS_HAVE_NO_GAP, WISH_IS_GRANTED,
 };
+use super::{Scope, Statements};
 
 /// How the statements are written. The default is how they should be; each switch leaves one thing out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,18 +14,42 @@ pub struct Design {
     pub one_statement: bool,
     /// What ends an order locks it before its charges.
     pub order_first: bool,
-    /// What ends an order looks for its charges once.
+    /// Who changes an order goes on to the other charges without its own, if that has left the queue meanwhile.
+    pub own_looked_for_once: bool,
+    /// A look for it is two statements: the payments, and then the queue.
+    pub payments_looked_before_queue: bool,
+    /// Each look takes every charge that it sees; the last is the one after a look that held the own one.
+    pub looks_take_all: bool,
+    /// Of such looks there is one.
     pub looks_once: bool,
+    /// There are two, whatever the first held.
+    pub looks_twice: bool,
     /// Who adds a charge locks the order alone.
     pub adds_unlocked: bool,
+    /// Who adds a charge looks for the order's own once, and may not hold it.
+    pub adds_looks_once: bool,
     /// A settlement reads by a join, without a lock, whether the order is finished.
     pub late_by_join: bool,
     /// In the same way, whether it is to be cancelled.
     pub wish_by_join: bool,
     /// A settlement leaves an order that has changed since its statement began.
     pub settle_gives_up: bool,
-    /// A claim moves the order that it waited for without another look at it.
-    pub claim_unguarded: bool,
+    /// A settlement moves only an order that its statement saw as the charge's row in the queue says that it is stored.
+    pub settle_expects_noted: bool,
+    /// A settlement moves the order that it waited for without another look at it.
+    pub settle_unguarded: bool,
+    /// A settlement takes the charge out of the queue in a transaction of its own, before all else.
+    pub in_two_transactions: bool,
+    /// A settlement that finds another's claim looks for the row of its try in the same statement.
+    pub late_in_one_statement: bool,
+    /// Whether the order's own charge is under way is what the first look saw, not what it locked.
+    pub under_way_from_snapshot: bool,
+    /// What ends an order takes its own charge out of the queue, claimed or not.
+    pub claimed_is_closed: bool,
+    /// A wish is noted without that the order is `PAYMENT_PROCESSING`.
+    pub wish_leaves_pending: bool,
+    /// So is an addition.
+    pub addition_leaves_pending: bool,
     /// A claim takes what is held, too.
     pub takes_held: bool,
     /// An addition's charge decides the order like the order's own.
@@ -39,33 +65,43 @@ pub struct Design {
 }
 
 /// Each safeguard that may be taken away, with the promise that then falls.
-pub fn weakenings() -> Vec<(&'static str, Design, &'static str)> {
+pub fn weakenings() -> Vec<(&'static str, Statements, &'static str)> {
     let full = Design::default();
+    let all = Design { looks_take_all: true, ..full };
+    let unseen = Design { under_way_from_snapshot: true, ..full };
+    let added = |name, design, falls| (name, Statements { design, scope: Scope::ADDED_TO }, falls);
+    let tried = |name, design, falls| (name, Statements { design, scope: Scope::TRIED_AGAIN }, falls);
     vec![
-        ("one_statement", Design { one_statement: true, ..full }, FINISHED_KEEPS_NOTHING),
-        ("order_first", Design { order_first: true, ..full }, NO_DEADLOCK),
-        ("looks_once", Design { looks_once: true, ..full }, FINISHED_KEEPS_NOTHING),
-        ("adds_unlocked", Design { adds_unlocked: true, ..full }, FINISHED_KEEPS_NOTHING),
-        ("late_by_join", Design { late_by_join: true, ..full }, FINISHED_KEEPS_NOTHING),
-        ("wish_by_join", Design { wish_by_join: true, ..full }, WISH_IS_GRANTED),
-        ("settle_gives_up", Design { settle_gives_up: true, ..full }, NOBODY_WAITS_IN_VAIN),
-        ("takes_held", Design { takes_held: true, ..full }, FINISHED_KEEPS_NOTHING),
-        (
-            "takes_held_and_claim_unguarded",
-            Design { takes_held: true, claim_unguarded: true, ..full },
-            MOVES_ARE_LEGAL,
-        ),
-        (
+        added("one_statement", Design { one_statement: true, ..full }, FINISHED_KEEPS_NOTHING),
+        added("order_first", Design { order_first: true, ..full }, NO_DEADLOCK),
+        added("own_looked_for_once", Design { own_looked_for_once: true, ..full }, FINISHED_KEEPS_NOTHING),
+        added("looks_take_all", all, NO_DEADLOCK),
+        added("looks_once", Design { looks_once: true, ..all }, FINISHED_KEEPS_NOTHING),
+        added("looks_twice", Design { looks_twice: true, ..all }, FINISHED_KEEPS_NOTHING),
+        added("adds_unlocked", Design { adds_unlocked: true, ..full }, FINISHED_KEEPS_NOTHING),
+        added("adds_looks_once", Design { adds_looks_once: true, ..full }, FINISHED_KEEPS_NOTHING),
+        added("late_by_join", Design { late_by_join: true, ..full }, FINISHED_KEEPS_NOTHING),
+        added("wish_by_join", Design { wish_by_join: true, ..full }, WISH_IS_GRANTED),
+        added("settle_gives_up", Design { settle_gives_up: true, ..full }, NOBODY_WAITS_IN_VAIN),
+        added("settle_expects_noted", Design { settle_expects_noted: true, ..full }, NOBODY_WAITS_IN_VAIN),
+        added("in_two_transactions", Design { in_two_transactions: true, ..full }, CHARGE_IS_IN_ONE_PLACE),
+        added("claimed_is_closed", Design { claimed_is_closed: true, ..unseen }, CLOSED_WAS_NEVER_SENT),
+        added("settle_unguarded", Design { settle_unguarded: true, ..unseen }, MOVES_ARE_LEGAL),
+        tried("late_in_one_statement", Design { late_in_one_statement: true, ..full }, ANSWERS_ARE_KEPT),
+        tried("wish_leaves_pending", Design { wish_leaves_pending: true, ..full }, SHOWN_STAYS),
+        tried("addition_leaves_pending", Design { addition_leaves_pending: true, ..full }, SHOWN_STAYS),
+        added("takes_held", Design { takes_held: true, ..full }, FINISHED_KEEPS_NOTHING),
+        added(
             "takes_held_and_addition_decides",
             Design { takes_held: true, addition_decides: true, ..full },
             KEPT_IS_PAID,
         ),
-        ("let_go_unlocked", Design { let_go_unlocked: true, ..full }, FINISHED_STARTS_NOTHING),
-        (
+        added("let_go_unlocked", Design { let_go_unlocked: true, ..full }, FINISHED_STARTS_NOTHING),
+        added(
             "let_go_by_join_and_end_leaves_held",
             Design { let_go_by_join: true, end_leaves_held: true, ..full },
             FINISHED_STARTS_NOTHING,
         ),
-        ("version_from_snapshot", Design { version_from_snapshot: true, ..full }, VERSIONS_HAVE_NO_GAP),
+        added("version_from_snapshot", Design { version_from_snapshot: true, ..full }, VERSIONS_HAVE_NO_GAP),
     ]
 }
