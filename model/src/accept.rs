@@ -9,7 +9,7 @@ use shared::order::OrderStatus;
 use crate::action::Action;
 use crate::bits::Bits;
 use crate::design::{Design, Scope};
-use crate::state::{Api, Kind, Payment, State};
+use crate::state::{Api, Payment, State};
 
 /// What the api may do now.
 pub fn actions(design: &Design, scope: &Scope, state: &State, actions: &mut Vec<Action>) {
@@ -38,13 +38,13 @@ pub fn actions(design: &Design, scope: &Scope, state: &State, actions: &mut Vec<
     }
 }
 
-/// One statement: the order, its payment, its first event.
+/// One statement: the order, its charge in the queue, its first event.
 pub fn accept(state: &mut State, orders: Bits) {
     for order in orders.iter() {
         let index = usize::from(order);
         state.orders[index].api = Api::Committed;
         state.orders[index].status = Some(OrderStatus::Pending);
-        state.payments[index] = Some(Payment::new(order, Kind::Charge));
+        state.payments[index] = Some(Payment::queued(order));
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::action::Action;
 use crate::design::Design;
 use crate::finish;
-use crate::state::{Answer, Ask, Hand, Kind, PAYMENTS, Payment, Saw, State, Step, Worker};
+use crate::state::{Answer, Ask, Hand, Kind, PAYMENTS, Payment, Saw, Standing, State, Step, Worker};
 
 /// What workers may send, hear or give up on, and what the gateway may get.
 pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
@@ -59,7 +59,8 @@ pub fn send(state: &mut State, worker: u8) {
         Ask::Void => row.voids = row.voids.with(epoch),
         Ask::Charge | Ask::Refund => row.sent = row.sent.with(epoch),
     }
-    let written = row.rows[usize::from(number)] == epoch;
+    let claimed = (row.standing, row.epoch, row.attempts) == (Standing::Processing, epoch, number);
+    let written = row.rows[usize::from(number)] == epoch || row.queued && claimed;
     state.wrongs.unwritten |= !written;
 }
 

@@ -1,11 +1,10 @@
-//! claim and sweep: a payment becomes one worker's, under a new epoch and until a lease ends; its attempt row stands
-//! before any call. A claim by message and one by the sweep differ only in who asks. What is held is nobody's before the
-//! sweep lets it go.
+//! claim and sweep: a payment becomes one worker's, under a new epoch and until a lease ends, which is committed before any
+//! call. Of an order's first charge that is the record of the try: its row is written when it is settled, or, should that not
+//! happen, by the next claim. Of the others it is written at once. A claim by message and one by the sweep differ only in who
+//! asks. What is held is nobody's before the sweep lets it go.
 //!
 //! Time is left to chance: what is pending or waits for its retry may be due at any moment. Only a lease is looked at
 //! closely, because it runs out for a living worker by a fault alone.
-
-use shared::order::OrderStatus;
 
 use crate::action::Action;
 use crate::bits::Bits;
@@ -85,14 +84,10 @@ pub fn sweep(design: &Design, state: &mut State, worker: u8, payment: u8) {
     take(design, state, worker, payment, false);
 }
 
-/// The one statement of a claim.
+/// The one statement of a claim. It writes no order: that of a first charge which was claimed is shown as
+/// `PAYMENT_PROCESSING` ([`State::shown`]).
 fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bool) {
-    let order = state.payment(payment).order;
-    let row = state.payment_mut(payment);
-    row.standing = Standing::Processing;
-    row.lease_over = false;
-    row.epoch += 1;
-    row.attempts += 1;
+    let row = state.payment(payment);
     let ask = match row.kind {
         Kind::Refund { .. } => Ask::Refund,
         Kind::Charge | Kind::Addition if row.voiding => Ask::Void,
@@ -100,8 +95,8 @@ fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bo
     };
     let hand = Hand {
         payment,
-        epoch: row.epoch,
-        number: row.attempts,
+        epoch: row.epoch + 1,
+        number: row.attempts + 1,
         ask,
         spent: row.spent,
         step: Step::Claimed,
@@ -109,13 +104,31 @@ fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bo
         overdue: false,
         saw: Saw::default(),
     };
-    if !design.call_before_attempt_row {
-        write_attempt(state, &hand);
-    }
-    if hand.ask != Ask::Refund && state.orders[usize::from(order)].status == Some(OrderStatus::Pending) {
-        state.move_order(order, OrderStatus::PaymentProcessing);
+    if !(design.call_before_claim && state.is_first(payment)) {
+        record(design, state, &hand);
     }
     state.workers[usize::from(worker)] = Worker::Busy(hand);
+}
+
+/// What a claim writes.
+pub fn record(design: &Design, state: &mut State, hand: &Hand) {
+    let is_first = state.is_first(hand.payment);
+    let row = state.payment_mut(hand.payment);
+    let left_open = (row.standing == Standing::Processing).then_some((row.attempts, row.epoch));
+    row.standing = Standing::Processing;
+    row.lease_over = false;
+    row.epoch = hand.epoch;
+    row.attempts = hand.number;
+    if !is_first {
+        if !design.call_before_attempt_row {
+            write_try(state, hand.payment, hand.number, hand.epoch);
+        }
+    } else if let Some((number, epoch)) = left_open
+        && !design.abandoned_unwritten
+    {
+        let epoch = if design.abandoned_under_new_epoch { hand.epoch } else { epoch };
+        write_try(state, hand.payment, number, epoch);
+    }
 }
 
 /// Whether the order of what is held is decided.
@@ -143,10 +156,10 @@ pub fn let_go(design: &Design, state: &mut State, payment: u8) {
 }
 
 /// The row of a try; its number is the key of the table.
-pub fn write_attempt(state: &mut State, hand: &Hand) {
-    let row = &mut state.payment_mut(hand.payment).rows[usize::from(hand.number)];
+pub fn write_try(state: &mut State, payment: u8, number: u8, epoch: u8) {
+    let row = &mut state.payment_mut(payment).rows[usize::from(number)];
     let taken = *row != 0;
-    *row = hand.epoch;
+    *row = epoch;
     state.wrongs.number_taken |= taken;
 }
 

@@ -23,8 +23,22 @@ pub struct Design {
     pub no_sweep: bool,
     /// A claimed payment may be claimed at any time.
     pub no_lease: bool,
-    /// The attempt row is written when the try is settled.
+    /// The claim of what is in the queue is written when its try is settled.
+    pub call_before_claim: bool,
+    /// Of other payments, the row of the try is.
     pub call_before_attempt_row: bool,
+    /// A claim writes no row of the try that was left open.
+    pub abandoned_unwritten: bool,
+    /// It writes it under its own epoch.
+    pub abandoned_under_new_epoch: bool,
+    /// A late answer goes to the row with its number, whatever that says.
+    pub late_overwrites: bool,
+    /// A charge that is final stays in the queue, too.
+    pub queue_row_stays: bool,
+    /// A settlement writes the payment even if it took nothing out of the queue.
+    pub payment_unguarded: bool,
+    /// The end of an order takes its charge out of the queue, claimed or not.
+    pub claimed_is_closed: bool,
     /// The message is acknowledged as soon as its payment is claimed.
     pub ack_before_settle: bool,
     /// What was not sent, or turned away, counts against the retry budget.

@@ -83,7 +83,7 @@ pub enum Desk {
 
 /// What may be asked or decided now.
 pub fn actions(design: &Design, scope: &Scope, state: &State, actions: &mut Vec<Action>) {
-    let Some(status) = state.orders[usize::from(ORDER)].status else { return };
+    let Some(status) = state.shown(ORDER) else { return };
     for (verb, desk) in Verb::ALL.into_iter().zip(&state.desks) {
         match desk {
             // Who is refused for what is still open comes again when it is not.
@@ -103,7 +103,7 @@ pub fn actions(design: &Design, scope: &Scope, state: &State, actions: &mut Vec<
 
 /// Reads the order.
 pub fn ask(design: &Design, state: &mut State, verb: Verb) {
-    let status = state.orders[usize::from(ORDER)].status.expect("it is asked of an order that there is");
+    let status = state.shown(ORDER).expect("it is asked of an order that there is");
     let taken = if design.refunds_from_snapshot { finish::taken(state, ORDER) } else { Bits::default() };
     state.desks[verb as usize] = if verb.may(status) { Desk::Saw { status, taken } } else { Desk::Done };
 }
@@ -118,7 +118,7 @@ pub fn decide(design: &Design, state: &mut State, verb: Verb) {
         Verb::Cancel => design.cancel_unguarded,
         _ => false,
     };
-    if state.orders[usize::from(ORDER)].status != Some(saw) && !unguarded {
+    if state.shown(ORDER) != Some(saw) && !unguarded {
         return ask(design, state, verb);
     }
     state.desks[verb as usize] = Desk::Done;
@@ -139,6 +139,7 @@ pub fn decide(design: &Design, state: &mut State, verb: Verb) {
         Verb::Ready => state.move_order(ORDER, OrderStatus::Ready),
         Verb::Add => {
             if !state.orders[usize::from(ORDER)].wish {
+                state.note_processing(ORDER);
                 let known = saw == OrderStatus::Confirmed;
                 let payment = if known { Payment::new } else { Payment::held };
                 state.insert(payment(ORDER, Kind::Addition));
@@ -160,6 +161,9 @@ fn may_pay_anew(design: &Design, state: &State) -> bool {
 /// Ends the order; or, while its own charge may be at the gateway, leaves a wish for that to be settled by.
 fn cancel(design: &Design, state: &mut State, taken: Bits) {
     let under_way = matches!(state.own_charge(ORDER).standing, Standing::Processing | Standing::Waiting);
+    if under_way {
+        state.note_processing(ORDER);
+    }
     if under_way && !design.cancel_kills {
         state.orders[usize::from(ORDER)].wish = true;
         for charge in state.charges(ORDER).iter() {

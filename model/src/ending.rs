@@ -24,7 +24,7 @@ pub fn has_ended(scope: &Scope, state: &State) -> bool {
         OrderStatus::Confirmed => !scope.asks(Verb::Expire),
         _ => true,
     });
-    orders && state.payments.iter().flatten().all(|payment| payment.standing.is_final())
+    orders && state.payments.iter().flatten().all(|payment| payment.standing.is_final() && !payment.queued)
 }
 
 /// Whether something will happen even if no fault strikes, no client comes, and nothing that is late arrives.
@@ -103,9 +103,7 @@ fn order_rank(order: &crate::state::Order) -> i32 {
 fn desk_rank(desk: &Desk, state: &State) -> i32 {
     match desk {
         Desk::Unasked => 0,
-        Desk::Saw { status, .. } => {
-            1 + i32::from(state.orders[usize::from(desk::ORDER)].status == Some(*status))
-        }
+        Desk::Saw { status, .. } => 1 + i32::from(state.shown(desk::ORDER) == Some(*status)),
         Desk::Owes(_) => 3,
         Desk::Done => 4,
     }

@@ -38,6 +38,11 @@ pub fn end(design: &Design, state: &mut State, order: u8, to: OrderStatus) {
         match state.payment(charge).standing {
             Standing::Held if design.finish_leaves_held => {}
             Standing::Pending if design.finish_leaves_payments => {}
+            Standing::Processing | Standing::Waiting
+                if design.claimed_is_closed && state.is_first(charge) =>
+            {
+                state.move_payment(charge, Standing::Failed);
+            }
             Standing::Held | Standing::Pending => state.move_payment(charge, Standing::Failed),
             Standing::Processing | Standing::Waiting => call_off(design, state, charge),
             Standing::Succeeded | Standing::Failed => {}

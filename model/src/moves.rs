@@ -51,6 +51,28 @@ impl State {
         self.payments.iter().flatten().rfind(own).expect("an order has a charge")
     }
 
+    /// Whether it is the first charge of its order, which waits in the queue.
+    pub fn is_first(&self, payment: u8) -> bool {
+        let row = self.payment(payment);
+        (row.order, row.kind) == (payment, Kind::Charge)
+    }
+
+    /// An order as it is shown: `PAYMENT_PROCESSING` from the first claim of its charge, which does not write it.
+    pub fn shown(&self, order: u8) -> Option<OrderStatus> {
+        let begun = || self.payments[usize::from(order)].is_some_and(|first| first.queued && first.epoch > 0);
+        match self.orders[usize::from(order)].status {
+            Some(OrderStatus::Pending) if begun() => Some(OrderStatus::PaymentProcessing),
+            stored => stored,
+        }
+    }
+
+    /// Stores what is only shown, before another change of the order is.
+    pub fn note_processing(&mut self, order: u8) {
+        if self.shown(order) != self.orders[usize::from(order)].status {
+            self.move_order(order, OrderStatus::PaymentProcessing);
+        }
+    }
+
     /// Additions that have not come to an end.
     pub fn open_additions(&self, order: u8) -> Bits {
         let open = |charge: &u8| {
@@ -105,11 +127,15 @@ impl State {
             matches!(from, OrderStatus::Delivered | OrderStatus::Rejected | OrderStatus::Cancelled);
     }
 
-    /// Moves a payment.
+    /// Moves a payment. What is final is one of `payments`.
     pub fn move_payment(&mut self, payment: u8, to: Standing) {
         let row = self.payment_mut(payment);
         let from = std::mem::replace(&mut row.standing, to);
         row.lease_over = false;
+        if to.is_final() {
+            row.queued = false;
+            row.listed = true;
+        }
         self.wrongs.final_moved |= from.is_final() && from != to;
     }
 }

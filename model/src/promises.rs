@@ -38,10 +38,19 @@ pub const ACCEPTED_OR_REJECTED: &str = "accepted or rejected";
 pub const FINAL_STAYS: &str = "final stays final";
 /// Orders move as the table allows.
 pub const MOVES_ARE_LEGAL: &str = "moves are legal";
-/// Every request has an attempt row that was written before it left.
+/// Every request was written down before it left: by its claim in the queue, or as the row of its try.
 pub const WRITTEN_BEFORE_ASKED: &str = "written before asked";
-/// No number of an attempt is given twice.
+/// No number of a try is given twice.
 pub const NUMBERS_ARE_FREE: &str = "numbers are free";
+/// Every try has a row, under the numbers 1, 2, 3, ..; but for the one of a first charge that is under way.
+pub const TRIES_HAVE_ROWS: &str = "tries have rows";
+/// An answer that a worker has committed stands with its try, whoever has the payment by then.
+pub const ANSWERS_ARE_KEPT: &str = "answers are kept";
+/// No answer is written over that of another try.
+pub const NOTHING_IS_OVERWRITTEN: &str = "nothing is overwritten";
+/// Until it is final, an order's first charge is one row of the queue, and from then on one of the payments: never both, never
+/// neither. All others are payments.
+pub const CHARGE_IS_IN_ONE_PLACE: &str = "a charge is in one place";
 /// A client that holds a 202 has a durable order.
 pub const TOLD_IS_DURABLE: &str = "told is durable";
 /// A worker that lives, and was not stopped for longer than its lease, is never overtaken.
@@ -129,6 +138,22 @@ pub fn always() -> Vec<Property<Protocol>> {
         Property::always(MOVES_ARE_LEGAL, |_, state: &State| !state.wrongs.illegal_move),
         Property::always(WRITTEN_BEFORE_ASKED, |_, state: &State| !state.wrongs.unwritten),
         Property::always(NUMBERS_ARE_FREE, |_, state: &State| !state.wrongs.number_taken),
+        Property::always(TRIES_HAVE_ROWS, |_, state: &State| {
+            state.payments.iter().flatten().all(|p| {
+                let under_way = u8::from(p.queued && p.standing == Standing::Processing);
+                let written = p.attempts - under_way;
+                (1..).zip(&p.rows[1..]).all(|(number, epoch)| (*epoch != 0) == (number <= written))
+            })
+        }),
+        Property::always(ANSWERS_ARE_KEPT, |_, state: &State| !state.wrongs.answer_lost),
+        Property::always(NOTHING_IS_OVERWRITTEN, |_, state: &State| !state.wrongs.overwritten),
+        Property::always(CHARGE_IS_IN_ONE_PLACE, |_, state: &State| {
+            let places = |(_, p): (u8, &Payment)| p.queued != p.listed && p.listed == p.standing.is_final();
+            let first = |(payment, _): &(u8, &Payment)| state.is_first(*payment);
+            orders().flat_map(|order| payments(state, order)).filter(first).all(places)
+                && state.payments.iter().flatten().all(|p| p.queued || p.listed)
+                && !state.wrongs.paid_twice
+        }),
         Property::always(TOLD_IS_DURABLE, |_, state: &State| {
             state.orders.iter().all(|order| !order.told || order.status.is_some())
         }),
@@ -171,6 +196,16 @@ pub fn sometimes(scope: &Scope) -> Vec<Property<Protocol>> {
         Property::sometimes("two hold one payment", |_, state: &State| {
             let mut hands = hands(state).map(|hand| hand.payment);
             hands.next().is_some_and(|payment| hands.any(|other| other == payment))
+        }),
+        Property::sometimes("processing, and not stored", |_, state: &State| {
+            with(state, OrderStatus::Pending)
+                .any(|order| state.shown(order) == Some(OrderStatus::PaymentProcessing))
+        }),
+        Property::sometimes("an answer comes late", |_, state: &State| {
+            hands(state).filter(|hand| matches!(hand.step, Step::Heard(_))).any(|hand| {
+                let p = state.payment(hand.payment);
+                p.queued && p.rows[usize::from(hand.number)] == hand.epoch
+            })
         }),
         Property::sometimes("a charge is late for its void", |_, state: &State| {
             with(state, OrderStatus::PaymentFailed).any(|order| {

@@ -77,22 +77,27 @@ where
 }
 
 /// The shortest way to a state in which `promise` does not hold. The checker may overwrite what it found with
-/// something longer, so it is let go one step further at a time.
+/// something longer, so it is sent again for a shorter way until there is none.
 pub fn shortest<M>(model: M, promise: &'static str) -> Option<Path<M::State, M::Action>>
 where
     M: Model + Copy + Send + Sync + 'static,
     M::State: fmt::Debug + Clone + Hash + PartialEq + Send + Sync + 'static,
     M::Action: fmt::Debug + Clone + PartialEq + 'static,
 {
-    (1..=LONGEST).find_map(|depth| {
+    let below = |states| {
         let checker = model
             .checker()
-            .target_max_depth(depth)
+            .target_max_depth(states)
             .finish_when(HasDiscoveries::AnyOf([promise].into()))
             .spawn_bfs()
             .join();
         checker.discovery(promise)
-    })
+    };
+    let mut shortest = below(LONGEST)?;
+    while let Some(shorter) = below(shortest.clone().into_vec().len()) {
+        shortest = shorter;
+    }
+    Some(shortest)
 }
 
 impl fmt::Display for Walk {
@@ -134,7 +139,12 @@ impl fmt::Display for State {
                 Kind::Refund { of } => write!(f, "Refund of {of}")?,
                 kind => write!(f, "{kind:?}")?,
             }
-            write!(f, " {:?} epoch {}", payment.standing, payment.epoch)?;
+            let place = match (payment.queued, payment.listed) {
+                (true, false) => " in the queue",
+                (true, true) => " in the queue and final",
+                (false, _) => "",
+            };
+            write!(f, "{place} {:?} epoch {}", payment.standing, payment.epoch)?;
             let sets = [
                 ("on its way", payment.in_flight),
                 ("taken", payment.taken),

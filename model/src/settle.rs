@@ -4,7 +4,7 @@
 use shared::order::OrderStatus;
 
 use crate::action::Action;
-use crate::claim::write_attempt;
+use crate::claim::{record, write_try};
 use crate::design::{Design, Scope};
 use crate::finish;
 use crate::state::{Answer, Ask, Hand, Kind, Payment, Standing, State, Step, Worker};
@@ -34,7 +34,7 @@ pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
         && let [Worker::Busy(one), Worker::Busy(other)] = state.workers
         && matches!((one.step, other.step), (Step::Heard(_), Step::Heard(_)))
         && one.payment != other.payment
-        && [one, other].iter().all(|hand| is_ours(design, state.payment(hand.payment), hand))
+        && [one, other].iter().all(|hand| is_ours(design, state, hand))
     {
         actions.extend([0, 1].map(|worker| Action::SettleBoth { worker }));
     }
@@ -46,6 +46,12 @@ enum Next {
     Succeeded,
     Failed,
     Retry { spend: bool, void: bool },
+}
+
+impl Next {
+    const fn is_final(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
 }
 
 /// The policy: `settlement` of `worker/src/charge.rs`.
@@ -73,12 +79,17 @@ pub fn settle(design: &Design, scope: &Scope, state: &mut State, worker: u8, hea
     let (Step::Heard(answer) | Step::Unheard(answer)) = hand.step else {
         unreachable!("only what was heard is settled")
     };
-    if design.call_before_attempt_row {
-        write_attempt(state, &hand);
-    }
+    claim_late(design, state, &hand);
     let next = next(design, scope, &hand, answer);
-    if is_ours(design, state.payment(hand.payment), &hand) {
+    if is_ours(design, state, &hand) {
         commit(design, state, &hand, next);
+    } else {
+        close_abandoned(design, state, &hand);
+        if design.payment_unguarded && state.is_first(hand.payment) && next.is_final() {
+            let row = state.payment_mut(hand.payment);
+            let paid_before = std::mem::replace(&mut row.listed, true);
+            state.wrongs.paid_twice |= paid_before;
+        }
     }
     if heard {
         put_down(state, worker);
@@ -88,39 +99,65 @@ pub fn settle(design: &Design, scope: &Scope, state: &mut State, worker: u8, hea
     }
 }
 
+/// What a weakened protocol has put off until the answer is there.
+fn claim_late(design: &Design, state: &mut State, hand: &Hand) {
+    let row = state.payment(hand.payment);
+    if !state.is_first(hand.payment) {
+        if design.call_before_attempt_row {
+            write_try(state, hand.payment, hand.number, hand.epoch);
+        }
+    } else if design.call_before_claim && row.queued && row.epoch < hand.epoch {
+        record(design, state, hand);
+    }
+}
+
+/// A late answer: whoever claimed the charge since has written that this try was abandoned. It moves nothing.
+fn close_abandoned(design: &Design, state: &mut State, hand: &Hand) {
+    let written = state.payment(hand.payment).rows[usize::from(hand.number)];
+    state.wrongs.answer_lost |= written != hand.epoch;
+    state.wrongs.overwritten |= design.late_overwrites && ![0, hand.epoch].contains(&written);
+}
+
 /// Two payments of one batch: both move, and what follows is looked after once for their order, for the first.
 pub fn settle_both(design: &Design, scope: &Scope, state: &mut State, worker: u8) {
     let other = 1 - worker;
     let unjoined = *state.hand_mut(other);
     settle(design, scope, state, worker, true);
     if let Step::Heard(answer) = unjoined.step {
-        move_paid(state, unjoined.payment, next(design, scope, &unjoined, answer));
+        move_paid(design, state, &unjoined, next(design, scope, &unjoined, answer));
     }
     put_down(state, other);
 }
 
-/// `WHERE epoch = .. AND status = 'processing'`.
-fn is_ours(design: &Design, payment: &Payment, hand: &Hand) -> bool {
+/// `WHERE epoch = .. AND trying IS NOT NULL`, of the queue; of `payments`: `AND status = 'processing'`.
+fn is_ours(design: &Design, state: &State, hand: &Hand) -> bool {
+    let payment = state.payment(hand.payment);
+    let there = payment.queued || !state.is_first(hand.payment);
     let status = payment.standing == Standing::Processing || design.no_guard;
     let epoch = payment.epoch == hand.epoch || design.no_guard || design.no_epoch_guard;
-    status && epoch
+    there && status && epoch
 }
 
 /// The payment moves, and its order where it waits for it; whether it does, and whether it is wished away, is asked of
 /// the order's row as it is when it is locked.
 fn commit(design: &Design, state: &mut State, hand: &Hand, next: Next) {
     let payment = hand.payment;
-    move_paid(state, payment, next);
+    move_paid(design, state, hand, next);
     let Payment { order, kind, standing, .. } = *state.payment(payment);
     if kind.is_refund() || !standing.is_final() {
         return;
     }
     let row = state.orders[usize::from(order)];
-    let waits = row.status == Some(OrderStatus::PaymentProcessing) || design.settle_resurrects;
+    let waits = matches!(row.status, Some(OrderStatus::Pending | OrderStatus::PaymentProcessing))
+        || design.settle_resurrects;
     let decides = kind == Kind::Charge || design.addition_decides;
     let wish = if design.wish_read_before { hand.saw.wish } else { row.wish };
     let succeeded = standing == Standing::Succeeded;
     if waits && decides {
+        // One event, which stands for both changes.
+        if row.status == Some(OrderStatus::Pending) {
+            state.move_order(order, OrderStatus::PaymentProcessing);
+        }
         match (succeeded, wish) {
             (true, false) => state.move_order(order, OrderStatus::Confirmed),
             (false, false) => state.move_order(order, OrderStatus::PaymentFailed),
@@ -143,9 +180,15 @@ fn commit(design: &Design, state: &mut State, hand: &Hand, next: Next) {
     }
 }
 
-/// The payment alone moves.
-fn move_paid(state: &mut State, payment: u8, next: Next) {
+/// The payment alone moves, and its try's row is written. An order's first charge leaves the queue when it is final.
+fn move_paid(design: &Design, state: &mut State, hand: &Hand, next: Next) {
+    let payment = hand.payment;
+    let Payment { attempts, epoch, queued, .. } = *state.payment(payment);
+    if queued {
+        write_try(state, payment, attempts, epoch);
+    }
     let row = state.payment_mut(payment);
+    let lost = row.rows[usize::from(hand.number)] != hand.epoch;
     let to = match next {
         Next::Succeeded => Standing::Succeeded,
         Next::Failed => Standing::Failed,
@@ -155,16 +198,18 @@ fn move_paid(state: &mut State, payment: u8, next: Next) {
             Standing::Waiting
         }
     };
+    state.wrongs.answer_lost |= lost;
     state.move_payment(payment, to);
+    state.payment_mut(payment).queued |= queued && design.queue_row_stays;
 }
 
-/// Gives a claim back of which nothing was sent: its row goes and its number is used again.
+/// Gives a claim back of which nothing was sent: its number is used again, and a row of it goes.
 pub fn release(design: &Design, scope: &Scope, state: &mut State, worker: u8) {
     let hand = *state.hand_mut(worker);
     if !hand.overdue {
         state.faults -= 1;
     }
-    if is_ours(design, state.payment(hand.payment), &hand) {
+    if is_ours(design, state, &hand) {
         if design.outage_counts && hand.ask == Ask::Charge {
             let next = next(design, scope, &hand, Answer::Unavailable);
             commit(design, state, &hand, next);

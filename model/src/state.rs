@@ -17,7 +17,7 @@ pub const PAYMENTS: usize = 5;
 pub struct State {
     /// What clients sent.
     pub orders: [Order; ORDERS],
-    /// Rows of `payments`, with what concerns them elsewhere.
+    /// Payments: rows of the queue or of `payments`, with what concerns them elsewhere. The first charge of an order has its index.
     pub payments: [Option<Payment>; PAYMENTS],
     /// Who works.
     pub workers: [Worker; WORKERS],
@@ -36,7 +36,7 @@ pub struct Order {
     pub api: Api,
     /// Whether the client holds a 202.
     pub told: bool,
-    /// The row. `None`: there is none.
+    /// The row, as it is stored: see [`State::shown`]. `None`: there is none.
     pub status: Option<OrderStatus>,
     /// The client wishes to cancel, which is decided when the charge is.
     pub wish: bool,
@@ -101,14 +101,19 @@ impl Standing {
     }
 }
 
-/// A payment: its row, its attempts' rows, its messages, its requests, and its keys at the gateway.
+/// A payment: its row, the rows of its tries, its messages, its requests, and its keys at the gateway. An order's first charge is
+/// a row of the queue until it is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Payment {
     /// Index of its order.
     pub order: u8,
     /// What it does.
     pub kind: Kind,
-    /// Where it stands.
+    /// There is a row of it in the queue.
+    pub queued: bool,
+    /// There is a row of it in `payments`.
+    pub listed: bool,
+    /// Where it stands; of the queue's row: never claimed, being tried, or waiting.
     pub standing: Standing,
     /// Of a claimed one: `due_at` has passed. The others may be due at any moment.
     pub lease_over: bool,
@@ -141,11 +146,18 @@ pub struct Payment {
 }
 
 impl Payment {
-    /// As accept writes it, or whatever asks for a refund.
+    /// As accept writes it: in the queue.
+    pub fn queued(order: u8) -> Self {
+        Self { queued: true, listed: false, ..Self::new(order, Kind::Charge) }
+    }
+
+    /// As any other is written: a refund, an addition, a charge that is paid anew.
     pub fn new(order: u8, kind: Kind) -> Self {
         Self {
             order,
             kind,
+            queued: false,
+            listed: true,
             standing: Standing::Pending,
             lease_over: false,
             epoch: 0,
@@ -258,9 +270,15 @@ pub struct Wrongs {
     pub final_moved: bool,
     /// An order made a move that is not in the table.
     pub illegal_move: bool,
-    /// A second attempt row under a number that was taken: the claim's statement would be refused, for ever.
+    /// A second row of a try under a number that was taken: the statement would be refused, for ever.
     pub number_taken: bool,
-    /// A request left before its attempt row was written.
+    /// In the same way, a second row of a payment.
+    pub paid_twice: bool,
+    /// A worker has committed an answer, and there was no row of its try to stand in.
+    pub answer_lost: bool,
+    /// The answer of one try was written over that of another.
+    pub overwritten: bool,
+    /// A request left before its claim, or the row of its try, was written.
     pub unwritten: bool,
     /// There was no room for another payment: a weakened protocol has no bound.
     pub no_room: bool,

@@ -48,14 +48,47 @@ pub fn all() -> Vec<Weakening> {
             Design { look_up_instead_of_void: true, ..full },
         ),
         deep("doubt_confirms", promises::CONFIRMED_WAS_CHARGED, Design { doubt_confirms: true, ..full }),
-        deep("no_guard", promises::FINAL_STAYS, Design { no_guard: true, ..full }),
-        deep("no_epoch_guard", promises::NUMBERS_ARE_FREE, Design { no_epoch_guard: true, ..full }),
+        cancel("no_guard", promises::FINAL_STAYS, Design { no_guard: true, ..full }),
+        cancel("no_epoch_guard", promises::NUMBERS_ARE_FREE, Design { no_epoch_guard: true, ..full }),
+        deep(
+            "no_epoch_guard_in_the_queue",
+            promises::TRIES_HAVE_ROWS,
+            Design { no_epoch_guard: true, ..full },
+        ),
         deep("no_sweep", promises::ACCEPTED_ENDS, Design { no_sweep: true, ..full }),
         deep("no_lease", promises::NOBODY_IS_OVERTAKEN, Design { no_lease: true, ..full }),
-        deep(
+        cancel(
             "call_before_attempt_row",
             promises::WRITTEN_BEFORE_ASKED,
             Design { call_before_attempt_row: true, ..full },
+        ),
+        deep("call_before_claim", promises::WRITTEN_BEFORE_ASKED, Design { call_before_claim: true, ..full }),
+        cancel(
+            "call_before_claim_and_cancel",
+            promises::FAILED_WAS_NOT_CHARGED,
+            Design { call_before_claim: true, ..full },
+        ),
+        deep("abandoned_unwritten", promises::TRIES_HAVE_ROWS, Design { abandoned_unwritten: true, ..full }),
+        deep(
+            "abandoned_under_new_epoch",
+            promises::ANSWERS_ARE_KEPT,
+            Design { abandoned_under_new_epoch: true, ..full },
+        ),
+        deep(
+            "no_epoch_guard_and_late_overwrites",
+            promises::NOTHING_IS_OVERWRITTEN,
+            Design { no_epoch_guard: true, late_overwrites: true, ..full },
+        ),
+        deep("queue_row_stays", promises::CHARGE_IS_IN_ONE_PLACE, Design { queue_row_stays: true, ..full }),
+        deep(
+            "payment_unguarded",
+            promises::CHARGE_IS_IN_ONE_PLACE,
+            Design { payment_unguarded: true, ..full },
+        ),
+        cancel(
+            "cancel_kills_and_claimed_is_closed",
+            promises::FAILED_WAS_NOT_CHARGED,
+            Design { cancel_kills: true, claimed_is_closed: true, ..full },
         ),
         deep(
             "ack_before_settle_and_no_sweep",

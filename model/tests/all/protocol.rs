@@ -90,8 +90,20 @@ fn the_epoch_keeps_the_books_not_the_money() {
     let design = Design { no_epoch_guard: true, ..Design::full() };
     let walk = search::walk(Protocol { design, scope: Scope { faults: 3, ..Scope::DEEP } });
     println!("no_epoch_guard: {walk}");
-    let books = [promises::NOBODY_IS_OVERTAKEN, promises::NUMBERS_ARE_FREE, promises::WRITTEN_BEFORE_ASKED];
+    let books = [
+        promises::ANSWERS_ARE_KEPT,
+        promises::NOBODY_IS_OVERTAKEN,
+        promises::TRIES_HAVE_ROWS,
+        promises::WRITTEN_BEFORE_ASKED,
+    ];
     assert_eq!(walk.broken, books);
+}
+
+/// As long as only its holder gives a number back, a try that came too late shares its number with no other, and its answer can
+/// be written over none.
+#[test]
+fn numbers_alone_tell_tries_apart() {
+    holds("late_overwrites", Design { late_overwrites: true, ..Design::full() }, Scope::DEEP);
 }
 
 /// A promise that nothing can break would prove nothing.
@@ -136,9 +148,18 @@ weakenings! {
     doubt_confirms
     no_guard
     no_epoch_guard
+    no_epoch_guard_in_the_queue
     no_sweep
     no_lease
     call_before_attempt_row
+    call_before_claim
+    call_before_claim_and_cancel
+    abandoned_unwritten
+    abandoned_under_new_epoch
+    no_epoch_guard_and_late_overwrites
+    queue_row_stays
+    payment_unguarded
+    cancel_kills_and_claimed_is_closed
     ack_before_settle_and_no_sweep
     outage_counts
     message_makes_payment
