@@ -19,6 +19,8 @@ pub struct Design {
     pub no_guard: bool,
     /// Settle and release look at the payment's status, but not at its epoch.
     pub no_epoch_guard: bool,
+    /// Release alone looks at the payment's status, but not at its epoch.
+    pub release_unguarded: bool,
     /// Nobody looks for what is due.
     pub no_sweep: bool,
     /// A claimed payment may be claimed at any time.

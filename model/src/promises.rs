@@ -46,7 +46,7 @@ pub const NUMBERS_ARE_FREE: &str = "numbers are free";
 pub const TRIES_HAVE_ROWS: &str = "tries have rows";
 /// An answer that a worker has committed stands with its try, whoever has the payment by then.
 pub const ANSWERS_ARE_KEPT: &str = "answers are kept";
-/// No answer is written over that of another try.
+/// No answer is written into the row of another try.
 pub const NOTHING_IS_OVERWRITTEN: &str = "nothing is overwritten";
 /// Until it is final, an order's first charge is one row of the queue, and from then on one of the payments: never both, never
 /// neither. All others are payments.

@@ -209,7 +209,8 @@ pub fn release(design: &Design, scope: &Scope, state: &mut State, worker: u8) {
     if !hand.overdue {
         state.faults -= 1;
     }
-    if is_ours(design, state, &hand) {
+    let is_open = state.payment(hand.payment).standing == Standing::Processing;
+    if is_ours(design, state, &hand) || design.release_unguarded && is_open {
         if design.outage_counts && hand.ask == Ask::Charge {
             let next = next(design, scope, &hand, Answer::Unavailable);
             commit(design, state, &hand, next);

@@ -276,7 +276,7 @@ pub struct Wrongs {
     pub paid_twice: bool,
     /// A worker has committed an answer, and there was no row of its try to stand in.
     pub answer_lost: bool,
-    /// The answer of one try was written over that of another.
+    /// The answer of one try was written into the row of another.
     pub overwritten: bool,
     /// A request left before its claim, or the row of its try, was written.
     pub unwritten: bool,

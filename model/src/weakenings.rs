@@ -75,9 +75,9 @@ pub fn all() -> Vec<Weakening> {
             Design { abandoned_under_new_epoch: true, ..full },
         ),
         deep(
-            "no_epoch_guard_and_late_overwrites",
+            "release_unguarded_and_late_overwrites",
             promises::NOTHING_IS_OVERWRITTEN,
-            Design { no_epoch_guard: true, late_overwrites: true, ..full },
+            Design { release_unguarded: true, late_overwrites: true, ..full },
         ),
         deep("queue_row_stays", promises::CHARGE_IS_IN_ONE_PLACE, Design { queue_row_stays: true, ..full }),
         deep(

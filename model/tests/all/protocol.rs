@@ -156,7 +156,7 @@ weakenings! {
     call_before_claim_and_cancel
     abandoned_unwritten
     abandoned_under_new_epoch
-    no_epoch_guard_and_late_overwrites
+    release_unguarded_and_late_overwrites
     queue_row_stays
     payment_unguarded
     cancel_kills_and_claimed_is_closed
