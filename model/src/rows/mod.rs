@@ -8,17 +8,21 @@
 
 mod design;
 mod looks;
+mod one_order;
 mod people;
 pub mod promises;
 mod state;
+mod transaction;
 mod workers;
 
 use shared::order::OrderStatus;
 use stateright::{Model, Property};
 
 pub use self::design::{Design, weakenings};
-use self::state::{ADDITION, ORDER, QUEUE};
-pub use self::state::{Answer, Charge, OWN, Queue, Rows, State, Step, Transaction, Try, Who};
+use self::one_order::{ADDITION, ORDER, QUEUE, TRY};
+pub use self::one_order::{Charge, OWN, Queue, Rows, Try};
+pub use self::state::State;
+pub use self::transaction::{Answer, Step, Transaction, Who};
 
 /// One step of one transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use shared::order::OrderStatus;
 
 use super::{
-    ADDITION, Answer, Charge, Design, ORDER, OWN, QUEUE, Queue, State, Step, Transaction, Try, Who, row_of,
+    ADDITION, Answer, Charge, Design, ORDER, OWN, QUEUE, Queue, State, Step, TRY, Transaction, Try, Who,
+    row_of,
 };
-use crate::rows::state::TRY;
 
 impl Design {
     /// Locks the order's row.
