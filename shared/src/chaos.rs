@@ -53,7 +53,6 @@ pub const SABOTAGES: &[&str] = &[
     "claim_after_call",
     "queue_row_stays",
     "payment_unguarded",
-    "wish_before_processing",
 ];
 
 #[cfg(feature = "chaos")]

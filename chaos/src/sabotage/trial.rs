@@ -44,6 +44,16 @@ impl Trial {
                 settings: gateway(Gateway { latency_min_ms: 200, latency_max_ms: 600, ..Gateway::WELL }),
                 ..well
             },
+            // A worker that dies between its call and its settlement leaves no trace of the try.
+            "claim_after_call" => Self { counts: vec![(Kind::KillWorker, 5)], ..well },
+            // Any charge: it is a payment, and is taken to the gateway again when its lease is over.
+            "queue_row_stays" => Self { orders: 600, ..well },
+            // A worker that sleeps longer than its lease wakes up and writes the payment of which another has the queue row.
+            "payment_unguarded" => Self {
+                counts: vec![(Kind::StopWorker, 6)],
+                settings: gateway(Gateway { latency_min_ms: 200, latency_max_ms: 600, ..Gateway::WELL }),
+                ..well
+            },
             // What is to be tried again, is not.
             "no_sweep" => {
                 Self { settings: gateway(Gateway { error: 0.05, ..Gateway::WELL }), orders: 600, ..well }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::events::{Change, done_before, note};
 use super::read::{self, Whole};
 use super::refunds::{Owed, owe};
-use crate::chaos::{crash_point, sabotaged};
+use crate::chaos::crash_point;
 use crate::event::What;
 use crate::moves::{Move, Refusal, Ruling, Standing, Wanted, on_the_way};
 use crate::order::OrderStatus;
@@ -243,9 +243,6 @@ async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Lo
 /// Notes with an order that its payment is being processed, before anything else is noted there: else nobody writes that down
 /// before its charge is settled. The caller holds its charges. Does nothing where no claim has begun, or it is noted already.
 pub(super) async fn note_processing(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
-    if sabotaged("wish_before_processing") {
-        return Ok(());
-    }
     sqlx::query!(
         r#"
         WITH begun AS (

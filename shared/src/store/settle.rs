@@ -140,11 +140,7 @@ struct Done {
 }
 
 /// All that moves by itself.
-async fn commit(
-    conn: &mut PgConnection,
-    batch: &[Settlement],
-    accept_in: Duration,
-) -> sqlx::Result<Done> {
+async fn commit(conn: &mut PgConnection, batch: &[Settlement], accept_in: Duration) -> sqlx::Result<Done> {
     let (own, others): (Vec<&Settlement>, Vec<&Settlement>) = batch.iter().partition(|one| one.is_own);
     let (ended, open): (Vec<&Settlement>, Vec<&Settlement>) =
         own.iter().partition(|one| !matches!(one.next, Next::Retry { .. }));
@@ -212,11 +208,7 @@ impl Columns {
 }
 
 /// Orders' own charges become final: each leaves the queue, and what comes of it is written.
-async fn end_own(
-    conn: &mut PgConnection,
-    batch: &[&Settlement],
-    accept_in: Duration,
-) -> sqlx::Result<Done> {
+async fn end_own(conn: &mut PgConnection, batch: &[&Settlement], accept_in: Duration) -> sqlx::Result<Done> {
     let columns = Columns::of(batch);
     let row = sqlx::query!(
         r#"
@@ -343,11 +335,7 @@ async fn put_back(conn: &mut PgConnection, batch: &[&Settlement]) -> sqlx::Resul
 
 /// The late answers of a batch: whoever claimed the charge since has written down that the try was abandoned. A statement
 /// after the others, because only a new snapshot shows a claim that they waited for.
-async fn close_abandoned(
-    conn: &mut PgConnection,
-    own: &[&Settlement],
-    moved: &[Uuid],
-) -> sqlx::Result<()> {
+async fn close_abandoned(conn: &mut PgConnection, own: &[&Settlement], moved: &[Uuid]) -> sqlx::Result<()> {
     let is_late = |one: &&&Settlement| !moved.contains(&one.payment_id);
     let late: Vec<&Settlement> = own.iter().filter(is_late).copied().collect();
     let columns = Columns::of(&late);

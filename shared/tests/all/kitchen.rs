@@ -204,6 +204,33 @@ async fn customers_see_and_cancel_their_own_orders_only() -> Result<()> {
     Ok(())
 }
 
+/// A claim moves no row of its order; whatever is noted with the order next, the move stands before it.
+#[tokio::test]
+async fn what_was_shown_while_a_charge_was_under_way_stays_what_it_was() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    for wishes in [false, true] {
+        let order = accepted(&mut conn, 1).await?.remove(0);
+        let claims = claimed(&mut conn, std::slice::from_ref(&order)).await?;
+        let shown = read::order(&mut conn, order.id).await?.unwrap();
+        assert_eq!((shown.status, shown.version), (OrderStatus::PaymentProcessing, 2));
+        if wishes {
+            let Moved::Done { wish: true, .. } = moved(&mut conn, &order, Wanted::Cancel).await? else {
+                panic!()
+            };
+        }
+        settle(&mut conn, &[ends(&claims[0], AttemptOutcome::Succeeded)], HOUR).await?;
+        let history = events::history(&mut conn, order.id).await?;
+        assert_eq!((history[1].version, history[1].to), (2, Some(OrderStatus::PaymentProcessing)));
+        assert_eq!(history[1].at, shown.updated_at, "since the claim");
+        let versions: Vec<i32> = history.iter().map(|event| event.version).collect();
+        assert_eq!(versions, (1..=if wishes { 5 } else { 3 }).collect::<Vec<_>>());
+        let ended = read::order(&mut conn, order.id).await?.unwrap();
+        assert_eq!(ended.version, *versions.last().unwrap());
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn cancelling_what_nobody_claimed_ends_its_payment_too() -> Result<()> {
     let database = TestDatabase::new().await?;

@@ -141,6 +141,21 @@ async fn accepting_the_same_batch_twice_is_accepting_it_once() -> Result<()> {
     Ok(())
 }
 
+/// The second run of a batch whose first answer was lost may come late: what was charged meanwhile stays charged.
+#[tokio::test]
+async fn accepting_again_what_was_charged_since_queues_no_charge() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let batch = [plain(new_order())];
+    accept(&mut conn, &batch, GRACE).await?;
+    let claim = claim(&mut conn, &[batch[0].order.payment_id()], LEASE).await?.remove(0);
+    settle(&mut conn, &[succeeded(&claim)], DEADLINE).await?;
+    assert!(matches!(accept(&mut conn, &batch, GRACE).await?[..], [Accepted::New { .. }]));
+    let queued: i64 = sqlx::query_scalar("SELECT count(*) FROM open_charges").fetch_one(&mut conn).await?;
+    assert_eq!(queued, 0);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_key_replays_for_the_same_body_and_is_refused_for_another_within_a_batch_and_across() -> Result<()>
 {
