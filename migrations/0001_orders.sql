@@ -41,9 +41,9 @@ CREATE TABLE orders (
     items               json,
     adjustments         json
 )
--- Half a page stays free, so that the move by its payment, and those of the kitchen, find room beside the row itself and
+-- More than half a page stays free, so that the move by its payment, and those of the kitchen, find room beside the row itself and
 -- need no index entries (HOT).
-WITH (fillfactor = 50,
+WITH (fillfactor = 45,
 -- When dead rows are cleared away. By default a fifth of the table must be dead first, which comes late and lasts long; and
 -- at ten times the default pace, or it would never catch up with ten thousand orders a second.
       autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);

@@ -108,7 +108,7 @@ CREATE TABLE open_charges (
     currency     text           NOT NULL,
     CHECK ((trying IS NULL) = (lease_until IS NULL) AND (trying IS NULL) = (claimed_at IS NULL)
            AND (epoch = 0) = (began_at IS NULL))
-) WITH (fillfactor = 50,                              -- as of orders
+) WITH (fillfactor = 40,                              -- a claimed row is longer, and finds room beside the first
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);
 -- What is due, longest first. What is being tried is met on the way and passed over: no more than all workers have in hand.
 CREATE INDEX open_charges_due ON open_charges (due_at);

@@ -55,7 +55,7 @@ async fn one(conn: &mut PgConnection, query: &'static str) -> Result<i64> {
 
 async fn all_final(conn: &mut PgConnection) -> Result<()> {
     until("all payments are final", async || {
-        let open = one(conn, "SELECT count(*) FROM payments WHERE due_at IS NOT NULL").await?;
+        let open = one(conn, "SELECT count(*) FROM shown_payments WHERE due_at IS NOT NULL").await?;
         Ok((open == 0).then_some(()))
     })
     .await

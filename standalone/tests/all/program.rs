@@ -21,7 +21,7 @@ pub(crate) struct Program {
 }
 
 /// Lines kept, to be shown when something goes wrong.
-const KEPT: usize = 200;
+const KEPT: usize = 2_000;
 
 impl Program {
     /// Starts the program called `name` with exactly these settings.
