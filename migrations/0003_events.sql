@@ -43,7 +43,10 @@ FROM order_events
 UNION ALL
 SELECT subject, began_at, tx, NULL, NULL, NULL, version - 1, 'moved', from_status, 'PAYMENT_PROCESSING', 'worker', NULL, NULL,
     NULL
-FROM order_events WHERE began_at IS NOT NULL;
+FROM order_events WHERE began_at IS NOT NULL
+UNION ALL
+SELECT o.id, c.began_at, 0, NULL, NULL, NULL, o.version + 1, 'moved', o.status, 'PAYMENT_PROCESSING', 'worker', NULL, NULL, NULL
+FROM orders o JOIN open_charges c ON c.id = o.id WHERE o.status = 'PENDING' AND c.began_at IS NOT NULL;
 
 -- The feed reads what a few transactions wrote. A batch shares one, so its entries are folded into few. (BRIN would leave
 -- the newest pages, which are what a reader wants, without a summary.)

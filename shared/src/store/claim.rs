@@ -64,9 +64,11 @@ pub(super) async fn write(
         WITH hint AS (
             SELECT DISTINCT id FROM unnest($1::uuid[]) AS hint(id)
         ), due AS (
-            SELECT c.id, c.trying, c.claimed_at FROM hint JOIN open_charges c ON c.id = hint.id
+            -- = ANY(ARRAY[..]): a plan made while the queue is empty must not walk all of it for each hint, as it may with a
+            -- join of equals. So in all statements that meet the queue.
+            SELECT c.id, c.trying, c.claimed_at FROM hint JOIN open_charges c ON c.id = ANY(ARRAY[hint.id])
             WHERE c.epoch = 0 OR (c.due_at <= now() AND (c.lease_until IS NULL OR c.lease_until <= now()))
-            ORDER BY c.id FOR UPDATE OF c SKIP LOCKED
+            ORDER BY hint.id FOR UPDATE OF c SKIP LOCKED
         ), claimed AS (
             UPDATE open_charges c
             SET epoch = c.epoch + 1, attempts = c.attempts + 1, began_at = coalesce(c.began_at, now()), claimed_at = now(),
@@ -74,7 +76,7 @@ pub(super) async fn write(
                 -- Stays as it is, as a rule, and so no index is written: a lease ends later than a lost publish is noticed.
                 due_at = least(c.due_at, now() + $2::bigint * interval '1 ms'),
                 trying = CASE WHEN c.voiding THEN 'void' ELSE 'charge' END::attempt_action
-            FROM due WHERE c.id = due.id
+            FROM due WHERE c.id = ANY(ARRAY[due.id])
             RETURNING c.id, c.amount_minor, c.currency, c.epoch, c.attempts, c.spent, c.trying,
                 due.trying AS left_open, due.claimed_at AS left_at
         ), abandoned AS (

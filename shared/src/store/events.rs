@@ -130,13 +130,20 @@ impl Row {
     }
 }
 
-/// Every event of an order, oldest first; empty where there is no such order.
+/// Every event of an order, oldest first; empty where there is no such order. With the move to `PAYMENT_PROCESSING` of one whose
+/// charge has been claimed, which is not written down yet.
 pub async fn history(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Vec<Event>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT subject, version, what AS "what: What", from_status AS "from: OrderStatus", to_status AS "to: OrderStatus",
-                  actor, reason, payment_id, amount_minor, items AS "items: Json<Vec<Item>>", at, began_at
-           FROM order_events WHERE subject = $1 ORDER BY version"#,
+        r#"SELECT subject AS "subject!", version AS "version!", what AS "what!: What", from_status AS "from: OrderStatus",
+                  to_status AS "to: OrderStatus", actor AS "actor!", reason, payment_id, amount_minor,
+                  items AS "items: Json<Vec<Item>>", at AS "at!", began_at
+           FROM order_events WHERE subject = $1
+           UNION ALL
+           SELECT o.id, o.version + 1, 'moved', 'PENDING', 'PAYMENT_PROCESSING', 'worker', NULL, NULL, NULL, NULL, c.began_at, NULL
+           FROM orders o JOIN open_charges c ON c.id = $1
+           WHERE o.id = $1 AND o.status = 'PENDING' AND c.began_at IS NOT NULL
+           ORDER BY 2"#,
         order_id
     )
     .fetch_all(conn)

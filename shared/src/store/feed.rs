@@ -62,9 +62,9 @@ pub enum Ticked {
 /// What there is for a reader.
 #[derive(Debug, Clone)]
 pub enum Read {
-    /// The next events, at most as many as were asked for; perhaps none, and yet the reader is further on.
+    /// The next events, of as many rows as were asked for at most; perhaps none, and yet the reader is further on.
     Page {
-        /// In the order in which they are to be followed.
+        /// In the order in which they are to be followed: a settlement's row is two.
         events: Vec<Event>,
         /// Behind them.
         next: Cursor,

@@ -55,6 +55,9 @@ const WRITERS_PLANS: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 
+/// Of reads: a plan made while a table was empty is kept when it is full.
+const READERS_PLANS: [(&str, &str); 1] = [("enable_seqscan", "off")];
+
 /// How to reach a database; opens no connection.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -96,7 +99,7 @@ impl Database {
             .max_connections(size)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(Duration::from_secs(300))
-            .connect_lazy_with(self.options.clone())
+            .connect_lazy_with(self.options.clone().options(READERS_PLANS))
     }
 
     async fn wait(&self, deadline: Instant) -> Result<PgConnection> {

@@ -357,7 +357,7 @@ async fn move_orders(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Ve
         ), ended AS (
             SELECT id, why FROM moved WHERE to_status IN ('REJECTED', 'CANCELLED')
         ), unsent AS (
-            DELETE FROM open_charges c USING ended e WHERE c.id = e.id AND c.epoch = 0
+            DELETE FROM open_charges c USING ended e WHERE c.id = ANY(ARRAY[e.id]) AND c.epoch = 0
             RETURNING c.id, c.amount_minor, c.created_at, c.voiding, c.currency, e.why
         ), never_sent AS (
             INSERT INTO payments (id, order_id, amount_minor, created_at, kind, status, voiding, currency, failure_code)

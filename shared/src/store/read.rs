@@ -181,7 +181,15 @@ pub async fn attempts(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
         r#"SELECT a.payment_id AS "payment_id!", p.kind AS "kind!: PaymentKind", a.number AS "number!",
                   a.action AS "action!: AttemptAction", a.outcome AS "outcome: AttemptOutcome", a.code, a.message,
                   a.started_at AS "started_at!", a.finished_at
-           FROM shown_payments p CROSS JOIN LATERAL (SELECT * FROM shown_attempts a WHERE a.payment_id = p.id) a
+           FROM shown_payments p
+           -- As shown_attempts, with the payment looked up in each half: through the view all tries of all would be read.
+           CROSS JOIN LATERAL (
+               SELECT t.payment_id, t.number, t.action, t.outcome, t.code, t.message, t.started_at, t.finished_at
+               FROM payment_attempts t WHERE t.payment_id = p.id
+               UNION ALL
+               SELECT c.id, c.attempts, c.trying, NULL, NULL, NULL, c.claimed_at, NULL
+               FROM open_charges c WHERE c.id = p.id AND c.trying IS NOT NULL
+           ) a
            WHERE p.id = $1 OR (p.order_id = $1 AND p.id <> p.order_id) ORDER BY p.created_at, p.id, a.number"#,
         order_id
     )

@@ -153,7 +153,7 @@ async fn commit(conn: &mut PgConnection, batch: &[Settlement], accept_in: Durati
         done.add(end_own(conn, &ended, accept_in).await?);
     }
     if done.moved.len() < own.len() {
-        close_abandoned(conn, &own, &done.moved).await?;
+        close_abandoned(conn, &own).await?;
     }
     if !others.is_empty() {
         done.add(move_payments(conn, &others, accept_in).await?);
@@ -217,7 +217,7 @@ async fn end_own(conn: &mut PgConnection, batch: &[&Settlement], accept_in: Dura
                 AS input(id, epoch, outcome, code, message, gateway_id)
         ), ended AS (
             DELETE FROM open_charges c USING input i
-            WHERE c.id = i.id AND c.epoch = i.epoch AND c.trying IS NOT NULL
+            WHERE c.id = ANY(ARRAY[i.id]) AND c.epoch = i.epoch AND c.trying IS NOT NULL
             RETURNING c.id, c.amount_minor, c.created_at, c.began_at, c.claimed_at, c.epoch, c.attempts, c.spent, c.trying,
                 c.voiding, c.noted, c.currency, i.outcome, i.code, i.message, i.gateway_id,
                 i.gateway_id IS NOT NULL AS is_paid
@@ -306,13 +306,13 @@ async fn put_back(conn: &mut PgConnection, batch: &[&Settlement]) -> sqlx::Resul
                                  $8::bool[])
                 AS input(id, epoch, outcome, code, message, delay_ms, spend, void)
         ), tried AS (
-            SELECT i.*, c.claimed_at, c.attempts, c.trying FROM input i JOIN open_charges c ON c.id = i.id
+            SELECT i.*, c.claimed_at, c.attempts, c.trying FROM input i JOIN open_charges c ON c.id = ANY(ARRAY[i.id])
             WHERE c.epoch = i.epoch AND c.trying IS NOT NULL
         ), put_back AS (
             UPDATE open_charges c
             SET trying = NULL, claimed_at = NULL, lease_until = NULL, due_at = now() + t.delay_ms * interval '1 ms',
                 spent = c.spent + t.spend, voiding = c.voiding OR t.void
-            FROM tried t WHERE c.id = t.id
+            FROM tried t WHERE c.id = ANY(ARRAY[t.id])
             RETURNING c.id, c.attempts, c.epoch, t.claimed_at, t.trying, t.outcome, t.code, t.message
         ), noted AS (
             INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome, code, message)
@@ -333,12 +333,10 @@ async fn put_back(conn: &mut PgConnection, batch: &[&Settlement]) -> sqlx::Resul
     .await
 }
 
-/// The late answers of a batch: whoever claimed the charge since has written down that the try was abandoned. A statement
-/// after the others, because only a new snapshot shows a claim that they waited for.
-async fn close_abandoned(conn: &mut PgConnection, own: &[&Settlement], moved: &[Uuid]) -> sqlx::Result<()> {
-    let is_late = |one: &&&Settlement| !moved.contains(&one.payment_id);
-    let late: Vec<&Settlement> = own.iter().filter(is_late).copied().collect();
-    let columns = Columns::of(&late);
+/// The late answers of a batch: whoever claimed the charge since has written down that the try was abandoned, and only such a
+/// row is changed. A statement after the others, because only a new snapshot shows a claim that they waited for.
+async fn close_abandoned(conn: &mut PgConnection, own: &[&Settlement]) -> sqlx::Result<()> {
+    let columns = Columns::of(own);
     sqlx::query!(
         r#"
         UPDATE payment_attempts a
@@ -498,7 +496,7 @@ pub async fn release(conn: &mut PgConnection, claims: &[Claimed], delay: Duratio
             UPDATE open_charges c
             SET trying = NULL, claimed_at = NULL, lease_until = NULL, attempts = c.attempts - 1,
                 due_at = now() + $4::bigint * interval '1 ms'
-            FROM input i WHERE c.id = i.id AND c.epoch = i.epoch AND c.trying IS NOT NULL
+            FROM input i WHERE c.id = ANY(ARRAY[i.id]) AND c.epoch = i.epoch AND c.trying IS NOT NULL
             RETURNING c.id
         ), others AS (
             UPDATE payments p

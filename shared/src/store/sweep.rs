@@ -65,17 +65,17 @@ pub async fn call_off(conn: &mut PgConnection, age: Duration, limit: u32) -> sql
         r#"
         WITH own AS (
             UPDATE open_charges SET voiding = true, due_at = CASE WHEN trying IS NULL THEN now() ELSE due_at END
-            WHERE id IN (
+            WHERE id = ANY(ARRAY(
                 SELECT id FROM open_charges WHERE NOT voiding AND created_at < now() - $1::bigint * interval '1 ms'
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)
+                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
             RETURNING id
         ), others AS (
             UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
-            WHERE id IN (
+            WHERE id = ANY(ARRAY(
                 SELECT id FROM payments
                 WHERE due_at IS NOT NULL AND kind = 'charge' AND NOT voiding
                     AND created_at < now() - $1::bigint * interval '1 ms'
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)
+                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
             RETURNING id
         )
         SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM others) AS "count!"

@@ -214,6 +214,12 @@ async fn what_was_shown_while_a_charge_was_under_way_stays_what_it_was() -> Resu
         let claims = claimed(&mut conn, std::slice::from_ref(&order)).await?;
         let shown = read::order(&mut conn, order.id).await?.unwrap();
         assert_eq!((shown.status, shown.version), (OrderStatus::PaymentProcessing, 2));
+        let last = events::history(&mut conn, order.id).await?.pop().unwrap();
+        assert_eq!(
+            (last.version, last.to, last.at),
+            (2, Some(shown.status), shown.updated_at),
+            "in its history, too"
+        );
         if wishes {
             let Moved::Done { wish: true, .. } = moved(&mut conn, &order, Wanted::Cancel).await? else {
                 panic!()

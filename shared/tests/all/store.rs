@@ -14,7 +14,7 @@ use shared::store::names;
 use shared::store::read;
 use shared::store::settle::{Next, Settlement, release, settle};
 use shared::store::sweep::claim_due;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use testbed::{TestDatabase, make_due, until};
 
 const GRACE: Duration = Duration::from_secs(3_600);
@@ -153,6 +153,62 @@ async fn accepting_again_what_was_charged_since_queues_no_charge() -> Result<()>
     assert!(matches!(accept(&mut conn, &batch, GRACE).await?[..], [Accepted::New { .. }]));
     let queued: i64 = sqlx::query_scalar("SELECT count(*) FROM open_charges").fetch_one(&mut conn).await?;
     assert_eq!(queued, 0);
+    Ok(())
+}
+
+/// Rows of a table that this transaction has read.
+async fn rows_read(conn: &mut PgConnection, table: &str) -> sqlx::Result<i64> {
+    let read =
+        "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables WHERE relname = $1";
+    sqlx::query_scalar(read).bind(table).fetch_one(conn).await
+}
+
+/// Writers keep their plans. One that was made while the queue was empty, as it mostly is, is used in the rush.
+#[tokio::test]
+async fn plans_of_an_empty_queue_walk_through_no_full_one() -> Result<()> {
+    const NAMED: usize = 100;
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let mut session = database.database().session();
+    sqlx::query("VACUUM (ANALYZE) open_charges, payment_attempts").execute(&mut conn).await?;
+    let mut all_read = async |orders: &[NewOrder]| -> Result<(i64, i64, i64)> {
+        let hints: Vec<_> = orders.iter().map(|order| order.payment_id()).collect();
+        let read = session.run(&hints[..], |conn, hints| {
+            Box::pin(async move {
+                let mut tx = conn.begin().await?;
+                let claims = claim(&mut tx, hints, LEASE).await?;
+                let claiming = rows_read(&mut tx, "open_charges").await?;
+                let settlements: Vec<_> = claims.iter().map(succeeded).collect();
+                assert_eq!(settle(&mut tx, &settlements, DEADLINE).await?.len(), hints.len());
+                let settling = rows_read(&mut tx, "open_charges").await? - claiming;
+                let before = rows_read(&mut tx, "payment_attempts").await?;
+                assert_eq!(read::attempts(&mut tx, hints[0]).await?.len(), 1);
+                let attempts = rows_read(&mut tx, "payment_attempts").await? - before;
+                tx.commit().await?;
+                Ok((claiming, settling, attempts))
+            })
+        });
+        Ok(read.await?)
+    };
+    let orders = accepted(&mut conn, 1).await?;
+    all_read(&orders).await?;
+    sqlx::query(
+        "WITH queued AS (
+             INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
+             SELECT gen_random_uuid(), 1, now(), now() + interval '1 h', 'USD' FROM generate_series(1, 20000))
+         INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome)
+         SELECT gen_random_uuid(), now(), now(), 1, 1, 'charge', 'declined' FROM generate_series(1, 20000)",
+    )
+    .execute(&mut conn)
+    .await?;
+    let orders = accepted(&mut conn, NAMED).await?;
+    let (claiming, settling, attempts) = all_read(&orders).await?;
+    let few = 4 * i64::try_from(NAMED)?;
+    assert!(
+        claiming <= few && settling <= few,
+        "{claiming} rows read to claim {NAMED}, {settling} to settle them"
+    );
+    assert!(attempts <= 4, "{attempts} rows read to show one try");
     Ok(())
 }
 
