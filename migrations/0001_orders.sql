@@ -41,8 +41,8 @@ CREATE TABLE orders (
     items               json,
     adjustments         json
 )
--- More than half a page stays free, so that the move by its payment, and those of the kitchen, find room beside the row itself and
--- need no index entries (HOT).
+-- More than half a page stays free, so that the move by its payment, and those of the kitchen, find room beside the row
+-- itself and need no index entries (HOT).
 WITH (fillfactor = 45,
 -- When dead rows are cleared away. By default a fifth of the table must be dead first, which comes late and lasts long; and
 -- at ten times the default pace, or it would never catch up with ten thousand orders a second.
@@ -51,9 +51,8 @@ WITH (fillfactor = 45,
 CREATE INDEX orders_by_customer ON orders (customer_id, id);
 
 -- The table of legal moves, as in shared/src/order.rs, and those that lead by another status (shared/src/moves.rs); a test
--- compares them. The condition is evaluated
--- without calling a function; only an illegal move calls one, to refuse it. After the update, because before it
--- every row would be locked first, and the lock logged, whatever the condition says.
+-- compares them. The condition is evaluated without calling a function; only an illegal move calls one, to refuse it. After
+-- the update, because before it every row would be locked first, and the lock logged, whatever the condition says.
 CREATE FUNCTION refuse_move() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'illegal move of % %: % -> %', TG_TABLE_NAME, OLD.id, OLD.status, NEW.status

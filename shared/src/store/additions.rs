@@ -7,11 +7,10 @@
 
 use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::events::{Change, note};
-use super::moves::{Decided, Moved, answer, end, lock_charges, note_processing};
+use super::moves::{Decided, Moved, answer, end, lock_charges, lock_order, note_processing};
 use super::names::name_payment;
 use super::session::is_passing;
 use crate::chaos::sabotaged;
@@ -44,30 +43,22 @@ pub struct PayAnew {
     pub reference: String,
 }
 
-/// What of an order decides here, locked.
-struct Locked {
-    status: OrderStatus,
-    customer_id: String,
+/// What an order is made of.
+struct Lines {
     items: Json<Vec<Item>>,
     total_minor: i64,
     currency: String,
-    wished: bool,
-    seen_at: OffsetDateTime,
 }
 
-async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
+/// The lines of an order that is there, and that the caller holds.
+async fn lines(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Lines> {
     sqlx::query_as!(
-        Locked,
-        r#"SELECT CASE WHEN status = 'PENDING' AND EXISTS (
-                      SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL)
-                      THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
-                  customer_id, coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>",
-                  total_minor, currency, cancel_requested_at IS NOT NULL AS "wished!", clock_timestamp() AS "seen_at!"
-           FROM orders o JOIN order_events first ON first.subject = o.id AND first.version = 1
-           WHERE o.id = $1 FOR UPDATE OF o"#,
+        Lines,
+        r#"SELECT coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>", total_minor, currency
+           FROM orders o JOIN order_events first ON first.subject = o.id AND first.version = 1 WHERE o.id = $1"#,
         id
     )
-    .fetch_optional(conn)
+    .fetch_one(conn)
     .await
 }
 
@@ -127,9 +118,10 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
     if charges.iter().any(|charge| charge.answer_by.is_some_and(|by| by <= order.seen_at)) {
         return refused(Refusal::DeadlinePassed);
     }
-    let items = add_items(order.items.0, &addition.items);
-    let total = currency_of(&order.currency)
-        .and_then(|currency| Money::from_minor(order.total_minor, currency).checked_add(addition.amount));
+    let before = lines(conn, ask.order_id).await?;
+    let items = add_items(before.items.0, &addition.items);
+    let total = currency_of(&before.currency)
+        .and_then(|currency| Money::from_minor(before.total_minor, currency).checked_add(addition.amount));
     let (Some(items), Some(total)) = (items, total) else { return refused(Refusal::TooMuch) };
     note_processing(conn, ask.order_id).await?;
     set_lines(conn, ask.order_id, &items, total.minor()).await?;
@@ -290,13 +282,13 @@ pub async fn drop_failed(conn: &mut PgConnection, limit: u32) -> sqlx::Result<us
 async fn drop_of(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
     let mut tx = conn.begin().await?;
     lock_charges(&mut tx, &[order_id]).await?;
-    if let Some(order) = lock_order(&mut tx, order_id).await? {
-        take_failed_off(&mut tx, order_id, order).await?;
+    if lock_order(&mut tx, order_id).await?.is_some() {
+        take_failed_off(&mut tx, order_id).await?;
     }
     tx.commit().await
 }
 
-async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid, order: Locked) -> sqlx::Result<()> {
+async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
     let failed = sqlx::query!(
         r#"UPDATE payments SET dropped_at = now()
            WHERE order_id = $1 AND added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL
@@ -308,7 +300,8 @@ async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid, order: Locked)
     if failed.is_empty() || sabotaged("failed_addition_stays") {
         return Ok(());
     }
-    let (mut items, mut total, mut changes) = (order.items.0, order.total_minor, Vec::new());
+    let before = lines(conn, order_id).await?;
+    let (mut items, mut total, mut changes) = (before.items.0, before.total_minor, Vec::new());
     for one in failed {
         items = take_off(items, &one.added.0);
         total -= one.amount_minor;

@@ -137,13 +137,8 @@ pub async fn history(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Ve
         Row,
         r#"SELECT subject AS "subject!", version AS "version!", what AS "what!: What", from_status AS "from: OrderStatus",
                   to_status AS "to: OrderStatus", actor AS "actor!", reason, payment_id, amount_minor,
-                  items AS "items: Json<Vec<Item>>", at AS "at!", began_at
-           FROM order_events WHERE subject = $1
-           UNION ALL
-           SELECT o.id, o.version + 1, 'moved', 'PENDING', 'PAYMENT_PROCESSING', 'worker', NULL, NULL, NULL, NULL, c.began_at, NULL
-           FROM orders o JOIN open_charges c ON c.id = $1
-           WHERE o.id = $1 AND o.status = 'PENDING' AND c.began_at IS NOT NULL
-           ORDER BY 2"#,
+                  items AS "items: Json<Vec<Item>>", at AS "at!", NULL::timestamptz AS began_at
+           FROM shown_events WHERE subject = $1 ORDER BY version"#,
         order_id
     )
     .fetch_all(conn)

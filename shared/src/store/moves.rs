@@ -219,14 +219,15 @@ async fn lock_own(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<
 }
 
 /// What of an order decides, locked.
-struct Locked {
-    status: OrderStatus,
-    customer_id: String,
-    wished: bool,
-    seen_at: OffsetDateTime,
+pub(super) struct Locked {
+    pub(super) status: OrderStatus,
+    pub(super) customer_id: String,
+    pub(super) wished: bool,
+    pub(super) seen_at: OffsetDateTime,
 }
 
-async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
+/// Locks an order. Its status is the one that is shown.
+pub(super) async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
     sqlx::query_as!(
         Locked,
         r#"SELECT CASE WHEN status = 'PENDING' AND EXISTS (

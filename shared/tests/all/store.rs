@@ -16,6 +16,7 @@ use shared::store::settle::{Next, Settlement, release, settle};
 use shared::store::sweep::claim_due;
 use sqlx::{Connection, PgConnection};
 use testbed::{TestDatabase, make_due, until};
+use uuid::Uuid;
 
 const GRACE: Duration = Duration::from_secs(3_600);
 const LEASE: Duration = Duration::from_secs(3_600);
@@ -56,6 +57,13 @@ async fn one_claimed(conn: &mut PgConnection, lease: Duration) -> Result<(NewOrd
 
 fn succeeded(claim: &Claimed) -> Settlement {
     Settlement::new(claim, AttemptOutcome::Succeeded, Next::Succeeded { gateway_id: "ch_1".into() })
+}
+
+/// Of a claim that is long over.
+fn over(payment_id: Uuid) -> Settlement {
+    let next = Next::Succeeded { gateway_id: "ch_1".into() };
+    let (outcome, code, message) = (AttemptOutcome::Succeeded, None, None);
+    Settlement { payment_id, is_own: true, epoch: 1, number: 1, outcome, code, message, next }
 }
 
 fn in_doubt(claim: &Claimed, delay: Duration, void: bool) -> Settlement {
@@ -170,45 +178,58 @@ async fn plans_of_an_empty_queue_walk_through_no_full_one() -> Result<()> {
     let database = TestDatabase::new().await?;
     let mut conn = database.connect().await?;
     let mut session = database.database().session();
-    sqlx::query("VACUUM (ANALYZE) open_charges, payment_attempts").execute(&mut conn).await?;
-    let mut all_read = async |orders: &[NewOrder]| -> Result<(i64, i64, i64)> {
+    let mut all_read = async |orders: &[NewOrder]| -> Result<[i64; 4]> {
         let hints: Vec<_> = orders.iter().map(|order| order.payment_id()).collect();
         let read = session.run(&hints[..], |conn, hints| {
             Box::pin(async move {
                 let mut tx = conn.begin().await?;
                 let claims = claim(&mut tx, hints, LEASE).await?;
                 let claiming = rows_read(&mut tx, "open_charges").await?;
-                let settlements: Vec<_> = claims.iter().map(succeeded).collect();
-                assert_eq!(settle(&mut tx, &settlements, DEADLINE).await?.len(), hints.len());
+                let settlements: Vec<_> = if claims.is_empty() {
+                    vec![over(hints[0])]
+                } else {
+                    claims.iter().map(succeeded).collect()
+                };
+                assert_eq!(settle(&mut tx, &settlements, DEADLINE).await?.len(), claims.len());
                 let settling = rows_read(&mut tx, "open_charges").await? - claiming;
                 let before = rows_read(&mut tx, "payment_attempts").await?;
                 assert_eq!(read::attempts(&mut tx, hints[0]).await?.len(), 1);
                 let attempts = rows_read(&mut tx, "payment_attempts").await? - before;
+                let before = rows_read(&mut tx, "order_events").await?;
+                assert_eq!(events::history(&mut tx, hints[0]).await?.len(), 3);
+                let history = rows_read(&mut tx, "order_events").await? - before;
                 tx.commit().await?;
-                Ok((claiming, settling, attempts))
+                Ok([claiming, settling, attempts, history])
             })
         });
         Ok(read.await?)
     };
-    let orders = accepted(&mut conn, 1).await?;
-    all_read(&orders).await?;
+    // The rush is over, and everything was cleared away, when somebody comes once more for what is settled.
+    let (order, claim) = one_claimed(&mut conn, LEASE).await?;
+    settle(&mut conn, &[succeeded(&claim)], DEADLINE).await?;
+    sqlx::query("VACUUM (ANALYZE)").execute(&mut conn).await?;
+    all_read(&[order]).await?;
     sqlx::query(
         "WITH queued AS (
              INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
-             SELECT gen_random_uuid(), 1, now(), now() + interval '1 h', 'USD' FROM generate_series(1, 20000))
+             SELECT gen_random_uuid(), 1, now(), now() + interval '1 h', 'USD' FROM generate_series(1, 20000)
+         ), noted AS (
+             INSERT INTO order_events (subject, at, version, what, actor)
+             SELECT gen_random_uuid(), now(), 1, 'cancel_wished', 'test' FROM generate_series(1, 20000))
          INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome)
          SELECT gen_random_uuid(), now(), now(), 1, 1, 'charge', 'declined' FROM generate_series(1, 20000)",
     )
     .execute(&mut conn)
     .await?;
     let orders = accepted(&mut conn, NAMED).await?;
-    let (claiming, settling, attempts) = all_read(&orders).await?;
+    let [claiming, settling, attempts, history] = all_read(&orders).await?;
     let few = 4 * i64::try_from(NAMED)?;
     assert!(
         claiming <= few && settling <= few,
         "{claiming} rows read to claim {NAMED}, {settling} to settle them"
     );
     assert!(attempts <= 4, "{attempts} rows read to show one try");
+    assert!(history <= 8, "{history} rows read to show three events");
     Ok(())
 }
 
