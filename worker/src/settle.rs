@@ -144,13 +144,22 @@ impl Settler {
             }
         }
         // One order of rows for every writer, so that no two wait for each other.
-        settlements.sort_unstable_by_key(|one| one.payment_id);
+        settlements.sort_unstable_by_key(|one| (one.payment_id, one.epoch));
+        // Of two tries of one payment only the later can have moved it.
+        let superseded: HashSet<(Uuid, i32)> = settlements
+            .windows(2)
+            .filter(|pair| pair[0].payment_id == pair[1].payment_id)
+            .map(|pair| (pair[0].payment_id, pair[0].epoch))
+            .collect();
         released.sort_unstable_by_key(|claim| claim.payment_id);
         let Committed { moved, lost } = self.commit_all(&settlements).await;
         let given_back = self.release_all(&released, release_after).await;
         commands
             .iter()
             .map(|command| match command {
+                Settle::Commit(one) if superseded.contains(&(one.payment_id, one.epoch)) => {
+                    Settled::Superseded
+                }
                 Settle::Commit(one) if moved.contains(&one.payment_id) => Settled::Moved,
                 Settle::Commit(one) if lost.contains(&one.payment_id) => Settled::Lost,
                 Settle::Commit(_) => Settled::Superseded,

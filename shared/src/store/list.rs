@@ -170,7 +170,7 @@ async fn not_over(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<Opti
     }
     // In the order of the partial indexes: only they can serve it.
     let those = sqlx::query_scalar!(
-        r#"(SELECT id AS "order_id!" FROM open_charges WHERE $1 ORDER BY due_at LIMIT $4)
+        r#"(SELECT id AS "order_id!" FROM open_charges WHERE $1 AND (began_at IS NOT NULL OR $5) ORDER BY due_at LIMIT $4)
            UNION ALL
            (SELECT order_id FROM payments WHERE $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT $4)
            UNION ALL
@@ -180,7 +180,8 @@ async fn not_over(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<Opti
         payment > 0,
         answer > 0,
         kitchen > 0,
-        MAX_COUNTED
+        MAX_COUNTED,
+        wanted(&[Pending]) > 0,
     )
     .fetch_all(conn)
     .await?;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, Uri};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy;
@@ -118,6 +118,9 @@ impl Client {
         let mut headers = self.headers.clone();
         if json.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        } else {
+            // RFC 9110, 8.6: a POST without a body says so; some servers refuse it otherwise (411).
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
         }
         let mut request = Request::new(json.map(Full::from).unwrap_or_default());
         *request.method_mut() = Method::POST;

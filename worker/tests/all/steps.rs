@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
+use shared::payment::AttemptOutcome;
 use shared::store::claim::claim;
+use shared::store::settle::{Next, Settlement};
 use worker::breaker::Admission;
 use worker::consume::Step;
-use worker::settle::Settled;
+use worker::settle::{Settle, Settled};
 
 use crate::{Bench, ids, is_closed, refusing, tries};
 
@@ -172,6 +174,25 @@ async fn a_worker_that_lost_its_lease_settles_nothing_and_charges_nobody_twice()
     assert_eq!(bench.status(&order).await?, "CONFIRMED");
     let ledger = bench.ledger().await?;
     assert_eq!((ledger.charges.len(), ledger.requests.charges), (1, 2));
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_tries_of_one_payment_in_a_batch_one_moves_it() -> Result<()> {
+    let bench = Bench::new().await?;
+    let order = bench.accept(1).await?.remove(0);
+    let mut conn = bench.database.connect().await?;
+    let mut settlements = Vec::new();
+    for _ in 0..2 {
+        let claimed = claim(&mut conn, &[order.payment_id()], Duration::from_nanos(1)).await?.remove(0);
+        let settlement = Settlement::new(&claimed, AttemptOutcome::Declined, Next::Failed);
+        settlements.push(Settle::Commit(settlement));
+    }
+    let [first, second] = settlements.try_into().expect("two");
+    let desk = &bench.till.settle;
+    // Handed in before the writer has its turn: one batch.
+    let answers = tokio::join!(desk.submit(second), desk.submit(first));
+    assert_eq!(answers, (Ok(Settled::Moved), Ok(Settled::Superseded)));
     Ok(())
 }
 
