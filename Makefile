@@ -8,7 +8,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 # What runs the tests: cargo-nextest where it is installed, each test in a process of its own.
 TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-.PHONY: help run test dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy doc deny squawk sqlx sqlx-check
+.PHONY: help run test dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy walls doc deny squawk sqlx sqlx-check
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -77,13 +77,16 @@ crash-points: armed ## let a process die at every named place, and prove the sam
 sabotage: armed ## give the programs one bug after another, and prove that each is noticed; ARGS="--controls"
 	$(TARGET)/debug/chaos sabotage --bin-dir $(TARGET)/armed --report-dir $(TARGET)/chaos $(ARGS)
 
-lint: fmt clippy doc deny ## what CI asks of the code
+lint: fmt clippy walls doc deny ## what CI asks of the code
 
 fmt:
 	cargo fmt --all --check
 
 clippy:
 	cargo clippy --workspace --all-targets -- -D warnings
+
+walls: ## fail if the gateway or the model can see our tables or our broker
+	@scripts/walls
 
 doc:
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps

@@ -52,7 +52,7 @@ FROM orders o JOIN open_charges c ON c.id = o.id WHERE o.status = 'PENDING' AND 
 -- the newest pages, which are what a reader wants, without a summary.)
 CREATE INDEX order_events_by_tx ON order_events (tx);
 
--- Moments of the feed (shared/src/store/feed.rs): which transactions had ended when one was noted. Between two of them lie
+-- Moments of the feed (shared/store/src/feed.rs): which transactions had ended when one was noted. Between two of them lie
 -- the events of those that ended meanwhile.
 CREATE TABLE feed_ticks (
     tick    bigint      NOT NULL PRIMARY KEY,

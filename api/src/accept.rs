@@ -2,14 +2,14 @@
 //! committed; after the commit, and never before, the payments' names go to the publisher.
 
 use anyhow::Result;
+use domain::message::PaymentsDue;
+use domain::origin::Origins;
 use metrics::{Counter, Histogram};
-use shared::batch::{Batch, Desk, Lane};
-use shared::chaos::crash_point;
-use shared::message::PaymentsDue;
-use shared::origin::Origins;
-use shared::store::accept::{self, Accept, Accepted};
-use shared::store::session::{Session, StoreError};
+use runtime::batch::{Batch, Desk, Lane};
+use runtime::chaos::crash_point;
 use std::time::{Duration, Instant};
+use store::accept::{self, Accept, Accepted};
+use store::session::{Session, StoreError};
 use tokio::sync::mpsc;
 use tracing::field::display;
 

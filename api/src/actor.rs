@@ -3,8 +3,8 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use shared::moves::Actor;
-use shared::order::{MAX_ID_CHARS, text_problem};
+use domain::moves::Actor;
+use domain::order::{MAX_ID_CHARS, text_problem};
 
 use crate::error::ApiError;
 

@@ -5,11 +5,11 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
+use domain::order::{AdditionRequest, MAX_ID_CHARS, NewAddition, OrderStatus, text_problem};
+use domain::payment::new_payment_id;
 use serde::Deserialize;
-use shared::order::{AdditionRequest, MAX_ID_CHARS, NewAddition, OrderStatus, text_problem};
-use shared::payment::new_payment_id;
-use shared::store::additions::{Add, PayAnew};
-use shared::store::read;
+use store::additions::{Add, PayAnew};
+use store::read;
 
 use crate::accept_order::{is_json, read_body};
 use crate::actor::Caller;

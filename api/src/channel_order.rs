@@ -5,12 +5,12 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use domain::channel::{ChannelKey, ChannelName};
+use domain::channel_order::{ChannelOrder, ChannelRequest};
+use domain::price_list::PriceList;
 use serde::Deserialize;
-use shared::channel::{ChannelKey, ChannelName};
-use shared::channel_order::{ChannelOrder, ChannelRequest};
-use shared::price_list::PriceList;
-use shared::store::accept::Accepted;
-use shared::store::{self, prices};
+use store::accept::Accepted;
+use store::{self, prices};
 
 use crate::accept_order::{accepted, channel_id_reused, commit, idempotency_key, is_json, read_body, under};
 use crate::actor::Caller;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser};
-use shared::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig};
+use runtime::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig};
 
 /// Accepts orders and reads them back.
 #[derive(Debug, Parser)]
@@ -17,7 +17,7 @@ pub struct ApiConfig {
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub settings: ApiSettings,
     /// How long the kitchen has to take an order whose channel took the money, in seconds; the same as the workers'
-    #[arg(long, env = "ACCEPT_DEADLINE_SECONDS", default_value = "300", value_parser = shared::config::seconds)]
+    #[arg(long, env = "ACCEPT_DEADLINE_SECONDS", default_value = "300", value_parser = runtime::config::seconds)]
     pub accept_deadline: Duration,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
@@ -50,14 +50,14 @@ pub struct ApiSettings {
     #[arg(long, env = "API_READERS", default_value_t = 8)]
     pub api_readers: u32,
     /// How long a lost publish goes unnoticed, in seconds: then a worker's sweep takes the payment up
-    #[arg(long, env = "PUBLISH_GRACE_SECONDS", default_value = "3", value_parser = shared::config::seconds)]
+    #[arg(long, env = "PUBLISH_GRACE_SECONDS", default_value = "3", value_parser = runtime::config::seconds)]
     pub publish_grace: Duration,
     /// How long an idempotency key is remembered, in seconds
-    #[arg(long, env = "IDEMPOTENCY_KEY_SECONDS", default_value = "86400", value_parser = shared::config::seconds)]
+    #[arg(long, env = "IDEMPOTENCY_KEY_SECONDS", default_value = "86400", value_parser = runtime::config::seconds)]
     pub idempotency_key_age: Duration,
     /// How long requests are still answered after a SIGTERM, in seconds, while `/ready` says 503: longer than your load
     /// balancer takes to notice
-    #[arg(long, env = "API_LINGER_SECONDS", default_value = "0.3", value_parser = shared::config::seconds)]
+    #[arg(long, env = "API_LINGER_SECONDS", default_value = "0.3", value_parser = runtime::config::seconds)]
     pub api_linger: Duration,
 }
 
@@ -70,7 +70,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_800);
 /// Seconds after which a client that was told 503 should come again.
 pub const RETRY_AFTER: u32 = 1;
 /// Orders in one group commit. What it made durable shares one message.
-pub const MAX_BATCH: usize = shared::message::MAX_PAYMENTS;
+pub const MAX_BATCH: usize = domain::message::MAX_PAYMENTS;
 /// Requests to move an order that may wait for a mover; further ones get 503 at once. Four movers carry out some
 /// thousands a second.
 pub const MAX_MOVES: usize = 1_024;

@@ -4,10 +4,10 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::order::{OrderStatus, Problem};
+use domain::trace_parent::TraceParent;
 use serde::Serialize;
-use shared::order::{OrderStatus, Problem};
-use shared::store::session::StoreError;
-use shared::trace::TraceParent;
+use store::session::StoreError;
 
 use crate::config::RETRY_AFTER;
 use crate::observe::Id;

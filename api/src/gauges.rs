@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use shared::message::PaymentsDue;
-use shared::tasks::Stop;
+use domain::message::PaymentsDue;
+use runtime::tasks::Stop;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 

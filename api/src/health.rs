@@ -7,9 +7,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use runtime::tasks::uncancelled;
 use serde::Serialize;
-use shared::store::read;
-use shared::tasks::uncancelled;
+use store::read;
 
 use crate::state::AppState;
 

@@ -24,10 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use shared::broker::Broker;
-use shared::serve::{ServeLimits, serve};
-use shared::store::Database;
-use shared::tasks::{Crew, Stop};
+use broker::Broker;
+use runtime::serve::{ServeLimits, serve};
+use runtime::tasks::{Crew, Stop};
+use store::Database;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -60,8 +60,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Accepts and reads orders until `stop`; then answers what is under way, publishes what is durable, and returns.
 pub async fn run(api: Api, stop: Stop) -> Result<()> {
     let Api { listener, database, read_database, broker, settings, accept_deadline } = api;
-    shared::trace::declare_metrics();
-    let (desk, lane) = shared::batch::desk(settings.api_backlog, config::MAX_BATCH);
+    runtime::trace::declare_metrics();
+    let (desk, lane) = runtime::batch::desk(settings.api_backlog, config::MAX_BATCH);
     let (publish, hints) = mpsc::channel(config::MAX_HINTS);
     let broker_up = BrokerUp::default();
     let readers = read_database.read_pool(settings.api_readers);
@@ -71,7 +71,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         let writer = Writer::new(lane.clone(), database.session(), publish.clone(), settings.publish_grace);
         crew.spawn("accept", writer.run());
     }
-    let (moves, move_lane) = shared::batch::desk(config::MAX_MOVES, 1);
+    let (moves, move_lane) = runtime::batch::desk(config::MAX_MOVES, 1);
     for _ in 0..settings.api_movers.max(1) {
         crew.spawn("moves", Mover::new(move_lane.clone(), database.session()).run());
     }

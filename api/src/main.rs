@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::Result;
 use api::config::ApiConfig;
 use api::{Api, run};
-use shared::broker::{Broker, amqp::Amqp};
-use shared::config::Asked;
-use shared::serve;
-use shared::store::{Database, migrate};
-use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
-use shared::telemetry;
-use shared::trace::Exporter;
+use broker::{Broker, amqp::Amqp};
+use runtime::config::Asked;
+use runtime::serve;
+use runtime::tasks::{Crew, Stop, runtime, stop_on_signal};
+use runtime::telemetry;
+use runtime::trace::Exporter;
+use store::{Database, migrate};
 
 /// Long enough for a database that is started at the same moment.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
@@ -27,12 +27,12 @@ fn main() -> ExitCode {
 }
 
 async fn start() -> Result<()> {
-    let config: ApiConfig = match shared::config::read_asked() {
+    let config: ApiConfig = match runtime::config::read_asked() {
         Asked::Migrate(config) => return migrate::run(&config, DATABASE_PATIENCE).await,
         Asked::Run(config) => config,
     };
     if config.telemetry.health {
-        return shared::health::ask(config.api_addr, "/ready");
+        return runtime::health::ask(config.api_addr, "/ready");
     }
     telemetry::init_logs(&config.telemetry.logs)?;
     let recorder = telemetry::init_metrics()?;

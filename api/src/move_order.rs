@@ -5,11 +5,11 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
+use domain::moves::{MAX_REASON_CHARS, Move, Refusal, Wanted};
+use domain::order::{OrderStatus, Problem, text_problem};
+use runtime::batch::NotTaken;
 use serde::Deserialize;
-use shared::batch::NotTaken;
-use shared::moves::{MAX_REASON_CHARS, Move, Refusal, Wanted};
-use shared::order::{OrderStatus, Problem, text_problem};
-use shared::store::moves::Moved;
+use store::moves::Moved;
 use uuid::Uuid;
 
 use crate::accept::Fault;

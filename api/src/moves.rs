@@ -2,14 +2,14 @@
 //! transaction. A handler hands in and awaits: a client that hangs up cuts no transaction short.
 
 use anyhow::Result;
+use domain::moves::Move;
 use metrics::{Counter, Histogram};
-use shared::batch::{Desk, Lane};
-use shared::chaos::crash_point;
-use shared::moves::Move;
-use shared::store::additions::{Add, PayAnew, add, pay_anew};
-use shared::store::moves::{Moved, carry_out};
-use shared::store::session::{Session, StoreError};
+use runtime::batch::{Desk, Lane};
+use runtime::chaos::crash_point;
 use std::time::Instant;
+use store::additions::{Add, PayAnew, add, pay_anew};
+use store::moves::{Moved, carry_out};
+use store::session::{Session, StoreError};
 use uuid::Uuid;
 
 use crate::accept::Fault;

@@ -7,12 +7,12 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
+use domain::channel::ChannelName;
+use domain::price_list::{PriceList, PriceListRequest};
+use runtime::tasks::uncancelled;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::channel::ChannelName;
-use shared::price_list::{PriceList, PriceListRequest};
-use shared::store::prices;
-use shared::tasks::uncancelled;
+use store::prices;
 
 use crate::accept_order::{is_json, read_body};
 use crate::channel_order::channel_name;
@@ -81,7 +81,7 @@ pub(crate) async fn replace(
         let input = (channel, list);
         let mut session = state.session.lock().await;
         session.run(&input, |conn, (channel, list)| Box::pin(prices::replace(conn, channel, list))).await?;
-        Ok::<_, shared::store::session::StoreError>(PriceListView::new(input.0, input.1))
+        Ok::<_, store::session::StoreError>(PriceListView::new(input.0, input.1))
     });
     match done.await {
         Ok(view) => Ok(Json(view?)),

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
+use broker::{Broker, Confirm, Publisher};
+use domain::message::PaymentsDue;
+use domain::retry::RetryDelays;
 use metrics::{Counter, Histogram};
-use shared::broker::{Broker, Confirm, Publisher};
-use shared::chaos::crash_point;
-use shared::message::PaymentsDue;
-use shared::retry::RetryDelays;
-use shared::trace::{Kind, Span};
+use runtime::chaos::crash_point;
+use runtime::trace::{Kind, Span};
 use tokio::sync::mpsc;
 
 /// Between tries to reach a broker that is away.

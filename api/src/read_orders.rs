@@ -2,16 +2,16 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use domain::channel::ChannelName;
+use domain::moves::Actor;
+use domain::order::{MAX_ID_CHARS, OrderStatus, Problem, text_problem};
 use futures_util::future::BoxFuture;
+use runtime::tasks::uncancelled;
 use serde::Deserialize;
-use shared::channel::ChannelName;
-use shared::moves::Actor;
-use shared::order::{MAX_ID_CHARS, OrderStatus, Problem, text_problem};
-use shared::store::events;
-use shared::store::list::{self, Filter, Page, PageStart};
-use shared::store::read;
-use shared::tasks::uncancelled;
 use sqlx::PgConnection;
+use store::events;
+use store::list::{self, Filter, Page, PageStart};
+use store::read;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;

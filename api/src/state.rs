@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shared::tasks::Stop;
+use runtime::tasks::Stop;
 use sqlx::PgPool;
 
 use crate::accept::AcceptDesk;

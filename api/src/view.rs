@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use domain::details::{Address, Customer, Extra, Fulfilment, NewExtra};
+use domain::event::{Event, What};
+use domain::money::{Currency, Money};
+use domain::order::{CancelWish, NewOrder, Order, OrderStatus};
+use domain::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 use serde::ser::Error;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use shared::details::{Address, Customer, Extra, Fulfilment, NewExtra};
-use shared::event::{Event, What};
-use shared::money::{Currency, Money};
-use shared::order::{CancelWish, NewOrder, Order, OrderStatus};
-use shared::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
-use shared::store::read::{Attempt, Paid, Whole};
+use store::read::{Attempt, Paid, Whole};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
@@ -396,7 +396,7 @@ impl EventView {
     }
 }
 
-/// What `POST /orders` takes; documentation only, the parser is `shared::order::NewOrder::parse`.
+/// What `POST /orders` takes; documentation only, the parser is `domain::order::NewOrder::parse`.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
 pub(crate) struct NewOrderBody {
@@ -451,7 +451,7 @@ pub(crate) struct ItemBody {
 mod tests {
     use std::time::Duration;
 
-    use shared::order::OrderRequest;
+    use domain::order::OrderRequest;
     use time::macros::datetime;
 
     use super::*;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use shared::money::Money;
-use shared::payment::{ChargeReceipt, CurrencyTotal, RefundReceipt};
+use domain::money::Money;
+use domain::payment::{ChargeReceipt, CurrencyTotal, RefundReceipt};
 
 use crate::dice;
 use crate::journal::{Change, Journal};

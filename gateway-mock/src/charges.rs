@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use shared::payment::{ChargeReceipt, ChargeRequest, VoidReply};
+use domain::payment::{ChargeReceipt, ChargeRequest, VoidReply};
 
 use crate::Gateway;
 use crate::counters::Outcome;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
-use shared::config::TelemetryConfig;
+use runtime::config::TelemetryConfig;
 
 use crate::faults::Faults;
 

@@ -3,9 +3,9 @@
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
+use runtime::config::share;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shared::config::share;
 
 /// The longest latency or hold: ten minutes, more than any client waits.
 const MAX_MILLIS: u64 = 600_000;

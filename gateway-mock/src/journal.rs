@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use domain::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
-use shared::money::{Currency, Money};
 
 use crate::ledger::DeclineCode;
 use crate::name::Name;

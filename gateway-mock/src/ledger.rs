@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, bail};
+use domain::money::Money;
+use domain::payment::{ChargeReceipt, LedgerRequests, RefundReceipt};
 use serde::{Deserialize, Serialize};
-use shared::money::Money;
-use shared::payment::{ChargeReceipt, LedgerRequests, RefundReceipt};
 
 use crate::books::Books;
 use crate::dice;

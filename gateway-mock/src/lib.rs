@@ -24,9 +24,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use axum::routing::{get, post};
+use runtime::serve::{ServeLimits, serve};
+use runtime::tasks::Stop;
 use serde_json::{Map, Value};
-use shared::serve::{ServeLimits, serve};
-use shared::tasks::Stop;
 use tokio::net::TcpListener;
 
 pub use crate::config::{GatewayMockConfig, Settings};

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gateway_mock::{Settings, run};
-use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
-use shared::{config, serve, telemetry};
+use runtime::tasks::{Crew, Stop, runtime, stop_on_signal};
+use runtime::{config, serve, telemetry};
 
 /// For the stop: longer than the 5 s that answers under way are given.
 const GRACE: Duration = Duration::from_secs(8);
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 
 async fn start(settings: Settings) -> anyhow::Result<()> {
     if settings.telemetry.health {
-        return shared::health::ask(settings.gateway.gateway_mock_addr, "/health");
+        return runtime::health::ask(settings.gateway.gateway_mock_addr, "/health");
     }
     telemetry::init_logs(&settings.telemetry.logs)?;
     let recorder = telemetry::init_metrics()?;

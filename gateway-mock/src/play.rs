@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use shared::tasks::uncancelled;
+use runtime::tasks::uncancelled;
 
 use crate::Gateway;
 use crate::fate::Fate;

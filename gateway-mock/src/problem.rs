@@ -5,9 +5,9 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::money::MoneyError;
+use domain::payment::GatewayProblem;
 use serde::de::DeserializeOwned;
-use shared::money::MoneyError;
-use shared::payment::GatewayProblem;
 
 use crate::name::{MAX_NAME_BYTES, Name};
 

@@ -8,8 +8,8 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use shared::money::Money;
-use shared::payment::RefundRequest;
+use domain::money::Money;
+use domain::payment::RefundRequest;
 
 use crate::Gateway;
 use crate::charges::{problem_of, unbooked};

@@ -11,10 +11,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use domain::payment::{AskedAgain, DeclinedKey, LedgerSummary};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::payment::{AskedAgain, DeclinedKey, LedgerSummary};
 
 use crate::Gateway;
 use crate::books::Books;

@@ -10,8 +10,8 @@ use loadtest::gateway::fetch_ledger;
 use loadtest::latency::per_second;
 use loadtest::load::{Load, OnFault, Pace, Plan};
 use loadtest::settled::{post_to_confirmed, until_settled};
-use shared::config::seconds;
-use shared::tasks::Stop;
+use runtime::config::seconds;
+use runtime::tasks::Stop;
 
 /// Orders where neither a number nor a time is given: a few seconds' worth.
 const ORDERS: u64 = 20_000;
@@ -92,7 +92,7 @@ pub(crate) async fn load(arguments: LoadArguments, stop: &Stop) -> Result<()> {
     );
     println!("confirmed  {}; {confirmed}", confirmed.count);
     let accepted = load.accepted.iter().map(|accepted| accepted.id);
-    let missing = loadtest::accepted_missing(&database_url, accepted).await?;
+    let missing = reconcile::accepted_missing(&database_url, accepted).await?;
     ensure!(missing.is_empty(), "{} accepted orders are not there or not ended: {missing:?}", missing.len());
     match arguments.gateway_url {
         Some(gateway_url) => judge(&database_url, &gateway_url).await,
@@ -105,7 +105,7 @@ pub(crate) async fn reconcile(arguments: ReconcileArguments) -> Result<()> {
     if let Some(path) = arguments.accepted_log {
         let ids = loadtest::load::read_accepted_log(&path)?;
         let count = ids.len();
-        let missing = loadtest::accepted_missing(&arguments.database_url, ids).await?;
+        let missing = reconcile::accepted_missing(&arguments.database_url, ids).await?;
         ensure!(missing.is_empty(), "of {count} accepted orders are not there or not ended: {missing:?}");
         println!("all {count} accepted orders of {} are there and have ended\n", path.display());
     }
@@ -114,7 +114,7 @@ pub(crate) async fn reconcile(arguments: ReconcileArguments) -> Result<()> {
 
 async fn judge(database_url: &str, gateway_url: &str) -> Result<()> {
     let started = Instant::now();
-    let report = loadtest::reconcile(database_url, &fetch_ledger(gateway_url).await?).await?;
+    let report = reconcile::reconcile(database_url, &fetch_ledger(gateway_url).await?).await?;
     println!("\n{report}\n{} orders reconciled in {:.1?}", report.orders(), started.elapsed());
     ensure!(report.is_clean(), "the books do not agree");
     Ok(())

@@ -1,5 +1,5 @@
 //! Load for a running pipeline, and the proof that it kept its promises: [`load()`] sends orders and keeps every 202,
-//! [`until_settled`] waits for the last of them, and [`reconcile()`] compares all of it with what the payment gateway
+//! [`until_settled`] waits for the last of them, and [`reconcile::reconcile()`] compares all of it with what the payment gateway
 //! really did.
 
 pub mod bench;
@@ -8,9 +8,7 @@ pub mod k6;
 pub mod latency;
 pub mod load;
 mod progress;
-pub mod reconcile;
 pub mod settled;
 
 pub use load::load;
-pub use reconcile::{accepted_missing, reconcile};
 pub use settled::until_settled;

@@ -11,8 +11,8 @@ use clap::{Parser, Subcommand};
 use loadtest::bench::echo::echo;
 use loadtest::bench::{BenchArguments, bench};
 use loadtest::k6::{K6Arguments, k6};
-use shared::tasks::{Stop, stop_on_signal};
-use shared::telemetry::exit_code;
+use runtime::tasks::{Stop, stop_on_signal};
+use runtime::telemetry::exit_code;
 
 #[derive(Debug, Parser)]
 #[command(name = "loadtest", version, about = "Load, percentiles, reconciliation and the benchmark")]
@@ -40,7 +40,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments: Arguments = shared::config::read();
+    let arguments: Arguments = runtime::config::read();
     exit_code(match arguments.command {
         Command::Echo { addr } => echo(addr),
         command => run_alone(command),

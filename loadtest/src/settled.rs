@@ -1,14 +1,13 @@
 //! The other end of an order's way: waiting until nothing is left to be settled, and how long each order took.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use futures_util::TryStreamExt;
-use shared::tasks::Stop;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
+use reconcile::connect;
+use runtime::tasks::Stop;
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::latency::Latencies;
 use crate::load::Accepted;
@@ -77,13 +76,4 @@ pub async fn post_to_confirmed(database_url: &str, accepted: &[Accepted]) -> Res
         }
     }
     Ok(latencies)
-}
-
-/// Not through `shared::store`: these statements are no part of the service, and have no time-out of its.
-pub(crate) async fn connect(database_url: &str) -> Result<PgConnection> {
-    let options = PgConnectOptions::from_str(database_url)
-        .map_err(|_| anyhow::anyhow!("no URL such as postgres://user:password@host:5432/comanda"))?
-        .application_name("comanda-loadtest")
-        .disable_statement_logging();
-    PgConnection::connect_with(&options).await.context("cannot reach the database")
 }

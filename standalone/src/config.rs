@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use api::config::ApiSettings;
 use clap::{Args, Parser};
 use gateway_mock::GatewayMockConfig;
-use shared::config::{LogConfig, SchemaConfig, TelemetryConfig, TraceConfig};
+use runtime::config::{LogConfig, SchemaConfig, TelemetryConfig, TraceConfig};
 use worker::config::WorkerSettings;
 
 /// Comanda in one process: api, worker and gateway-mock over a private PostgreSQL.

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::Api;
+use broker::{Broker, in_process::InProcess};
 use gateway_mock::GatewayMockConfig;
-use shared::broker::{Broker, in_process::InProcess};
-use shared::config::Asked;
-use shared::serve;
-use shared::store::{self, Database};
-use shared::tasks::{Crew, Stop, stop_on_signal};
-use shared::telemetry;
-use shared::trace::Exporter;
+use runtime::config::Asked;
+use runtime::serve;
+use runtime::tasks::{Crew, Stop, stop_on_signal};
+use runtime::telemetry;
+use runtime::trace::Exporter;
+use store::{self, Database};
 use tokio::net::TcpListener;
 use worker::Worker;
 
@@ -37,12 +37,12 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<()> {
-    let config: StandaloneConfig = match shared::config::read_asked() {
+    let config: StandaloneConfig = match runtime::config::read_asked() {
         Asked::Migrate(config) => return migrate(&config),
         Asked::Run(config) => config,
     };
     if config.telemetry.health {
-        return shared::health::ask(config.api_addr, "/ready");
+        return runtime::health::ask(config.api_addr, "/ready");
     }
     telemetry::init_logs(&config.telemetry.logs)?;
     config.worker.check()?;

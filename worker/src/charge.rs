@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use domain::money::Money;
+use domain::payment::{AttemptAction, AttemptOutcome};
+use domain::retry::RetryDelays;
+use domain::trace_parent::TraceParent;
 use metrics::{Counter, Histogram};
-use shared::chaos::{crash_point, sabotaged};
-use shared::money::Money;
-use shared::payment::{AttemptAction, AttemptOutcome};
-use shared::retry::RetryDelays;
-use shared::store::claim::Claimed;
-use shared::store::settle::{Next, Settlement};
-use shared::trace::{Kind, Span, TraceParent};
+use runtime::chaos::{crash_point, sabotaged};
+use runtime::trace::{Kind, Span};
+use store::claim::Claimed;
+use store::settle::{Next, Settlement};
 use uuid::Uuid;
 
 use crate::breaker::{Breaker, Called};
@@ -301,7 +302,7 @@ pub fn settlement(claim: &Claimed, answer: Answer, probe: bool, policy: RetryPol
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::money::Currency;
+    use domain::money::Currency;
 
     const POLICY: RetryPolicy = RetryPolicy {
         delays: RetryDelays { initial: Duration::from_secs(1), max: Duration::from_secs(30) },

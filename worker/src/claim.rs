@@ -5,13 +5,14 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use domain::origin::Origin;
+use domain::trace_parent::TraceParent;
 use metrics::{Counter, Histogram};
-use shared::chaos::crash_point;
-use shared::origin::Origin;
-use shared::store::claim::{Claimed, claim};
-use shared::store::session::{Session, StoreError};
-use shared::store::sweep::{claim_due, due, postpone};
-use shared::trace::{Kind, Span, TraceParent};
+use runtime::chaos::crash_point;
+use runtime::trace::{Kind, Span};
+use store::claim::{Claimed, claim};
+use store::session::{Session, StoreError};
+use store::sweep::{claim_due, due, postpone};
 use uuid::Uuid;
 
 /// How long a payment rests that cannot be claimed: long enough not to fill the log, short enough to be found healed.

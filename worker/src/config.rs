@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser};
-use shared::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig, seconds};
-use shared::retry::RetryDelays;
+use domain::retry::RetryDelays;
+use runtime::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig, seconds};
 
 /// Claims, charges, settles and sweeps payments.
 #[derive(Debug, Parser)]

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use broker::{Broker, Consumer, Delivery};
+use domain::message::MAX_PAYMENTS;
+use domain::retry::RetryDelays;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use shared::broker::{Broker, Consumer, Delivery};
-use shared::chaos::{crash_point, sabotaged};
-use shared::message::MAX_PAYMENTS;
-use shared::retry::RetryDelays;
-use shared::store::claim::Claimed;
-use shared::tasks::Stop;
-use shared::trace::{self, Kind};
+use runtime::chaos::{crash_point, sabotaged};
+use runtime::tasks::Stop;
+use runtime::trace::{self, Kind};
+use store::claim::Claimed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -194,7 +194,7 @@ impl Consumption {
             .collect();
         self.claimer
             .session()
-            .run(&again, |conn, ids| Box::pin(shared::store::sabotage::copy_payments(conn, ids)))
+            .run(&again, |conn, ids| Box::pin(store::sabotage::copy_payments(conn, ids)))
             .await?;
         Ok(())
     }

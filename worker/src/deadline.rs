@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use metrics::Counter;
-use shared::chaos::crash_point;
-use shared::store::additions::{drop_failed, release_held};
-use shared::store::deadline::{
-    Unanswered, put_off_deadline, reject_unanswered, reject_unanswered_one, unanswered,
-};
-use shared::store::session::{Session, StoreError};
-use shared::store::sweep::call_off;
-use shared::tasks::Stop;
+use runtime::chaos::crash_point;
+use runtime::tasks::Stop;
+use store::additions::{drop_failed, release_held};
+use store::deadline::{Unanswered, put_off_deadline, reject_unanswered, reject_unanswered_one, unanswered};
+use store::session::{Session, StoreError};
+use store::sweep::call_off;
 
 use crate::config::WorkerSettings;
 

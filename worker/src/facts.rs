@@ -5,12 +5,12 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use broker::Broker;
+use domain::order::OrderStatus;
 use metrics::Gauge;
-use shared::broker::Broker;
-use shared::order::OrderStatus;
-use shared::store::facts::{contradicting_orders, facts};
-use shared::store::session::Session;
-use shared::tasks::Stop;
+use runtime::tasks::Stop;
+use store::facts::{contradicting_orders, facts};
+use store::session::Session;
 use tokio::time::Instant;
 
 /// Between two looks at least: what Prometheus asks for.

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use shared::broker::Broker;
-use shared::store::Database;
-use shared::tasks::{Crew, Stop};
+use broker::Broker;
+use runtime::tasks::{Crew, Stop};
+use store::Database;
 
 use crate::breaker::Breaker;
 use crate::charge::{ChargeMetrics, RetryPolicy, Till};
@@ -46,7 +46,7 @@ pub struct Worker {
 pub fn till(settings: &WorkerSettings) -> Result<(Arc<Till>, SettleLane)> {
     // As many may wait as can be in hand: handing in never blocks for long.
     let capacity = usize::from(settings.worker_concurrency) * 2;
-    let (settle, lane) = shared::batch::desk(capacity, MAX_SETTLE);
+    let (settle, lane) = runtime::batch::desk(capacity, MAX_SETTLE);
     let till = Till {
         gateway: Gateway::new(&settings.gateway_url, settings.gateway_timeout)?,
         breaker: Breaker::new(settings.circuit_breaker_failure_threshold, settings.circuit_breaker_recovery),
@@ -66,7 +66,7 @@ pub fn till(settings: &WorkerSettings) -> Result<(Arc<Till>, SettleLane)> {
 pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
     let Worker { database, broker, settings } = worker;
     settings.check()?;
-    shared::trace::declare_metrics();
+    runtime::trace::declare_metrics();
     let (till, lane) = till(&settings)?;
     let consumption =
         Consumption::new(Claimer::new(database.session(), settings.lease), Arc::clone(&till), &settings);

@@ -4,12 +4,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use shared::broker::{Broker, amqp::Amqp};
-use shared::config::Asked;
-use shared::store::{Database, migrate};
-use shared::tasks::{Crew, Stop, runtime, stop_on_signal};
-use shared::telemetry;
-use shared::trace::Exporter;
+use broker::{Broker, amqp::Amqp};
+use runtime::config::Asked;
+use runtime::tasks::{Crew, Stop, runtime, stop_on_signal};
+use runtime::telemetry;
+use runtime::trace::Exporter;
+use store::{Database, migrate};
 use worker::config::WorkerConfig;
 use worker::{Worker, run};
 
@@ -26,14 +26,14 @@ fn main() -> ExitCode {
 }
 
 async fn start() -> Result<()> {
-    let config: WorkerConfig = match shared::config::read_asked() {
+    let config: WorkerConfig = match runtime::config::read_asked() {
         Asked::Migrate(config) => return migrate::run(&config, DATABASE_PATIENCE).await,
         Asked::Run(config) => config,
     };
     let metrics_addr = ([127, 0, 0, 1], 9102).into();
     if config.telemetry.health {
         let addr = telemetry::metrics_addr(&config.telemetry, metrics_addr)?;
-        return shared::health::ask(
+        return runtime::health::ask(
             addr.context("with METRICS_ADDR=off a worker cannot be asked")?,
             "/health",
         );

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use metrics::{Counter, Histogram};
-use shared::batch::{Desk, Lane};
-use shared::chaos::crash_point;
-use shared::store::claim::Claimed;
-use shared::store::session::{Session, StoreError};
-use shared::store::settle::{self, Settlement};
+use runtime::batch::{Desk, Lane};
+use runtime::chaos::crash_point;
+use store::claim::Claimed;
+use store::session::{Session, StoreError};
+use store::settle::{self, Settlement};
 use uuid::Uuid;
 
 use crate::config::SETTLE_PATIENCE;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use shared::chaos::sabotaged;
-use shared::store::names;
-use shared::tasks::Stop;
-use shared::trace::{self, Kind};
+use runtime::chaos::sabotaged;
+use runtime::tasks::Stop;
+use runtime::trace::{self, Kind};
+use store::names;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 

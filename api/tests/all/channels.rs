@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use runtime::tasks::Stop;
 use serde_json::{Value, json};
-use shared::tasks::Stop;
 use testbed::{Client, Options, Pipeline, TestDatabase, Via};
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -240,9 +240,9 @@ async fn what_the_document_does_not_price_the_channels_list_does() -> Result<()>
     let client = &pipeline.client;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let list = format!("http://{}/internal/channels/DishDash/prices", listener.local_addr()?);
-    let limits = shared::serve::ServeLimits::default();
+    let limits = runtime::serve::ServeLimits::default();
     let serve =
-        shared::serve::serve(listener, api::internal::router(&database.database()), limits, Stop::new());
+        runtime::serve::serve(listener, api::internal::router(&database.database()), limits, Stop::new());
     let look = async {
         let put = async |body: Value| -> Result<(u16, Value)> {
             let answer = client.http.put(&list).json(&body).send().await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use shared::store::claim::claim;
+use store::claim::claim;
 use testbed::Client;
 
 use crate::api;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use domain::payment::AttemptOutcome;
 use reqwest::Method;
+use runtime::tasks::Stop;
 use serde_json::{Value, json};
-use shared::payment::AttemptOutcome;
-use shared::store::claim::claim;
-use shared::store::settle::{Next, Settlement, settle};
-use shared::tasks::Stop;
+use store::claim::claim;
+use store::settle::{Next, Settlement, settle};
 use testbed::{Client, TestDatabase};
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -127,10 +127,10 @@ async fn a_rejected_order_shows_its_refund_and_so_does_the_list_of_refunds() -> 
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let internal = format!("http://{}/internal", listener.local_addr()?);
-    let serve = shared::serve::serve(
+    let serve = runtime::serve::serve(
         listener,
         api::internal::router(&database.database()),
-        shared::serve::ServeLimits::default(),
+        runtime::serve::ServeLimits::default(),
         Stop::new(),
     );
     let look = async {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use runtime::batch::desk;
 use serde_json::json;
 use servers::{Postgres, PostgresSettings};
-use shared::batch::desk;
-use shared::store::Database;
+use store::Database;
 use testbed::{Client, Options, Pipeline, TestDatabase, Via, until};
 
 /// What a client may wait for its 503.
@@ -78,7 +78,7 @@ async fn a_full_backlog_is_refused_at_once() -> Result<()> {
     let (desk, _lane) = desk::<u8, u8>(1, 1);
     let mut first = Box::pin(desk.offer(1));
     assert!(futures_util::poll!(&mut first).is_pending());
-    assert_eq!(desk.offer(2).await, Err(shared::batch::NotTaken::Full));
+    assert_eq!(desk.offer(2).await, Err(runtime::batch::NotTaken::Full));
     // And through the door: an api that may let nobody wait answers 503 while its writer waits for the database.
     let mut server =
         tokio::task::spawn_blocking(|| Postgres::start(&PostgresSettings::temporary())).await??;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use shared::tasks::Stop;
+use runtime::tasks::Stop;
 use testbed::{Client, Options, Pipeline, TestDatabase, Via};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,10 +1,10 @@
 //! Charging: once a key, whatever the client does.
 
+use domain::money::{Currency, Money};
+use domain::payment::{AskedAgain, ChargeReceipt, CurrencyTotal, DeclinedKey, Ledger};
 use gateway_mock::Faults;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use shared::money::{Currency, Money};
-use shared::payment::{AskedAgain, ChargeReceipt, CurrencyTotal, DeclinedKey, Ledger};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 use uuid::Uuid;

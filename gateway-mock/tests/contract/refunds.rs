@@ -1,9 +1,9 @@
 //! Refunding: once a key, never more than was taken.
 
+use domain::money::{Currency, Money};
+use domain::payment::{CurrencyTotal, RefundReceipt, RefundRequest};
 use gateway_mock::Faults;
 use reqwest::StatusCode;
-use shared::money::{Currency, Money};
-use shared::payment::{CurrencyTotal, RefundReceipt, RefundRequest};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 

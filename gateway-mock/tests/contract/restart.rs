@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
+use domain::money::{Currency, Money};
+use domain::payment::{ChargeReceipt, RefundRequest};
 use reqwest::{Method, StatusCode};
-use shared::money::{Currency, Money};
-use shared::payment::{ChargeReceipt, RefundRequest};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;

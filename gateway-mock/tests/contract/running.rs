@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use domain::money::{Currency, Money};
+use domain::payment::{ChargeReceipt, ChargeRequest, Ledger, LedgerSummary};
 use gateway_mock::{Faults, GatewayMockConfig};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use runtime::tasks::Stop;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared::money::{Currency, Money};
-use shared::payment::{ChargeReceipt, ChargeRequest, Ledger, LedgerSummary};
-use shared::tasks::Stop;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
+use domain::payment::{ChargeReceipt, VoidReply};
 use gateway_mock::Faults;
 use reqwest::StatusCode;
-use shared::payment::{ChargeReceipt, VoidReply};
 use tokio::task::JoinSet;
 
 use crate::running::{Running, Said, read_to_end};

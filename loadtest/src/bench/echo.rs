@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use shared::tasks::{Stop, stop_on_signal};
+use runtime::tasks::{Stop, stop_on_signal};
 
 /// The load generator wants an order's address in a 202.
 const LOCATION: &str = "/api/v1/orders/00000000-0000-7000-8000-000000000000";
@@ -26,7 +26,7 @@ pub fn echo(addr: SocketAddr) -> Result<()> {
                 (StatusCode::ACCEPTED, headers, body)
             }),
         );
-        let listener = shared::serve::bind(addr, "--addr")?;
+        let listener = runtime::serve::bind(addr, "--addr")?;
         // Small answers wait for no acknowledgement; ours do not either.
         let listener = listener.tap_io(|tcp| drop(tcp.set_nodelay(true)));
         tokio::select! {

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
-use shared::store::feed::{Cursor, Read, Start, Ticked, read, start, tick};
 use sqlx::{Connection, Executor, PgConnection};
+use store::feed::{Cursor, Read, Start, Ticked, read, start, tick};
 
 use super::rows::Rows;
 use super::stack::Stack;
-use crate::settled::connect;
+use reconcile::connect;
 
 /// Batches of orders written, a tick after each: 1,536 events, which is what 15,000 events a second leave in a tenth of a second.
 const TICKS: usize = 300;

@@ -8,7 +8,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::progress::Progress;
-use crate::settled::connect;
+use reconcile::connect;
 
 /// What the orders have come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

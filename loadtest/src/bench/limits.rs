@@ -5,10 +5,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use broker::{Broker, Confirm, amqp::Amqp};
+use domain::message::{MAX_PAYMENTS, PaymentsDue};
+use runtime::tasks::Stop;
 use serde::Serialize;
-use shared::broker::{Broker, Confirm, amqp::Amqp};
-use shared::message::{MAX_PAYMENTS, PaymentsDue};
-use shared::tasks::Stop;
 use uuid::Uuid;
 
 use super::frozen::{self, Frozen};

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
-use shared::config::seconds;
+use runtime::config::seconds;
 
 use self::figures::{Figures, Machine, Runs};
 use self::stack::{Shape, Stack};

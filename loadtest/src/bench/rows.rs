@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use shared::message::MAX_PAYMENTS;
-use shared::order::NewOrder;
-use shared::payment::AttemptOutcome;
-use shared::store::accept::{Accept, accept};
-use shared::store::claim::claim;
-use shared::store::settle::{Next, Settlement, settle};
+use domain::message::MAX_PAYMENTS;
+use domain::order::NewOrder;
+use domain::payment::AttemptOutcome;
 use sqlx::PgConnection;
+use store::accept::{Accept, accept};
+use store::claim::claim;
+use store::settle::{Next, Settlement, settle};
 use uuid::Uuid;
 
 use crate::load::body;
-use crate::settled::connect;
+use reconcile::connect;
 
 /// Payments claimed and settled in one statement, as by the worker: two messages' worth.
 const CLAIM: usize = 2 * MAX_PAYMENTS;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use runtime::tasks::Stop;
 use serde::Serialize;
-use shared::tasks::Stop;
 
 use super::stack::{Services, Shape, Stack};
 use super::traffic::Traffic;
@@ -13,8 +13,8 @@ use super::usage::{Cost, Memory};
 use crate::gateway::fetch_ledger;
 use crate::latency::{Percentiles, per_second};
 use crate::load::{Accepted, Load, Pace, load};
-use crate::reconcile::{Invariant, accepted_missing, reconcile};
 use crate::settled::{post_to_confirmed, until_settled};
+use reconcile::{Invariant, accepted_missing, reconcile};
 
 /// Longest wait for the last settlement; at a hundredth of the rate that is the goal, 200,000 orders take 2,000 s.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2_000);

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use runtime::tasks::Stop;
 use serde::Serialize;
-use shared::tasks::Stop;
 use sqlx::Connection as _;
 use uuid::Uuid;
 
@@ -18,8 +18,9 @@ use super::usage::{Cost, Memory};
 use crate::gateway::fetch_ledger;
 use crate::latency::{Latencies, Percentiles, per_second};
 use crate::load::{Connection, Pace, load};
-use crate::reconcile::{Invariant, accepted_missing, reconcile};
-use crate::settled::{connect, due, until_settled};
+use crate::settled::{due, until_settled};
+use reconcile::connect;
+use reconcile::{Invariant, accepted_missing, reconcile};
 
 /// Orders read by their id, and pages of customers': hundreds beyond the 99th percentile would be luck.
 const READS: usize = 2_000;

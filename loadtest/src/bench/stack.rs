@@ -8,19 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use broker::amqp::Amqp;
+use runtime::config::BrokerConfig;
+use runtime::tasks::Stop;
 use servers::{Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
-use shared::broker::amqp::Amqp;
-use shared::config::BrokerConfig;
-use shared::store::Database;
-use shared::tasks::Stop;
 use sqlx::{AssertSqlSafe, Connection, Executor};
+use store::Database;
 use uuid::Uuid;
 
 use super::program::{Program, free_addr};
 use super::traffic::Counts;
 use super::usage::{Memory, Usage, Watched};
 use crate::load::{OnFault, Pace, Plan, load};
-use crate::settled::{connect, until_settled};
+use crate::settled::until_settled;
+use reconcile::connect;
 
 /// Orders sent before each measurement: they fill caches and let statements reach their lasting plans.
 pub(super) const WARM_UP: u64 = 2_000;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::Connection as _;
 
 use crate::load::Connection;
-use crate::settled::connect;
+use reconcile::connect;
 
 /// Counted up to now.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
+use domain::order::OrderStatus;
 use serde::{Deserialize, Serialize};
-use shared::order::OrderStatus;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 

@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use shared::config::seconds;
-use shared::tasks::Stop;
+use runtime::config::seconds;
+use runtime::tasks::Stop;
 
 use self::outcome::{Outcome, Report};
 use self::run::run;

@@ -18,7 +18,7 @@ use super::summary::{Summary, Threshold};
 use super::{html, markdown, plots};
 use crate::bench::processor;
 use crate::latency::{Latencies, Percentiles};
-use crate::reconcile::Report as Books;
+use reconcile::Report as Books;
 
 /// Of one script.
 #[derive(Debug, Clone, Serialize)]
@@ -100,7 +100,7 @@ impl Outcome {
             |status: fn(u16) -> bool| lines.sent.iter().filter(|sent| status(sent.status)).count() as u64;
         let reconciled = books.map(|books| Reconciled {
             orders: books.orders(),
-            broken: books.broken().into_iter().map(crate::reconcile::Invariant::says).collect(),
+            broken: books.broken().into_iter().map(reconcile::Invariant::says).collect(),
         });
         let mut outcome = Self {
             scenario: scenario.name(),

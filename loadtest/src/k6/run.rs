@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use runtime::tasks::Stop;
 use servers::{Guard, Watched};
-use shared::tasks::Stop;
 use tokio::process::{Child, Command};
 
 use super::K6Arguments;
@@ -23,8 +23,8 @@ use super::site::Site;
 use super::summary::Summary;
 use crate::gateway::fetch_ledger;
 use crate::progress::Progress;
-use crate::reconcile::reconcile;
 use crate::settled::until_settled;
+use reconcile::reconcile;
 
 /// Between looks at the gateway's books: two points a second are more than a plot shows.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

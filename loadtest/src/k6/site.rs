@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use shared::payment::LedgerSummary;
+use domain::payment::LedgerSummary;
 
 use super::K6Arguments;
 use super::scenario::Scenario;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use shared::tasks::Stop;
+use runtime::tasks::Stop;
 use tokio::sync::{Mutex, mpsc};
 
 /// How orders arrive.

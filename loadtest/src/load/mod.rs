@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use shared::tasks::Stop;
+use runtime::tasks::Stop;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 

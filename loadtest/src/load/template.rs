@@ -61,7 +61,7 @@ pub fn body() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::order::NewOrder;
+    use domain::order::NewOrder;
 
     #[test]
     fn each_order_is_one_that_is_accepted() {

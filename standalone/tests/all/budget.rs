@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 use api::accept::{Answer, Writer};
+use domain::order::{NewOrder, OrderRequest};
+use domain::origin::Headers;
+use domain::payment::AttemptOutcome;
 use loadtest::load::{OnFault, Pace, Plan, load};
+use runtime::tasks::Stop;
 use servers::{Postgres, PostgresSettings};
-use shared::order::{NewOrder, OrderRequest};
-use shared::origin::Headers;
-use shared::payment::AttemptOutcome;
-use shared::store::accept::{Accept, accept};
-use shared::store::claim::claim;
-use shared::store::settle::{Next, Settlement, settle};
-use shared::tasks::Stop;
 use sqlx::PgConnection;
+use store::accept::{Accept, accept};
+use store::claim::claim;
+use store::settle::{Next, Settlement, settle};
 use testbed::{Client, Options, Pipeline, TestDatabase, Via, until};
 use tokio::sync::mpsc;
 
@@ -136,7 +136,7 @@ async fn an_order_costs_no_more_than_its_budget() -> Result<()> {
 #[tokio::test]
 async fn a_group_commit_is_one_message() -> Result<()> {
     let database = TestDatabase::new().await?;
-    let (desk, lane) = shared::batch::desk::<Accept, Answer>(BATCH, BATCH);
+    let (desk, lane) = runtime::batch::desk::<Accept, Answer>(BATCH, BATCH);
     let (publish, mut hints) = mpsc::channel(16);
     let mut writer = Writer::new(lane, database.database().session(), publish, Duration::from_secs(60));
     let waiting: Vec<_> = batch()

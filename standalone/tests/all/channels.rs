@@ -139,8 +139,7 @@ async fn what_the_channel_took_is_never_charged_and_never_refunded_whatever_beco
     assert!(charges.contains(&charged.to_string().as_str()) && charges.contains(&added.to_string().as_str()));
     let refunds: Vec<&str> = ledger.refunds.iter().map(|refund| refund.amount.get()).collect();
     assert_eq!(refunds, ["4.99"], "the addition's alone");
-    let contradicting =
-        shared::store::facts::contradicting_orders(&mut database.connect().await?, 100).await?;
+    let contradicting = store::facts::contradicting_orders(&mut database.connect().await?, 100).await?;
     assert_eq!(contradicting, 0);
     pipeline.stop().await
 }

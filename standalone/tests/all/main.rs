@@ -14,13 +14,13 @@ mod traces;
 mod upgrade;
 
 use anyhow::{Result, ensure};
-use loadtest::reconcile;
-use shared::broker::Broker;
+use broker::Broker;
+use reconcile::reconcile;
 use testbed::{Client, TestDatabase, until};
 
 /// Waits until all has ended, then compares every order with the ledger. Returns how many orders there were.
 async fn settled(database_url: &str, client: &Client, broker: Option<&Broker>) -> Result<u64> {
-    let database = shared::store::Database::new(database_url, "test")?;
+    let database = store::Database::new(database_url, "test")?;
     let mut conn = database.connect().await?;
     until("all payments are final, and failed additions taken off", async || {
         let open: i64 = sqlx::query_scalar(

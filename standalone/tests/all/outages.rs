@@ -168,7 +168,7 @@ async fn postgres_stops_and_returns_under_a_running_pipeline() -> Result<()> {
     })
     .await?;
     settled(database.url(), &client, Some(&pipeline.broker)).await?;
-    let missing = loadtest::accepted_missing(database.url(), accepted.iter().copied()).await?;
+    let missing = reconcile::accepted_missing(database.url(), accepted.iter().copied()).await?;
     assert!(missing.is_empty(), "accepted and not there: {missing:?}");
     pipeline.stop().await?;
     blocking(move || postgres.stop()).await

@@ -14,8 +14,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use prost::Message;
-use shared::serve::{ServeLimits, serve};
-use shared::tasks::Stop;
+use runtime::serve::{ServeLimits, serve};
+use runtime::tasks::Stop;
 use testbed::until;
 use tokio::net::TcpListener;
 

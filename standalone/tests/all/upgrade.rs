@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use runtime::config::SchemaConfig;
+use runtime::tasks::Stop;
 use serde_json::json;
-use shared::config::SchemaConfig;
-use shared::store::migrate::{TURN, ours};
-use shared::tasks::Stop;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, Executor, PgConnection};
+use store::migrate::{TURN, ours};
 use testbed::{Client, Options, Pipeline, TestDatabase, Via, until};
 use tokio::task::JoinSet;
 use uuid::Uuid;

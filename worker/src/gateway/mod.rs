@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use domain::payment::{AttemptAction, ChargeReceipt, GatewayProblem, RefundReceipt, VoidReply};
 use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode, Uri};
+use runtime::chaos::sabotaged;
 use serde::de::DeserializeOwned;
-use shared::chaos::sabotaged;
-use shared::payment::{AttemptAction, ChargeReceipt, GatewayProblem, RefundReceipt, VoidReply};
-use shared::store::claim::Claimed;
+use store::claim::Claimed;
 use url::Url;
 use uuid::Uuid;
 
@@ -272,8 +272,8 @@ fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::money::{Currency, Money};
-    use shared::payment::{ChargeRequest, RefundRequest};
+    use domain::money::{Currency, Money};
+    use domain::payment::{ChargeRequest, RefundRequest};
 
     #[test]
     fn bodies_are_what_the_contract_has() {

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use loadtest::reconcile;
+use domain::moves::{Actor, Move, Wanted};
+use domain::order::NewOrder;
+use reconcile::reconcile;
 use serde_json::json;
-use shared::moves::{Actor, Move, Wanted};
-use shared::order::NewOrder;
-use shared::store::claim::{Claimed, claim};
-use shared::store::moves::{Moved, carry_out};
+use store::claim::{Claimed, claim};
+use store::moves::{Moved, carry_out};
 use uuid::Uuid;
 use worker::charge::settlement;
 use worker::deadline::Deadlines;

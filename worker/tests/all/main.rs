@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use broker::{Broker, Consumer, Publisher, in_process::InProcess};
 use clap::Parser;
+use domain::message::PaymentsDue;
+use domain::order::{NewOrder, OrderRequest};
+use domain::payment::Ledger;
 use gateway_mock::GatewayMockConfig;
+use runtime::tasks::Stop;
 use serde_json::json;
-use shared::broker::{Broker, Consumer, Publisher, in_process::InProcess};
-use shared::message::PaymentsDue;
-use shared::order::{NewOrder, OrderRequest};
-use shared::payment::Ledger;
-use shared::store::accept::{Accept, accept};
-use shared::tasks::Stop;
+use store::accept::{Accept, accept};
 use testbed::{Client, TestDatabase, make_due};
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -67,7 +67,7 @@ impl Bench {
         let (listener, stop) = (TcpListener::bind("127.0.0.1:0").await?, Stop::new());
         let url = format!("http://{}", listener.local_addr()?);
         let serve =
-            shared::serve::serve(listener, gateway, shared::serve::ServeLimits::default(), stop.clone());
+            runtime::serve::serve(listener, gateway, runtime::serve::ServeLimits::default(), stop.clone());
         let gateway = async move {
             serve.await;
             Ok(())
@@ -83,7 +83,7 @@ impl Bench {
     ) -> Result<Self> {
         let database = TestDatabase::new().await?;
         let client = Client::new("http://unused", url)?;
-        let mut tasks = shared::tasks::Crew::new(stop);
+        let mut tasks = runtime::tasks::Crew::new(stop);
         tasks.spawn("gateway", gateway);
 
         let Defaults { worker: mut settings } = Defaults::parse_from(["test"]);

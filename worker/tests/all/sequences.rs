@@ -7,17 +7,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use domain::money::Currency;
+use domain::moves::{Actor, Move, Wanted};
+use domain::order::{AdditionRequest, NewAddition, NewOrder, OrderStatus};
 use futures_util::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
-use shared::money::Currency;
-use shared::moves::{Actor, Move, Wanted};
-use shared::order::{AdditionRequest, NewAddition, NewOrder, OrderStatus};
-use shared::store::additions::{Add, PayAnew, add, pay_anew};
-use shared::store::claim::claim;
-use shared::store::moves::{Moved, carry_out};
 use sqlx::PgConnection;
+use store::additions::{Add, PayAnew, add, pay_anew};
+use store::claim::claim;
+use store::moves::{Moved, carry_out};
 use testbed::make_due;
 use uuid::Uuid;
 use worker::deadline::Deadlines;

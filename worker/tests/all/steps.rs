@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use domain::payment::AttemptOutcome;
 use serde_json::json;
-use shared::payment::AttemptOutcome;
-use shared::store::claim::claim;
-use shared::store::settle::{Next, Settlement};
+use store::claim::claim;
+use store::settle::{Next, Settlement};
 use worker::breaker::Admission;
 use worker::consume::Step;
 use worker::settle::{Settle, Settled};

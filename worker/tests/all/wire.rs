@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use shared::money::{Currency, Money};
-use shared::origin::{Origin, RequestId};
-use shared::payment::AttemptAction;
-use shared::store::claim::Claimed;
-use shared::trace::TraceParent;
+use domain::money::{Currency, Money};
+use domain::origin::{Origin, RequestId};
+use domain::payment::AttemptAction;
+use domain::trace_parent::TraceParent;
+use store::claim::Claimed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;

@@ -1,0 +1,166 @@
+//! What customers and the kitchen were told about orders after the 202, against what became of these; and the kitchen's
+//! deadline. Of the money, the reconciliation says all there is to say.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use anyhow::Result;
+use domain::order::OrderStatus;
+use domain::payment::PaymentStatus;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Check, Evidence};
+use crate::clock;
+use crate::order::{added, paid_anew};
+use crate::tally::{Answered, What};
+
+/// Every order's events, as `(order, where it went)`, and where it stands.
+struct Lives {
+    moves: HashSet<(Uuid, OrderStatus)>,
+    status: HashMap<Uuid, OrderStatus>,
+}
+
+/// A payment that its client gave a name.
+#[derive(sqlx::FromRow)]
+struct Named {
+    status: PaymentStatus,
+    dropped: bool,
+    /// Its article stands among the order's lines.
+    in_lines: bool,
+}
+
+pub(super) async fn check(conn: &mut PgConnection, evidence: &Evidence<'_>) -> Result<Vec<Check>> {
+    let lives = Lives::read(conn).await?;
+    let mut checks = lives.check(evidence.answered);
+    checks.extend(named(conn, evidence.answered).await?);
+    checks.push(not_before_its_time(conn, evidence.settings.accept_deadline).await?);
+    checks.push(none_forgotten(conn).await?);
+    Ok(checks)
+}
+
+impl Lives {
+    async fn read(conn: &mut PgConnection) -> Result<Self> {
+        let moves: Vec<(Uuid, OrderStatus)> =
+            sqlx::query_as("SELECT subject, to_status FROM shown_events WHERE to_status IS NOT NULL")
+                .fetch_all(&mut *conn)
+                .await?;
+        let status: Vec<(Uuid, OrderStatus)> =
+            sqlx::query_as("SELECT id, status FROM shown_orders").fetch_all(conn).await?;
+        Ok(Self { moves: moves.into_iter().collect(), status: status.into_iter().collect() })
+    }
+
+    fn check(&self, answered: &[Answered]) -> Vec<Check> {
+        use OrderStatus::{Accepted, Cancelled, Delivered, Preparing, Rejected};
+        let mut cancelled = Check::new("an order whose cancellation was answered 200 is cancelled");
+        let mut noted = Check::new("a step of the kitchen's that was answered 200 is in the history");
+        let mut taken = Check::new("an order that the kitchen took is never rejected");
+        let mut ended = Check::new("an order that was rejected or delivered, by an answer of 200, stays so");
+        for Answered { id, number, what } in answered {
+            let at = self.status.get(id).copied();
+            let stands =
+                || format!("order {id} (number {number}) is {}", at.map_or("not there", OrderStatus::as_str));
+            match what {
+                What::Cancelled => cancelled.look(at == Some(Cancelled), stands),
+                What::Moved(to) => {
+                    noted.look(self.moves.contains(&(*id, *to)), || {
+                        format!("order {id} (number {number}) was never {}", to.as_str())
+                    });
+                    match to {
+                        Accepted | Preparing => taken.look(at.is_some_and(|at| at != Rejected), stands),
+                        Rejected | Delivered => ended.look(at == Some(*to), stands),
+                        _ => {}
+                    }
+                }
+                What::Added | What::PaidAnew => {}
+            }
+        }
+        vec![cancelled, noted, taken, ended]
+    }
+}
+
+/// Payments that were answered 200 by the name that their client gave them.
+async fn named(conn: &mut PgConnection, answered: &[Answered]) -> Result<[Check; 2]> {
+    let payments = read_named(conn).await?;
+    let mut additions = Check::new(
+        "an addition that was answered 200 is charged and among the lines, or failed and taken off",
+    );
+    let mut anew = Check::new("a new payment that was answered 200 is there, and is settled");
+    for Answered { id, number, what } in answered {
+        let find = |name| payments.get(&(*id, name));
+        match what {
+            What::Added => {
+                let found = find(added(*number));
+                let whole = found.is_some_and(|one| match one.status {
+                    PaymentStatus::Succeeded => one.in_lines && !one.dropped,
+                    PaymentStatus::Failed => one.dropped && !one.in_lines,
+                    _ => false,
+                });
+                additions.look(whole, || {
+                    let found = found.map(|one| (one.status, one.dropped, one.in_lines));
+                    format!("order {id} (number {number}): (status, taken off, among the lines) is {found:?}")
+                });
+            }
+            What::PaidAnew => {
+                let status = find(paid_anew(*number)).map(|one| one.status);
+                let settled = matches!(status, Some(PaymentStatus::Succeeded | PaymentStatus::Failed));
+                anew.look(settled, || format!("order {id} (number {number}): its new payment is {status:?}"));
+            }
+            What::Cancelled | What::Moved(_) => {}
+        }
+    }
+    Ok([additions, anew])
+}
+
+async fn read_named(conn: &mut PgConnection) -> Result<HashMap<(Uuid, String), Named>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        order_id: Uuid,
+        reference: String,
+        #[sqlx(flatten)]
+        named: Named,
+    }
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT p.order_id, p.reference, p.status, p.dropped_at IS NOT NULL AS dropped,
+                coalesce(o.items::jsonb @> jsonb_build_array(jsonb_build_object('item_id', p.reference)), false) AS in_lines
+         FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.reference IS NOT NULL",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.order_id, row.reference), row.named)).collect())
+}
+
+/// By the database's clock, to the microsecond: both moments are those of the transactions that decided.
+async fn not_before_its_time(conn: &mut PgConnection, deadline: Duration) -> Result<Check> {
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+        "SELECT r.subject, (extract(epoch FROM r.at - max(c.at)) * 1000000)::bigint
+         FROM order_events r JOIN order_events c ON c.subject = r.subject AND c.to_status = 'CONFIRMED'
+         WHERE r.to_status = 'REJECTED' AND r.actor = 'sweep' GROUP BY r.subject, r.at",
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut check = Check::new("the deadline rejects no order before its time");
+    for (id, waited) in rows {
+        check.look(waited >= clock::micros(deadline), || {
+            format!("order {id} was rejected after {:?}", Duration::from_micros(waited.unsigned_abs()))
+        });
+    }
+    Ok(check)
+}
+
+/// All is quiet and the last deadline has passed, so whoever is still waiting is waiting for ever.
+async fn none_forgotten(conn: &mut PgConnection) -> Result<Check> {
+    let rows: Vec<(Uuid, OrderStatus)> = sqlx::query_as(
+        "SELECT o.id, o.status FROM orders o
+         WHERE EXISTS (SELECT FROM order_events e WHERE e.subject = o.id AND e.to_status = 'CONFIRMED')",
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut check = Check::new("no paid order waits for the kitchen beyond its deadline");
+    for (id, status) in rows {
+        check.look(status != OrderStatus::Confirmed, || {
+            format!("order {id} is CONFIRMED, and nobody will look at it")
+        });
+    }
+    Ok(check)
+}

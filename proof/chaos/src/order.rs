@@ -1,0 +1,123 @@
+//! The orders that are sent: each different, each a pure function of the seed and its number, so that what the
+//! database holds can be compared with what was asked for.
+
+use std::time::Duration;
+
+use domain::money::{Currency, Money};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::life::{Habits, Life};
+
+/// One in five is sent by a client that knows nothing of idempotency keys.
+const WITHOUT_KEY: f64 = 0.2;
+/// A few clients hang up early and ask again.
+const IMPATIENT: f64 = 0.02;
+/// A few ask again though they were answered.
+const ASKS_AGAIN: f64 = 0.04;
+/// Articles and their prices in minor units, odd ones, so that sums differ.
+const ARTICLES: [(&str, i64); 4] = [("Burger", 1_299), ("Fries", 499), ("Soup", 750), ("Cake", 1)];
+/// Price of what is added.
+const ADDITION_MINOR: i64 = 333;
+/// With two, none and three decimal places.
+const CURRENCIES: [Currency; 3] = [Currency::EUR, Currency::JPY, Currency::KWD];
+
+/// An order, and how its client behaves.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Of this order among all that are sent; the customer's name carries it.
+    pub number: u64,
+    /// The request's body.
+    pub body: String,
+    /// What it comes to.
+    pub total: Money,
+    /// The `Idempotency-Key`.
+    pub key: Option<String>,
+    /// Its first request is given up after a moment.
+    pub impatient: bool,
+    /// It is sent once more after its answer.
+    pub asks_again: bool,
+    /// What becomes of it then.
+    pub life: Life,
+}
+
+impl Order {
+    /// Order `number` of the run with this seed, among people of these habits; the kitchen has until `deadline`.
+    pub fn new(seed: u64, number: u64, habits: &Habits, deadline: Duration) -> Self {
+        let mut dice = StdRng::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number));
+        let currency = CURRENCIES[dice.random_range(0..CURRENCIES.len())];
+        let mut total = 0;
+        let mut lines = Vec::new();
+        for _ in 0..dice.random_range(1..=3) {
+            let (article, price) = ARTICLES[dice.random_range(0..ARTICLES.len())];
+            let quantity = dice.random_range(1..=9);
+            total += price * quantity;
+            let price = Money::from_minor(price, currency);
+            lines.push(format!(
+                r#"{{"item_id":"{article}","item_name":"{article}","quantity":{quantity},"price":{price}}}"#
+            ));
+        }
+        let customer = customer(number);
+        let lines = lines.join(",");
+        let code = currency.code();
+        let key = (!dice.random_bool(WITHOUT_KEY)).then(|| format!("{seed}-{number}"));
+        Self {
+            number,
+            body: format!(r#"{{"customer_id":"{customer}","currency":"{code}","items":[{lines}]}}"#),
+            total: Money::from_minor(total, currency),
+            impatient: key.is_some() && dice.random_bool(IMPATIENT),
+            asks_again: key.is_some() && dice.random_bool(ASKS_AGAIN),
+            key,
+            life: Life::new(&mut dice, habits, Money::from_minor(ADDITION_MINOR, currency), deadline),
+        }
+    }
+
+    /// What `POST /orders/{id}/items` carries, where something is added to it: an article of its own, and one that it
+    /// may have already.
+    pub fn addition(&self) -> Option<String> {
+        let addition = self.life.addition.as_ref()?;
+        let (name, quantity, price) = (added(self.number), addition.quantity, addition.price);
+        let (article, minor) = ARTICLES[0];
+        let other = Money::from_minor(minor, price.currency());
+        Some(format!(
+            r#"{{"payment_reference":"{name}","items":[{{"item_id":"{name}","item_name":"more","quantity":{quantity},"price":{price}}},{{"item_id":"{article}","item_name":"{article}","quantity":1,"price":{other}}}]}}"#
+        ))
+    }
+}
+
+/// The reference of an order's addition, and the article that only this addition has.
+pub fn added(number: u64) -> String {
+    format!("added-{number}")
+}
+
+/// The reference of an order's second payment.
+pub fn paid_anew(number: u64) -> String {
+    format!("anew-{number}")
+}
+
+/// The customer of an order: nobody orders twice, so a second order of one customer is one too many.
+pub fn customer(number: u64) -> String {
+    format!("customer-{number}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::order::{NewAddition, NewOrder};
+
+    #[test]
+    fn each_is_one_that_is_accepted_and_comes_to_its_total() {
+        for number in 0..500 {
+            let new = || Order::new(7, number, &Habits::EVERYDAY, Duration::from_secs(6));
+            let order = new();
+            assert_eq!(format!("{order:?}"), format!("{:?}", new()));
+            let parsed = NewOrder::parse(&serde_json::from_str(&order.body).unwrap()).unwrap();
+            assert_eq!((parsed.total, parsed.customer_id), (order.total, customer(number)));
+            if let Some(body) = order.addition() {
+                let request = serde_json::from_str(&body).unwrap();
+                let addition = NewAddition::parse(&request, parsed.id, order.total.currency()).unwrap();
+                assert_eq!(addition.reference, added(number));
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What people do with an order after its 202: its customer adds to it, calls it off or pays anew, the kitchen takes it,
+//! refuses it, moves it on or lets it lie. Everybody asks again as long as nobody says what became of it, and takes a 409
+//! for an answer; what was promised is kept, to be compared in the end.
+
+use std::time::Duration;
+
+use domain::order::OrderStatus;
+use domain::retry::RetryDelays;
+use serde::Deserialize;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::client::{ANSWER_WITHIN, Client};
+use crate::life::{Then, Verdict};
+use crate::order::{Order, paid_anew};
+use crate::tally::What;
+
+/// Between two tries of whoever is not answered, and of a kitchen whose order is not paid yet: growing, because thousands
+/// who never slow down keep a machine that is behind from ever catching up.
+const AGAIN_AFTER: RetryDelays =
+    RetryDelays { initial: Duration::from_millis(300), max: Duration::from_secs(4) };
+/// How often something is asked for that nobody answers, and how often the kitchen comes back: for half a minute.
+const TRIES: u32 = 12;
+/// Between two looks whether additions are settled.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often an order is paid anew whose additions are still being settled.
+const PAYS: u32 = 10;
+
+/// The answer to a request to do something with an order.
+#[derive(Debug)]
+enum Reply {
+    /// Done, or done before.
+    Done,
+    /// No, and where the order stands.
+    No(&'static str, OrderStatus),
+    /// Nobody said.
+    Unanswered,
+}
+
+/// What the kitchen met.
+#[derive(Debug, PartialEq, Eq)]
+enum Met {
+    /// It has no more to do.
+    TheEnd,
+    /// An order whose payment failed.
+    Unpaid,
+}
+
+impl Client {
+    /// Sees an order through the life that was rolled for it.
+    pub(crate) async fn live(&self, order: &Order, id: Uuid) {
+        let kitchen = async {
+            if self.cook(order, id, true).await == Met::Unpaid
+                && order.life.pays_anew
+                && self.pay(order, id).await
+            {
+                self.cook(order, id, false).await;
+            }
+        };
+        tokio::join!(self.add(order, id), self.cancel(order, id), kitchen);
+    }
+
+    async fn add(&self, order: &Order, id: Uuid) {
+        let (Some(body), Some(addition)) = (order.addition(), &order.life.addition) else { return };
+        sleep(addition.after).await;
+        self.told(
+            order.number,
+            id,
+            What::Added,
+            &self.insist(order.number, &format!("{id}/items"), Some(body)).await,
+        );
+    }
+
+    async fn cancel(&self, order: &Order, id: Uuid) {
+        let Some(after) = order.life.cancelled_after else { return };
+        sleep(after).await;
+        self.cancel_now(order.number, id).await;
+    }
+
+    /// Calls an order off.
+    pub(crate) async fn cancel_now(&self, number: u64, id: Uuid) {
+        self.told(number, id, What::Cancelled, &self.insist(number, &format!("{id}/cancel"), None).await);
+    }
+
+    /// Refuses an order, if it is paid.
+    pub(crate) async fn reject_now(&self, number: u64, id: Uuid) {
+        self.move_to(number, id, OrderStatus::Rejected, true).await;
+    }
+
+    /// Pays anew, once all additions are settled. Says whether it is being charged again.
+    async fn pay(&self, order: &Order, id: Uuid) -> bool {
+        let body = format!(r#"{{"payment_reference":"{}"}}"#, paid_anew(order.number));
+        for _ in 0..PAYS {
+            let reply = self.insist(order.number, &format!("{id}/payment"), Some(body.clone())).await;
+            self.told(order.number, id, What::PaidAnew, &reply);
+            match reply {
+                Reply::Done => return true,
+                Reply::No("charges_open", _) => sleep(LOOK_AGAIN_AFTER).await,
+                Reply::No(..) | Reply::Unanswered => break,
+            }
+        }
+        false
+    }
+
+    /// The kitchen's part, once the order is paid.
+    async fn cook(&self, order: &Order, id: Uuid, first_time: bool) -> Met {
+        use OrderStatus::{
+            Accepted, Delivered, PaymentFailed, PaymentProcessing, Pending, Preparing, Ready, Rejected,
+        };
+        let Some((after, verdict)) = order.life.kitchen else { return Met::TheEnd };
+        if first_time {
+            sleep(after).await;
+        }
+        let (to, then): (OrderStatus, &[OrderStatus]) = match verdict {
+            Verdict::Takes(Then::Rests) => (Accepted, &[]),
+            Verdict::Takes(Then::Delivers) => (Accepted, &[Preparing, Ready, Delivered]),
+            Verdict::Takes(Then::StepsBack) => (Accepted, &[Preparing, Accepted]),
+            Verdict::Begins => (Preparing, &[]),
+            Verdict::Rejects => (Rejected, &[]),
+        };
+        for visit in 1..=TRIES {
+            match self.move_to(order.number, id, to, true).await {
+                Reply::Done => {
+                    for to in then {
+                        if !matches!(self.move_to(order.number, id, *to, false).await, Reply::Done) {
+                            break;
+                        }
+                    }
+                    return Met::TheEnd;
+                }
+                Reply::No(_, Pending | PaymentProcessing) => {
+                    if self.stop.or_stopped(sleep(AGAIN_AFTER.after(visit))).await.is_none() {
+                        break;
+                    }
+                }
+                Reply::No(_, PaymentFailed) => return Met::Unpaid,
+                Reply::No(..) | Reply::Unanswered => break,
+            }
+        }
+        Met::TheEnd
+    }
+
+    async fn move_to(&self, number: u64, id: Uuid, to: OrderStatus, first: bool) -> Reply {
+        let reply = match to {
+            OrderStatus::Accepted if first => self.insist(number, &format!("{id}/accept"), None).await,
+            OrderStatus::Rejected => {
+                let body = r#"{"reason":"out of buns"}"#.to_owned();
+                self.insist(number, &format!("{id}/reject"), Some(body)).await
+            }
+            _ => {
+                let body = format!(r#"{{"status":"{}","reason":"as it goes"}}"#, to.as_str());
+                self.insist(number, &format!("{id}/status"), Some(body)).await
+            }
+        };
+        self.told(number, id, What::Moved(to), &reply);
+        reply
+    }
+
+    fn told(&self, number: u64, id: Uuid, what: What, reply: &Reply) {
+        if matches!(reply, Reply::Done) {
+            self.tally.told(id, number, what);
+        }
+    }
+
+    /// Asks for something until somebody says what became of it.
+    async fn insist(&self, number: u64, path: &str, body: Option<String>) -> Reply {
+        for tries in 1..=TRIES {
+            match self.ask_once(number, path, body.clone(), tries).await {
+                Ok(reply) => return reply,
+                Err(0 | 429 | 503) => {}
+                Err(status) => {
+                    self.tally.complain(format!("{path} of order {number} was answered {status}"));
+                    break;
+                }
+            }
+            if self.stop.or_stopped(sleep(AGAIN_AFTER.after(tries))).await.is_none() {
+                break;
+            }
+        }
+        Reply::Unanswered
+    }
+
+    /// The answer, or the status of one that is none; 0: there was not any.
+    async fn ask_once(
+        &self,
+        number: u64,
+        path: &str,
+        body: Option<String>,
+        tries: u32,
+    ) -> Result<Reply, u16> {
+        let url = format!("{}/{path}", self.urls[self.place(number, tries)]);
+        let request = if path.ends_with("/status") { self.http.put(url) } else { self.http.post(url) };
+        let mut request = request.timeout(ANSWER_WITHIN);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let answer = request.send().await.map_err(|_| 0_u16)?;
+        match answer.status().as_u16() {
+            200 => Ok(Reply::Done),
+            409 => read_refusal(&answer.bytes().await.map_err(|_| 0_u16)?).ok_or(409),
+            status => Err(status),
+        }
+    }
+}
+
+/// Reads a 409. That it stands there already, or that the payment is there already, is a promise as good as a 200: an
+/// earlier try of ours may have been carried out and its answer lost.
+fn read_refusal(body: &[u8]) -> Option<Reply> {
+    #[derive(Deserialize)]
+    struct Problem {
+        code: String,
+    }
+    #[derive(Deserialize)]
+    struct Body {
+        current_status: String,
+        errors: Vec<Problem>,
+    }
+    let body: Body = serde_json::from_slice(body).ok()?;
+    let at = OrderStatus::parse(&body.current_status)?;
+    match body.errors.first()?.code.as_str() {
+        // Of a new payment this says that one is under way, whosever it is.
+        "same_status" if at == OrderStatus::PaymentProcessing => Some(Reply::No("same_status", at)),
+        "same_status" | "duplicate_payment_reference" => Some(Reply::Done),
+        "charges_open" => Some(Reply::No("charges_open", at)),
+        _ => Some(Reply::No("refused", at)),
+    }
+}

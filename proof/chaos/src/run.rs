@@ -1,0 +1,220 @@
+//! One run: start everything, send orders, break things by the schedule, mend all, wait for quiet, compare.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use runtime::tasks::Stop;
+
+use crate::check::Check;
+use crate::fault::Kind;
+use crate::fleet::{self, APIS, Fleet, WORKERS};
+use crate::follow::Follower;
+use crate::ground::{Ground, Servers};
+use crate::inject::{Fired, Injector};
+use crate::judge::judge;
+use crate::life::Habits;
+use crate::progress::Progress;
+use crate::quiet::{Finish, finish};
+use crate::report::Report;
+use crate::schedule::{Event, schedule};
+use crate::sender::{self, send};
+use crate::settings::Settings;
+use crate::tally::Tally;
+use crate::told::ToldLog;
+
+/// Orders flow before the first fault: a calm phase to compare with.
+const LEAD_IN: Duration = Duration::from_secs(3);
+/// Between looks whether a program has ended by itself.
+const WATCH_EVERY: Duration = Duration::from_millis(100);
+/// A program that ends so soon has given up starting: the database went away under it. Whoever supervises it starts
+/// it again, and so do we.
+const STILL_STARTING: Duration = Duration::from_secs(35);
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Names the directory of its logs.
+    pub name: String,
+    /// Makes orders and schedule.
+    pub seed: u64,
+    /// So many orders.
+    pub orders: u64,
+    /// A second.
+    pub rate: u32,
+    /// What the programs are told.
+    pub settings: Settings,
+    /// So many faults of each kind.
+    pub counts: Vec<(Kind, u32)>,
+    /// A bug that apis and workers are told to have.
+    pub sabotage: Option<&'static str>,
+    /// Further settings of apis and workers, over all others.
+    pub set: Vec<(String, String)>,
+    /// Nothing that moved for so long will move any more.
+    pub stuck_after: Duration,
+    /// Whether to say how far it is.
+    pub watched: bool,
+    /// Whether to keep logs and data where something is wrong.
+    pub keep_evidence: bool,
+    /// Whether to keep them even so.
+    pub keep_logs: bool,
+}
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The programs.
+    pub bin_dir: PathBuf,
+    /// Reports and logs.
+    pub report_dir: PathBuf,
+}
+
+/// What was seen while it ran.
+pub(crate) struct Seen {
+    /// What struck.
+    pub(crate) fired: Vec<Fired>,
+    /// What clients met.
+    pub(crate) tally: Arc<Tally>,
+    /// Programs that ended by themselves, and that ended badly when they were asked to end.
+    pub(crate) bad_ends: Vec<String>,
+    pub(crate) bad_stops: Vec<String>,
+    /// How it was when all had ended.
+    pub(crate) finish: Finish,
+    /// What the feed gave meanwhile.
+    pub(crate) followed: Vec<Check>,
+    /// From the first order to there.
+    pub(crate) elapsed: Duration,
+}
+
+/// Runs it and compares. An error means that it could not be carried out, not that something is wrong.
+pub async fn run(scenario: &Scenario, servers: &Servers, places: &Places, stop: &Stop) -> Result<Report> {
+    let logs = places.report_dir.join("logs").join(&scenario.name);
+    let _ = std::fs::remove_dir_all(&logs);
+    std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+    let ground = servers.ground().await?;
+    let seen = tokio::select! {
+        seen = watch(scenario, servers, places, &logs, &ground, stop) => seen?,
+        () = stop.stopped() => bail!("stopped half-way"),
+    };
+    let report = judge(scenario, &logs, &ground, seen).await?;
+    if (report.green && !scenario.keep_logs) || !scenario.keep_evidence {
+        std::fs::remove_dir_all(&logs)?;
+        ground.amqp().delete().await?;
+    } else {
+        servers.keep_evidence(&ground, &logs).await?;
+        std::fs::write(logs.join("report.md"), report.to_string())?;
+    }
+    Ok(report)
+}
+
+async fn watch(
+    scenario: &Scenario,
+    servers: &Servers,
+    places: &Places,
+    logs: &Path,
+    ground: &Ground,
+    stop: &Stop,
+) -> Result<Seen> {
+    let Scenario { seed, orders, rate, settings, .. } = scenario;
+    let mut extra = scenario.set.clone();
+    extra.extend(scenario.sabotage.map(|bug| ("SABOTAGE".to_owned(), bug.to_owned())));
+    let bin_dir = &places.bin_dir;
+    let plan =
+        fleet::Plan { bin_dir, logs, settings, extra, first: Vec::new(), apis: APIS, workers: WORKERS };
+    let fleet = Arc::new(Fleet::start(&plan, ground).await?);
+    let span = Duration::from_millis(orders * 1_000 / u64::from((*rate).max(1)));
+    let mut events = schedule(*seed, &scenario.counts, span.saturating_sub(LEAD_IN), settings);
+    events.iter_mut().for_each(|event| event.at += LEAD_IN);
+    write_schedule(&events, logs)?;
+
+    let started = Instant::now();
+    let injector = Arc::new(Injector::new(Arc::clone(&fleet), servers.clone(), settings.clone())?);
+    let tally = Arc::new(Tally::default());
+    let bad_ends = Mutex::new(Vec::new());
+    let told = ToldLog::create(&logs.join("told"))?;
+    let plan = sender::Plan {
+        seed: *seed,
+        orders: *orders,
+        rate: *rate,
+        apis: fleet.api_addrs.clone(),
+        habits: Habits::EVERYDAY,
+        deadline: settings.accept_deadline,
+    };
+    let planned = events.len();
+    let work = async {
+        let sending = send(&plan, &tally, told.sender(), stop, stop);
+        tokio::try_join!(injector.run(events), sending).map(drop)
+    };
+    let line = || progress_line(&tally, *orders, &injector, planned);
+    let mut follower = Follower::new(ground);
+    tokio::select! {
+        done = work => done?,
+        failed = supervise(&fleet, &bad_ends) => failed?,
+        never = follower.run() => never,
+        never = report_progress(scenario.watched, line) => never,
+    }
+    tokio::task::spawn_blocking(|| told.close()).await??;
+    let patience = settings.quiet_within();
+    let finish = finish(&fleet, ground, patience, scenario.stuck_after);
+    let finish = tokio::select! {
+        finish = finish => finish?,
+        failed = supervise(&fleet, &bad_ends) => { failed?; bail!("nobody watches the programs any more") }
+        never = follower.run() => never,
+    };
+    let followed = follower.finish().await?;
+    let mut bad_stops = injector.bad_stops();
+    bad_stops.extend(finish.bad_stops.iter().cloned());
+    let bad_ends = bad_ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let fired = injector.fired();
+    Ok(Seen { fired, tally, bad_ends, bad_stops, finish, followed, elapsed: started.elapsed() })
+}
+
+fn write_schedule(events: &[Event], logs: &Path) -> Result<()> {
+    let lines = events.iter().map(|event| {
+        let Event { at, kind, target, lasts } = event;
+        format!("{:8.3} s  {} {target}  for {lasts:?}\n", at.as_secs_f64(), kind.name())
+    });
+    Ok(std::fs::write(logs.join("schedule"), lines.collect::<String>())?)
+}
+
+/// Starts again what ends by itself, and takes note of it. Returns only with an error.
+async fn supervise(fleet: &Fleet, bad_ends: &Mutex<Vec<String>>) -> Result<()> {
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        for program in fleet.programs() {
+            // Whoever holds it is doing something to it.
+            let Ok(mut program) = program.try_lock() else { continue };
+            let Some(ended) = program.ended()? else { continue };
+            let after = ended.after;
+            if ended.status.code() != Some(1) || after > STILL_STARTING {
+                let (name, words) = (program.name(), program.last_words());
+                let complaint = format!("{name} ended with {} after {after:?}:\n{words}", ended.status);
+                bad_ends.lock().unwrap_or_else(PoisonError::into_inner).push(complaint);
+            }
+            program.start()?;
+        }
+    }
+}
+
+async fn report_progress(shown: bool, line: impl Fn() -> String) -> ! {
+    if shown { Progress::new().run(line).await } else { std::future::pending().await }
+}
+
+fn progress_line(tally: &Tally, orders: u64, injector: &Injector, planned: usize) -> String {
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let fired = injector.fired();
+    let now: Vec<String> = fired
+        .iter()
+        .filter(|one| one.until.is_none())
+        .map(|one| format!("{} {}", one.kind.name(), one.target))
+        .collect();
+    format!(
+        "{}/{orders} orders, {} accepted; {}/{planned} faults; now: {}",
+        count(&tally.offered),
+        count(&tally.accepted),
+        fired.len(),
+        if now.is_empty() { "-".to_owned() } else { now.join(", ") }
+    )
+}

@@ -1,0 +1,206 @@
+//! desk: what customers, the kitchen and the clock ask of an order. Each looks at the order, decides by what it saw, and
+//! moves it by a statement that is guarded by just that. Who loses the race looks again.
+
+use domain::order::OrderStatus;
+
+use crate::action::Action;
+use crate::bits::Bits;
+use crate::design::{Design, Scope};
+use crate::finish;
+use crate::state::{Kind, Payment, Standing, State};
+
+/// The order that is asked of.
+pub const ORDER: u8 = 0;
+
+/// What is asked; once each, but any of them at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// By the customer or the staff, up to PREPARING.
+    Cancel,
+    /// By the kitchen.
+    Accept,
+    /// By the kitchen.
+    Reject,
+    /// By the sweep: nobody accepted it in time.
+    Expire,
+    /// By the kitchen; accepts it too, where that was left out.
+    Prepare,
+    /// By the kitchen.
+    Ready,
+    /// By the customer: something more, with a charge of its own.
+    Add,
+    /// By the customer, after a payment that failed.
+    PayAnew,
+}
+
+impl Verb {
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Self::Cancel,
+        Self::Accept,
+        Self::Reject,
+        Self::Expire,
+        Self::Prepare,
+        Self::Ready,
+        Self::Add,
+        Self::PayAnew,
+    ];
+
+    /// Whether it may be asked of an order that stands so.
+    pub const fn may(self, status: OrderStatus) -> bool {
+        use OrderStatus::{Accepted, Confirmed, PaymentFailed, PaymentProcessing, Pending, Preparing};
+        match self {
+            Self::Cancel => matches!(
+                status,
+                Pending | PaymentProcessing | PaymentFailed | Confirmed | Accepted | Preparing
+            ),
+            Self::Accept | Self::Reject | Self::Expire => matches!(status, Confirmed),
+            Self::Prepare => matches!(status, Confirmed | Accepted),
+            Self::Ready => matches!(status, Preparing),
+            Self::Add => matches!(status, Pending | PaymentProcessing | Confirmed),
+            Self::PayAnew => matches!(status, PaymentFailed),
+        }
+    }
+}
+
+/// How far one of them is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Desk {
+    /// Nobody asked.
+    Unasked,
+    /// The order was read.
+    Saw {
+        /// Where it stood.
+        status: OrderStatus,
+        /// What a weakened protocol believes was taken.
+        taken: Bits,
+    },
+    /// A weakened protocol: the order is moved, the refunds of these are still to be asked for.
+    Owes(Bits),
+    /// Done, refused, or given up.
+    Done,
+}
+
+/// What may be asked or decided now.
+pub fn actions(design: &Design, scope: &Scope, state: &State, actions: &mut Vec<Action>) {
+    let Some(status) = state.shown(ORDER) else { return };
+    for (verb, desk) in Verb::ALL.into_iter().zip(&state.desks) {
+        match desk {
+            // Who is refused for what is still open comes again when it is not.
+            Desk::Unasked if verb == Verb::PayAnew && !may_pay_anew(design, state) => {}
+            Desk::Unasked if scope.asks(verb) && verb.may(status) => actions.push(Action::Ask { verb }),
+            Desk::Saw { .. } => actions.push(Action::Decide { verb }),
+            Desk::Owes(_) => {
+                actions.push(Action::Owe { verb });
+                if state.faults > 0 {
+                    actions.push(Action::Forget { verb });
+                }
+            }
+            Desk::Unasked | Desk::Done => {}
+        }
+    }
+}
+
+/// Reads the order.
+pub fn ask(design: &Design, state: &mut State, verb: Verb) {
+    let status = state.shown(ORDER).expect("it is asked of an order that there is");
+    let taken = if design.refunds_from_snapshot { finish::taken(state, ORDER) } else { Bits::default() };
+    state.desks[verb as usize] = if verb.may(status) { Desk::Saw { status, taken } } else { Desk::Done };
+}
+
+/// One transaction, guarded by the status that was seen.
+pub fn decide(design: &Design, state: &mut State, verb: Verb) {
+    let Desk::Saw { status: saw, taken } = state.desks[verb as usize] else {
+        unreachable!("only what was seen is decided")
+    };
+    let unguarded = match verb {
+        Verb::Expire => design.sweep_unguarded,
+        Verb::Cancel => design.cancel_unguarded,
+        _ => false,
+    };
+    if state.shown(ORDER) != Some(saw) && !unguarded {
+        return ask(design, state, verb);
+    }
+    state.desks[verb as usize] = Desk::Done;
+    match verb {
+        Verb::Cancel => cancel(design, state, taken),
+        Verb::Reject | Verb::Expire => {
+            state.orders[usize::from(ORDER)].rejected = true;
+            finish(design, state, verb, OrderStatus::Rejected, taken);
+        }
+        Verb::Accept => {
+            state.orders[usize::from(ORDER)].accepted = true;
+            state.move_order(ORDER, OrderStatus::Accepted);
+        }
+        Verb::Prepare => {
+            state.orders[usize::from(ORDER)].accepted = true;
+            state.move_order(ORDER, OrderStatus::Preparing);
+        }
+        Verb::Ready => state.move_order(ORDER, OrderStatus::Ready),
+        Verb::Add => {
+            if !state.orders[usize::from(ORDER)].wish {
+                state.note_processing(ORDER);
+                let known = saw == OrderStatus::Confirmed;
+                let payment = if known { Payment::new } else { Payment::held };
+                state.insert(payment(ORDER, Kind::Addition));
+            }
+        }
+        Verb::PayAnew if !may_pay_anew(design, state) => {}
+        Verb::PayAnew => {
+            state.move_order(ORDER, OrderStatus::PaymentProcessing);
+            state.insert(Payment::new(ORDER, Kind::Charge));
+        }
+    }
+}
+
+/// What an order comes to is not known before its additions have come to an end.
+fn may_pay_anew(design: &Design, state: &State) -> bool {
+    design.pays_anew_early || state.open_additions(ORDER).is_empty()
+}
+
+/// Ends the order; or, while its own charge may be at the gateway, leaves a wish for that to be settled by.
+fn cancel(design: &Design, state: &mut State, taken: Bits) {
+    let under_way = matches!(state.own_charge(ORDER).standing, Standing::Processing | Standing::Waiting);
+    if under_way {
+        state.note_processing(ORDER);
+    }
+    if under_way && !design.cancel_kills {
+        state.orders[usize::from(ORDER)].wish = true;
+        for charge in state.charges(ORDER).iter() {
+            finish::call_off(design, state, charge);
+        }
+        state.orders[usize::from(ORDER)].told_cancelled = design.wish_told_as_done;
+    } else {
+        finish(design, state, Verb::Cancel, OrderStatus::Cancelled, taken);
+        state.orders[usize::from(ORDER)].told_cancelled = true;
+    }
+}
+
+/// As [`finish::finish`], where a weakened protocol goes other ways.
+fn finish(design: &Design, state: &mut State, verb: Verb, to: OrderStatus, seen: Bits) {
+    if !design.refund_in_second_transaction && !design.refunds_from_snapshot {
+        return finish::finish(design, state, ORDER, to);
+    }
+    finish::end(design, state, ORDER, to);
+    let taken = if design.refunds_from_snapshot { seen } else { finish::taken(state, ORDER) };
+    state.desks[verb as usize] = Desk::Owes(taken);
+    if !design.refund_in_second_transaction {
+        owe(design, state, verb);
+    }
+}
+
+/// The second transaction.
+pub fn owe(design: &Design, state: &mut State, verb: Verb) {
+    if let Desk::Owes(charges) = state.desks[verb as usize] {
+        for charge in charges.iter() {
+            finish::give_back(design, state, charge);
+        }
+    }
+    state.desks[verb as usize] = Desk::Done;
+}
+
+/// Who was to do that dies before.
+pub fn forget(state: &mut State, verb: Verb) {
+    state.faults -= 1;
+    state.desks[verb as usize] = Desk::Done;
+}

@@ -1,0 +1,126 @@
+//! What a test stands on: a database and a queue of its own on the servers that `make test` starts, and a whole
+//! pipeline in this process over them. Nothing is faked; nothing is shared between two tests but the servers.
+//!
+//! A test that fails here with `DATABASE_URL` was not run by `make test`.
+
+mod client;
+mod pipeline;
+
+pub use client::Client;
+pub use pipeline::{Options, Pipeline, Via};
+
+use anyhow::{Context, Result};
+use broker::{Broker, amqp::Amqp};
+use runtime::config::BrokerConfig;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use std::str::FromStr;
+use std::time::Duration;
+use store::Database;
+use uuid::Uuid;
+
+/// A database with the schema in it, under a name that no other test has. It goes with the test's servers.
+#[derive(Debug, Clone)]
+pub struct TestDatabase {
+    url: String,
+    database: Database,
+}
+
+impl TestDatabase {
+    /// Makes it on the server that `DATABASE_URL` names.
+    pub async fn new() -> Result<Self> {
+        Self::on(&env("DATABASE_URL")?).await
+    }
+
+    /// Makes it on another server.
+    pub async fn on(server_url: &str) -> Result<Self> {
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let options = sqlx::postgres::PgConnectOptions::from_str(server_url)?;
+        let mut conn =
+            PgConnection::connect_with(&options).await.context("the tests' PostgreSQL is not there")?;
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut conn).await?;
+        conn.close().await?;
+        let url = options.database(&name).to_url_lossy().to_string();
+        let database = Database::new(&url, "test")?;
+        database.prepare(Duration::from_secs(10)).await?;
+        Ok(Self { url, database })
+    }
+
+    /// How to reach it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// How the programs reach it.
+    pub fn database(&self) -> Database {
+        self.database.clone()
+    }
+
+    /// A connection for looking, and for doing harm.
+    pub async fn connect(&self) -> Result<PgConnection> {
+        Ok(self.database.connect().await?)
+    }
+}
+
+/// A queue that no other test has; removed by [`TestQueue::delete`], or with the test's servers.
+#[derive(Debug, Clone)]
+pub struct TestQueue {
+    config: BrokerConfig,
+}
+
+impl TestQueue {
+    /// Names it on the server that `AMQP_URL` names.
+    pub fn new() -> Result<Self> {
+        Ok(Self::on(&env("AMQP_URL")?))
+    }
+
+    /// Names it on another server.
+    pub fn on(amqp_url: &str) -> Self {
+        let amqp_queue = format!("test.{}", Uuid::new_v4().simple());
+        Self { config: BrokerConfig { amqp_url: amqp_url.to_owned(), amqp_queue } }
+    }
+
+    /// As the programs' settings name it.
+    pub fn config(&self) -> &BrokerConfig {
+        &self.config
+    }
+
+    /// As the programs use it.
+    pub fn broker(&self) -> Broker {
+        Broker::Amqp(self.amqp())
+    }
+
+    /// As RabbitMQ knows it.
+    pub fn amqp(&self) -> Amqp {
+        Amqp::new(&self.config, "test")
+    }
+
+    /// Removes it.
+    pub async fn delete(&self) -> Result<()> {
+        self.amqp().delete().await
+    }
+}
+
+/// Awaits what `look` sees, looking again and again, for half a minute at most.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(seen) = look().await? {
+            return Ok(seen);
+        }
+        anyhow::ensure!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn env(name: &str) -> Result<String> {
+    #[expect(clippy::disallowed_methods, reason = "the one place where tests learn of their servers")]
+    std::env::var(name).with_context(|| format!("{name} is not set: run the tests with `make test`"))
+}
+
+/// Makes every payment that is not final due now, and lets every lease run out.
+pub async fn make_due(conn: &mut PgConnection) -> Result<()> {
+    let own = "UPDATE open_charges SET due_at = now(), lease_until = CASE WHEN lease_until IS NOT NULL THEN now() END";
+    sqlx::query(own).execute(&mut *conn).await?;
+    sqlx::query("UPDATE payments SET due_at = now() WHERE due_at IS NOT NULL").execute(conn).await?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! What both ends must agree on: the order and its legal moves, money, the payment and the gateway's contract, the broker's
+//! message. Pure: nothing here reads a clock, a file or a socket.
+
+pub mod channel;
+pub mod channel_order;
+pub mod details;
+pub mod event;
+pub mod message;
+pub mod money;
+pub mod moves;
+pub mod order;
+pub mod origin;
+pub mod payment;
+pub mod price_list;
+mod problems;
+pub mod retry;
+pub mod trace_parent;

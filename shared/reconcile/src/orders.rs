@@ -1,0 +1,299 @@
+//! The orders, each with what the other tables and the ledger say about it, compared in the end.
+
+use std::collections::HashMap;
+
+use anyhow::Result;
+use domain::event::Tally;
+use domain::money::Money;
+use domain::order::OrderStatus;
+use futures_util::TryStreamExt;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Invariant, Report, money, show};
+
+/// An order and the sums over what belongs to it.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) status: OrderStatus,
+    pub(super) version: i32,
+    pub(super) total: Money,
+    /// Charges here, of any status, and of these two.
+    pub(super) charges: u32,
+    pub(super) succeeded: u32,
+    pub(super) failed: u32,
+    /// Of the failed ones that are not additions', those that were closed before anything was sent.
+    pub(super) never_sent: u32,
+    /// What took money, what is to go back, and what went back, to be compared with what the events say.
+    pub(super) charged: Tally,
+    pub(super) owed: Tally,
+    pub(super) refunded: Tally,
+    /// Somebody wished it to be cancelled.
+    pub(super) is_wished: bool,
+    /// The sum of the charges that succeeded, and the refunds here, of any status.
+    pub(super) succeeded_minor: i64,
+    pub(super) refunds: u32,
+    pub(super) refund_minor: i64,
+    /// The newest charge that is not an addition's: when it came to be, its id and its amount in minor units; and how
+    /// many of those have not failed.
+    pub(super) own: (i64, Uuid, i64),
+    pub(super) own_standing: u32,
+    /// The sum of the additions' charges that were not dropped, in minor units.
+    pub(super) added_minor: i64,
+    /// Rows and money in the ledger that name this order.
+    pub(super) ledger_charges: u32,
+    pub(super) kept_minor: i64,
+    /// Another currency than the order's, here or in the ledger.
+    pub(super) mixed_currencies: bool,
+    pub(super) events: u32,
+    pub(super) keys: u32,
+    /// Whether its channel is said to have taken the money; and payments that say so, and their sum.
+    pub(super) paid_elsewhere: bool,
+    pub(super) elsewhere: u32,
+    pub(super) elsewhere_minor: i64,
+    /// What a restaurant's board finds it by: a deadline of the kitchen's, and being listed as what the kitchen has.
+    has_deadline: bool,
+    in_kitchen: bool,
+}
+
+/// All orders by id.
+#[derive(Debug)]
+pub(super) struct Orders(HashMap<Uuid, Order>);
+
+type OrderRow = (Uuid, OrderStatus, i32, i64, String, bool);
+
+impl Orders {
+    pub(super) async fn read(conn: &mut PgConnection) -> Result<Self> {
+        let mut orders = HashMap::new();
+        let mut rows = sqlx::query_as::<_, OrderRow>(
+            "SELECT id, status, version, total_minor, currency, cancel_requested_at IS NOT NULL FROM orders",
+        )
+        .fetch(conn);
+        while let Some((id, status, version, minor, currency, is_wished)) = rows.try_next().await? {
+            let total = money(minor, &currency)?;
+            orders.insert(id, Order { is_wished, ..Order::new(status, version, total) });
+        }
+        Ok(Self(orders))
+    }
+
+    pub(super) fn get_mut(&mut self, id: Uuid) -> Option<&mut Order> {
+        self.0.get_mut(&id)
+    }
+
+    /// That a name is given once, the database sees to; what is left to check is where it leads.
+    pub(super) async fn read_names(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
+            "SELECT named, kind = 'idempotency_key' FROM names WHERE kind IN ('idempotency_key', 'channel_order')",
+        )
+        .fetch(conn);
+        while let Some((id, is_key)) = rows.try_next().await? {
+            let order = self.0.get_mut(&id);
+            report.check(Invariant::RowsBelong, order.is_some(), || {
+                format!("a name of order {id}, which is not")
+            });
+            if let Some(order) = order.filter(|_| is_key) {
+                order.keys += 1;
+                report.check(Invariant::OneOrderAKey, order.keys == 1, || {
+                    format!("order {id} has {} keys", order.keys)
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// What few orders have.
+    pub(super) async fn read_details(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows =
+            sqlx::query_as::<_, (Uuid, bool)>("SELECT order_id, paid_elsewhere FROM order_details")
+                .fetch(conn);
+        while let Some((id, paid_elsewhere)) = rows.try_next().await? {
+            let order = self.0.get_mut(&id);
+            report.check(Invariant::RowsBelong, order.is_some(), || {
+                format!("details of order {id}, which is not")
+            });
+            if let Some(order) = order {
+                order.paid_elsewhere = paid_elsewhere;
+            }
+        }
+        Ok(())
+    }
+
+    /// What those that are not over are found by.
+    pub(super) async fn read_board(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
+            "SELECT order_id, true FROM in_kitchen
+             UNION ALL SELECT order_id, false FROM payments WHERE answer_by IS NOT NULL",
+        )
+        .fetch(conn);
+        while let Some((id, in_kitchen)) = rows.try_next().await? {
+            let order = self.0.get_mut(&id);
+            report.check(Invariant::RowsBelong, order.is_some(), || {
+                format!("order {id} is listed for the kitchen, and is not")
+            });
+            match order {
+                Some(order) if in_kitchen => order.in_kitchen = true,
+                Some(order) => order.has_deadline = true,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Their lines; PostgreSQL adds them up, in decimals, so that they need not be kept here.
+    pub(super) async fn check_lines(&self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows = sqlx::query_as::<_, (Uuid, Option<String>)>(
+            "SELECT o.id, sum((line ->> 'price')::numeric * (line ->> 'quantity')::numeric)::text
+             FROM orders o LEFT JOIN order_events first ON first.subject = o.id AND first.version = 1
+             LEFT JOIN LATERAL json_array_elements(coalesce(o.items, first.items)) AS line ON true GROUP BY o.id",
+        )
+        .fetch(conn);
+        while let Some((id, sum)) = rows.try_next().await? {
+            let Some(order) = self.0.get(&id) else { continue };
+            let sum = sum.unwrap_or_default();
+            let lines = Money::parse(&sum, order.total.currency());
+            report.check(Invariant::LinesAreTotal, lines.is_ok_and(|lines| lines == order.total), || {
+                format!("order {id} of {} has lines of {sum:?} together", show(order.total))
+            });
+        }
+        Ok(())
+    }
+
+    /// Compares each order with its sums.
+    pub(super) fn check(&self, report: &mut Report) {
+        for (id, order) in &self.0 {
+            order.check(*id, report);
+        }
+    }
+}
+
+impl Order {
+    fn new(status: OrderStatus, version: i32, total: Money) -> Self {
+        Self {
+            status,
+            version,
+            total,
+            charges: 0,
+            succeeded: 0,
+            failed: 0,
+            never_sent: 0,
+            charged: Tally::default(),
+            owed: Tally::default(),
+            refunded: Tally::default(),
+            is_wished: false,
+            succeeded_minor: 0,
+            refunds: 0,
+            refund_minor: 0,
+            own: (i64::MIN, Uuid::nil(), 0),
+            own_standing: 0,
+            added_minor: 0,
+            ledger_charges: 0,
+            kept_minor: 0,
+            mixed_currencies: false,
+            events: 0,
+            keys: 0,
+            paid_elsewhere: false,
+            elsewhere: 0,
+            elsewhere_minor: 0,
+            has_deadline: false,
+            in_kitchen: false,
+        }
+    }
+
+    fn check(&self, id: Uuid, report: &mut Report) {
+        let status = self.status.as_str();
+        let ended = !matches!(self.status, OrderStatus::Pending | OrderStatus::PaymentProcessing);
+        report.check(Invariant::OrdersEnded, ended, || format!("order {id} is {status}"));
+
+        // Paid once: by a charge of its own, or to its channel.
+        let charged_minor = self.own.2 + self.elsewhere_minor + self.added_minor;
+        let one = if self.paid_elsewhere {
+            self.own.1.is_nil() && self.elsewhere == 1
+        } else {
+            self.elsewhere == 0 && self.charges > 0 && self.own_standing <= 1
+        };
+        let adds_up = one && charged_minor == self.total.minor() && !self.mixed_currencies;
+        report.check(Invariant::ChargesAreTotal, adds_up, || {
+            let (total, sum) = (show(self.total), self.sum(charged_minor));
+            format!("order {id} of {total} has {} charges of {sum} together", self.charges)
+        });
+
+        // Add-ons are charges of their own under the order's reference, so twice may be right.
+        report.check(Invariant::ChargedOnce, self.ledger_charges <= self.charges, || {
+            format!("order {id} was charged {} times for {} charges", self.ledger_charges, self.charges)
+        });
+
+        if let Some(kept) = self.to_be_kept() {
+            report.check(Invariant::MoneyKept, self.kept_minor == kept && !self.mixed_currencies, || {
+                let (total, kept) = (show(self.total), self.sum(self.kept_minor));
+                format!("order {id} of {total} is {status}, and the ledger kept {kept}")
+            });
+        }
+
+        let paid = match self.status {
+            OrderStatus::PaymentFailed => self.failed > 0 && self.succeeded == 0 && !self.paid_elsewhere,
+            _ if self.is_paid() => self.succeeded > 0 || (self.paid_elsewhere && self.elsewhere == 1),
+            _ => true,
+        };
+        report.check(Invariant::StatusPaid, paid, || {
+            format!(
+                "order {id} is {status} with {} charges succeeded, {} failed",
+                self.succeeded, self.failed
+            )
+        });
+
+        let kitchen =
+            matches!(self.status, OrderStatus::Accepted | OrderStatus::Preparing | OrderStatus::Ready);
+        let found =
+            self.in_kitchen == kitchen && (self.has_deadline || self.status != OrderStatus::Confirmed);
+        report.check(Invariant::BoardWhole, found, || {
+            let (is, has) =
+                (if self.in_kitchen { "is" } else { "is not" }, if self.has_deadline { "a" } else { "no" });
+            format!("order {id} is {status}, {is} listed for the kitchen, and has {has} deadline")
+        });
+
+        // Before anything is sent, only the order's end closes its charge.
+        let closed =
+            self.never_sent == 0 || matches!(self.status, OrderStatus::Rejected | OrderStatus::Cancelled);
+        report.check(Invariant::FailedIsClosed, closed, || {
+            format!("order {id} is {status}, and a charge of it failed without a try")
+        });
+        let owed = if self.is_given_back() { (self.succeeded, self.succeeded_minor) } else { (0, 0) };
+        report.check(Invariant::RefundsWhole, (self.refunds, self.refund_minor) == owed, || {
+            let Self { succeeded, refunds, .. } = self;
+            format!("order {id} is {status} with {succeeded} charges succeeded and {refunds} refunds")
+        });
+
+        // Orders without any event are met nowhere else.
+        let whole = i64::from(self.version) == i64::from(self.events);
+        report.check(Invariant::HistoryWhole, whole, || {
+            format!("order {id} has version {} and {} events", self.version, self.events)
+        });
+    }
+
+    const fn is_paid(&self) -> bool {
+        use OrderStatus::{Accepted, Confirmed, Delivered, Preparing, Ready};
+        matches!(self.status, Confirmed | Accepted | Preparing | Ready | Delivered)
+    }
+
+    /// Whether it ended without being delivered, so that nothing is kept.
+    const fn is_given_back(&self) -> bool {
+        use OrderStatus::{Cancelled, PaymentFailed, Rejected};
+        matches!(self.status, PaymentFailed | Rejected | Cancelled)
+    }
+
+    /// What the ledger must have kept in the end, refunds taken off; `None` while that is open. What a channel took is not
+    /// in it, and cannot be given back by it.
+    const fn to_be_kept(&self) -> Option<i64> {
+        match self.status {
+            OrderStatus::Pending | OrderStatus::PaymentProcessing => None,
+            OrderStatus::PaymentFailed | OrderStatus::Rejected | OrderStatus::Cancelled => Some(0),
+            _ if self.paid_elsewhere => Some(self.total.minor() - self.elsewhere_minor),
+            _ => Some(self.total.minor()),
+        }
+    }
+
+    fn sum(&self, minor: i64) -> String {
+        let mixed = if self.mixed_currencies { ", other currencies among it" } else { "" };
+        format!("{}{mixed}", show(Money::from_minor(minor, self.total.currency())))
+    }
+}

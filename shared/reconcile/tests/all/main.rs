@@ -1,0 +1,4 @@
+//! The judge finds every fault that it is there for, and nothing in a run that went well.
+
+mod events;
+mod invariants;

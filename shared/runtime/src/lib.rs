@@ -1,0 +1,11 @@
+//! How a process runs: settings, supervised tasks, group commit, the accept loop, health, logs, metrics, traces.
+
+pub mod batch;
+pub mod chaos;
+pub mod config;
+pub mod health;
+pub mod metric_list;
+pub mod serve;
+pub mod tasks;
+pub mod telemetry;
+pub mod trace;

@@ -1,0 +1,314 @@
+//! additions: more lines for an order that is still open, with a charge of their own; and a new charge for an order whose
+//! payment failed.
+//!
+//! An addition is charged only once its order's own charge has succeeded: until then it is held, so that an order that
+//! comes to nothing never has money of an addition. A sweep lets held ones go, and takes the lines of failed ones off.
+//! As everywhere, the charges of an order are locked before the order; whoever adds one holds the others.
+
+use sqlx::types::Json;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::events::{Change, note};
+use super::moves::{Decided, Moved, answer, end, lock_charges, lock_order, note_processing};
+use super::names::name_payment;
+use super::session::is_passing;
+use domain::event::What;
+use domain::money::{Money, currency_of};
+use domain::moves::{Actor, Refusal};
+use domain::order::{Item, NewAddition, OrderStatus, add_items, take_off};
+use runtime::chaos::sabotaged;
+
+/// A request to add to an order.
+#[derive(Debug, Clone)]
+pub struct Add {
+    /// The order.
+    pub order_id: Uuid,
+    /// Who asks.
+    pub by: Actor,
+    /// What is to be added, with the id of its charge fixed.
+    pub addition: NewAddition,
+}
+
+/// A request to pay anew for an order whose payment failed.
+#[derive(Debug, Clone)]
+pub struct PayAnew {
+    /// The order.
+    pub order_id: Uuid,
+    /// Who asks.
+    pub by: Actor,
+    /// UUIDv7 of the new charge: the gateway's idempotency key.
+    pub payment_id: Uuid,
+    /// The client's name for it.
+    pub reference: String,
+}
+
+/// What an order is made of.
+struct Lines {
+    items: Json<Vec<Item>>,
+    total_minor: i64,
+    currency: String,
+}
+
+/// The lines of an order that is there, and that the caller holds.
+async fn lines(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Lines> {
+    sqlx::query_as!(
+        Lines,
+        r#"SELECT coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>", total_minor, currency
+           FROM orders o JOIN order_events first ON first.subject = o.id AND first.version = 1 WHERE o.id = $1"#,
+        id
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// What an order's payments say about a new one.
+struct Known {
+    /// The new one is there: an earlier run of this very request took effect.
+    this: bool,
+    /// An addition that is not final, or whose lines are still to be taken off.
+    unsettled: bool,
+}
+
+async fn known(conn: &mut PgConnection, order_id: Uuid, payment: Uuid) -> sqlx::Result<Known> {
+    sqlx::query_as!(
+        Known,
+        r#"SELECT coalesce(bool_or(id = $2), false) AS "this!",
+                  coalesce(bool_or(added IS NOT NULL AND status <> 'succeeded' AND dropped_at IS NULL), false) AS "unsettled!"
+           FROM payments WHERE id = $1 OR (order_id = $1 AND id <> order_id)"#,
+        order_id,
+        payment
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Adds lines to an order that is not beyond `CONFIRMED`, in one atomic move: the same article at the same price adds to
+/// its quantity. Running it twice is harmless.
+pub async fn add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved> {
+    let mut tx = conn.begin().await?;
+    let decided = rule_and_add(&mut tx, ask).await?;
+    end(tx, &decided).await?;
+    answer(conn, ask.order_id, decided).await
+}
+
+/// What a request that changed something, or has changed it before, comes to.
+const DONE: Decided = Decided::Done { wish: false };
+
+async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decided> {
+    let addition = &ask.addition;
+    let charges = lock_charges(conn, &[ask.order_id]).await?;
+    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
+    if !ask.by.may_see(&order.customer_id) {
+        return Ok(Decided::NotFound);
+    }
+    let status = order.status;
+    let refused = |refusal| Ok(Decided::Refused { refusal, status });
+    if known(conn, ask.order_id, addition.payment_id).await?.this {
+        return Ok(DONE);
+    }
+    if !name_payment(conn, ask.order_id, addition.payment_id, &addition.reference).await? {
+        return refused(Refusal::DuplicateReference);
+    }
+    let open =
+        matches!(status, OrderStatus::Pending | OrderStatus::PaymentProcessing | OrderStatus::Confirmed);
+    if !open || order.wished {
+        return refused(Refusal::NotOpen);
+    }
+    if charges.iter().any(|charge| charge.answer_by.is_some_and(|by| by <= order.seen_at)) {
+        return refused(Refusal::DeadlinePassed);
+    }
+    let before = lines(conn, ask.order_id).await?;
+    let items = add_items(before.items.0, &addition.items);
+    let total = currency_of(&before.currency)
+        .and_then(|currency| Money::from_minor(before.total_minor, currency).checked_add(addition.amount));
+    let (Some(items), Some(total)) = (items, total) else { return refused(Refusal::TooMuch) };
+    note_processing(conn, ask.order_id).await?;
+    set_lines(conn, ask.order_id, &items, total.minor()).await?;
+    // Held, where the order's own charge is not known yet: not to be claimed before a sweep lets it go.
+    sqlx::query!(
+        r#"INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency, reference, added)
+           VALUES ($1, $2, $3, now(), CASE WHEN NOT $4 THEN now() END, 'charge',
+                   CASE WHEN $4 THEN 'held' ELSE 'pending' END::payment_status, $5, $6, $7)"#,
+        addition.payment_id,
+        ask.order_id,
+        addition.amount.minor(),
+        status != OrderStatus::Confirmed,
+        addition.amount.currency().code(),
+        addition.reference,
+        Json(&addition.items) as _
+    )
+    .execute(&mut *conn)
+    .await?;
+    let money = (addition.payment_id, addition.amount.minor());
+    let added = Change::of_payment(ask.order_id, What::Added, &ask.by.name(), None, money);
+    note(conn, &[Change { items: Some(addition.items.clone()), ..added }]).await?;
+    Ok(DONE)
+}
+
+/// What an order is made of from now on.
+async fn set_lines(
+    conn: &mut PgConnection,
+    order_id: Uuid,
+    items: &[Item],
+    total_minor: i64,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE orders SET items = $2, total_minor = $3 WHERE id = $1",
+        order_id,
+        Json(items) as _,
+        total_minor
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Gives an order whose payment failed a new charge, of what it comes to now. Running it twice is harmless.
+pub async fn pay_anew(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Moved> {
+    let mut tx = conn.begin().await?;
+    let decided = rule_and_pay(&mut tx, ask).await?;
+    end(tx, &decided).await?;
+    answer(conn, ask.order_id, decided).await
+}
+
+async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Decided> {
+    lock_charges(conn, &[ask.order_id]).await?;
+    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
+    if !ask.by.may_see(&order.customer_id) {
+        return Ok(Decided::NotFound);
+    }
+    let status = order.status;
+    let refused = |refusal| Ok(Decided::Refused { refusal, status });
+    let known = known(conn, ask.order_id, ask.payment_id).await?;
+    if known.this {
+        return Ok(DONE);
+    }
+    if !name_payment(conn, ask.order_id, ask.payment_id, &ask.reference).await? {
+        return refused(Refusal::DuplicateReference);
+    }
+    if status == OrderStatus::PaymentProcessing {
+        return refused(Refusal::SameStatus);
+    }
+    if status != OrderStatus::PaymentFailed {
+        return refused(Refusal::IllegalMove);
+    }
+    // What it comes to is not known before its additions are settled.
+    if known.unsettled {
+        return refused(Refusal::ChargesOpen);
+    }
+    sqlx::query!(
+        r#"
+        WITH moved AS (
+            UPDATE orders SET status = 'PAYMENT_PROCESSING', version = version + 1, updated_at = now()
+            WHERE id = $1 AND status = 'PAYMENT_FAILED'
+            RETURNING id, version, total_minor, currency
+        ), noted AS (
+            INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, reason, payment_id, request)
+            SELECT id, now(), version, 'moved', 'PAYMENT_FAILED', 'PAYMENT_PROCESSING', $2, 'paid_anew', $3, $3 FROM moved
+        )
+        INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency, reference)
+        SELECT $3, id, total_minor, now(), now(), 'charge', 'pending', currency, $4 FROM moved
+        "#,
+        ask.order_id,
+        ask.by.name(),
+        ask.payment_id,
+        ask.reference
+    )
+    .execute(conn)
+    .await?;
+    Ok(DONE)
+}
+
+/// Lets up to `limit` held additions go whose order's own charge is known: to be charged where the order is paid; else they
+/// end, because nothing was ever sent for them. Says how many. Those of orders that are not decided yet stand in nobody's way.
+pub async fn release_held(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
+    let mut tx = conn.begin().await?;
+    let held = sqlx::query_scalar!(
+        "SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_id
+         WHERE p.status = 'held' AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING')
+         ORDER BY p.order_id LIMIT $1 FOR UPDATE OF p SKIP LOCKED",
+        i64::from(limit)
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    if held.is_empty() {
+        tx.rollback().await?;
+        return Ok(0);
+    }
+    // A statement of its own: whoever ends an order by hand holds its additions first, so what this one sees stands.
+    let done = sqlx::query!(
+        r#"
+        WITH known AS (
+            SELECT id, lower(status::text) AS ended,
+                status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') AS is_paid
+            FROM orders WHERE status NOT IN ('PENDING', 'PAYMENT_PROCESSING')
+        )
+        UPDATE payments p SET status = CASE WHEN o.is_paid THEN 'pending' ELSE 'failed' END::payment_status,
+            due_at = CASE WHEN o.is_paid THEN now() END,
+            failure_code = CASE WHEN NOT o.is_paid THEN o.ended END
+        FROM known o
+        WHERE p.id = ANY($1) AND p.status = 'held' AND o.id = p.order_id
+        "#,
+        &held
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected())
+}
+
+/// Takes the lines of additions whose charge failed off their orders, up to `limit` orders, and says how many.
+pub async fn drop_failed(conn: &mut PgConnection, limit: u32) -> sqlx::Result<usize> {
+    let orders = sqlx::query_scalar!(
+        "SELECT order_id FROM payments WHERE added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL
+         GROUP BY order_id ORDER BY order_id LIMIT $1",
+        i64::from(limit)
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut refused = None;
+    for order_id in &orders {
+        match drop_of(conn, *order_id).await {
+            Ok(()) => {}
+            Err(error) if is_passing(&error) => return Err(error),
+            // A fault of ours with one order: it is told, and those behind it do not wait for it.
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or(Ok(orders.len()), Err)
+}
+
+async fn drop_of(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
+    let mut tx = conn.begin().await?;
+    lock_charges(&mut tx, &[order_id]).await?;
+    if lock_order(&mut tx, order_id).await?.is_some() {
+        take_failed_off(&mut tx, order_id).await?;
+    }
+    tx.commit().await
+}
+
+async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
+    let failed = sqlx::query!(
+        r#"UPDATE payments SET dropped_at = now()
+           WHERE order_id = $1 AND added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL
+           RETURNING id, amount_minor, added AS "added!: Json<Vec<Item>>""#,
+        order_id
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if failed.is_empty() || sabotaged("failed_addition_stays") {
+        return Ok(());
+    }
+    let before = lines(conn, order_id).await?;
+    let (mut items, mut total, mut changes) = (before.items.0, before.total_minor, Vec::new());
+    for one in failed {
+        items = take_off(items, &one.added.0);
+        total -= one.amount_minor;
+        let money = (one.id, one.amount_minor);
+        let dropped = Change::of_payment(order_id, What::AdditionDropped, "sweep", None, money);
+        changes.push(Change { items: Some(one.added.0), ..dropped });
+    }
+    set_lines(conn, order_id, &items, total).await?;
+    note(conn, &changes).await
+}

@@ -1,0 +1,135 @@
+//! claim: the payments named by a hint become this worker's, under a new epoch and until a lease ends.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::read::money;
+use domain::money::Money;
+use domain::origin::Origin;
+use domain::payment::AttemptAction;
+
+/// A payment that this worker, and nobody else, may now take to the gateway.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The payment, and the gateway's idempotency key.
+    pub payment_id: Uuid,
+    /// The order that it is for.
+    pub order_id: Uuid,
+    /// Of a refund: the charge that it gives back.
+    pub refund_of: Option<Uuid>,
+    /// How much.
+    pub amount: Money,
+    /// Of this claim. Settling under another one does nothing.
+    pub epoch: i32,
+    /// Number of the try that begins with this claim.
+    pub number: i32,
+    /// What is to be asked of the gateway.
+    pub action: AttemptAction,
+    /// Tries that already count against the retry budget.
+    pub spent: i32,
+    /// Where it came from, where the message that named it knew.
+    pub origin: Option<Box<Origin>>,
+}
+
+impl Claimed {
+    /// Whether it is its order's own charge, which waits in the queue and not among the payments.
+    pub fn is_own(&self) -> bool {
+        self.payment_id == self.order_id
+    }
+}
+
+/// Claims those of `hints` that may be claimed: never claimed before, or due. The rest is somebody else's, done,
+/// or not due yet, and is missing from the answer; so is what another transaction is just moving.
+///
+/// The claim of an order's own charge is the record of the try that follows, and what makes its order `PAYMENT_PROCESSING`:
+/// nothing but its row is written. One whose try a dead worker left open has that try's row written now, as it was claimed
+/// then. Of other payments, which are few, the try's row stands before the call.
+pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> sqlx::Result<Vec<Claimed>> {
+    #[cfg(feature = "chaos")]
+    if runtime::chaos::sabotaged("claim_after_call") {
+        return super::sabotage::pretend_to_claim(conn, hints, lease).await;
+    }
+    write(conn, hints, lease).await
+}
+
+pub(super) async fn write(
+    conn: &mut PgConnection,
+    hints: &[Uuid],
+    lease: Duration,
+) -> sqlx::Result<Vec<Claimed>> {
+    let rows = sqlx::query!(
+        r#"
+        WITH hint AS (
+            SELECT DISTINCT id FROM unnest($1::uuid[]) AS hint(id)
+        ), due AS (
+            -- = ANY(ARRAY[..]): a plan made while the queue is empty must not walk all of it for each hint, as it may with a
+            -- join of equals. So in all statements that meet the queue.
+            SELECT c.id, c.trying, c.claimed_at FROM hint JOIN open_charges c ON c.id = ANY(ARRAY[hint.id])
+            WHERE c.epoch = 0 OR (c.due_at <= now() AND (c.lease_until IS NULL OR c.lease_until <= now()))
+            ORDER BY hint.id FOR UPDATE OF c SKIP LOCKED
+        ), claimed AS (
+            UPDATE open_charges c
+            SET epoch = c.epoch + 1, attempts = c.attempts + 1, began_at = coalesce(c.began_at, now()), claimed_at = now(),
+                lease_until = now() + $2::bigint * interval '1 ms',
+                -- Stays as it is, as a rule, and so no index is written: a lease ends later than a lost publish is noticed.
+                due_at = least(c.due_at, now() + $2::bigint * interval '1 ms'),
+                trying = CASE WHEN c.voiding THEN 'void' ELSE 'charge' END::attempt_action
+            FROM due WHERE c.id = ANY(ARRAY[due.id])
+            RETURNING c.id, c.amount_minor, c.currency, c.epoch, c.attempts, c.spent, c.trying,
+                due.trying AS left_open, due.claimed_at AS left_at
+        ), abandoned AS (
+            INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome, code)
+            SELECT id, left_at, now(), attempts - 1, epoch - 1, left_open, 'abandoned', 'lease_expired'
+            FROM claimed WHERE left_open IS NOT NULL
+        ), others_due AS (
+            SELECT p.id FROM hint JOIN payments p ON p.id = hint.id
+            -- Mostly there are none, and then none is looked for.
+            WHERE (SELECT count(*) FROM claimed) < (SELECT count(*) FROM hint)
+                AND (p.status = 'pending' OR (p.status IN ('processing', 'waiting') AND p.due_at <= now()))
+            ORDER BY p.id FOR UPDATE OF p SKIP LOCKED
+        ), others AS (
+            UPDATE payments p
+            SET status = 'processing', epoch = p.epoch + 1, attempts = p.attempts + 1,
+                due_at = now() + $2::bigint * interval '1 ms'
+            FROM others_due WHERE p.id = others_due.id
+            RETURNING p.id, p.order_id, p.refund_of, p.amount_minor, p.currency, p.epoch, p.attempts, p.spent,
+                CASE WHEN p.voiding THEN 'void' WHEN p.kind = 'refund' THEN 'refund' ELSE 'charge' END::attempt_action
+                    AS action
+        ), others_abandoned AS (
+            UPDATE payment_attempts a SET outcome = 'abandoned', finished_at = now(), code = 'lease_expired'
+            FROM others o WHERE o.attempts > 1 AND a.payment_id = o.id AND a.number = o.attempts - 1
+                AND a.outcome IS NULL
+        ), others_tried AS (
+            INSERT INTO payment_attempts (payment_id, started_at, number, epoch, action)
+            SELECT id, now(), attempts, epoch, action FROM others
+        )
+        SELECT id AS "id!", id AS "order_id!", NULL::uuid AS refund_of, amount_minor AS "amount_minor!",
+            currency AS "currency!", epoch AS "epoch!", attempts AS "number!", spent AS "spent!",
+            trying AS "action!: AttemptAction"
+        FROM claimed
+        UNION ALL
+        SELECT id, order_id, refund_of, amount_minor, currency, epoch, attempts, spent, action FROM others
+        "#,
+        hints,
+        super::millis(lease),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Claimed {
+                payment_id: row.id,
+                order_id: row.order_id,
+                refund_of: row.refund_of,
+                amount: money(row.amount_minor, &row.currency)?,
+                epoch: row.epoch,
+                number: row.number,
+                action: row.action,
+                spent: row.spent,
+                origin: None,
+            })
+        })
+        .collect()
+}

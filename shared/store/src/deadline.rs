@@ -1,0 +1,103 @@
+//! deadline: confirmed orders that the kitchen did not answer in time are rejected, and their money goes back: a move like any
+//! other, asked for by the clock.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::moves::{Step, apply, lock_charges};
+use domain::order::OrderStatus;
+use runtime::chaos::crash_point;
+
+/// What a sweep of unanswered orders found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Deadlines that had passed.
+    pub found: usize,
+    /// Orders that were rejected for it; the others had moved on.
+    pub rejected: usize,
+}
+
+/// The payments of up to `limit` confirmed orders whose deadline has passed, longest overdue first.
+pub async fn unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM payments WHERE answer_by <= now() ORDER BY answer_by LIMIT $1",
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Puts off a deadline that cannot be acted on: it must not stand in the way of those behind it.
+pub async fn put_off_deadline(conn: &mut PgConnection, payment_id: Uuid, by: Duration) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE payments SET answer_by = now() + $2::bigint * interval '1 ms' WHERE id = $1 AND answer_by IS NOT NULL",
+        payment_id,
+        super::millis(by)
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Rejects up to `limit` confirmed orders whose deadline has passed, longest overdue first, and gives their money back.
+pub async fn reject_unanswered(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Unanswered> {
+    reject_late(conn, limit, None).await
+}
+
+/// The same for the order of one payment, if its deadline has passed.
+pub async fn reject_unanswered_one(conn: &mut PgConnection, payment_id: Uuid) -> sqlx::Result<Unanswered> {
+    reject_late(conn, 1, Some(payment_id)).await
+}
+
+/// What another sweep or the kitchen is just deciding is passed over: it holds the order's own charge, which everybody locks
+/// first. An order is late by the database's clock, and by the one column that its acceptance looks at, under the same lock.
+/// (`now()` and not the clock itself, which no index serves: the transaction has only just begun.)
+async fn reject_late(conn: &mut PgConnection, limit: u32, only: Option<Uuid>) -> sqlx::Result<Unanswered> {
+    #[cfg(feature = "chaos")]
+    super::sabotage::reject_answered(conn).await?;
+    let mut tx = conn.begin().await?;
+    let late = sqlx::query!(
+        r#"SELECT p.id, p.order_id FROM payments p JOIN payments own ON own.id = p.order_id
+           WHERE p.answer_by <= now() AND ($2::uuid IS NULL OR p.id = $2)
+           ORDER BY p.answer_by LIMIT $1 FOR UPDATE OF own SKIP LOCKED"#,
+        i64::from(limit),
+        only
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    if late.is_empty() {
+        tx.rollback().await?;
+        return Ok(Unanswered::default());
+    }
+    let charges: Vec<Uuid> = late.iter().map(|row| row.id).collect();
+    let mut orders: Vec<Uuid> = late.iter().map(|row| row.order_id).collect();
+    orders.sort_unstable();
+    let locked = lock_charges(&mut tx, &orders).await?;
+    // Answered since it was looked for.
+    orders.retain(|order| locked.iter().any(|one| one.order_id == *order && one.answer_by.is_some()));
+    crash_point("worker.mid_deadline");
+    let steps: Vec<Step> = orders
+        .into_iter()
+        .map(|order_id| Step {
+            order_id,
+            from: OrderStatus::Confirmed,
+            to: OrderStatus::Rejected,
+            actor: "sweep".to_owned(),
+            reason: Some("accept_deadline".to_owned()),
+            refund_reason: "accept_deadline",
+            request: None,
+        })
+        .collect();
+    let rejected = apply(&mut tx, &steps, &locked).await?.len();
+    // Whatever else the order did meanwhile: the question is answered.
+    sqlx::query!(
+        "UPDATE payments SET answer_by = NULL WHERE id = ANY($1) AND answer_by IS NOT NULL",
+        &charges
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Unanswered { found: charges.len(), rejected })
+}

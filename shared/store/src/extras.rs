@@ -1,0 +1,172 @@
+//! accept, for a batch in which an order has more than its items: a channel, details, or money that the channel took. Plain
+//! batches never come here, and their statement knows nothing of it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::accept::{Accept, Columns, Written};
+use domain::details::NewExtra;
+
+/// Writes all of `batch`, plain ones among it, in one transaction, and says which. The others it did
+/// not write: their key or their channel's name for them is taken, or an earlier run has written them.
+///
+/// What a channel calls its orders is reserved first, then the keys: in the same order by everybody, so that two writers
+/// cannot wait for each other.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    batch: &[Accept],
+    due_in: Duration,
+) -> sqlx::Result<Written> {
+    let mut tx = conn.begin().await?;
+    let described = describe(&mut tx, batch).await?;
+    let free = |one: &&Accept| one.order.extra.is_none() || described.contains(&one.order.id);
+    let wanted: Vec<&Accept> = batch.iter().filter(free).collect();
+    let written = insert_orders(&mut tx, &wanted, due_in).await?;
+    let orphans: Vec<Uuid> = described.iter().filter(|id| !written.has(**id)).copied().collect();
+    if !orphans.is_empty() {
+        forget_orphans(&mut tx, &orphans).await?;
+    }
+    tx.commit().await?;
+    Ok(written)
+}
+
+/// Takes back what was written for orders under whose `Idempotency-Key` another one stands. Few, and each name by its whole key:
+/// a join of the two could be planned as a walk through all names of all channels.
+async fn forget_orphans(conn: &mut PgConnection, orphans: &[Uuid]) -> sqlx::Result<()> {
+    let gone = sqlx::query!(
+        "DELETE FROM order_details WHERE order_id = ANY($1) RETURNING channel, channel_order_id",
+        orphans
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    for (channel, name) in gone.into_iter().filter_map(|row| row.channel.zip(row.channel_order_id)) {
+        sqlx::query!(
+            "DELETE FROM names WHERE kind = 'channel_order' AND scope = $1 AND name = $2 AND named = ANY($3)",
+            channel,
+            name,
+            orphans
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Writes what the orders have beside their items, and says for which it did.
+async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<HashSet<Uuid>> {
+    let with_extra: Vec<(Uuid, &NewExtra)> =
+        batch.iter().filter_map(|one| Some((one.order.id, one.order.extra.as_deref()?))).collect();
+    let ids: Vec<Uuid> = with_extra.iter().map(|(id, _)| *id).collect();
+    let extras = || with_extra.iter().map(|(_, extra)| *extra);
+    let keys = || extras().map(|extra| extra.key.as_ref());
+    let elsewhere: Vec<bool> = extras().map(|extra| extra.paid_elsewhere.is_some()).collect();
+    let channels: Vec<Option<String>> =
+        keys().map(|key| key.map(|key| key.channel.as_str().to_owned())).collect();
+    let order_ids: Vec<Option<String>> = keys().map(|key| key.map(|key| key.order_id.clone())).collect();
+    let contents: Vec<Option<Vec<u8>>> = keys().map(|key| key.map(|key| key.content.to_vec())).collect();
+    let details: Vec<String> = extras()
+        .map(|extra| serde_json::to_string(&extra.details))
+        .collect::<Result<_, _>>()
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let imported: Vec<Option<String>> =
+        extras().map(|extra| extra.imported.as_ref().map(|imported| imported.get().to_owned())).collect();
+    let described = sqlx::query_scalar!(
+        r#"
+        WITH input AS (
+            SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[])
+                AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, details, imported)
+        ), called AS (
+            INSERT INTO names (named, kind, scope, name, hash)
+            SELECT order_id, 'channel_order', channel, channel_order_id, content_hash
+            FROM input WHERE channel IS NOT NULL ORDER BY channel, channel_order_id
+            ON CONFLICT (kind, scope, name) DO NOTHING
+            RETURNING named
+        )
+        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, details, imported)
+        SELECT order_id, paid_elsewhere, channel, channel_order_id, details::jsonb, imported::json
+        FROM input WHERE channel IS NULL OR order_id IN (SELECT named FROM called)
+        ON CONFLICT DO NOTHING
+        RETURNING order_id
+        "#,
+        &ids,
+        &elsewhere,
+        &channels as &[Option<String>],
+        &order_ids as &[Option<String>],
+        &contents as &[Option<Vec<u8>>],
+        &details,
+        &imported as &[Option<String>],
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(described.into_iter().collect())
+}
+
+/// The statement of `accept.rs`, for orders of which some are paid already: those are confirmed from the start, with the
+/// kitchen's deadline, and have a payment that nobody will claim. What is there already is passed over.
+async fn insert_orders(
+    conn: &mut PgConnection,
+    batch: &[&Accept],
+    due_in: Duration,
+) -> sqlx::Result<Written> {
+    let columns = Columns::of(batch.iter().copied());
+    let accept_in: Vec<Option<i64>> =
+        batch.iter().map(|one| one.order.paid_elsewhere().map(super::millis)).collect();
+    sqlx::query_as!(
+        Written,
+        r#"
+        WITH input AS (
+            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
+                                 $7::text[], $8::bytea[], $9::bigint[], $10::bigint[])
+                AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, keep_ms, accept_ms)
+        ), keyed AS (
+            INSERT INTO names (named, until, kind, scope, name, hash)
+            SELECT id, now() + keep_ms * interval '1 ms', 'idempotency_key', principal, key, request_hash
+            FROM input WHERE key IS NOT NULL ORDER BY principal, key
+            ON CONFLICT (kind, scope, name) DO NOTHING
+            RETURNING named
+        ), fresh AS (
+            SELECT *, accept_ms IS NOT NULL AS elsewhere, now() + accept_ms * interval '1 ms' AS accept_by FROM input
+            WHERE key IS NULL OR id IN (SELECT named FROM keyed)
+        ), ordered AS (
+            INSERT INTO orders (id, total_minor, created_at, updated_at, accept_by, version, status, currency, customer_id)
+            SELECT id, total_minor, now(), now(), accept_by, 1,
+                CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, currency, customer_id
+            FROM fresh
+            ON CONFLICT DO NOTHING
+            RETURNING id, total_minor, created_at, accept_by, status, currency
+        ), paid AS (
+            INSERT INTO payments (id, order_id, amount_minor, created_at, answer_by, kind, status, currency)
+            SELECT id, id, total_minor, created_at, accept_by, 'elsewhere', 'succeeded', currency
+            FROM ordered WHERE status = 'CONFIRMED'
+        ), charged AS (
+            INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
+            SELECT id, total_minor, created_at, created_at + $11::bigint * interval '1 ms', currency
+            FROM ordered WHERE status = 'PENDING'
+        ), noted AS (
+            INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, reason, items)
+            SELECT id, now(), total_minor, 1, 'accepted',
+                CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, 'api',
+                CASE WHEN elsewhere THEN 'paid_elsewhere' END, items::json
+            FROM fresh
+            ON CONFLICT DO NOTHING
+        )
+        SELECT now() AS "at!", ARRAY(SELECT id FROM ordered) AS only
+        "#,
+        &columns.ids,
+        &columns.totals,
+        &columns.currencies as &[&str],
+        &columns.customers as &[&str],
+        &columns.items as &[&str],
+        &columns.principals as &[Option<&str>],
+        &columns.keys as &[Option<&str>],
+        &columns.hashes as &[Option<&[u8]>],
+        &columns.keeps as &[Option<i64>],
+        &accept_in as &[Option<i64>],
+        super::millis(due_in),
+    )
+    .fetch_one(conn)
+    .await
+}

@@ -1,0 +1,100 @@
+//! facts: what operators must know of the whole, whatever process did it: how old the oldest due payment is, what is
+//! not final, what is in doubt, what contradicts itself. Each statement walks an index that holds only what is not
+//! final, or the newest orders, and no further than a limit: ten million finished orders cost nothing.
+
+use sqlx::PgConnection;
+
+use domain::order::OrderStatus;
+
+/// What is not final, now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// How long the payment that is due longest has been due, in seconds; 0 where none is.
+    pub oldest_due_seconds: f64,
+    /// Payments by status: `held`, `pending`, `processing`, `waiting`.
+    pub payments: [(&'static str, i64); 4],
+    /// Payments whose last answered try left open whether the money moved.
+    pub in_doubt: i64,
+    /// Refunds that the gateway refused at the last try.
+    pub refused_refunds: i64,
+    /// How long the kitchen's oldest passed deadline has been waiting to be acted on, in seconds; 0 where none is.
+    pub unanswered_seconds: f64,
+    /// Orders with such a payment, by where they stand; what is missing is 0.
+    pub orders: Vec<(OrderStatus, i64)>,
+}
+
+/// Those of both tables that are due longest. In the order of their indexes, so that no more is read than is counted.
+const OPEN: &str = "
+    SELECT * FROM (
+        (SELECT id, id AS order_id, 'charge'::payment_kind AS kind, charge_status(c) AS status, attempts,
+            coalesce(lease_until, due_at) AS due_at
+         FROM open_charges c ORDER BY c.due_at LIMIT $1)
+        UNION ALL
+        (SELECT id, order_id, kind, status, attempts, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1)
+    ) due ORDER BY due_at LIMIT $1";
+
+/// Looks; counts no more than `limit` payments, longest due first.
+pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
+    let (oldest_due_seconds, held, pending, processing, waiting, in_doubt, refused_refunds, unanswered_seconds) = sqlx::query_as(
+        sqlx::AssertSqlSafe(format!(
+            "WITH open AS ({OPEN})
+         SELECT coalesce(greatest(extract(epoch FROM now() - min(due_at)), 0), 0)::float8,
+                (SELECT count(*) FROM (SELECT FROM payments WHERE status = 'held' LIMIT $1) AS held),
+                count(*) FILTER (WHERE status = 'pending'),
+                count(*) FILTER (WHERE status = 'processing'),
+                count(*) FILTER (WHERE status = 'waiting'),
+                -- Of one that is being processed the last try is under way.
+                count(*) FILTER (WHERE attempts > 0 AND EXISTS (
+                    SELECT FROM payment_attempts a
+                    WHERE a.payment_id = open.id AND a.outcome IN ('in_doubt', 'abandoned')
+                        AND a.number = CASE open.status WHEN 'processing' THEN open.attempts - 1 ELSE open.attempts END)),
+                count(*) FILTER (WHERE kind = 'refund' AND status = 'waiting' AND EXISTS (
+                    SELECT FROM payment_attempts a
+                    WHERE a.payment_id = open.id AND a.number = open.attempts AND a.outcome IN ('declined', 'voided'))),
+                (SELECT coalesce(greatest(extract(epoch FROM now() - min(answer_by)), 0), 0)::float8
+                 FROM payments WHERE answer_by IS NOT NULL)
+         FROM open"
+        )),
+    )
+    .bind(limit)
+    .fetch_one(&mut *conn)
+    .await?;
+    let orders = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "WITH open AS ({OPEN})
+         SELECT o.status, count(DISTINCT o.id) FROM open JOIN shown_orders o ON o.id = open.order_id GROUP BY o.status"
+    )))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    let payments = [("held", held), ("pending", pending), ("processing", processing), ("waiting", waiting)];
+    Ok(Facts { oldest_due_seconds, payments, in_doubt, refused_refunds, unanswered_seconds, orders })
+}
+
+/// How many of the newest `limit` orders stand where their payments say they cannot: confirmed or later without a
+/// charge that succeeded (or the word of its channel that it took the money); waiting for a payment that nobody will look
+/// at again; failed, rejected or cancelled with the money taken and not on its way back; or not waiting for its own charge, which
+/// is still in the queue.
+pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "SELECT count(*)
+         FROM (SELECT id, status FROM orders ORDER BY id DESC LIMIT $1) o
+         CROSS JOIN LATERAL (
+             SELECT count(*) FILTER (WHERE kind = 'charge' AND status = 'succeeded') AS charged,
+                    count(*) FILTER (WHERE kind = 'elsewhere') AS elsewhere,
+                    count(*) FILTER (WHERE kind = 'charge' AND due_at IS NOT NULL) AS open,
+                    EXISTS (SELECT FROM open_charges c WHERE c.id = o.id) AS is_queued,
+                    coalesce(sum(amount_minor) FILTER (WHERE kind = 'charge' AND status = 'succeeded'), 0) AS taken,
+                    coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund'), 0) AS given
+             FROM payments WHERE id = o.id OR (order_id = o.id AND id <> order_id)
+         ) p
+         WHERE CASE
+             WHEN o.status = 'PENDING' THEN NOT p.is_queued
+             WHEN o.status = 'PAYMENT_PROCESSING' THEN p.open = 0 AND NOT p.is_queued
+             WHEN p.is_queued THEN true
+             WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged + p.elsewhere = 0
+             ELSE p.taken > p.given END",
+    )
+    .bind(limit)
+    .fetch_one(conn)
+    .await
+}

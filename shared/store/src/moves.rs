@@ -1,0 +1,394 @@
+//! moves: what people ask for is carried out: an order moves and its event is noted, together with what follows for its
+//! payments. What the clock does to orders that nobody answered goes the same way (`deadline.rs`).
+//!
+//! Every transaction here locks the charges of an order before the order, as claiming and settling do. So whoever ends
+//! an order knows of each charge whether it was ever sent, and no charge can be sent that is not told so.
+
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::events::{Change, done_before, note};
+use super::read::{self, Whole};
+use super::refunds::{Owed, owe};
+use domain::event::What;
+use domain::moves::{Move, Refusal, Ruling, Standing, Wanted, on_the_way};
+use domain::order::OrderStatus;
+use domain::payment::{PaymentKind, PaymentStatus};
+use runtime::chaos::crash_point;
+
+/// What became of a request.
+#[derive(Debug, Clone)]
+pub enum Moved {
+    /// The order as it stands now: moved, or with the wish noted.
+    Done {
+        /// With all that belongs to it.
+        whole: Box<Whole>,
+        /// Whether it is only a wish yet.
+        wish: bool,
+    },
+    /// It was not to be moved so. A normal outcome of a race.
+    Refused {
+        /// Why not.
+        refusal: Refusal,
+        /// Where it stands.
+        status: OrderStatus,
+    },
+    /// There is no such order, or not for whoever asks.
+    NotFound,
+}
+
+/// One step of one order, decided.
+pub(super) struct Step {
+    pub(super) order_id: Uuid,
+    pub(super) from: OrderStatus,
+    pub(super) to: OrderStatus,
+    pub(super) actor: String,
+    pub(super) reason: Option<String>,
+    /// Why the money goes back, if any does.
+    pub(super) refund_reason: &'static str,
+    pub(super) request: Option<Uuid>,
+}
+
+impl Step {
+    /// Whether nothing that was taken is kept.
+    const fn ends_unpaid(&self) -> bool {
+        matches!(self.to, OrderStatus::Rejected | OrderStatus::Cancelled)
+    }
+}
+
+/// What a transaction came to.
+pub(super) enum Decided {
+    Done { wish: bool },
+    Refused { refusal: Refusal, status: OrderStatus },
+    NotFound,
+}
+
+/// Carries `ask` out. Running it twice is harmless: the second run finds the first one's event.
+pub async fn carry_out(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Moved> {
+    let mut tx = conn.begin().await?;
+    let decided = rule_and_move(&mut tx, ask).await?;
+    end(tx, &decided).await?;
+    answer(conn, ask.order_id, decided).await
+}
+
+/// Ends the transaction as what came of it says. Aloud, whatever it was: a transaction that is merely dropped keeps its
+/// locks until the connection's next use.
+pub(super) async fn end(tx: Transaction<'_, Postgres>, decided: &Decided) -> sqlx::Result<()> {
+    match decided {
+        Decided::Done { .. } => {
+            crash_point("api.before_move");
+            tx.commit().await
+        }
+        Decided::Refused { .. } | Decided::NotFound => tx.rollback().await,
+    }
+}
+
+/// The answer. What it shows is read after the commit: nobody waits for a lock meanwhile, and it may show what happened since.
+pub(super) async fn answer(conn: &mut PgConnection, order_id: Uuid, decided: Decided) -> sqlx::Result<Moved> {
+    Ok(match decided {
+        Decided::Done { wish } => match read::whole(conn, order_id).await? {
+            Some(whole) => Moved::Done { whole: Box::new(whole), wish },
+            None => Moved::NotFound,
+        },
+        Decided::Refused { refusal, status } => Moved::Refused { refusal, status },
+        Decided::NotFound => Moved::NotFound,
+    })
+}
+
+async fn rule_and_move(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Decided> {
+    let charges =
+        if touches_money(ask.wanted) { lock_charges(conn, &[ask.order_id]).await? } else { Vec::new() };
+    let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
+    if !ask.by.may_see(&order.customer_id) {
+        return Ok(Decided::NotFound);
+    }
+    // To and fro between these two a request that runs a second time would be legal again.
+    let to_and_fro = matches!(ask.wanted.to(), OrderStatus::Accepted | OrderStatus::Preparing);
+    if to_and_fro && done_before(conn, ask.order_id, ask.request).await? {
+        return Ok(Decided::Done { wish: false });
+    }
+    let standing = Standing {
+        status: order.status,
+        in_flight: charges.iter().any(Charge::in_flight),
+        late: charges.iter().any(|charge| charge.answer_by.is_some_and(|by| by <= order.seen_at)),
+        wished: order.wished,
+    };
+    let ruling = standing.rule(ask.wanted, ask.reason.is_some());
+    match ruling {
+        Ruling::Move => {
+            apply(conn, &[step(ask, order.status)], &charges).await?;
+        }
+        Ruling::Wish => {
+            note_processing(conn, ask.order_id).await?;
+            wish(conn, ask).await?;
+        }
+        Ruling::Wished => {}
+        Ruling::Refused(_) if done_before(conn, ask.order_id, ask.request).await? => {}
+        Ruling::Refused(refusal) => return Ok(Decided::Refused { refusal, status: order.status }),
+    }
+    Ok(Decided::Done { wish: matches!(ruling, Ruling::Wish | Ruling::Wished) })
+}
+
+/// Whether what is asked for may end a payment, or answers what its deadline asks.
+const fn touches_money(wanted: Wanted) -> bool {
+    !matches!(wanted.to(), OrderStatus::Ready | OrderStatus::Delivered)
+}
+
+fn step(ask: &Move, from: OrderStatus) -> Step {
+    let to = ask.wanted.to();
+    Step {
+        order_id: ask.order_id,
+        from,
+        to,
+        actor: ask.by.name(),
+        reason: ask.reason.clone(),
+        refund_reason: if to == OrderStatus::Rejected { "rejected" } else { "cancelled" },
+        request: Some(ask.request),
+    }
+}
+
+/// A charge of an order, or what its channel took instead, locked.
+pub(super) struct Charge {
+    id: Uuid,
+    pub(super) order_id: Uuid,
+    kind: PaymentKind,
+    status: PaymentStatus,
+    pub(super) answer_by: Option<OffsetDateTime>,
+    /// Not that of an addition.
+    own: bool,
+}
+
+impl Charge {
+    /// The order's own, claimed at least once and not final: it may have been sent.
+    const fn in_flight(&self) -> bool {
+        self.own && matches!(self.status, PaymentStatus::Processing | PaymentStatus::Waiting)
+    }
+
+    /// Our gateway took money for it.
+    fn took_money(&self) -> bool {
+        self.kind == PaymentKind::Charge && self.status == PaymentStatus::Succeeded
+    }
+}
+
+/// Locks all charges of these orders: first each order's own and nothing else, then the others, in the order of their ids.
+///
+/// A statement sees what was committed when it began. A settlement that it waits for takes an order's own charge out of the
+/// queue and writes it among the payments, where that statement cannot see it; so where none is found, there is another look, and
+/// that finds it. Whoever adds a charge holds the order's own meanwhile: once that is held, the next statement sees all others.
+pub(super) async fn lock_charges(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
+    let mut charges = lock_own(conn, orders).await?;
+    let is_missing = |order: &&Uuid| !charges.iter().any(|charge| charge.id == **order);
+    let missing: Vec<Uuid> = orders.iter().filter(is_missing).copied().collect();
+    if !missing.is_empty() {
+        charges.extend(lock_own(conn, &missing).await?);
+    }
+    let others = sqlx::query_as!(
+        Charge,
+        r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", answer_by,
+                  added IS NULL AS "own!" FROM payments
+           WHERE order_id = ANY($1) AND id <> order_id AND kind <> 'refund' ORDER BY id FOR UPDATE"#,
+        orders
+    )
+    .fetch_all(conn)
+    .await?;
+    charges.extend(others);
+    Ok(charges)
+}
+
+/// Locks what these orders came with, in the queue or among the payments.
+async fn lock_own(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Charge>> {
+    sqlx::query_as!(
+        Charge,
+        r#"
+        WITH queued AS (
+            SELECT id, charge_status(c) AS status FROM open_charges c WHERE id = ANY($1) ORDER BY id FOR UPDATE
+        ), final AS (
+            SELECT id, kind, status, answer_by FROM payments WHERE id = ANY($1) ORDER BY id FOR UPDATE
+        )
+        SELECT id AS "id!", id AS "order_id!", 'charge'::payment_kind AS "kind!: PaymentKind",
+            status AS "status!: PaymentStatus", NULL::timestamptz AS answer_by, true AS "own!"
+        FROM queued
+        UNION ALL
+        SELECT id, id, kind, status, answer_by, true FROM final
+        "#,
+        orders
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// What of an order decides, locked.
+pub(super) struct Locked {
+    pub(super) status: OrderStatus,
+    pub(super) customer_id: String,
+    pub(super) wished: bool,
+    pub(super) seen_at: OffsetDateTime,
+}
+
+/// Locks an order. Its status is the one that is shown.
+pub(super) async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
+    sqlx::query_as!(
+        Locked,
+        r#"SELECT CASE WHEN status = 'PENDING' AND EXISTS (
+                      SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL)
+                      THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
+                  customer_id, cancel_requested_at IS NOT NULL AS "wished!", clock_timestamp() AS "seen_at!"
+           FROM orders o WHERE id = $1 FOR UPDATE"#,
+        id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Notes with an order that its payment is being processed, before anything else is noted there: else nobody writes that down
+/// before its charge is settled. The caller holds its charges. Does nothing where no claim has begun, or it is noted already.
+pub(super) async fn note_processing(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        WITH begun AS (
+            UPDATE open_charges SET noted = true WHERE id = $1 AND began_at IS NOT NULL AND NOT noted RETURNING id, began_at
+        ), moved AS (
+            UPDATE orders o SET status = 'PAYMENT_PROCESSING', version = o.version + 1, updated_at = b.began_at
+            FROM begun b WHERE o.id = b.id AND o.status = 'PENDING'
+            RETURNING o.id, o.version, b.began_at
+        )
+        INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor)
+        SELECT id, began_at, version, 'moved', 'PENDING', 'PAYMENT_PROCESSING', 'worker' FROM moved
+        "#,
+        order_id
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Notes that the order is to be cancelled once its charge is known. The charge is never sent again, only voided; what
+/// that finds, or what a worker that just sent it hears, settles the wish.
+async fn wish(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        WITH wished AS (
+            UPDATE orders SET cancel_requested_at = now(), cancel_actor = $2, cancel_reason = $3, cancel_request = $4
+            WHERE id = $1 AND cancel_requested_at IS NULL
+        ), own AS (
+            UPDATE open_charges SET voiding = true, due_at = CASE WHEN trying IS NULL THEN now() ELSE due_at END WHERE id = $1
+        )
+        UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
+        WHERE (id = $1 OR (order_id = $1 AND id <> order_id)) AND kind = 'charge'
+            AND status IN ('pending', 'processing', 'waiting')
+        "#,
+        ask.order_id,
+        ask.by.name(),
+        ask.reason,
+        ask.request
+    )
+    .execute(&mut *conn)
+    .await?;
+    let change = Change {
+        order_id: ask.order_id,
+        what: What::CancelWished,
+        actor: ask.by.name(),
+        reason: ask.reason.clone(),
+        money: None,
+        items: None,
+        request: Some(ask.request),
+    };
+    note(conn, &[change]).await
+}
+
+/// Moves orders of which the caller holds all charges; says which moved. Where an order ends without being delivered: what
+/// was never sent is closed, what may be on its way is only voided from now on, and what was taken is given back, each
+/// charge by a refund of its own.
+pub(super) async fn apply(
+    conn: &mut PgConnection,
+    steps: &[Step],
+    charges: &[Charge],
+) -> sqlx::Result<Vec<Uuid>> {
+    let moved = move_orders(conn, steps).await?;
+    let owed: Vec<Owed> = steps
+        .iter()
+        .filter(|step| step.ends_unpaid() && moved.contains(&step.order_id))
+        .flat_map(|step| {
+            let took = charges.iter().filter(|one| one.order_id == step.order_id && one.took_money());
+            took.map(|charge| Owed {
+                charge_id: charge.id,
+                why: step.refund_reason.to_owned(),
+                actor: step.actor.clone(),
+            })
+        })
+        .collect();
+    let changes = owe(conn, &owed).await?;
+    note(conn, &changes).await?;
+    Ok(moved)
+}
+
+/// The moves themselves, and what follows for charges that took nothing, in one statement. Where a step leads by another
+/// status, that move is written, too.
+///
+/// No condition of its look-ups is that of a partial index: one that was empty when the planner looked would be read
+/// whole for each order, also when it has a million entries.
+async fn move_orders(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Vec<Uuid>> {
+    let orders: Vec<Uuid> = steps.iter().map(|step| step.order_id).collect();
+    let from: Vec<OrderStatus> = steps.iter().map(|step| step.from).collect();
+    let via: Vec<Option<OrderStatus>> = steps.iter().map(|step| on_the_way(step.from, step.to)).collect();
+    let to: Vec<OrderStatus> = steps.iter().map(|step| step.to).collect();
+    let actors: Vec<String> = steps.iter().map(|step| step.actor.clone()).collect();
+    let reasons: Vec<Option<String>> = steps.iter().map(|step| step.reason.clone()).collect();
+    let whys: Vec<String> = steps.iter().map(|step| step.refund_reason.to_owned()).collect();
+    let requests: Vec<Option<Uuid>> = steps.iter().map(|step| step.request).collect();
+    sqlx::query_scalar!(
+        r#"
+        WITH input AS (
+            SELECT * FROM unnest($1::uuid[], $2::order_status[], $3::order_status[], $4::order_status[], $5::text[],
+                                 $6::text[], $7::text[], $8::uuid[])
+                AS input(id, from_status, via_status, to_status, actor, reason, why, request)
+        ), moved AS (
+            UPDATE orders o SET status = i.to_status, updated_at = now(),
+                version = o.version + CASE WHEN i.via_status IS NULL THEN 1 ELSE 2 END
+            FROM input i WHERE o.id = i.id AND o.status = i.from_status
+            RETURNING o.id, o.version, i.from_status, i.via_status, i.to_status, i.actor, i.reason, i.why, i.request
+        ), noted AS (
+            INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, reason, request)
+            SELECT id, now(), version - 1, 'moved'::event_what, from_status, via_status, actor, 'implicit', NULL
+            FROM moved WHERE via_status IS NOT NULL
+            UNION ALL
+            SELECT id, now(), version, 'moved', coalesce(via_status, from_status), to_status, actor, reason, request
+            FROM moved
+        ), ended AS (
+            SELECT id, why FROM moved WHERE to_status IN ('REJECTED', 'CANCELLED')
+        ), unsent AS (
+            DELETE FROM open_charges c USING ended e WHERE c.id = ANY(ARRAY[e.id]) AND c.epoch = 0
+            RETURNING c.id, c.amount_minor, c.created_at, c.voiding, c.currency, e.why
+        ), never_sent AS (
+            INSERT INTO payments (id, order_id, amount_minor, created_at, kind, status, voiding, currency, failure_code)
+            SELECT id, id, amount_minor, created_at, 'charge', 'failed', voiding, currency, why FROM unsent
+        ), closed AS (
+            UPDATE payments p SET status = 'failed', due_at = NULL, failure_code = e.why
+            FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind = 'charge'
+                AND p.status IN ('held', 'pending')
+        ), called_off AS (
+            UPDATE payments p
+            SET voiding = true, due_at = CASE WHEN p.status = 'waiting' THEN now() ELSE p.due_at END
+            FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind = 'charge'
+                AND p.status IN ('processing', 'waiting')
+        ), answered AS (
+            UPDATE payments p SET answer_by = NULL
+            FROM moved m
+            WHERE m.from_status = 'CONFIRMED' AND (p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id))
+                AND p.kind <> 'refund' AND p.added IS NULL AND p.status = 'succeeded'
+        )
+        SELECT id FROM moved
+        "#,
+        &orders,
+        &from as &[OrderStatus],
+        &via as &[Option<OrderStatus>],
+        &to as &[OrderStatus],
+        &actors,
+        &reasons as &[Option<String>],
+        &whys,
+        &requests as &[Option<Uuid>],
+    )
+    .fetch_all(conn)
+    .await
+}

@@ -1,0 +1,324 @@
+//! Bugs on purpose that need SQL of their own, for the chaos harness alone: it has to notice each of them.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::claim::{self, Claimed};
+use super::events::note;
+use super::read::money;
+use super::refunds::{Owed, owe};
+use super::settle::{Next, Settled, Settlement};
+use domain::order::OrderStatus;
+use domain::payment::{AttemptAction, PaymentKind, PaymentStatus};
+use runtime::chaos::sabotaged;
+
+/// Long enough for a kill to fall between two statements now and then.
+const GAP: Duration = Duration::from_millis(20);
+/// What a settled payment is: its order, its kind, whether it is an addition's, its amount.
+type Paid = (Uuid, PaymentKind, bool, i64);
+
+/// Says what a claim of orders' own charges would be, and writes nothing; other payments are claimed.
+pub(super) async fn pretend_to_claim(
+    conn: &mut PgConnection,
+    hints: &[Uuid],
+    lease: Duration,
+) -> sqlx::Result<Vec<Claimed>> {
+    let own: Vec<(Uuid, i64, String, i32, i32, i32, AttemptAction)> = sqlx::query_as(
+        "SELECT id, amount_minor, currency, epoch + 1, attempts + 1, spent,
+             CASE WHEN voiding THEN 'void' ELSE 'charge' END::attempt_action
+         FROM open_charges WHERE id = ANY($1) AND (epoch = 0 OR (due_at <= now() AND trying IS NULL))",
+    )
+    .bind(hints)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut claimed = own
+        .into_iter()
+        .map(|(id, amount_minor, currency, epoch, number, spent, action)| {
+            Ok(Claimed {
+                payment_id: id,
+                order_id: id,
+                refund_of: None,
+                amount: money(amount_minor, &currency)?,
+                epoch,
+                number,
+                action,
+                spent,
+                origin: None,
+            })
+        })
+        .collect::<sqlx::Result<Vec<_>>>()?;
+    let is_other = |id: &&Uuid| !claimed.iter().any(|one: &Claimed| one.payment_id == **id);
+    let others: Vec<Uuid> = hints.iter().filter(is_other).copied().collect();
+    // None of these is own and may be claimed, so nothing else is.
+    claimed.extend(claim::write(conn, &others, lease).await?);
+    Ok(claimed)
+}
+
+/// Settles wrongly, if this process is told to; `None`: it is not.
+pub(super) async fn settle(
+    conn: &mut PgConnection,
+    batch: &[Settlement],
+    accept_in: Duration,
+) -> sqlx::Result<Option<Vec<Settled>>> {
+    if sabotaged("claim_after_call") {
+        let own: Vec<Uuid> = batch.iter().filter(|one| one.is_own).map(|one| one.payment_id).collect();
+        claim::write(conn, &own, GAP).await?;
+        return Ok(None);
+    }
+    let guarded = !sabotaged("no_epoch_guard");
+    let whole = !sabotaged("settle_outside_transaction");
+    let deletes = !sabotaged("queue_row_stays");
+    let depends = !sabotaged("payment_unguarded");
+    if guarded && whole && deletes && depends {
+        return Ok(None);
+    }
+    // The database's own guards have to go, too, or they would catch the bug first.
+    if !guarded {
+        sqlx::query("SET session_replication_role = replica").execute(&mut *conn).await?;
+    }
+    let mut settled = Vec::new();
+    for one in batch {
+        write_try(conn, one).await?;
+        let paid = if !one.is_own {
+            settle_payment(conn, one, guarded, accept_in).await?
+        } else if matches!(one.next, Next::Retry { .. }) {
+            put_back(conn, one, guarded).await?
+        } else {
+            take_out(conn, one, guarded, deletes, depends, accept_in).await?
+        };
+        let Some((order_id, kind, is_addition, amount_minor)) = paid else { continue };
+        if !whole {
+            tokio::time::sleep(GAP).await;
+        }
+        let status = one.next.status();
+        let decides = kind == PaymentKind::Charge && !is_addition && status != PaymentStatus::Waiting;
+        let moved_to = if decides {
+            settle_order(conn, one, order_id, amount_minor, guarded, accept_in).await?
+        } else {
+            None
+        };
+        settled.push(Settled {
+            id: one.payment_id,
+            order_id,
+            kind,
+            is_addition,
+            status,
+            amount_minor,
+            moved_to,
+        });
+    }
+    Ok(Some(settled))
+}
+
+/// The row of the try, as it should be.
+async fn write_try(conn: &mut PgConnection, one: &Settlement) -> sqlx::Result<()> {
+    sqlx::query(
+        "WITH tried AS (
+             UPDATE payment_attempts SET outcome = $1, code = $2, finished_at = clock_timestamp()
+             WHERE payment_id = $3 AND number = $4 AND epoch = $5)
+         INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome, code)
+         SELECT id, claimed_at, clock_timestamp(), attempts, epoch, trying, $1, $2 FROM open_charges
+         WHERE id = $3 AND epoch = $5 AND trying IS NOT NULL ON CONFLICT DO NOTHING",
+    )
+    .bind(one.outcome)
+    .bind(&one.code)
+    .bind(one.payment_id)
+    .bind(one.number)
+    .bind(one.epoch)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// An order's own charge becomes final. Where it is `guarded`, under its epoch alone; it `deletes` the row from the queue; and
+/// whether it writes the payment `depends` on there having been one. `None`: it did not move.
+async fn take_out(
+    conn: &mut PgConnection,
+    one: &Settlement,
+    guarded: bool,
+    deletes: bool,
+    depends: bool,
+    accept_in: Duration,
+) -> sqlx::Result<Option<Paid>> {
+    let gateway_id = match &one.next {
+        Next::Succeeded { gateway_id } => Some(gateway_id.clone()),
+        Next::Failed | Next::Retry { .. } => None,
+    };
+    let found: Option<(i64,)> = sqlx::query_as(
+        "WITH found AS (
+             SELECT * FROM open_charges WHERE id = $1 AND (NOT $2 OR NOT $4 OR (epoch = $3 AND trying IS NOT NULL))
+         ), gone AS (
+             DELETE FROM open_charges c USING found f WHERE c.id = f.id AND $5 AND (NOT $2 OR c.epoch = $3)
+         ), again AS (
+             UPDATE payments SET status = $6, gateway_id = $7, failure_code = $8 WHERE id = $1 AND NOT $2
+             RETURNING amount_minor
+         ), final AS (
+             INSERT INTO payments (id, order_id, amount_minor, created_at, answer_by, epoch, attempts, spent, kind, status,
+                                   voiding, currency, gateway_id, failure_code)
+             SELECT id, id, amount_minor, created_at, CASE WHEN $6 = 'succeeded' THEN now() + $9 * interval '1 ms' END,
+                 epoch, attempts, spent, 'charge', $6, voiding, currency, $7, $8
+             FROM found ON CONFLICT DO NOTHING
+             RETURNING amount_minor
+         )
+         TABLE again UNION ALL TABLE final",
+    )
+    .bind(one.payment_id)
+    .bind(guarded)
+    .bind(one.epoch)
+    .bind(depends)
+    .bind(deletes)
+    .bind(one.next.status())
+    .bind(gateway_id)
+    .bind(one.code.as_ref().filter(|_| one.next == Next::Failed))
+    .bind(super::millis(accept_in))
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.map(|(amount_minor,)| (one.payment_id, PaymentKind::Charge, false, amount_minor)))
+}
+
+/// It is to be tried again, as it should be. `None`: it did not move.
+async fn put_back(conn: &mut PgConnection, one: &Settlement, guarded: bool) -> sqlx::Result<Option<Paid>> {
+    let Next::Retry { delay, spend, void } = one.next else { return Ok(None) };
+    let found: Option<(i64,)> = sqlx::query_as(
+        "UPDATE open_charges SET trying = NULL, claimed_at = NULL, lease_until = NULL, spent = spent + $1,
+             voiding = voiding OR $2, due_at = now() + $3 * interval '1 ms'
+         WHERE id = $4 AND (NOT $5 OR (epoch = $6 AND trying IS NOT NULL)) RETURNING amount_minor",
+    )
+    .bind(i32::from(spend))
+    .bind(void)
+    .bind(super::millis(delay))
+    .bind(one.payment_id)
+    .bind(guarded)
+    .bind(one.epoch)
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.map(|(amount_minor,)| (one.payment_id, PaymentKind::Charge, false, amount_minor)))
+}
+
+/// Another payment moves. `None`: it did not.
+async fn settle_payment(
+    conn: &mut PgConnection,
+    one: &Settlement,
+    guarded: bool,
+    accept_in: Duration,
+) -> sqlx::Result<Option<Paid>> {
+    let (gateway_id, delay, spend, void) = match &one.next {
+        Next::Succeeded { gateway_id } => (Some(gateway_id.clone()), Duration::ZERO, false, false),
+        Next::Failed => (None, Duration::ZERO, false, false),
+        Next::Retry { delay, spend, void } => (None, *delay, *spend, *void),
+    };
+    sqlx::query_as(
+        "UPDATE payments SET status = $1, spent = spent + $2, voiding = voiding OR $3, gateway_id = $4,
+             failure_code = CASE WHEN $1 = 'failed' THEN $9 END,
+             due_at = CASE WHEN $1 = 'waiting' THEN now() + $5 * interval '1 ms' END,
+             answer_by = CASE WHEN $1 = 'succeeded' AND kind = 'charge' AND added IS NULL
+                 THEN now() + $10 * interval '1 ms' END
+         WHERE id = $6 AND (NOT $7 OR (epoch = $8 AND status = 'processing'))
+         RETURNING order_id, kind, added IS NOT NULL, amount_minor",
+    )
+    .bind(one.next.status())
+    .bind(i32::from(spend))
+    .bind(void)
+    .bind(gateway_id)
+    .bind(super::millis(delay))
+    .bind(one.payment_id)
+    .bind(guarded)
+    .bind(one.epoch)
+    .bind(&one.code)
+    .bind(super::millis(accept_in))
+    .fetch_optional(conn)
+    .await
+}
+
+async fn settle_order(
+    conn: &mut PgConnection,
+    one: &Settlement,
+    order: Uuid,
+    amount_minor: i64,
+    guarded: bool,
+    accept_in: Duration,
+) -> sqlx::Result<Option<OrderStatus>> {
+    let paid = one.next.status() == PaymentStatus::Succeeded;
+    sqlx::query_scalar(
+        "WITH before AS (
+             SELECT id, status FROM orders WHERE id = $1 AND (NOT $3 OR status IN ('PENDING', 'PAYMENT_PROCESSING')) FOR UPDATE
+         ), moved AS (
+             UPDATE orders o SET version = version + CASE WHEN b.status = 'PENDING' THEN 2 ELSE 1 END, updated_at = now(),
+                 accept_by = CASE WHEN $2 THEN now() + $4 * interval '1 ms' END,
+                 status = CASE WHEN cancel_requested_at IS NOT NULL THEN 'CANCELLED'
+                     WHEN $2 THEN 'CONFIRMED' ELSE 'PAYMENT_FAILED' END::order_status
+             FROM before b WHERE o.id = b.id RETURNING o.id, version, o.status, b.status AS from_status)
+         INSERT INTO order_events (subject, at, began_at, version, what, from_status, to_status, actor, payment_id, amount_minor)
+         SELECT id, now(), CASE WHEN from_status = 'PENDING' THEN now() END, version, 'moved',
+             CASE WHEN from_status = 'PENDING' THEN from_status ELSE 'PAYMENT_PROCESSING' END, status, 'worker', $5, $6
+         FROM moved RETURNING to_status",
+    )
+    .bind(order)
+    .bind(paid)
+    .bind(guarded)
+    .bind(super::millis(accept_in))
+    .bind(one.payment_id)
+    .bind(paid.then_some(amount_minor))
+    .fetch_optional(conn)
+    .await
+}
+
+/// Takes back what was counted for events of these orders, if this process is told to.
+pub(super) async fn uncount(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<()> {
+    if !sabotaged("event_not_counted") {
+        return Ok(());
+    }
+    sqlx::query("UPDATE orders SET version = version - 1 WHERE id = ANY($1)")
+        .bind(orders)
+        .execute(conn)
+        .await
+        .map(drop)
+}
+
+/// Rejects what is late, whatever the kitchen has answered, if this process is told to.
+pub(super) async fn reject_answered(conn: &mut PgConnection) -> sqlx::Result<()> {
+    if !sabotaged("deadline_without_guard") {
+        return Ok(());
+    }
+    // The table of legal moves would refuse it.
+    sqlx::query("SET session_replication_role = replica").execute(&mut *conn).await?;
+    let mut tx = conn.begin().await?;
+    let charges: Vec<(Uuid,)> = sqlx::query_as(
+        "WITH moved AS (
+             UPDATE orders SET status = 'REJECTED', version = version + 1, updated_at = now()
+             WHERE status = 'ACCEPTED' AND accept_by <= now() RETURNING id, version
+         ), noted AS (
+             INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, reason)
+             SELECT id, now(), version, 'moved', 'ACCEPTED', 'REJECTED', 'sweep', 'accept_deadline' FROM moved
+         ), left_kitchen AS (
+             DELETE FROM in_kitchen k USING moved m WHERE k.order_id = m.id
+         )
+         SELECT p.id FROM moved m JOIN payments p ON p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id)
+         WHERE p.kind = 'charge' AND p.status = 'succeeded'",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    // Nobody else touches these charges here, so they need not be held.
+    let owed: Vec<Owed> = charges
+        .into_iter()
+        .map(|(charge_id,)| Owed { charge_id, why: "accept_deadline".to_owned(), actor: "sweep".to_owned() })
+        .collect();
+    let changes = owe(&mut tx, &owed).await?;
+    note(&mut tx, &changes).await?;
+    tx.commit().await
+}
+
+/// Makes a new payment, with a new key, of each of these.
+pub async fn copy_payments(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
+         SELECT gen_random_uuid(), order_id, amount_minor, now(), now(), kind, 'pending', currency
+         FROM shown_payments WHERE id = ANY($1)",
+    )
+    .bind(ids)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

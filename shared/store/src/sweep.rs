@@ -1,0 +1,89 @@
+//! sweep: finds what is due. A payment is due when its publish was lost, its retry has come, or the worker that
+//! held it let its lease run out; one column says so for all of them.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::claim::{Claimed, claim};
+use runtime::chaos::crash_point;
+
+/// Claims up to `limit` due payments, longest due first. What another worker is just claiming is passed over.
+pub async fn claim_due(conn: &mut PgConnection, limit: u32, lease: Duration) -> sqlx::Result<Vec<Claimed>> {
+    let mut tx = conn.begin().await?;
+    let due = due(&mut tx, limit).await?;
+    if due.is_empty() {
+        tx.rollback().await?;
+        return Ok(Vec::new());
+    }
+    crash_point("worker.mid_sweep");
+    let claimed = claim(&mut tx, &due, lease).await?;
+    tx.commit().await?;
+    Ok(claimed)
+}
+
+/// Up to `limit` payments that are due, longest due first, locked for the rest of the transaction.
+pub async fn due(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        WITH own AS (
+            SELECT id, due_at FROM open_charges
+            WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
+            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        ), others AS (
+            SELECT id, due_at FROM payments WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+        )
+        SELECT id AS "id!" FROM (TABLE own UNION ALL TABLE others) due ORDER BY due_at LIMIT $1
+        "#,
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Puts off when a payment that is not final is looked at again. For one that cannot be claimed: it must not stand in
+/// the way of those behind it.
+pub async fn postpone(conn: &mut PgConnection, payment_id: Uuid, by: Duration) -> sqlx::Result<()> {
+    sqlx::query!(
+        r#"
+        WITH own AS (UPDATE open_charges SET due_at = now() + $2::bigint * interval '1 ms' WHERE id = $1)
+        UPDATE payments SET due_at = now() + $2::bigint * interval '1 ms' WHERE id = $1 AND due_at IS NOT NULL
+        "#,
+        payment_id,
+        super::millis(by)
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Calls off up to `limit` charges of each kind (orders' own, others) that are not final and older than `age`: they are
+/// never charged again, only voided, and their orders end. Says how many.
+pub async fn call_off(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<u64> {
+    let done = sqlx::query_scalar!(
+        r#"
+        WITH own AS (
+            UPDATE open_charges SET voiding = true, due_at = CASE WHEN trying IS NULL THEN now() ELSE due_at END
+            WHERE id = ANY(ARRAY(
+                SELECT id FROM open_charges WHERE NOT voiding AND created_at < now() - $1::bigint * interval '1 ms'
+                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
+            RETURNING id
+        ), others AS (
+            UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
+            WHERE id = ANY(ARRAY(
+                SELECT id FROM payments
+                WHERE due_at IS NOT NULL AND kind = 'charge' AND NOT voiding
+                    AND created_at < now() - $1::bigint * interval '1 ms'
+                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
+            RETURNING id
+        )
+        SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM others) AS "count!"
+        "#,
+        super::millis(age),
+        i64::from(limit)
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(done.unsigned_abs())
+}
