@@ -9,8 +9,8 @@ use uuid::Uuid;
 use crate::order::{Item, OrderStatus, add_items, take_off};
 
 /// What changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type, ToSchema)]
-#[sqlx(type_name = "event_what", rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[cfg_attr(feature = "sqlx", derive(sqlx::Type), sqlx(type_name = "event_what", rename_all = "snake_case"))]
 #[serde(rename_all = "snake_case")]
 pub enum What {
     /// The order came to be, with its lines and its total.

@@ -15,8 +15,12 @@ use crate::problems::{Place, Problems};
 pub use crate::problems::{Problem, text_problem};
 
 /// Where an order stands. In capitals on the wire; read case-insensitively.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema)]
-#[sqlx(type_name = "order_status", rename_all = "SCREAMING_SNAKE_CASE")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[cfg_attr(
+    feature = "sqlx",
+    derive(sqlx::Type),
+    sqlx(type_name = "order_status", rename_all = "SCREAMING_SNAKE_CASE")
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OrderStatus {
     /// Accepted and durable; its payment is not yet claimed.

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::money::{Money, MoneyError, currency_of};
 
 /// What a payment does with the money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
-#[sqlx(type_name = "payment_kind", rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "sqlx", derive(sqlx::Type), sqlx(type_name = "payment_kind", rename_all = "lowercase"))]
 #[serde(rename_all = "lowercase")]
 pub enum PaymentKind {
     /// Takes money for an order.
@@ -30,8 +30,12 @@ pub fn new_payment_id(order_id: Uuid) -> Uuid {
 /// Where a payment stands. `Pending -> Processing -> Succeeded | Failed`, with `Processing -> Waiting ->
 /// Processing` for every try that did not end it, and `Pending -> Failed` for one that was never sent. One that must wait
 /// for its order's own charge is `Held` first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
-#[sqlx(type_name = "payment_status", rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "sqlx",
+    derive(sqlx::Type),
+    sqlx(type_name = "payment_status", rename_all = "lowercase")
+)]
 #[serde(rename_all = "lowercase")]
 pub enum PaymentStatus {
     /// Of an addition: not to be looked at before its order's own charge is known.
@@ -82,8 +86,12 @@ impl PaymentStatus {
 }
 
 /// What one try asks of the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
-#[sqlx(type_name = "attempt_action", rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "sqlx",
+    derive(sqlx::Type),
+    sqlx(type_name = "attempt_action", rename_all = "lowercase")
+)]
 #[serde(rename_all = "lowercase")]
 pub enum AttemptAction {
     /// Take the money.
@@ -109,8 +117,12 @@ impl AttemptAction {
 }
 
 /// How one try ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
-#[sqlx(type_name = "attempt_outcome", rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "sqlx",
+    derive(sqlx::Type),
+    sqlx(type_name = "attempt_outcome", rename_all = "snake_case")
+)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptOutcome {
     /// The money moved; for a void: the key had already been charged, so the payment stands.
