@@ -1,24 +1,13 @@
 //! The api: accepts orders and reads them back. Stateless; run as many as you like.
 
-pub mod accept;
-mod accept_order;
-mod actor;
-mod add_items;
-mod channel_order;
+mod catalogue;
 pub mod config;
-mod error;
-mod gauges;
-mod health;
-pub mod internal;
-mod move_order;
-pub mod moves;
-mod observe;
-mod price_list;
-pub mod publish;
-mod read_orders;
+mod http;
+mod identity;
+pub mod operations;
+pub mod orders;
 mod router;
 mod state;
-mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +20,11 @@ use store::Database;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::accept::Writer;
 use crate::config::ApiSettings;
-use crate::moves::Mover;
-use crate::publish::BrokerUp;
+use crate::http::gauges;
+use crate::orders::mover::Mover;
+use crate::orders::publish::{self, BrokerUp};
+use crate::orders::writer::Writer;
 use crate::state::Shared;
 
 /// What an api needs, already opened.

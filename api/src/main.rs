@@ -45,7 +45,7 @@ async fn start() -> Result<()> {
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
 
-    let internal = api::internal::router(&database);
+    let internal = api::operations::router(&database);
     let stop = Stop::new();
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());

@@ -15,10 +15,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::error::ApiError;
-use crate::observe::observed;
+use crate::http::error::ApiError;
+use crate::http::health;
+use crate::http::observe::observed;
+use crate::orders::{accept, add, from_channel, moves, read};
 use crate::state::AppState;
-use crate::{accept_order, add_items, channel_order, health, move_order, read_orders};
 
 /// Title and text of `openapi.json`.
 #[derive(OpenApi)]
@@ -35,16 +36,16 @@ pub(crate) fn router(
     state: AppState,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send {
     let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(accept_order::accept_order, read_orders::list_orders))
-        .routes(routes!(channel_order::accept_channel_order))
-        .routes(routes!(read_orders::read_order))
-        .routes(routes!(read_orders::read_history))
-        .routes(routes!(move_order::accept))
-        .routes(routes!(move_order::reject))
-        .routes(routes!(move_order::cancel))
-        .routes(routes!(move_order::set_status))
-        .routes(routes!(add_items::add_items))
-        .routes(routes!(add_items::pay_anew))
+        .routes(routes!(accept::accept_order, read::list_orders))
+        .routes(routes!(from_channel::accept_channel_order))
+        .routes(routes!(read::read_order))
+        .routes(routes!(read::read_history))
+        .routes(routes!(moves::accept))
+        .routes(routes!(moves::reject))
+        .routes(routes!(moves::cancel))
+        .routes(routes!(moves::set_status))
+        .routes(routes!(add::add_items))
+        .routes(routes!(add::pay_anew))
         .routes(routes!(health::health))
         .routes(routes!(health::ready))
         .with_state(state)

@@ -6,9 +6,9 @@ use std::time::Duration;
 use runtime::tasks::Stop;
 use sqlx::PgPool;
 
-use crate::accept::AcceptDesk;
-use crate::moves::MoveDesk;
-use crate::publish::BrokerUp;
+use crate::orders::mover::MoveDesk;
+use crate::orders::publish::BrokerUp;
+use crate::orders::writer::AcceptDesk;
 
 /// Cloned for every request, some times over: one pointer, whatever it leads to.
 pub(crate) type AppState = Arc<Shared>;

@@ -108,7 +108,7 @@ async fn run(
     };
     let worker_settings =
         worker::config::WorkerSettings { gateway_url: format!("http://{gateway_addr}"), ..config.worker };
-    let internal = api::internal::router(&database);
+    let internal = api::operations::router(&database);
     let api = Api {
         listener: listeners.api,
         database: database.clone(),

@@ -242,7 +242,7 @@ async fn what_the_document_does_not_price_the_channels_list_does() -> Result<()>
     let list = format!("http://{}/internal/channels/DishDash/prices", listener.local_addr()?);
     let limits = runtime::serve::ServeLimits::default();
     let serve =
-        runtime::serve::serve(listener, api::internal::router(&database.database()), limits, Stop::new());
+        runtime::serve::serve(listener, api::operations::router(&database.database()), limits, Stop::new());
     let look = async {
         let put = async |body: Value| -> Result<(u16, Value)> {
             let answer = client.http.put(&list).json(&body).send().await?;

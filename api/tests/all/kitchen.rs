@@ -129,7 +129,7 @@ async fn a_rejected_order_shows_its_refund_and_so_does_the_list_of_refunds() -> 
     let internal = format!("http://{}/internal", listener.local_addr()?);
     let serve = runtime::serve::serve(
         listener,
-        api::internal::router(&database.database()),
+        api::operations::router(&database.database()),
         runtime::serve::ServeLimits::default(),
         Stop::new(),
     );

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use api::accept::{Answer, Writer};
+use api::orders::writer::{Answer, Writer};
 use domain::order::{NewOrder, OrderRequest};
 use domain::origin::Headers;
 use domain::payment::AttemptOutcome;

@@ -12,13 +12,15 @@ use serde::Deserialize;
 use store::accept::Accepted;
 use store::{self, prices};
 
-use crate::accept_order::{accepted, channel_id_reused, commit, idempotency_key, is_json, read_body, under};
-use crate::actor::Caller;
-use crate::error::{ApiError, ProblemBody};
-use crate::observe::Arrival;
-use crate::read_orders::on_reader;
+use crate::http::error::{ApiError, ProblemBody};
+use crate::http::observe::Arrival;
+use crate::identity::caller::Caller;
+use crate::orders::accept::{
+    accepted, channel_id_reused, commit, idempotency_key, is_json, read_body, under,
+};
+use crate::orders::read::on_reader;
+use crate::orders::view::OrderView;
 use crate::state::AppState;
-use crate::view::OrderView;
 
 /// What may be said beside the document, as it came.
 #[derive(Debug, Deserialize)]

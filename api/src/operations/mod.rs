@@ -1,5 +1,5 @@
 //! What is for the operators alone, on the address of the metrics and never on the public one: the refunds, a sweep of
-//! unanswered orders for schedulers of somebody else's, and the channels' price lists (`price_list.rs`).
+//! unanswered orders for schedulers of somebody else's, and the channels' price lists (`catalogue/price_list.rs`).
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ use tokio::sync::Mutex;
 use tower::layer::layer_fn;
 use uuid::Uuid;
 
-use crate::error::ApiError;
-use crate::observe::observed;
-use crate::price_list;
+use crate::catalogue::price_list;
+use crate::http::error::ApiError;
+use crate::http::observe::observed;
 
 /// Connections for these reads: one person looks at a time.
 const READERS: u32 = 1;

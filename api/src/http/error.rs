@@ -10,7 +10,7 @@ use serde::Serialize;
 use store::session::StoreError;
 
 use crate::config::RETRY_AFTER;
-use crate::observe::Id;
+use crate::http::observe::Id;
 
 /// An answer that is no success.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use domain::moves::Actor;
 use domain::order::{MAX_ID_CHARS, text_problem};
 
-use crate::error::ApiError;
+use crate::http::error::ApiError;
 
 const HEADER: &str = "x-actor";
 

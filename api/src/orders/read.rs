@@ -16,10 +16,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use crate::actor::Caller;
-use crate::error::{ApiError, ProblemBody};
+use crate::http::error::{ApiError, ProblemBody};
+use crate::identity::caller::Caller;
+use crate::orders::view::{HistoryView, OrderPage, OrderView};
 use crate::state::AppState;
-use crate::view::{HistoryView, OrderPage, OrderView};
 
 /// Orders on a page where the client says nothing.
 const PAGE_SIZE: i64 = 20;

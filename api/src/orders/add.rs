@@ -11,14 +11,14 @@ use serde::Deserialize;
 use store::additions::{Add, PayAnew};
 use store::read;
 
-use crate::accept_order::{is_json, read_body};
-use crate::actor::Caller;
-use crate::error::{ApiError, ProblemBody};
-use crate::move_order::{hand_in, no_object};
-use crate::moves::Ask;
-use crate::read_orders::{on_reader, parse_id};
+use crate::http::error::{ApiError, ProblemBody};
+use crate::identity::caller::Caller;
+use crate::orders::accept::{is_json, read_body};
+use crate::orders::mover::Ask;
+use crate::orders::moves::{hand_in, no_object};
+use crate::orders::read::{on_reader, parse_id};
+use crate::orders::view::{ItemBody, OrderView};
 use crate::state::AppState;
-use crate::view::{ItemBody, OrderView};
 
 /// Add to an order.
 ///

@@ -1,5 +1,5 @@
 //! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable. Orders of channels
-//! (`channel_order.rs`) are committed and answered here, too.
+//! (`from_channel.rs`) are committed and answered here, too.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use sha2::{Digest, Sha256};
 use store::accept::{Accept, Accepted, IdempotencyKey};
 use uuid::Uuid;
 
-use crate::accept::{Answer, Fault};
 use crate::config::{ANSWER_TIMEOUT, BODY_TIMEOUT, MAX_BODY};
-use crate::error::{ApiError, ProblemBody};
-use crate::observe::{Arrival, Id};
+use crate::http::error::{ApiError, ProblemBody};
+use crate::http::observe::{Arrival, Id};
+use crate::orders::view::{NewOrderBody, OrderView};
+use crate::orders::writer::{Answer, Fault};
 use crate::state::AppState;
-use crate::view::{NewOrderBody, OrderView};
 
 /// Longest idempotency key; what others who take them allow, too.
 const MAX_KEY: usize = 255;

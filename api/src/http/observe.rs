@@ -22,7 +22,7 @@ use tracing::Instrument;
 use tracing::field::display;
 use uuid::Uuid;
 
-use crate::error::{ApiError, render};
+use crate::http::error::{ApiError, render};
 
 /// The header that carries a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

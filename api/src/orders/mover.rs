@@ -12,7 +12,7 @@ use store::moves::{Moved, carry_out};
 use store::session::{Session, StoreError};
 use uuid::Uuid;
 
-use crate::accept::Fault;
+use crate::orders::writer::Fault;
 
 /// What people ask for.
 #[derive(Debug, Clone)]

@@ -12,15 +12,15 @@ use serde::Deserialize;
 use store::moves::Moved;
 use uuid::Uuid;
 
-use crate::accept::Fault;
-use crate::accept_order::{is_json, read_body};
-use crate::actor::Caller;
 use crate::config::ANSWER_TIMEOUT;
-use crate::error::{ApiError, ProblemBody};
-use crate::moves::Ask;
-use crate::read_orders::parse_id;
+use crate::http::error::{ApiError, ProblemBody};
+use crate::identity::caller::Caller;
+use crate::orders::accept::{is_json, read_body};
+use crate::orders::mover::Ask;
+use crate::orders::read::parse_id;
+use crate::orders::view::OrderView;
+use crate::orders::writer::Fault;
 use crate::state::AppState;
-use crate::view::OrderView;
 
 /// Take an order.
 ///

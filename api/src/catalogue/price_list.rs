@@ -14,11 +14,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use store::prices;
 
-use crate::accept_order::{is_json, read_body};
-use crate::channel_order::channel_name;
-use crate::error::ApiError;
-use crate::internal::Internal;
-use crate::move_order::no_object;
+use crate::http::error::ApiError;
+use crate::operations::Internal;
+use crate::orders::accept::{is_json, read_body};
+use crate::orders::from_channel::channel_name;
+use crate::orders::moves::no_object;
 
 /// A channel's whole list.
 #[derive(Debug, Serialize)]

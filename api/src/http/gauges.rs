@@ -9,7 +9,7 @@ use runtime::tasks::Stop;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 
-use crate::accept::AcceptDesk;
+use crate::orders::writer::AcceptDesk;
 
 const EVERY: Duration = Duration::from_secs(1);
 

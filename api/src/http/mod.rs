@@ -1,0 +1,6 @@
+//! What any handler needs, and what is around each.
+
+pub(crate) mod error;
+pub(crate) mod gauges;
+pub(crate) mod health;
+pub(crate) mod observe;

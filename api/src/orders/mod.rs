@@ -1,0 +1,11 @@
+//! What a client asks of orders, a file a verb; and the tasks behind the handlers that write.
+
+pub(crate) mod accept;
+pub(crate) mod add;
+pub(crate) mod from_channel;
+pub mod mover;
+pub(crate) mod moves;
+pub mod publish;
+pub(crate) mod read;
+pub(crate) mod view;
+pub mod writer;
