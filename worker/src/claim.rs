@@ -86,11 +86,6 @@ impl Claimer {
         Self { session, lease, metrics }
     }
 
-    /// The connection, for what else its owner does between claims.
-    pub fn session(&mut self) -> &mut Session {
-        &mut self.session
-    }
-
     /// Claims those of `named` that may be claimed.
     pub async fn named(&mut self, named: &[Uuid]) -> Result<Claims> {
         let (lease, since) = (self.lease, Instant::now());

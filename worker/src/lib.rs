@@ -1,14 +1,12 @@
 //! The worker: claims payments, charges them, settles them, and sweeps up what is due. Stateless; run as many as you
 //! like. What one drops by dying, the lease hands to another.
 
-pub mod breaker;
 pub mod charge;
 pub mod claim;
 pub mod config;
 pub mod consume;
-pub mod deadline;
-pub mod facts;
 pub mod gateway;
+pub mod policy;
 pub mod settle;
 pub mod sweep;
 
@@ -20,16 +18,17 @@ use broker::Broker;
 use runtime::tasks::{Crew, Stop};
 use store::Database;
 
-use crate::breaker::Breaker;
-use crate::charge::{ChargeMetrics, RetryPolicy, Till};
+use crate::charge::{ChargeMetrics, Till};
 use crate::claim::Claimer;
 use crate::config::{MAX_SETTLE, SETTLE_LANES, WorkerSettings};
 use crate::consume::Consumption;
-use crate::deadline::Deadlines;
-use crate::facts::Facts;
 use crate::gateway::Gateway;
+use crate::gateway::breaker::Breaker;
+use crate::policy::RetryPolicy;
 use crate::settle::{SettleLane, Settler};
-use crate::sweep::Sweep;
+use crate::sweep::Chores;
+use crate::sweep::due::Sweep;
+use crate::sweep::facts::Facts;
 
 /// What a worker needs, already opened.
 #[derive(Debug)]
@@ -81,7 +80,7 @@ pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
         crew.spawn("settle", settler.run());
     }
     drop(lane);
-    crew.spawn("deadline", Deadlines::new(database.session(), &settings).run(stop.clone()));
+    crew.spawn("chores", Chores::new(database.session(), &settings).run(stop.clone()));
     crew.spawn("consume", consumption.run(broker, stop.clone()));
     crew.spawn("sweep", sweep.run(stop));
     // A request that was just sent, its settlement, and a little more.

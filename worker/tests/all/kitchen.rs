@@ -10,9 +10,9 @@ use serde_json::json;
 use store::claim::{Claimed, claim};
 use store::moves::{Moved, carry_out};
 use uuid::Uuid;
-use worker::charge::settlement;
-use worker::deadline::Deadlines;
+use worker::policy::settlement;
 use worker::settle::{Settle, Settled};
+use worker::sweep::Chores;
 
 use crate::{Bench, tries};
 
@@ -257,9 +257,9 @@ async fn an_order_that_nobody_answers_is_rejected_and_given_back() -> Result<()>
         bench.move_on(&orders[0], Wanted::Accept).await?,
         Moved::Done { .. } | Moved::Refused { .. }
     ));
-    let mut deadlines = Deadlines::new(bench.database.database().session(), &bench.settings);
+    let mut chores = Chores::new(bench.database.database().session(), &bench.settings);
     testbed::until("the deadline has passed", async || {
-        deadlines.run_once().await?;
+        chores.reject_late().await?;
         Ok((bench.status(&orders[1]).await? == "REJECTED" && bench.status(&orders[2]).await? == "REJECTED")
             .then_some(()))
     })
@@ -281,19 +281,19 @@ async fn a_late_order_that_cannot_be_rejected_does_not_hold_up_those_behind_it()
     sqlx::query(version).bind(orders[0].id).bind(-1).execute(&mut conn).await?;
     let first = "UPDATE payments SET answer_by = answer_by - interval '1 h' WHERE order_id = $1";
     sqlx::query(first).bind(orders[0].id).execute(&mut conn).await?;
-    let mut deadlines = Deadlines::new(bench.database.database().session(), &bench.settings);
+    let mut chores = Chores::new(bench.database.database().session(), &bench.settings);
     testbed::until("the others are rejected", async || {
-        deadlines.run_once().await?;
+        chores.reject_late().await?;
         Ok((bench.status(&orders[1]).await? == "REJECTED" && bench.status(&orders[2]).await? == "REJECTED")
             .then_some(()))
     })
     .await?;
     assert_eq!(bench.status(&orders[0]).await?, "CONFIRMED");
-    assert_eq!(deadlines.run_once().await?, 0, "it is put off");
+    assert_eq!(chores.reject_late().await?, 0, "it is put off");
     // Mended, and its time has come again.
     sqlx::query(version).bind(orders[0].id).bind(1).execute(&mut conn).await?;
     sqlx::query(first).bind(orders[0].id).execute(&mut conn).await?;
-    assert_eq!(deadlines.run_once().await?, 1);
+    assert_eq!(chores.reject_late().await?, 1);
     bench.finish_all().await?;
     bench.reconciles().await
 }

@@ -22,13 +22,13 @@ use store::accept::{Accept, accept};
 use testbed::{Client, TestDatabase, make_due};
 use tokio::net::TcpListener;
 use uuid::Uuid;
-use worker::breaker::Breaker;
 use worker::charge::Till;
 use worker::claim::Claimer;
 use worker::config::WorkerSettings;
 use worker::consume::{Consumption, Step};
+use worker::gateway::breaker::Breaker;
 use worker::settle::Settler;
-use worker::sweep::Sweep;
+use worker::sweep::due::Sweep;
 
 #[derive(Parser)]
 struct Defaults {
@@ -188,7 +188,7 @@ fn tries(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// The breaker must not have moved; it admits everything.
 fn is_closed(breaker: &Breaker) -> bool {
-    breaker.admits() == worker::breaker::Admission::All
+    breaker.admits() == worker::gateway::breaker::Admission::All
 }
 
 fn ids(orders: &[NewOrder]) -> Vec<Uuid> {

@@ -20,7 +20,7 @@ use store::claim::claim;
 use store::moves::{Moved, carry_out};
 use testbed::make_due;
 use uuid::Uuid;
-use worker::deadline::Deadlines;
+use worker::sweep::Chores;
 
 use crate::Bench;
 
@@ -80,7 +80,7 @@ async fn whatever_is_asked_in_whatever_order_the_books_agree_in_the_end() -> Res
 /// One sequence, to its end. Says how many requests were granted.
 async fn sequence(bench: &mut Bench, seed: u64) -> Result<usize> {
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut deadlines = Deadlines::new(bench.database.database().session(), &bench.settings);
+    let mut chores = Chores::new(bench.database.database().session(), &bench.settings);
     bench
         .faults(
             json!({"success_rate": 0.7, "error_rate": 0.15, "error_after_rate": 0.15, "malformed_rate": 0.05,
@@ -97,24 +97,19 @@ async fn sequence(bench: &mut Bench, seed: u64) -> Result<usize> {
             let order = &orders[dice.random_range(0..ORDERS)];
             ask(&mut database.connect().await?, order, &mut dice).await
         }));
-        let (granted, worked) = tokio::join!(asking, work(bench, &mut deadlines, &orders, &mut dice));
+        let (granted, worked) = tokio::join!(asking, work(bench, &mut chores, &orders, &mut dice));
         worked?;
         promises.extend(granted?.into_iter().flatten());
     }
     bench.client.no_faults().await?;
-    rest(bench, &mut deadlines).await?;
+    rest(bench, &mut chores).await?;
     bench.reconciles().await?;
     kept(&mut bench.database.connect().await?, &promises).await?;
     Ok(promises.len())
 }
 
 /// What a worker does next: one time in five it dies of it.
-async fn work(
-    bench: &mut Bench,
-    deadlines: &mut Deadlines,
-    orders: &[NewOrder],
-    dice: &mut StdRng,
-) -> Result<()> {
+async fn work(bench: &mut Bench, chores: &mut Chores, orders: &[NewOrder], dice: &mut StdRng) -> Result<()> {
     let order = &orders[dice.random_range(0..ORDERS)];
     match dice.random_range(0..10) {
         0..4 => drop(bench.sweep().await?),
@@ -140,9 +135,9 @@ async fn work(
             .bind(order.id)
             .execute(&mut bench.database.connect().await?)
             .await?;
-            deadlines.run_once().await?;
+            chores.reject_late().await?;
         }
-        _ => deadlines.tend_additions().await?,
+        _ => chores.tend_additions().await?,
     }
     Ok(())
 }
@@ -208,12 +203,12 @@ async fn hurry(bench: &Bench) -> Result<()> {
 }
 
 /// Works until there is nothing more to do.
-async fn rest(bench: &mut Bench, deadlines: &mut Deadlines) -> Result<()> {
+async fn rest(bench: &mut Bench, chores: &mut Chores) -> Result<()> {
     let mut rounds = 0;
     loop {
         hurry(bench).await?;
         let swept = bench.sweep().await?;
-        deadlines.tend_additions().await?;
+        chores.tend_additions().await?;
         let open: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM shown_payments
              WHERE due_at IS NOT NULL OR status = 'held' OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL)",

@@ -7,8 +7,8 @@ use domain::payment::AttemptOutcome;
 use serde_json::json;
 use store::claim::claim;
 use store::settle::{Next, Settlement};
-use worker::breaker::Admission;
 use worker::consume::Step;
+use worker::gateway::breaker::Admission;
 use worker::settle::{Settle, Settled};
 
 use crate::{Bench, ids, is_closed, refusing, tries};

@@ -1,22 +1,21 @@
-//! sweep: what is due is claimed straight from the database and charged: payments whose publish was lost, whose retry
+//! due: what is due is claimed straight from the database and charged: payments whose publish was lost, whose retry
 //! has come, or whose worker died. With no broker at all it carries the whole work; with an open breaker it is the one
 //! that sends the probe.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use runtime::chaos::sabotaged;
 use runtime::tasks::Stop;
 use runtime::trace::{self, Kind};
-use store::names;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use crate::breaker::Admission;
 use crate::charge::Till;
 use crate::claim::{self, Claimer, Claims};
 use crate::config::{MAX_CLAIM, WorkerSettings};
+use crate::gateway::breaker::Admission;
 
 /// Finds what is due and sees it through.
 #[derive(Debug)]
@@ -24,7 +23,6 @@ pub struct Sweep {
     claimer: Claimer,
     till: Arc<Till>,
     interval: Duration,
-    forgotten_keys: metrics::Counter,
     in_hand: Arc<Semaphore>,
     /// The last look found as much as it had room for.
     more: bool,
@@ -33,12 +31,6 @@ pub struct Sweep {
     under_way: TaskTracker,
 }
 
-/// How often old idempotency keys are forgotten, and how many at once: a minute's worth at ten thousand orders a second would
-/// hold the writer for long. While there are more, the next go a second later.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
-const FORGET_ON: Duration = Duration::from_secs(1);
-const FORGET_AT_ONCE: u32 = 10_000;
-
 impl Sweep {
     /// A sweep with a claimer of its own, and with room of its own, so that a full queue never starves retries.
     pub fn new(claimer: Claimer, till: Arc<Till>, settings: &WorkerSettings) -> Self {
@@ -46,7 +38,6 @@ impl Sweep {
             claimer,
             till,
             interval: settings.sweep_interval,
-            forgotten_keys: metrics::counter!("sweep_forgotten_keys_total"),
             more: false,
             worth_a_look: u32::from(settings.worker_concurrency).div_ceil(4),
             in_hand: Arc::new(Semaphore::new(usize::from(settings.worker_concurrency))),
@@ -65,7 +56,6 @@ impl Sweep {
         let found = |what: &'static str| metrics::counter!("sweep_runs_total", "found" => what);
         let (some, nothing, error_met) = (found("some"), found("nothing"), found("error"));
         let mut well = true;
-        let mut forget_at = Instant::now() + FORGET_EVERY;
         while !stop.is_stopped() {
             match self.run_once().await {
                 Ok(swept) => {
@@ -78,10 +68,6 @@ impl Sweep {
                         tracing::warn!(error = format!("{error:#}"), "cannot sweep; trying on");
                     }
                 }
-            }
-            if Instant::now() >= forget_at {
-                let more = self.forget_names().await == u64::from(FORGET_AT_ONCE);
-                forget_at = Instant::now() + if more { FORGET_ON } else { FORGET_EVERY };
             }
             if self.more {
                 stop.or_stopped(self.room()).await;
@@ -140,24 +126,5 @@ impl Sweep {
             });
         }
         Ok(swept)
-    }
-
-    /// Forgets some, and says how many.
-    async fn forget_names(&mut self) -> u64 {
-        let done = self
-            .claimer
-            .session()
-            .run(&FORGET_AT_ONCE, |conn, limit| Box::pin(names::forget(conn, None, *limit)))
-            .await;
-        match done {
-            Ok(forgotten) => {
-                self.forgotten_keys.increment(forgotten);
-                forgotten
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot forget old idempotency keys; next minute again");
-                0
-            }
-        }
     }
 }

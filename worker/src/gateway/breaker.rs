@@ -12,7 +12,7 @@ use failsafe::failure_policy::ConsecutiveFailures;
 use failsafe::{Config, Instrument, StateMachine, backoff, failure_policy};
 use tokio::sync::{Semaphore, watch};
 
-use crate::gateway::{Answer, Asked};
+use super::answer::{Answer, Asked};
 
 /// The breaker; clones share its state.
 #[derive(Debug, Clone)]

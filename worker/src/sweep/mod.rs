@@ -1,0 +1,84 @@
+//! sweep: what would be left undone is looked for and done, a file a chore. [`due`] takes payments up and [`facts`] looks on,
+//! each on a connection of its own; the other chores share one, and this loop. Every worker does all of them.
+
+pub mod additions;
+pub mod call_off;
+pub mod deadline;
+pub mod due;
+pub mod facts;
+pub mod forget;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use runtime::tasks::Stop;
+use store::session::Session;
+
+use self::call_off::CallOff;
+use self::deadline::Deadlines;
+use self::forget::Forget;
+use crate::config::WorkerSettings;
+
+/// Orders in one transaction: row locks no longer than some milliseconds.
+pub const AT_ONCE: u32 = 256;
+
+/// The chores that share a connection.
+#[derive(Debug)]
+pub struct Chores {
+    session: Session,
+    interval: Duration,
+    deadlines: Deadlines,
+    call_off: CallOff,
+    forget: Forget,
+}
+
+impl Chores {
+    /// On a connection of their own.
+    pub fn new(session: Session, settings: &WorkerSettings) -> Self {
+        Self {
+            session,
+            interval: settings.sweep_interval,
+            deadlines: Deadlines::new(),
+            call_off: CallOff::new(settings.payment_deadline),
+            forget: Forget::new(),
+        }
+    }
+
+    /// Does them until `stop`.
+    pub async fn run(mut self, stop: Stop) -> Result<()> {
+        let mut well = true;
+        while !stop.is_stopped() {
+            // Each whatever became of the others: what stops one of them must not stop all.
+            let late = self.reject_late().await;
+            let tended = self.tend_additions().await;
+            let called_off = self.call_off.run_if_due(&mut self.session).await;
+            let forgotten = self.forget.run_if_due(&mut self.session).await;
+            let is_full = match tended.and(called_off).and(forgotten).and(late) {
+                Ok(found) => {
+                    well = true;
+                    found == AT_ONCE as usize
+                }
+                Err(error) => {
+                    if std::mem::take(&mut well) {
+                        tracing::warn!(error = format!("{error:#}"), "cannot sweep up; trying on");
+                    }
+                    false
+                }
+            };
+            if !is_full {
+                stop.or_stopped(tokio::time::sleep(self.interval)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rejects what the kitchen did not answer in time, up to [`AT_ONCE`] orders. Says how many deadlines had passed.
+    pub async fn reject_late(&mut self) -> Result<usize> {
+        self.deadlines.run_once(&mut self.session).await
+    }
+
+    /// Lets additions go, and takes failed ones off, up to [`AT_ONCE`] of either kind.
+    pub async fn tend_additions(&mut self) -> Result<()> {
+        additions::run_once(&mut self.session).await
+    }
+}
