@@ -7,7 +7,7 @@ CREATE TABLE order_details (
     paid_elsewhere   boolean NOT NULL,                -- its payment is of the kind 'elsewhere'
     channel          text,                            -- in lower case
     channel_order_id text,                            -- what the channel calls it; a name of 0004, too
-    details          jsonb   NOT NULL,                -- fulfilment, customer, delivery_address, pickup_time
+    handover         jsonb   NOT NULL,                -- fulfilment, customer, delivery_address, pickup_time
     imported         json,                            -- what came with it of its life elsewhere, to the letter: not jsonb
     CHECK ((channel IS NULL) = (channel_order_id IS NULL))
 );

@@ -4,7 +4,8 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::order::{OrderStatus, Problem};
+use domain::order::status::OrderStatus;
+use domain::problems::Problem;
 use domain::trace_parent::TraceParent;
 use serde::Serialize;
 use store::session::StoreError;

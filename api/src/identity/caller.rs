@@ -3,8 +3,9 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use domain::moves::Actor;
-use domain::order::{MAX_ID_CHARS, text_problem};
+use domain::limits::MAX_ID_CHARS;
+use domain::order::moves::Actor;
+use domain::problems::text_problem;
 
 use crate::http::error::ApiError;
 

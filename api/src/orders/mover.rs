@@ -1,12 +1,13 @@
 //! moves: what people ask for is carried out by movers, each on a database connection of its own, one request a
 //! transaction. A handler hands in and awaits: a client that hangs up cuts no transaction short.
 
+use std::time::Instant;
+
 use anyhow::Result;
-use domain::moves::Move;
+use domain::order::moves::Move;
 use metrics::{Counter, Histogram};
 use runtime::batch::{Desk, Lane};
 use runtime::chaos::crash_point;
-use std::time::Instant;
 use store::additions::{Add, PayAnew, add, pay_anew};
 use store::moves::{Moved, carry_out};
 use store::session::{Session, StoreError};

@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use domain::channel::ChannelName;
-use domain::moves::Actor;
-use domain::order::{MAX_ID_CHARS, OrderStatus, Problem, text_problem};
+use domain::channel::name::ChannelName;
+use domain::limits::MAX_ID_CHARS;
+use domain::order::moves::Actor;
+use domain::order::status::OrderStatus;
+use domain::problems::{Problem, text_problem};
 use futures_util::future::BoxFuture;
 use runtime::tasks::uncancelled;
 use serde::Deserialize;
@@ -68,7 +70,7 @@ pub(crate) async fn read_history(
     let found = on_reader(state, move |conn| {
         Box::pin(async move {
             let Some(order) = read::order(conn, id).await? else { return Ok(None) };
-            let imported = if order.extra.is_some() { read::imported(conn, id).await? } else { None };
+            let imported = if order.details.is_some() { read::imported(conn, id).await? } else { None };
             Ok(Some((order, events::history(conn, id).await?, imported)))
         })
     })

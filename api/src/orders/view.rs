@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use domain::details::{Address, Customer, Extra, Fulfilment, NewExtra};
 use domain::event::{Event, What};
 use domain::money::{Currency, Money};
-use domain::order::{CancelWish, NewOrder, Order, OrderStatus};
+use domain::order::details::{Address, Customer, Details, Fulfilment, NewDetails};
+use domain::order::status::OrderStatus;
+use domain::order::{CancelWish, NewOrder, Order};
 use domain::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 use serde::ser::Error;
 use serde::{Serialize, Serializer};
@@ -93,10 +94,10 @@ impl OrderView {
     /// An order that was accepted just now.
     pub(crate) fn accepted(order: NewOrder, created_at: OffsetDateTime) -> Self {
         let paid = order.paid_elsewhere();
-        let extra = order.extra.map(|extra| {
-            let NewExtra { details, key, paid_elsewhere, .. } = *extra;
+        let details = order.details.map(|details| {
+            let NewDetails { handover, key, paid_elsewhere, .. } = *details;
             let channel = key.map(|key| (key.channel.as_str().to_owned(), key.order_id));
-            Box::new(Extra { details, channel, paid_elsewhere: paid_elsewhere.is_some() })
+            Box::new(Details { handover, channel, paid_elsewhere: paid_elsewhere.is_some() })
         });
         Self::as_accepted(Order {
             id: order.id,
@@ -109,7 +110,7 @@ impl OrderView {
             updated_at: created_at,
             accept_by: paid.map(|accept_in| created_at + accept_in),
             cancel_wish: None,
-            extra,
+            details,
         })
     }
 
@@ -130,7 +131,7 @@ impl OrderView {
     pub(crate) fn in_list(order: Order) -> Self {
         let paid = order.is_paid_elsewhere();
         let given_back = matches!(order.status, OrderStatus::Rejected | OrderStatus::Cancelled);
-        let (details, channel) = order.extra.map(|extra| (extra.details, extra.channel)).unwrap_or_default();
+        let (handover, channel) = order.details.map(|one| (one.handover, one.channel)).unwrap_or_default();
         let (channel, channel_order_id) = channel.unzip();
         Self {
             id: order.id,
@@ -146,10 +147,10 @@ impl OrderView {
             cancel_requested: order.cancel_wish.map(CancelView::from),
             channel,
             channel_order_id,
-            fulfilment: details.fulfilment,
-            customer: details.customer,
-            delivery_address: details.delivery_address,
-            pickup_time: details.pickup_time,
+            fulfilment: handover.fulfilment,
+            customer: handover.customer,
+            delivery_address: handover.delivery_address,
+            pickup_time: handover.pickup_time,
             paid_by: paid.then_some("channel"),
             refund_by: (paid && given_back).then_some("channel"),
             timestamps: None,
@@ -451,7 +452,7 @@ pub(crate) struct ItemBody {
 mod tests {
     use std::time::Duration;
 
-    use domain::order::OrderRequest;
+    use domain::order::request::OrderRequest;
     use time::macros::datetime;
 
     use super::*;
@@ -464,8 +465,8 @@ mod tests {
         let body = format!(r#"{{"customer_id":"é","items":[{LINE}}}]{fields}}}"#);
         let asked: OrderRequest<'_> = serde_json::from_str(&body).unwrap();
         let mut order = NewOrder { id: ID, ..NewOrder::parse(&asked).unwrap() };
-        if let Some(extra) = &mut order.extra {
-            extra.paid_elsewhere = paid_elsewhere;
+        if let Some(details) = &mut order.details {
+            details.paid_elsewhere = paid_elsewhere;
         }
         let view = OrderView::accepted(order, datetime!(2026-01-31 17:02:11.5 UTC));
         String::from_utf8(view.to_json()).unwrap()

@@ -1,13 +1,14 @@
 //! accept: the writers. Each owns a database connection and commits what gathered while its last batch was being
 //! committed; after the commit, and never before, the payments' names go to the publisher.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use domain::message::PaymentsDue;
 use domain::origin::Origins;
 use metrics::{Counter, Histogram};
 use runtime::batch::{Batch, Desk, Lane};
 use runtime::chaos::crash_point;
-use std::time::{Duration, Instant};
 use store::accept::{self, Accept, Accepted};
 use store::session::{Session, StoreError};
 use tokio::sync::mpsc;
@@ -140,7 +141,7 @@ impl Writer {
         for (one, answer) in batch.commands.iter().zip(answers) {
             let new = matches!(answer, Ok(Accepted::New { .. }));
             of_channels +=
-                u64::from(new && one.order.extra.as_ref().is_some_and(|extra| extra.key.is_some()));
+                u64::from(new && one.order.details.as_ref().is_some_and(|details| details.key.is_some()));
             match answer {
                 // Its channel has the money: there is nothing to claim.
                 Ok(Accepted::New { .. }) if one.order.paid_elsewhere().is_some() => elsewhere += 1,

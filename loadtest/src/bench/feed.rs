@@ -5,13 +5,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use reconcile::connect;
 use serde::Serialize;
 use sqlx::{Connection, Executor, PgConnection};
 use store::feed::{Cursor, Read, Start, Ticked, read, start, tick};
 
 use super::rows::Rows;
 use super::stack::Stack;
-use reconcile::connect;
 
 /// Batches of orders written, a tick after each: 1,536 events, which is what 15,000 events a second leave in a tenth of a second.
 const TICKS: usize = 300;

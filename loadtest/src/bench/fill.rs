@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use reconcile::connect;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::task::JoinSet;
 
 use crate::progress::Progress;
-use reconcile::connect;
 
 /// What the orders have come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

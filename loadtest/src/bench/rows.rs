@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use domain::message::MAX_PAYMENTS;
 use domain::order::NewOrder;
 use domain::payment::AttemptOutcome;
+use reconcile::connect;
 use sqlx::PgConnection;
 use store::accept::{Accept, accept};
 use store::claim::claim;
@@ -13,7 +14,6 @@ use store::settle::{Next, Settlement, settle};
 use uuid::Uuid;
 
 use crate::load::body;
-use reconcile::connect;
 
 /// Payments claimed and settled in one statement, as by the worker: two messages' worth.
 const CLAIM: usize = 2 * MAX_PAYMENTS;

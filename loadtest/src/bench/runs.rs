@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use reconcile::{Invariant, accepted_missing, reconcile};
 use runtime::tasks::Stop;
 use serde::Serialize;
 
@@ -14,7 +15,6 @@ use crate::gateway::fetch_ledger;
 use crate::latency::{Percentiles, per_second};
 use crate::load::{Accepted, Load, Pace, load};
 use crate::settled::{post_to_confirmed, until_settled};
-use reconcile::{Invariant, accepted_missing, reconcile};
 
 /// Longest wait for the last settlement; at a hundredth of the rate that is the goal, 200,000 orders take 2,000 s.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2_000);

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use reconcile::connect;
+use reconcile::{Invariant, accepted_missing, reconcile};
 use runtime::tasks::Stop;
 use serde::Serialize;
 use sqlx::Connection as _;
@@ -19,8 +21,6 @@ use crate::gateway::fetch_ledger;
 use crate::latency::{Latencies, Percentiles, per_second};
 use crate::load::{Connection, Pace, load};
 use crate::settled::{due, until_settled};
-use reconcile::connect;
-use reconcile::{Invariant, accepted_missing, reconcile};
 
 /// Orders read by their id, and pages of customers': hundreds beyond the 99th percentile would be luck.
 const READS: usize = 2_000;

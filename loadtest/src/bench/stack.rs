@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use broker::amqp::Amqp;
+use reconcile::connect;
 use runtime::config::BrokerConfig;
 use runtime::tasks::Stop;
 use servers::{Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
@@ -21,7 +22,6 @@ use super::traffic::Counts;
 use super::usage::{Memory, Usage, Watched};
 use crate::load::{OnFault, Pace, Plan, load};
 use crate::settled::until_settled;
-use reconcile::connect;
 
 /// Orders sent before each measurement: they fill caches and let statements reach their lasting plans.
 pub(super) const WARM_UP: u64 = 2_000;

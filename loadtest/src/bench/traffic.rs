@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use reconcile::connect;
 use serde::Serialize;
 use sqlx::Connection as _;
 
 use crate::load::Connection;
-use reconcile::connect;
 
 /// Counted up to now.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use reconcile::Report as Books;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -18,7 +19,6 @@ use super::summary::{Summary, Threshold};
 use super::{html, markdown, plots};
 use crate::bench::processor;
 use crate::latency::{Latencies, Percentiles};
-use reconcile::Report as Books;
 
 /// Of one script.
 #[derive(Debug, Clone, Serialize)]

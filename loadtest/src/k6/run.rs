@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use reconcile::reconcile;
 use runtime::tasks::Stop;
 use servers::{Guard, Watched};
 use tokio::process::{Child, Command};
@@ -24,7 +25,6 @@ use super::summary::Summary;
 use crate::gateway::fetch_ledger;
 use crate::progress::Progress;
 use crate::settled::until_settled;
-use reconcile::reconcile;
 
 /// Between looks at the gateway's books: two points a second are more than a plot shows.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -103,7 +103,8 @@ pub fn customer(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::order::{NewAddition, NewOrder};
+    use domain::order::NewOrder;
+    use domain::order::additions::NewAddition;
 
     #[test]
     fn each_is_one_that_is_accepted_and_comes_to_its_total() {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use domain::retry::RetryDelays;
 use serde::Deserialize;
 use tokio::time::sleep;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use uuid::Uuid;
 
 /// What happened, counted while it happens.

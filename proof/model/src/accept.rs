@@ -4,7 +4,7 @@
 //! The hint leaves after the answer here. The code lets the two race, which nobody can tell: neither reads what the
 //! other writes.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 use crate::action::Action;
 use crate::bits::Bits;

@@ -1,7 +1,7 @@
 //! desk: what customers, the kitchen and the clock ask of an order. Each looks at the order, decides by what it saw, and
 //! moves it by a statement that is guarded by just that. Who loses the race looks again.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 use crate::action::Action;
 use crate::bits::Bits;

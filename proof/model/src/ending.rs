@@ -7,7 +7,7 @@
 //! - a run does not end before every durable order has: as long as one has not, something is left to do that needs
 //!   neither luck nor a fault ([`can_go_on`]).
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use stateright::Model;
 
 use crate::action::Action;

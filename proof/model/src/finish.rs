@@ -3,7 +3,7 @@
 //! way is left to its settlement, which finds the order finished and gives back what came late. A settlement that ends its
 //! order does none of this but for its own charge: additions are held until then, and the sweep closes them.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 use crate::bits::Bits;
 use crate::design::Design;

@@ -1,7 +1,7 @@
 //! What every verb uses: where things begin, who holds what, and the two ways in which a status changes, which note
 //! what should never happen.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use stateright::Representative;
 
 use crate::accept;

@@ -1,6 +1,6 @@
 //! What must hold in every state, and what must happen in some, so that a check cannot be green for want of events.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use stateright::Property;
 
 use crate::design::Scope;

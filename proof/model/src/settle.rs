@@ -1,7 +1,7 @@
 //! settle, release and ack: what a try came to is committed with what follows for the payment and its order, in one
 //! transaction that does nothing for a worker that lost its lease; only then is the message acknowledged.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 use crate::action::Action;
 use crate::claim::{record, write_try};

@@ -1,6 +1,6 @@
 //! What there is: the rows of the database, the queue, the workers, and the gateway's ledger.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 use crate::bits::Bits;
 use crate::desk::{Desk, Verb};

@@ -6,15 +6,15 @@
 mod client;
 mod pipeline;
 
-pub use client::Client;
-pub use pipeline::{Options, Pipeline, Via};
+use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use broker::{Broker, amqp::Amqp};
+pub use client::Client;
+pub use pipeline::{Options, Pipeline, Via};
 use runtime::config::BrokerConfig;
 use sqlx::{ConnectOptions, Connection, PgConnection};
-use std::str::FromStr;
-use std::time::Duration;
 use store::Database;
 use uuid::Uuid;
 

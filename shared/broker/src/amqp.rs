@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use domain::message::PaymentsDue;
+use domain::origin::Headers;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use lapin::options::{
@@ -12,13 +14,11 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use runtime::chaos::{crash_point, sabotaged};
+use runtime::config::BrokerConfig;
 use uuid::Uuid;
 
 use super::{Confirm, Delivery, Depth, Ticket};
-use domain::message::PaymentsDue;
-use domain::origin::Headers;
-use runtime::chaos::{crash_point, sabotaged};
-use runtime::config::BrokerConfig;
 
 /// Most messages in the queue before it refuses. At 256 payments a message this is a backlog of 256 million; at
 /// one a message, a million, about 300 MB of disk.

@@ -4,11 +4,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use domain::message::PaymentsDue;
+use domain::origin::Headers;
 use tokio::sync::Notify;
 
 use super::{Confirm, Delivery, Depth};
-use domain::message::PaymentsDue;
-use domain::origin::Headers;
 
 /// A queue; clones share it.
 #[derive(Debug, Clone)]

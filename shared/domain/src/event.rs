@@ -6,7 +6,8 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::order::{Item, OrderStatus, add_items, take_off};
+use crate::order::lines::{Item, add_items, take_off};
+use crate::order::status::OrderStatus;
 
 /// What changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

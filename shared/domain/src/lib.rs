@@ -2,16 +2,13 @@
 //! message. Pure: nothing here reads a clock, a file or a socket.
 
 pub mod channel;
-pub mod channel_order;
-pub mod details;
 pub mod event;
+pub mod limits;
 pub mod message;
 pub mod money;
-pub mod moves;
 pub mod order;
 pub mod origin;
 pub mod payment;
-pub mod price_list;
-mod problems;
+pub mod problems;
 pub mod retry;
 pub mod trace_parent;

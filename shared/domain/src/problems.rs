@@ -7,8 +7,8 @@ use std::fmt::{self, Display};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::limits::{DEFAULT_CURRENCY, MAX_QUANTITY};
 use crate::money::{Currency, Money, MoneyError, currency_of};
-use crate::order::{DEFAULT_CURRENCY, MAX_QUANTITY};
 
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]

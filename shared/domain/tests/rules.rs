@@ -1,8 +1,11 @@
 //! The pure rules: what may be asked for, and what orders come to, for everything that can be.
 
+use domain::limits::{MAX_ITEMS, MAX_QUANTITY};
 use domain::money::{Currency, Money};
-use domain::moves::{Refusal, Ruling, Standing, Wanted};
-use domain::order::{Item, LEGAL_MOVES, MAX_ITEMS, MAX_QUANTITY, NewOrder, OrderStatus, add_items, take_off};
+use domain::order::NewOrder;
+use domain::order::lines::{Item, add_items, take_off};
+use domain::order::moves::{Refusal, Ruling, Standing, Wanted};
+use domain::order::status::{LEGAL_MOVES, OrderStatus};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 

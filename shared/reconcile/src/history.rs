@@ -3,7 +3,8 @@
 
 use anyhow::Result;
 use domain::event::{Event, Replayed, What};
-use domain::order::{Item, OrderStatus};
+use domain::order::lines::Item;
+use domain::order::status::OrderStatus;
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 use sqlx::types::Json;

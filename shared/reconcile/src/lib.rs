@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use domain::money::{Currency, Money};
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use domain::payment::Ledger;
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgConnectOptions;

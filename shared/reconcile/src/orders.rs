@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use domain::event::Tally;
 use domain::money::Money;
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -5,6 +5,13 @@
 //! comes to nothing never has money of an addition. A sweep lets held ones go, and takes the lines of failed ones off.
 //! As everywhere, the charges of an order are locked before the order; whoever adds one holds the others.
 
+use domain::event::What;
+use domain::money::{Money, currency_of};
+use domain::order::additions::NewAddition;
+use domain::order::lines::{Item, add_items, take_off};
+use domain::order::moves::{Actor, Refusal};
+use domain::order::status::OrderStatus;
+use runtime::chaos::sabotaged;
 use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -13,11 +20,6 @@ use super::events::{Change, note};
 use super::moves::{Decided, Moved, answer, end, lock_charges, lock_order, note_processing};
 use super::names::name_payment;
 use super::session::is_passing;
-use domain::event::What;
-use domain::money::{Money, currency_of};
-use domain::moves::{Actor, Refusal};
-use domain::order::{Item, NewAddition, OrderStatus, add_items, take_off};
-use runtime::chaos::sabotaged;
 
 /// A request to add to an order.
 #[derive(Debug, Clone)]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use domain::money::Money;
+use domain::origin::Origin;
+use domain::payment::AttemptAction;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::read::money;
-use domain::money::Money;
-use domain::origin::Origin;
-use domain::payment::AttemptAction;
 
 /// A payment that this worker, and nobody else, may now take to the gateway.
 #[derive(Debug, Clone)]

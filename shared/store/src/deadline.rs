@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use domain::order::status::OrderStatus;
+use runtime::chaos::crash_point;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::moves::{Step, apply, lock_charges};
-use domain::order::OrderStatus;
-use runtime::chaos::crash_point;
 
 /// What a sweep of unanswered orders found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use domain::event::{Event, What};
-use domain::order::{Item, OrderStatus};
+use domain::order::lines::Item;
+use domain::order::status::OrderStatus;
 use runtime::chaos::sabotaged;
 
 /// A change that moves no order.

@@ -4,7 +4,7 @@
 
 use sqlx::PgConnection;
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 /// What is not final, now.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,14 +10,15 @@
 //! xmin alone, the oldest transaction that runs: `proof/model/src/feed` has the run in which a third one parts the two.) It also
 //! means that nobody waits for a stranger's long transaction.
 
+use domain::event::{Event, What};
+use domain::order::lines::Item;
+use domain::order::status::OrderStatus;
 use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::events::Row;
-use domain::event::{Event, What};
-use domain::order::{Item, OrderStatus};
 
 /// The advisory lock of whoever notes a tick: "feed" as a number.
 const TICK_LOCK: i64 = 0x6665_6564;

@@ -9,7 +9,6 @@ pub mod additions;
 pub mod claim;
 pub mod deadline;
 pub mod events;
-mod extras;
 pub mod facts;
 pub mod feed;
 pub mod list;

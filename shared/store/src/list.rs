@@ -1,14 +1,15 @@
 //! read, many at once: pages of orders, newest first, and how many match. Nothing here moves anything.
 
+use domain::channel::name::ChannelName;
+use domain::order::Order;
+use domain::order::details::{Details, Handover};
+use domain::order::status::OrderStatus;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::read::Row;
-use domain::channel::ChannelName;
-use domain::details::{Details, Extra};
-use domain::order::{Order, OrderStatus};
 
 /// Which orders to list; newest first.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +79,7 @@ pub async fn page(
     query.push(" OFFSET ").push_bind(offset).push(WITH_LINES);
     let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *conn).await?;
     let mut orders = rows.into_iter().map(Order::try_from).collect::<sqlx::Result<Vec<_>>>()?;
-    add_extras(conn, &mut orders).await?;
+    add_details(conn, &mut orders).await?;
     // From the newest too: what is looked for by its status mostly lies there.
     let mut query = asked.newest(COUNT, asked.counted(), Uuid::max(), MAX_COUNTED);
     query.push(") AS counted");
@@ -190,10 +191,10 @@ async fn not_over(conn: &mut PgConnection, filter: &Filter) -> sqlx::Result<Opti
 }
 
 /// Adds what few orders have. A statement after the page's own, so that no plan of that one depends on it.
-async fn add_extras(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Result<()> {
+async fn add_details(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
     let rows = sqlx::query!(
-        r#"SELECT order_id, paid_elsewhere, channel, channel_order_id, details AS "details: Json<Details>"
+        r#"SELECT order_id, paid_elsewhere, channel, channel_order_id, handover AS "handover: Json<Handover>"
            FROM order_details WHERE order_id = ANY($1)"#,
         &ids
     )
@@ -202,8 +203,8 @@ async fn add_extras(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Resu
     for row in rows {
         if let Some(order) = orders.iter_mut().find(|order| order.id == row.order_id) {
             let channel = row.channel.zip(row.channel_order_id);
-            let extra = Extra { details: row.details.0, channel, paid_elsewhere: row.paid_elsewhere };
-            order.extra = Some(Box::new(extra));
+            let details = Details { handover: row.handover.0, channel, paid_elsewhere: row.paid_elsewhere };
+            order.details = Some(Box::new(details));
         }
     }
     Ok(())

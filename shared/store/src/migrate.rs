@@ -12,6 +12,9 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use domain::retry::RetryDelays;
+use runtime::config::{MigrateConfig, SchemaConfig};
+use runtime::telemetry;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::{Instant, sleep};
@@ -19,9 +22,6 @@ use tokio::time::{Instant, sleep};
 use self::concurrent::{drop_leftover, is_concurrent};
 use self::standing::{Standing, UNRELEASED};
 use super::{Database, LOOK_AGAIN, passes, refuse_forgetful};
-use domain::retry::RetryDelays;
-use runtime::config::{MigrateConfig, SchemaConfig};
-use runtime::telemetry;
 
 /// The advisory lock of whoever applies the schema: "Comanda!" in ASCII. Advisory locks are a database's own.
 pub const TURN: i64 = i64::from_be_bytes(*b"Comanda!");

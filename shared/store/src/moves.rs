@@ -4,6 +4,11 @@
 //! Every transaction here locks the charges of an order before the order, as claiming and settling do. So whoever ends
 //! an order knows of each charge whether it was ever sent, and no charge can be sent that is not told so.
 
+use domain::event::What;
+use domain::order::moves::{Move, Refusal, Ruling, Standing, Wanted, on_the_way};
+use domain::order::status::OrderStatus;
+use domain::payment::{PaymentKind, PaymentStatus};
+use runtime::chaos::crash_point;
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -11,11 +16,6 @@ use uuid::Uuid;
 use super::events::{Change, done_before, note};
 use super::read::{self, Whole};
 use super::refunds::{Owed, owe};
-use domain::event::What;
-use domain::moves::{Move, Refusal, Ruling, Standing, Wanted, on_the_way};
-use domain::order::OrderStatus;
-use domain::payment::{PaymentKind, PaymentStatus};
-use runtime::chaos::crash_point;
 
 /// What became of a request.
 #[derive(Debug, Clone)]

@@ -1,12 +1,12 @@
 //! prices: what a channel's articles cost where its orders do not say. One list a channel, in one currency, replaced as a
 //! whole.
 
+use domain::channel::name::ChannelName;
+use domain::channel::price_list::PriceList;
+use domain::money::currency_of;
 use sqlx::{Connection, PgConnection};
 
 use super::read::money;
-use domain::channel::ChannelName;
-use domain::money::currency_of;
-use domain::price_list::PriceList;
 
 /// Of a channel's list, the prices of `plus`; and its currency, even if none of them is on it.
 pub async fn of(conn: &mut PgConnection, channel: &ChannelName, plus: &[String]) -> sqlx::Result<PriceList> {

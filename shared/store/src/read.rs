@@ -1,6 +1,13 @@
 //! read: orders, their payments and attempts; pages of orders stand in `list.rs`, histories in `events.rs`. Nothing here
 //! moves anything.
 
+use domain::event::Event;
+use domain::money::{Money, currency_of};
+use domain::order::details::{Details, Handover};
+use domain::order::lines::Item;
+use domain::order::status::OrderStatus;
+use domain::order::{CancelWish, Order};
+use domain::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
@@ -8,11 +15,6 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::events::history;
-use domain::details::{Details, Extra};
-use domain::event::Event;
-use domain::money::{Money, currency_of};
-use domain::order::{CancelWish, Item, Order, OrderStatus};
-use domain::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 
 /// An order as it was accepted, whatever became of it since: what its first event says.
 #[derive(Debug, Clone)]
@@ -83,7 +85,7 @@ impl TryFrom<Row> for Order {
                 by: row.cancel_actor.unwrap_or_default(),
                 reason: row.cancel_reason,
             }),
-            extra: None,
+            details: None,
         })
     }
 }
@@ -109,7 +111,7 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
                   currency AS "currency!", o.version AS "version!", created_at AS "created_at!", updated_at AS "updated_at!",
                   accept_by, cancel_requested_at, cancel_actor, cancel_reason,
                   d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id,
-                  d.details AS "details?: Json<Details>"
+                  d.handover AS "handover?: Json<Handover>"
            FROM shown_orders o JOIN order_events first ON first.subject = o.id AND first.version = 1
            LEFT JOIN order_details d ON d.order_id = o.id WHERE o.id = $1"#,
         id
@@ -117,9 +119,9 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
     .fetch_optional(conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let extra = row.details.map(|Json(details)| {
+    let details = row.handover.map(|Json(handover)| {
         let paid_elsewhere = row.paid_elsewhere.unwrap_or_default();
-        Box::new(Extra { details, channel: row.channel.zip(row.channel_order_id), paid_elsewhere })
+        Box::new(Details { handover, channel: row.channel.zip(row.channel_order_id), paid_elsewhere })
     });
     let order = Order::try_from(Row {
         id: row.id,
@@ -136,7 +138,7 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
         cancel_actor: row.cancel_actor,
         cancel_reason: row.cancel_reason,
     })?;
-    Ok(Some(Order { extra, ..order }))
+    Ok(Some(Order { details, ..order }))
 }
 
 /// One order as it was accepted.

@@ -3,15 +3,15 @@
 
 use std::collections::HashMap;
 
+use domain::event::What;
+use domain::money::Money;
+use domain::payment::{PaymentStatus, new_payment_id};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::events::Change;
 use super::read::money;
-use domain::event::What;
-use domain::money::Money;
-use domain::payment::{PaymentStatus, new_payment_id};
 
 /// A charge whose money is to go back, all that is left of it.
 #[derive(Debug, Clone)]

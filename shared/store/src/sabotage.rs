@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use domain::order::status::OrderStatus;
+use domain::payment::{AttemptAction, PaymentKind, PaymentStatus};
+use runtime::chaos::sabotaged;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -10,9 +13,6 @@ use super::events::note;
 use super::read::money;
 use super::refunds::{Owed, owe};
 use super::settle::{Next, Settled, Settlement};
-use domain::order::OrderStatus;
-use domain::payment::{AttemptAction, PaymentKind, PaymentStatus};
-use runtime::chaos::sabotaged;
 
 /// Long enough for a kill to fall between two statements now and then.
 const GAP: Duration = Duration::from_millis(20);

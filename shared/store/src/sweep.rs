@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use runtime::chaos::crash_point;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::claim::{Claimed, claim};
-use runtime::chaos::crash_point;
 
 /// Claims up to `limit` due payments, longest due first. What another worker is just claiming is passed over.
 pub async fn claim_due(conn: &mut PgConnection, limit: u32, lease: Duration) -> sqlx::Result<Vec<Claimed>> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use api::orders::writer::{Answer, Writer};
-use domain::order::{NewOrder, OrderRequest};
+use domain::order::NewOrder;
+use domain::order::request::OrderRequest;
 use domain::origin::Headers;
 use domain::payment::AttemptOutcome;
 use loadtest::load::{OnFault, Pace, Plan, load};

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use broker::Broker;
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use metrics::Gauge;
 use runtime::tasks::Stop;
 use store::facts::{contradicting_orders, facts};

@@ -1,9 +1,10 @@
 //! What each answer of the gateway, or its absence, is taken to mean.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use domain::payment::AttemptAction;
 use serde_json::json;
-use std::time::Duration;
 use store::claim::{Claimed, claim};
 use tokio::net::TcpListener;
 use worker::gateway::{Answer, Asked, Gateway};

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use domain::moves::{Actor, Move, Wanted};
 use domain::order::NewOrder;
+use domain::order::moves::{Actor, Move, Wanted};
 use reconcile::reconcile;
 use serde_json::json;
 use store::claim::{Claimed, claim};

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use domain::money::Currency;
-use domain::moves::{Actor, Move, Wanted};
-use domain::order::{AdditionRequest, NewAddition, NewOrder, OrderStatus};
+use domain::order::NewOrder;
+use domain::order::additions::{AdditionRequest, NewAddition};
+use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::status::OrderStatus;
 use futures_util::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use domain::payment::PaymentStatus;
 use sqlx::PgConnection;
 use uuid::Uuid;

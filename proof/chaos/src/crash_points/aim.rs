@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use runtime::tasks::Stop;
 use tokio::task::JoinSet;
 use tokio::time::sleep;

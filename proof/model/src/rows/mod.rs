@@ -15,7 +15,7 @@ mod state;
 mod transaction;
 mod workers;
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use stateright::{Model, Property};
 
 pub use self::design::{Design, weakenings};

@@ -1,6 +1,6 @@
 //! The rows of one order.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 /// The row of the order's own charge in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! The statements of those who change an order, and of the sweep that lets an addition go.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 use super::{ADDITION, Charge, Design, OWN, QUEUE, Queue, State, Step, Transaction, Who};
 

@@ -1,6 +1,6 @@
 //! What must hold of the rows in every state, and what must be seen to happen in some.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 use stateright::Property;
 
 use super::{ADDITION, Charge, OWN, Queue, Scope, State, Statements, Step, Try, Who};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 use super::one_order::{ROWS, Rows};
 use super::transaction::{Step, Transaction, Who};

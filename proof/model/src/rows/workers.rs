@@ -1,6 +1,6 @@
 //! The statements of those who charge: claim and settle.
 
-use domain::order::OrderStatus;
+use domain::order::status::OrderStatus;
 
 use super::{
     ADDITION, Answer, Charge, Design, ORDER, OWN, QUEUE, Queue, State, Step, TRY, Transaction, Try, Who,

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::channel::ChannelName;
-use domain::channel_order::ChannelOrder;
+use domain::channel::name::ChannelName;
+use domain::channel::order::ChannelOrder;
+use domain::channel::price_list::PriceList;
 use domain::money::{Currency, Money};
-use domain::moves::{Actor, Move, Wanted};
-use domain::order::{NewAddition, NewOrder, OrderStatus};
+use domain::order::NewOrder;
+use domain::order::additions::NewAddition;
+use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::status::OrderStatus;
 use domain::payment::{
     AskedAgain, AttemptOutcome, ChargeReceipt, DeclinedKey, Ledger, LedgerRequests, RefundReceipt,
 };
-use domain::price_list::PriceList;
 use reconcile::{Invariant, Missing, accepted_missing, reconcile};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use store::accept::{Accept, IdempotencyKey, accept};
@@ -418,7 +420,7 @@ async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -
         ("DELETE FROM names WHERE kind = 'channel_order'", &[NamesWhole]),
         // Nobody may get out of paying by a word about another order.
         (
-            "INSERT INTO order_details (order_id, paid_elsewhere, details) VALUES ($paid, true, '{}')",
+            "INSERT INTO order_details (order_id, paid_elsewhere, handover) VALUES ($paid, true, '{}')",
             &[ChargesAreTotal, HistoryLegal],
         ),
         // Nor by a payment that says so.

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use domain::money::Currency;
-use domain::moves::Actor;
-use domain::order::{AdditionRequest, NewAddition, NewOrder};
+use domain::order::NewOrder;
+use domain::order::additions::{AdditionRequest, NewAddition};
+use domain::order::moves::Actor;
 use domain::payment::AttemptOutcome;
 use serde_json::json;
 use sqlx::PgConnection;

@@ -1,8 +1,8 @@
 //! What a list shows is what the table holds, whatever is asked for; and a restaurant's board reads no more of the table
 //! than it shows.
 use anyhow::{Context, Result};
-use domain::moves::{Actor, Move, Wanted};
-use domain::order::OrderStatus;
+use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::status::OrderStatus;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};

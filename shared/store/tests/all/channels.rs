@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::channel::ChannelName;
-use domain::channel_order::ChannelOrder;
-use domain::moves::{Actor, Move, Wanted};
-use domain::order::{NewOrder, OrderRequest, OrderStatus};
-use domain::price_list::PriceList;
+use domain::channel::name::ChannelName;
+use domain::channel::order::ChannelOrder;
+use domain::channel::price_list::PriceList;
+use domain::order::NewOrder;
+use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::request::OrderRequest;
+use domain::order::status::OrderStatus;
 use serde_json::json;
 use sqlx::PgConnection;
 use store::accept::{Accept, Accepted, IdempotencyKey, accept};

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::order::{NewOrder, OrderRequest, OrderStatus};
+use domain::order::NewOrder;
+use domain::order::request::OrderRequest;
+use domain::order::status::OrderStatus;
 use domain::payment::AttemptOutcome;
 use serde_json::json;
 use sqlx::PgConnection;

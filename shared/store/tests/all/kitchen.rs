@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use domain::event::What;
-use domain::moves::{Actor, Move, Refusal, Wanted};
-use domain::order::{NewOrder, OrderStatus};
+use domain::order::NewOrder;
+use domain::order::moves::{Actor, Move, Refusal, Wanted};
+use domain::order::status::OrderStatus;
 use domain::payment::{AttemptAction, AttemptOutcome};
 use futures_util::future::{join_all, try_join_all};
 use sqlx::PgConnection;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::order::{NewOrder, OrderRequest};
+use domain::order::NewOrder;
+use domain::order::request::OrderRequest;
 use domain::payment::AttemptOutcome;
 use serde_json::json;
 use sqlx::PgConnection;

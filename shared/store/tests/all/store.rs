@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::moves::on_the_way;
-use domain::order::{LEGAL_MOVES, NewOrder, OrderRequest, OrderStatus};
+use domain::order::NewOrder;
+use domain::order::moves::on_the_way;
+use domain::order::request::OrderRequest;
+use domain::order::status::{LEGAL_MOVES, OrderStatus};
 use domain::payment::{AttemptAction, AttemptOutcome, PaymentStatus};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};

@@ -4,11 +4,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use domain::order::details::NewDetails;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::accept::{Accept, Columns, Written};
-use domain::details::NewExtra;
+use super::Accept;
+use super::columns::{Columns, Written};
 
 /// Writes all of `batch`, plain ones among it, in one transaction, and says which. The others it did
 /// not write: their key or their channel's name for them is taken, or an earlier run has written them.
@@ -22,7 +23,7 @@ pub(super) async fn insert(
 ) -> sqlx::Result<Written> {
     let mut tx = conn.begin().await?;
     let described = describe(&mut tx, batch).await?;
-    let free = |one: &&Accept| one.order.extra.is_none() || described.contains(&one.order.id);
+    let free = |one: &&Accept| one.order.details.is_none() || described.contains(&one.order.id);
     let wanted: Vec<&Accept> = batch.iter().filter(free).collect();
     let written = insert_orders(&mut tx, &wanted, due_in).await?;
     let orphans: Vec<Uuid> = described.iter().filter(|id| !written.has(**id)).copied().collect();
@@ -57,27 +58,27 @@ async fn forget_orphans(conn: &mut PgConnection, orphans: &[Uuid]) -> sqlx::Resu
 
 /// Writes what the orders have beside their items, and says for which it did.
 async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<HashSet<Uuid>> {
-    let with_extra: Vec<(Uuid, &NewExtra)> =
-        batch.iter().filter_map(|one| Some((one.order.id, one.order.extra.as_deref()?))).collect();
-    let ids: Vec<Uuid> = with_extra.iter().map(|(id, _)| *id).collect();
-    let extras = || with_extra.iter().map(|(_, extra)| *extra);
-    let keys = || extras().map(|extra| extra.key.as_ref());
-    let elsewhere: Vec<bool> = extras().map(|extra| extra.paid_elsewhere.is_some()).collect();
+    let detailed: Vec<(Uuid, &NewDetails)> =
+        batch.iter().filter_map(|one| Some((one.order.id, one.order.details.as_deref()?))).collect();
+    let ids: Vec<Uuid> = detailed.iter().map(|(id, _)| *id).collect();
+    let all = || detailed.iter().map(|(_, details)| *details);
+    let keys = || all().map(|one| one.key.as_ref());
+    let elsewhere: Vec<bool> = all().map(|one| one.paid_elsewhere.is_some()).collect();
     let channels: Vec<Option<String>> =
         keys().map(|key| key.map(|key| key.channel.as_str().to_owned())).collect();
     let order_ids: Vec<Option<String>> = keys().map(|key| key.map(|key| key.order_id.clone())).collect();
     let contents: Vec<Option<Vec<u8>>> = keys().map(|key| key.map(|key| key.content.to_vec())).collect();
-    let details: Vec<String> = extras()
-        .map(|extra| serde_json::to_string(&extra.details))
+    let handovers: Vec<String> = all()
+        .map(|one| serde_json::to_string(&one.handover))
         .collect::<Result<_, _>>()
         .map_err(|error| sqlx::Error::Encode(error.into()))?;
     let imported: Vec<Option<String>> =
-        extras().map(|extra| extra.imported.as_ref().map(|imported| imported.get().to_owned())).collect();
+        all().map(|one| one.imported.as_ref().map(|imported| imported.get().to_owned())).collect();
     let described = sqlx::query_scalar!(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[])
-                AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, details, imported)
+                AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported)
         ), called AS (
             INSERT INTO names (named, kind, scope, name, hash)
             SELECT order_id, 'channel_order', channel, channel_order_id, content_hash
@@ -85,8 +86,8 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
             ON CONFLICT (kind, scope, name) DO NOTHING
             RETURNING named
         )
-        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, details, imported)
-        SELECT order_id, paid_elsewhere, channel, channel_order_id, details::jsonb, imported::json
+        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover, imported)
+        SELECT order_id, paid_elsewhere, channel, channel_order_id, handover::jsonb, imported::json
         FROM input WHERE channel IS NULL OR order_id IN (SELECT named FROM called)
         ON CONFLICT DO NOTHING
         RETURNING order_id
@@ -96,7 +97,7 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         &channels as &[Option<String>],
         &order_ids as &[Option<String>],
         &contents as &[Option<Vec<u8>>],
-        &details,
+        &handovers,
         &imported as &[Option<String>],
     )
     .fetch_all(conn)
@@ -104,7 +105,7 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
     Ok(described.into_iter().collect())
 }
 
-/// The statement of `accept.rs`, for orders of which some are paid already: those are confirmed from the start, with the
+/// The statement of `plain.rs`, for orders of which some are paid already: those are confirmed from the start, with the
 /// kitchen's deadline, and have a payment that nobody will claim. What is there already is passed over.
 async fn insert_orders(
     conn: &mut PgConnection,
@@ -113,7 +114,7 @@ async fn insert_orders(
 ) -> sqlx::Result<Written> {
     let columns = Columns::of(batch.iter().copied());
     let accept_in: Vec<Option<i64>> =
-        batch.iter().map(|one| one.order.paid_elsewhere().map(super::millis)).collect();
+        batch.iter().map(|one| one.order.paid_elsewhere().map(crate::millis)).collect();
     sqlx::query_as!(
         Written,
         r#"
@@ -165,7 +166,7 @@ async fn insert_orders(
         &columns.hashes as &[Option<&[u8]>],
         &columns.keeps as &[Option<i64>],
         &accept_in as &[Option<i64>],
-        super::millis(due_in),
+        crate::millis(due_in),
     )
     .fetch_one(conn)
     .await

@@ -5,11 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::channel::{ChannelKey, ChannelName, MAX_CHANNEL_CHARS};
-use crate::details::{CAMEL_CASE, Details, DetailsRequest, Fulfilment, NewExtra};
+use crate::channel::name::{ChannelKey, ChannelName, MAX_CHANNEL_CHARS};
+use crate::channel::price_list::PriceList;
+use crate::limits::{DEFAULT_CURRENCY, MAX_ID_CHARS, MAX_NAME_CHARS};
 use crate::money::{Currency, Money};
-use crate::order::{DEFAULT_CURRENCY, Item, MAX_ID_CHARS, MAX_NAME_CHARS, NewOrder, Problem, lines, sum};
-use crate::price_list::PriceList;
+use crate::order::NewOrder;
+use crate::order::details::{CAMEL_CASE, Fulfilment, Handover, HandoverRequest, NewDetails};
+use crate::order::lines::{Item, lines, sum};
+use crate::problems::Problem;
 use crate::problems::{Place, Problems};
 
 /// Longest account: with the channel before it, it names a customer.
@@ -83,7 +86,7 @@ pub struct ChannelOrder {
     customer_id: String,
     currency: Option<Currency>,
     lines: Vec<Line>,
-    details: Details,
+    handover: Handover,
     imported: Box<RawValue>,
     paid: bool,
 }
@@ -109,7 +112,7 @@ impl ChannelOrder {
         let order_id = problems.text("channelOrderId", request.channel_order_id, MAX_ID_CHARS);
         let account = problems.optional_text("account", request.account, MAX_ACCOUNT_CHARS);
         let currency = problems.currency(request.currency);
-        let details = request.details(&mut problems);
+        let handover = request.handover(&mut problems);
         let paid = problems.paid(request.order_is_already_paid, paid);
         let imported = problems.imported(request);
         let lines: Vec<Line> = lines::<LineRequest<'_>>(&mut problems, request.items)
@@ -120,9 +123,9 @@ impl ChannelOrder {
         let (Some(order_id), true) = (order_id, problems.0.is_empty()) else { return Err(problems.0) };
         let customer_id = account
             .map_or_else(|| channel.as_str().to_owned(), |account| format!("{}:{account}", channel.as_str()));
-        let content = (&customer_id, currency.as_ref().map(Currency::code), &lines, &details, paid);
+        let content = (&customer_id, currency.as_ref().map(Currency::code), &lines, &handover, paid);
         let key = ChannelKey::new(channel, order_id, &content);
-        Ok(Self { key, customer_id, currency, lines, details, imported, paid })
+        Ok(Self { key, customer_id, currency, lines, handover, imported, paid })
     }
 
     /// The channel, its name for the order, and what was ordered.
@@ -150,30 +153,30 @@ impl ChannelOrder {
             priced.filter_map(|(index, line)| line.priced(index, list, currency, &mut problems)).collect();
         let (items, total) = sum(&mut problems, priced, currency);
         let (Some(total), true) = (total, problems.0.is_empty()) else { return Err(problems.0) };
-        let extra = NewExtra {
-            details: self.details,
+        let details = NewDetails {
+            handover: self.handover,
             key: Some(self.key),
             imported: Some(self.imported),
             paid_elsewhere: self.paid.then_some(accept_in),
         };
         let order = NewOrder::new(self.customer_id, &items, total);
-        Ok(NewOrder { extra: Some(Box::new(extra)), ..order })
+        Ok(NewOrder { details: Some(Box::new(details)), ..order })
     }
 }
 
 impl<'a> ChannelRequest<'a> {
     /// The document does not say how the order is handed over: what has an address is delivered (a `pickupTime` beside it is
     /// the courier's), what has a time only is fetched.
-    fn details(&self, problems: &mut Problems) -> Details {
+    fn handover(&self, problems: &mut Problems) -> Handover {
         let Self { customer, delivery_address, pickup_time, .. } = *self;
-        let request = DetailsRequest { fulfilment: None, customer, delivery_address, pickup_time };
-        let details = request.parse(&CAMEL_CASE, problems);
-        let fulfilment = match (&details.delivery_address, &details.pickup_time) {
+        let request = HandoverRequest { fulfilment: None, customer, delivery_address, pickup_time };
+        let handover = request.parse(&CAMEL_CASE, problems);
+        let fulfilment = match (&handover.delivery_address, &handover.pickup_time) {
             (Some(_), _) => Some(Fulfilment::Delivery),
             (None, Some(_)) => Some(Fulfilment::Pickup),
             (None, None) => None,
         };
-        Details { fulfilment, ..details }
+        Handover { fulfilment, ..handover }
     }
 
     const fn life_elsewhere(&self) -> Imported<'a> {

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::limits::{DEFAULT_CURRENCY, MAX_ID_CHARS};
 use crate::money::{Currency, Money};
-use crate::order::{DEFAULT_CURRENCY, MAX_ID_CHARS, Problem};
+use crate::problems::Problem;
 use crate::problems::{Place, Problems};
 
 /// What a channel's articles cost.

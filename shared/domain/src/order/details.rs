@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
-use crate::channel::{ChannelKey, ChannelName};
-use crate::order::{MAX_ID_CHARS, MAX_NAME_CHARS, NewOrder};
+use crate::channel::name::{ChannelKey, ChannelName};
+use crate::limits::{MAX_ID_CHARS, MAX_NAME_CHARS};
 use crate::problems::Problems;
 
 /// Longest city or postal code.
@@ -85,7 +85,7 @@ impl fmt::Debug for Address {
 
 /// To whom, how and when. Stored and shown in this shape.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Details {
+pub struct Handover {
     /// How it is handed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fulfilment: Option<Fulfilment>,
@@ -101,7 +101,7 @@ pub struct Details {
     pub pickup_time: Option<String>,
 }
 
-impl Details {
+impl Handover {
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -109,9 +109,9 @@ impl Details {
 
 /// What few orders have, as it may be accepted.
 #[derive(Clone)]
-pub struct NewExtra {
+pub struct NewDetails {
     /// To whom, how and when.
-    pub details: Details,
+    pub handover: Handover,
     /// The channel and its name for the order.
     pub key: Option<ChannelKey>,
     /// What came with it of its life elsewhere, to the letter.
@@ -121,37 +121,21 @@ pub struct NewExtra {
 }
 
 /// Without what was imported, which may name anybody.
-impl fmt::Debug for NewExtra {
+impl fmt::Debug for NewDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, paid_elsewhere, .. } = self;
-        f.debug_struct("NewExtra")
+        f.debug_struct("NewDetails")
             .field("key", key)
             .field("paid_elsewhere", paid_elsewhere)
             .finish_non_exhaustive()
     }
 }
 
-impl NewExtra {
-    /// That of an order by `POST /orders`.
-    pub(crate) fn of_request(
-        order: &NewOrder,
-        details: Details,
-        named: Option<(ChannelName, String)>,
-    ) -> Self {
-        let key = named.map(|(channel, order_id)| {
-            let NewOrder { customer_id, items, total, .. } = order;
-            let content = (customer_id, total.currency().code(), items, &details);
-            ChannelKey::new(channel, order_id, &content)
-        });
-        Self { details, key, imported: None, paid_elsewhere: None }
-    }
-}
-
 /// What few orders have, as it is stored.
 #[derive(Debug, Clone)]
-pub struct Extra {
+pub struct Details {
     /// To whom, how and when.
-    pub details: Details,
+    pub handover: Handover,
     /// The channel and its name for the order.
     pub channel: Option<(String, String)>,
     /// Whether the channel took the money.
@@ -181,18 +165,18 @@ pub(crate) const CAMEL_CASE: Names = Names {
     pickup_time: "pickupTime",
 };
 
-/// The same, still raw.
-pub(crate) struct DetailsRequest<'a> {
+/// The handover, still raw.
+pub(crate) struct HandoverRequest<'a> {
     pub(crate) fulfilment: Option<&'a RawValue>,
     pub(crate) customer: Option<&'a RawValue>,
     pub(crate) delivery_address: Option<&'a RawValue>,
     pub(crate) pickup_time: Option<&'a RawValue>,
 }
 
-impl DetailsRequest<'_> {
-    pub(crate) fn parse(&self, names: &Names, problems: &mut Problems) -> Details {
+impl HandoverRequest<'_> {
+    pub(crate) fn parse(&self, names: &Names, problems: &mut Problems) -> Handover {
         let fulfilment = self.fulfilment.and_then(|raw| problems.fulfilment(raw));
-        let details = Details {
+        let handover = Handover {
             fulfilment,
             customer: self.customer.and_then(|raw| problems.customer(raw, names)),
             delivery_address: self.delivery_address.and_then(|raw| problems.address(raw, names)),
@@ -201,7 +185,7 @@ impl DetailsRequest<'_> {
         if fulfilment == Some(Fulfilment::Delivery) && self.delivery_address.is_none() {
             problems.add(names.delivery_address, "required", "is required for a delivery");
         }
-        details
+        handover
     }
 }
 
@@ -292,7 +276,7 @@ mod tests {
 
     #[test]
     fn nobody_is_named_where_an_order_is_printed() {
-        let details = Details {
+        let handover = Handover {
             fulfilment: Some(Fulfilment::DineIn),
             customer: Some(Customer { name: Some("Ada".into()), phone_number: Some("555 0100".into()) }),
             delivery_address: Some(Address {
@@ -303,8 +287,8 @@ mod tests {
             pickup_time: None,
         };
         let imported = Some(RawValue::from_string("\"Ada\"".into()).unwrap());
-        let extra = NewExtra { details: details.clone(), key: None, imported, paid_elsewhere: None };
-        let told = format!("{details:?} {extra:?}");
+        let details = NewDetails { handover: handover.clone(), key: None, imported, paid_elsewhere: None };
+        let told = format!("{handover:?} {details:?}");
         for secret in ["Ada", "0100", "James", "London"] {
             assert!(!told.contains(secret), "{told}");
         }

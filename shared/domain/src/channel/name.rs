@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::order::text_problem;
+use crate::problems::text_problem;
 
 /// Longest name of a channel. With the account behind it, it names a customer, whose name has 200 characters.
 pub const MAX_CHANNEL_CHARS: usize = 50;

@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use crate::order::OrderStatus;
+use crate::order::status::OrderStatus;
 
 /// Longest reason that is taken: a line on a screen.
 pub const MAX_REASON_CHARS: usize = 500;

@@ -1,0 +1,5 @@
+//! Channels: aggregators that send orders in documents of their own.
+
+pub mod name;
+pub mod order;
+pub mod price_list;

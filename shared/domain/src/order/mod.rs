@@ -1,0 +1,107 @@
+//! The order: as it may be accepted, and as it is stored.
+
+pub mod additions;
+pub mod details;
+pub mod lines;
+pub mod moves;
+pub mod request;
+pub mod status;
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use self::details::{Details, NewDetails};
+use self::lines::Item;
+use self::status::OrderStatus;
+use crate::money::Money;
+use crate::origin::Origin;
+
+/// An order as it may be accepted. Made only by parsing, so it cannot be wrong.
+#[derive(Debug, Clone)]
+pub struct NewOrder {
+    /// UUIDv7: time-ordered, so that the newest orders share index pages.
+    pub id: Uuid,
+    /// Who ordered.
+    pub customer_id: String,
+    /// The lines as JSON, an array of [`Item`].
+    pub items: Box<RawValue>,
+    /// The sum over all lines.
+    pub total: Money,
+    /// What few orders have: a channel, and to whom and how it is handed over.
+    pub details: Option<Box<NewDetails>>,
+    /// The request that it came with, as far as that goes on with its payment. Not stored.
+    pub origin: Option<Box<Origin>>,
+}
+
+impl NewOrder {
+    /// Of its own charge, and so the gateway's idempotency key for good: the order's own id. Whoever looks for the
+    /// payments of an order finds this one by its primary key, and only later ones through an index of their own.
+    pub const fn payment_id(&self) -> Uuid {
+        self.id
+    }
+
+    /// An order of lines that were checked.
+    pub(crate) fn new(customer_id: String, items: &[Item], total: Money) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            customer_id,
+            items: serde_json::value::to_raw_value(items).expect("strings, integers and decimals are JSON"),
+            total,
+            details: None,
+            origin: None,
+        }
+    }
+
+    /// How long the kitchen has for it from the start: where its channel took the money, so that it needs no charge.
+    pub fn paid_elsewhere(&self) -> Option<Duration> {
+        self.details.as_ref().and_then(|details| details.paid_elsewhere)
+    }
+}
+
+/// An order as it is stored.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// Who ordered.
+    pub customer_id: String,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// The lines as JSON, an array of [`Item`].
+    pub items: Box<RawValue>,
+    /// The sum over all lines.
+    pub total: Money,
+    /// 1 when accepted, one more with every change.
+    pub version: i32,
+    /// When it was accepted, by the database's clock.
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    pub updated_at: OffsetDateTime,
+    /// Until when the kitchen may take it; set when it is confirmed.
+    pub accept_by: Option<OffsetDateTime>,
+    /// That it is to be cancelled once its charge is known.
+    pub cancel_wish: Option<CancelWish>,
+    /// What few orders have: a channel, and to whom and how it is handed over.
+    pub details: Option<Box<Details>>,
+}
+
+impl Order {
+    /// Whether its channel took the money.
+    pub fn is_paid_elsewhere(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.paid_elsewhere)
+    }
+}
+
+/// A cancellation that was asked for while the charge was under way.
+#[derive(Debug, Clone)]
+pub struct CancelWish {
+    /// When.
+    pub at: OffsetDateTime,
+    /// By whom.
+    pub by: String,
+    /// Why, where it was said.
+    pub reason: Option<String>,
+}
