@@ -194,7 +194,7 @@ impl Consumption {
             .collect();
         self.claimer
             .session()
-            .run(&again, |conn, ids| Box::pin(store::sabotage::copy_payments(conn, ids)))
+            .run(&again, |conn, ids| Box::pin(store::claim::sabotage::copy_payments(conn, ids)))
             .await?;
         Ok(())
     }

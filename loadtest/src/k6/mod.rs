@@ -9,6 +9,7 @@ mod html;
 mod lines;
 mod markdown;
 mod outcome;
+mod pages;
 mod plot;
 mod plots;
 mod run;
@@ -97,7 +98,7 @@ pub async fn k6(arguments: &K6Arguments, stop: &Stop) -> Result<()> {
         outcomes.push(outcome);
     }
     let report = Report::new(outcomes)?;
-    report.write(&arguments.out)?;
+    pages::write(&report, &arguments.out)?;
     println!("{}", markdown::table(&report));
     println!("{}", arguments.out.join("index.html").display());
     ensure!(report.green, "not all is green: see the report");

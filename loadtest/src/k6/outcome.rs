@@ -1,8 +1,6 @@
 //! What came of the scripts, as `report.json` holds it.
 #![expect(clippy::float_arithmetic, reason = "statistics; no money passes here")]
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -16,7 +14,6 @@ use super::lines::Lines;
 use super::scenario::Scenario;
 use super::series::{Decided, Window, beginning, curve, windows};
 use super::summary::{Summary, Threshold};
-use super::{html, markdown, plots};
 use crate::bench::processor;
 use crate::latency::{Latencies, Percentiles};
 
@@ -186,19 +183,6 @@ impl Report {
             outcomes,
         })
     }
-
-    /// `report.json`, `report.md` with its plots, and `index.html`, which holds all it shows.
-    pub(super) fn write(&self, out: &Path) -> Result<()> {
-        fs::create_dir_all(out.join("plots"))?;
-        for outcome in &self.outcomes {
-            for plot in plots::of(outcome) {
-                fs::write(out.join("plots").join(plot.file(outcome.scenario)), plot.svg())?;
-            }
-        }
-        fs::write(out.join("report.json"), serde_json::to_string_pretty(self)?)?;
-        fs::write(out.join("report.md"), markdown::page(self))?;
-        Ok(fs::write(out.join("index.html"), html::page(self))?)
-    }
 }
 
 #[cfg(test)]
@@ -252,8 +236,8 @@ mod tests {
         let report = Report::new(vec![outcome(KEPT, asked)]).unwrap();
         assert!(report.green && !Report::new(Vec::new()).unwrap().green);
         let out = std::env::temp_dir().join(format!("comanda-report-{}", std::process::id()));
-        report.write(&out).unwrap();
-        let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+        crate::k6::pages::write(&report, &out).unwrap();
+        let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
         let (page, text) = (read("index.html"), read("report.md"));
         assert_eq!((page.matches("<svg").count(), text.matches("](plots/").count()), (4, 4));
         for link in ["src=", "href=", "url(", "@import"] {
@@ -262,6 +246,6 @@ mod tests {
         assert!(page.contains("a &lt; b") && !page.contains("a < b"), "labels are escaped");
         assert!(read("plots/smoke-backlog.svg").starts_with("<svg xmlns"));
         assert!(serde_json::from_str::<serde_json::Value>(&read("report.json")).unwrap()["green"] == true);
-        fs::remove_dir_all(&out).unwrap();
+        std::fs::remove_dir_all(&out).unwrap();
     }
 }

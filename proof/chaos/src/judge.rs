@@ -13,7 +13,7 @@ use crate::ground::Ground;
 use crate::happened;
 use crate::recovery::measure;
 use crate::report::{Report, seconds};
-use crate::run::{Scenario, Seen};
+use crate::scenario::{Scenario, Seen};
 use crate::settings::Gateway;
 use crate::told;
 

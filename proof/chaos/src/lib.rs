@@ -28,6 +28,7 @@ pub mod recovery;
 pub mod report;
 pub mod run;
 pub mod sabotage;
+pub mod scenario;
 pub mod schedule;
 pub mod sender;
 pub mod settings;

@@ -1,6 +1,6 @@
 //! One run: start everything, send orders, break things by the schedule, mend all, wait for quiet, compare.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,20 +8,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use runtime::tasks::Stop;
 
-use crate::check::Check;
-use crate::fault::Kind;
 use crate::fleet::{self, APIS, Fleet, WORKERS};
 use crate::follow::Follower;
 use crate::ground::{Ground, Servers};
-use crate::inject::{Fired, Injector};
+use crate::inject::Injector;
 use crate::judge::judge;
 use crate::life::Habits;
 use crate::progress::Progress;
-use crate::quiet::{Finish, finish};
+use crate::quiet::finish;
 use crate::report::Report;
+use crate::scenario::{Places, Scenario, Seen};
 use crate::schedule::{Event, schedule};
 use crate::sender::{self, send};
-use crate::settings::Settings;
 use crate::tally::Tally;
 use crate::told::ToldLog;
 
@@ -32,61 +30,6 @@ const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// A program that ends so soon has given up starting: the database went away under it. Whoever supervises it starts
 /// it again, and so do we.
 const STILL_STARTING: Duration = Duration::from_secs(35);
-
-/// What is to be done.
-#[derive(Debug, Clone)]
-pub struct Scenario {
-    /// Names the directory of its logs.
-    pub name: String,
-    /// Makes orders and schedule.
-    pub seed: u64,
-    /// So many orders.
-    pub orders: u64,
-    /// A second.
-    pub rate: u32,
-    /// What the programs are told.
-    pub settings: Settings,
-    /// So many faults of each kind.
-    pub counts: Vec<(Kind, u32)>,
-    /// A bug that apis and workers are told to have.
-    pub sabotage: Option<&'static str>,
-    /// Further settings of apis and workers, over all others.
-    pub set: Vec<(String, String)>,
-    /// Nothing that moved for so long will move any more.
-    pub stuck_after: Duration,
-    /// Whether to say how far it is.
-    pub watched: bool,
-    /// Whether to keep logs and data where something is wrong.
-    pub keep_evidence: bool,
-    /// Whether to keep them even so.
-    pub keep_logs: bool,
-}
-
-/// Where things are.
-#[derive(Debug, Clone)]
-pub struct Places {
-    /// The programs.
-    pub bin_dir: PathBuf,
-    /// Reports and logs.
-    pub report_dir: PathBuf,
-}
-
-/// What was seen while it ran.
-pub(crate) struct Seen {
-    /// What struck.
-    pub(crate) fired: Vec<Fired>,
-    /// What clients met.
-    pub(crate) tally: Arc<Tally>,
-    /// Programs that ended by themselves, and that ended badly when they were asked to end.
-    pub(crate) bad_ends: Vec<String>,
-    pub(crate) bad_stops: Vec<String>,
-    /// How it was when all had ended.
-    pub(crate) finish: Finish,
-    /// What the feed gave meanwhile.
-    pub(crate) followed: Vec<Check>,
-    /// From the first order to there.
-    pub(crate) elapsed: Duration,
-}
 
 /// Runs it and compares. An error means that it could not be carried out, not that something is wrong.
 pub async fn run(scenario: &Scenario, servers: &Servers, places: &Places, stop: &Stop) -> Result<Report> {

@@ -1,7 +1,7 @@
 //! What can happen, by the code's own verbs.
 
 use crate::bits::Bits;
-use crate::desk::Verb;
+use crate::verb::Verb;
 
 /// One step. Workers, orders and payments are named by their index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

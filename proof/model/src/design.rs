@@ -1,6 +1,6 @@
 //! The protocol's switches, each of which takes one safeguard away, and how much the checker is to walk through.
 
-use crate::desk::Verb;
+use crate::verb::Verb;
 
 /// The protocol. The default is how it is; each switch leaves one thing out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,13 +8,13 @@
 //!   neither luck nor a fault ([`can_go_on`]).
 
 use domain::order::status::OrderStatus;
-use stateright::Model;
 
 use crate::action::Action;
 use crate::design::Scope;
-use crate::desk::{self, Desk, Verb};
 use crate::protocol::Protocol;
 use crate::state::{Api, Standing, State, Step, Worker};
+use crate::state::{ORDER, Request};
+use crate::verb::Verb;
 
 /// Whether every order that is durable has ended, and each of its payments.
 pub fn has_ended(scope: &Scope, state: &State) -> bool {
@@ -30,7 +30,7 @@ pub fn has_ended(scope: &Scope, state: &State) -> bool {
 /// Whether something will happen even if no fault strikes, no client comes, and nothing that is late arrives.
 pub fn can_go_on(protocol: &Protocol, state: &State) -> bool {
     let mut actions = Vec::new();
-    protocol.actions(state, &mut actions);
+    protocol.enabled(state, &mut actions);
     actions.into_iter().any(|action| match action {
         Action::CrashApi | Action::Crash { .. } | Action::Forget { .. } => false,
         // People need not come; the clock does.
@@ -77,7 +77,7 @@ pub fn rank(state: &State) -> [i32; 11] {
         -sum(&|payment| payment.in_flight.len()),
         -sum(&|payment| payment.messages.into()),
         state.workers.iter().map(worker_rank).sum(),
-        state.desks.iter().map(|desk| desk_rank(desk, state)).sum(),
+        state.requests.iter().map(|request| request_rank(request, state)).sum(),
     ]
 }
 
@@ -100,12 +100,12 @@ fn order_rank(order: &crate::state::Order) -> i32 {
 }
 
 /// To look again is to come nearer: what was seen is then what is.
-fn desk_rank(desk: &Desk, state: &State) -> i32 {
-    match desk {
-        Desk::Unasked => 0,
-        Desk::Saw { status, .. } => 1 + i32::from(state.shown(desk::ORDER) == Some(*status)),
-        Desk::Owes(_) => 3,
-        Desk::Done => 4,
+fn request_rank(request: &Request, state: &State) -> i32 {
+    match request {
+        Request::Unasked => 0,
+        Request::Saw { status, .. } => 1 + i32::from(state.shown(ORDER) == Some(*status)),
+        Request::Owes(_) => 3,
+        Request::Done => 4,
     }
 }
 

@@ -2,9 +2,9 @@
 //! and the gateway's ledger, one atomic step at a time, with everything that can go wrong between any two steps. The
 //! checker walks through every order of those steps and holds each state against the promises.
 //!
-//! It mirrors the code verb by verb: [`accept`] is `shared/store/src/accept.rs` and the api around it, [`claim`] is
-//! `store/claim.rs`, `store/sweep.rs` and their loops, [`charge`] is the worker's request and the gateway that gets
-//! it, [`settle`] is `store/settle.rs` with the policy of `worker/src/charge.rs`, [`desk`] is what people and deadlines ask,
+//! It mirrors the code verb by verb: [`accept`] is `shared/store/src/accept/` and the api around it, [`claim`] is
+//! `store/claim/`, `store/sweep.rs` and their loops, [`charge`] is the worker's request and the gateway that gets
+//! it, [`settle`] is `store/settle/` with the policy of `worker/src/policy.rs`, [`requests`] is what people and deadlines ask,
 //! and [`finish`] what every end of an order does.
 //! [`promises`] says what must hold; [`weakenings`] breaks the protocol in one place at a time and names the promise
 //! that then falls. [`rows`] is a second, smaller model, one layer down: the statements of concurrent transactions, lock by
@@ -14,17 +14,19 @@ pub mod accept;
 pub mod action;
 pub mod bits;
 pub mod charge;
+pub mod checked;
 pub mod claim;
 pub mod design;
-pub mod desk;
 pub mod ending;
 pub mod feed;
 pub mod finish;
 pub mod moves;
 pub mod promises;
 pub mod protocol;
+pub mod requests;
 pub mod rows;
 pub mod search;
 pub mod settle;
 pub mod state;
+pub mod verb;
 pub mod weakenings;

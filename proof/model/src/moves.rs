@@ -7,8 +7,9 @@ use stateright::Representative;
 use crate::accept;
 use crate::bits::Bits;
 use crate::design::Scope;
-use crate::desk::{Desk, Verb};
+use crate::state::Request;
 use crate::state::{Api, Hand, Kind, Order, PAYMENTS, Payment, Standing, State, WORKERS, Worker, Wrongs};
+use crate::verb::Verb;
 
 impl State {
     /// Before anything: orders on their way to the api; or durable, and their hints lost.
@@ -26,7 +27,7 @@ impl State {
             orders: std::array::from_fn(order),
             payments: [None; PAYMENTS],
             workers: [Worker::Idle; WORKERS],
-            desks: [Desk::Unasked; Verb::ALL.len()],
+            requests: [Request::Unasked; Verb::ALL.len()],
             faults: scope.faults,
             wrongs: Wrongs::default(),
         };

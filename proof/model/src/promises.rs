@@ -4,9 +4,10 @@ use domain::order::status::OrderStatus;
 use stateright::Property;
 
 use crate::design::Scope;
-use crate::desk::{Desk, Verb};
 use crate::protocol::Protocol;
+use crate::state::Request;
 use crate::state::{Kind, ORDERS, Payment, Standing, State, Step, Worker};
+use crate::verb::Verb;
 use crate::{ending, finish};
 
 /// At most one charge an order takes money, by the gateway's own ledger.
@@ -84,7 +85,10 @@ pub fn always() -> Vec<Property<Protocol>> {
         }),
         Property::always(FINISHED_KEEPS_NOTHING, |_, state: &State| {
             let to_come = |charge| {
-                state.desks.iter().any(|desk| matches!(desk, Desk::Owes(charges) if charges.has(charge)))
+                state
+                    .requests
+                    .iter()
+                    .any(|request| matches!(request, Request::Owes(charges) if charges.has(charge)))
             };
             orders().filter(|order| finish::is_finished(state, *order)).all(|order| {
                 charges(state, order).filter(|(_, p)| !p.taken.is_empty() && p.standing.is_final()).all(
@@ -258,7 +262,7 @@ fn sometimes_in_the_kitchen() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("ready, and too late to cancel", |_, state: &State| {
             with(state, OrderStatus::Ready).next().is_some()
-                && state.desks[Verb::Cancel as usize] == Desk::Done
+                && state.requests[Verb::Cancel as usize] == Request::Done
         }),
         Property::sometimes("cancelled while the kitchen was at it", |_, state: &State| {
             with(state, OrderStatus::Cancelled).any(|order| state.orders[usize::from(order)].accepted)

@@ -1,11 +1,9 @@
-//! The protocol as the checker takes it: where it begins, what can happen, what follows, what must hold.
-
-use stateright::{Model, Property};
+//! The protocol: what can happen in a state, and what follows.
 
 use crate::action::Action;
 use crate::design::{Design, Scope};
 use crate::state::State;
-use crate::{accept, charge, claim, desk, ending, promises, settle};
+use crate::{accept, charge, claim, requests, settle};
 
 /// A design within a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,43 +14,18 @@ pub struct Protocol {
     pub scope: Scope,
 }
 
-impl Model for Protocol {
-    type State = State;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<State> {
-        vec![State::new(&self.scope)]
-    }
-
-    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+impl Protocol {
+    /// All that can happen now.
+    pub fn enabled(&self, state: &State, actions: &mut Vec<Action>) {
         accept::actions(&self.design, &self.scope, state, actions);
         claim::actions(&self.design, state, actions);
         charge::actions(&self.design, state, actions);
         settle::actions(&self.design, state, actions);
-        desk::actions(&self.design, &self.scope, state, actions);
+        requests::actions(&self.design, &self.scope, state, actions);
     }
 
-    fn next_state(&self, before: &State, action: Action) -> Option<State> {
-        let mut after = *before;
-        self.step(&mut after, action);
-        if self.design == Design::full() {
-            assert!(ending::rank(before) < ending::rank(&after), "{action:?} leads no nearer to the end");
-            assert!(!after.wrongs.no_room, "{action:?} finds no room for another payment");
-        }
-        Some(after)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        let mut properties = promises::always();
-        if self.design == Design::full() {
-            properties.extend(promises::sometimes(&self.scope));
-        }
-        properties
-    }
-}
-
-impl Protocol {
-    fn step(&self, state: &mut State, action: Action) {
+    /// Lets it happen.
+    pub fn step(&self, state: &mut State, action: Action) {
         let Self { design, scope } = self;
         match action {
             Action::Accept { orders } => accept::accept(state, orders),
@@ -79,10 +52,10 @@ impl Protocol {
             Action::SettleBoth { worker } => settle::settle_both(design, scope, state, worker),
             Action::Ack { worker } => settle::ack(state, worker),
             Action::Crash { worker } => settle::crash(state, worker),
-            Action::Ask { verb } => desk::ask(design, state, verb),
-            Action::Decide { verb } => desk::decide(design, state, verb),
-            Action::Owe { verb } => desk::owe(design, state, verb),
-            Action::Forget { verb } => desk::forget(state, verb),
+            Action::Ask { verb } => requests::ask(design, state, verb),
+            Action::Decide { verb } => requests::decide(design, state, verb),
+            Action::Owe { verb } => requests::owe(design, state, verb),
+            Action::Forget { verb } => requests::forget(state, verb),
         }
     }
 }

@@ -3,7 +3,7 @@
 use domain::order::status::OrderStatus;
 
 use crate::bits::Bits;
-use crate::desk::{Desk, Verb};
+use crate::verb::Verb;
 
 /// Workers. Two are the fewest of which one can overtake the other; each stands for one payment in hand.
 pub const WORKERS: usize = 2;
@@ -11,6 +11,8 @@ pub const WORKERS: usize = 2;
 pub const ORDERS: usize = 2;
 /// Payments: of two orders; or of one, paid anew, with an addition, and a refund of each that can take money.
 pub const PAYMENTS: usize = 5;
+/// The order that is asked of.
+pub const ORDER: u8 = 0;
 
 /// Everything, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +24,7 @@ pub struct State {
     /// Who works.
     pub workers: [Worker; WORKERS],
     /// What is asked of the first order, by verb.
-    pub desks: [Desk; Verb::ALL.len()],
+    pub requests: [Request; Verb::ALL.len()],
     /// Faults that may still strike.
     pub faults: u8,
     /// What should never have happened, noted when it did: a state does not know its past.
@@ -59,6 +61,24 @@ pub enum Api {
     Committed,
     /// The api is done with it, or died over it.
     Left,
+}
+
+/// How far one of them is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// Nobody asked.
+    Unasked,
+    /// The order was read.
+    Saw {
+        /// Where it stood.
+        status: OrderStatus,
+        /// What a weakened protocol believes was taken.
+        taken: Bits,
+    },
+    /// A weakened protocol: the order is moved, the refunds of these are still to be asked for.
+    Owes(Bits),
+    /// Done, refused, or given up.
+    Done,
 }
 
 /// Takes money, or gives it back.

@@ -18,8 +18,6 @@ pub mod names;
 pub mod prices;
 pub mod read;
 pub mod refunds;
-#[cfg(feature = "chaos")]
-pub mod sabotage;
 pub mod session;
 pub mod settle;
 pub mod sweep;

@@ -16,7 +16,7 @@ use crate::check::{Check, Evidence, check};
 use crate::fleet::{self, Fleet};
 use crate::ground::{Ground, Servers};
 use crate::quiet::finish;
-use crate::run::Places;
+use crate::scenario::Places;
 use crate::sender::{self, send};
 use crate::settings::Settings;
 use crate::tally::Tally;

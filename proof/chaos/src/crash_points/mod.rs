@@ -21,7 +21,7 @@ use self::aim::Aimed;
 use self::case::Case;
 use crate::check::Checks;
 use crate::ground::Servers;
-use crate::run::Places;
+use crate::scenario::Places;
 
 /// Cases side by side: most of each is waiting for leases.
 const SIDE_BY_SIDE: usize = 3;

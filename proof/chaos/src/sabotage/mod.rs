@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 use self::trial::Trial;
 use crate::ground::Servers;
 use crate::report::Report;
-use crate::run::{Places, Scenario, run};
+use crate::run::run;
+use crate::scenario::{Places, Scenario};
 
 /// A bug that does not show in so many runs does not show.
 const TRIES: u64 = 5;

@@ -6,6 +6,8 @@
 mod columns;
 mod others;
 mod own;
+#[cfg(feature = "chaos")]
+mod sabotage;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,9 +19,9 @@ use runtime::chaos::crash_point;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::claim::Claimed;
-use super::events::{Change, note};
-use super::refunds::{Owed, owe};
+use crate::claim::Claimed;
+use crate::events::{Change, note};
+use crate::refunds::{Owed, owe};
 
 /// How a try ended, and what follows for the payment.
 #[derive(Debug, Clone)]
@@ -121,7 +123,7 @@ pub async fn settle(
     accept_in: Duration,
 ) -> sqlx::Result<Vec<Uuid>> {
     #[cfg(feature = "chaos")]
-    if let Some(settled) = super::sabotage::settle(conn, batch, accept_in).await? {
+    if let Some(settled) = sabotage::settle(conn, batch, accept_in).await? {
         let unconfirmed: Vec<&Settled> = settled.iter().filter(|one| one.took_unconfirmed()).collect();
         follow_up(conn, &unconfirmed).await?;
         return Ok(settled.iter().map(|one| one.id).collect());

@@ -8,53 +8,12 @@ use runtime::chaos::sabotaged;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::claim::{self, Claimed};
-use super::events::note;
-use super::read::money;
-use super::refunds::{Owed, owe};
-use super::settle::{Next, Settled, Settlement};
+use super::{Next, Settled, Settlement};
 
 /// Long enough for a kill to fall between two statements now and then.
 const GAP: Duration = Duration::from_millis(20);
 /// What a settled payment is: its order, its kind, whether it is an addition's, its amount.
 type Paid = (Uuid, PaymentKind, bool, i64);
-
-/// Says what a claim of orders' own charges would be, and writes nothing; other payments are claimed.
-pub(super) async fn pretend_to_claim(
-    conn: &mut PgConnection,
-    hints: &[Uuid],
-    lease: Duration,
-) -> sqlx::Result<Vec<Claimed>> {
-    let own: Vec<(Uuid, i64, String, i32, i32, i32, AttemptAction)> = sqlx::query_as(
-        "SELECT id, amount_minor, currency, epoch + 1, attempts + 1, spent,
-             CASE WHEN voiding THEN 'void' ELSE 'charge' END::attempt_action
-         FROM open_charges WHERE id = ANY($1) AND (epoch = 0 OR (due_at <= now() AND trying IS NULL))",
-    )
-    .bind(hints)
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut claimed = own
-        .into_iter()
-        .map(|(id, amount_minor, currency, epoch, number, spent, action)| {
-            Ok(Claimed {
-                payment_id: id,
-                order_id: id,
-                refund_of: None,
-                amount: money(amount_minor, &currency)?,
-                epoch,
-                number,
-                action,
-                spent,
-                origin: None,
-            })
-        })
-        .collect::<sqlx::Result<Vec<_>>>()?;
-    let is_other = |id: &&Uuid| !claimed.iter().any(|one: &Claimed| one.payment_id == **id);
-    let others: Vec<Uuid> = hints.iter().filter(is_other).copied().collect();
-    // None of these is own and may be claimed, so nothing else is.
-    claimed.extend(claim::write(conn, &others, lease).await?);
-    Ok(claimed)
-}
 
 /// Settles wrongly, if this process is told to; `None`: it is not.
 pub(super) async fn settle(
@@ -263,62 +222,4 @@ async fn settle_order(
     .bind(paid.then_some(amount_minor))
     .fetch_optional(conn)
     .await
-}
-
-/// Takes back what was counted for events of these orders, if this process is told to.
-pub(super) async fn uncount(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<()> {
-    if !sabotaged("event_not_counted") {
-        return Ok(());
-    }
-    sqlx::query("UPDATE orders SET version = version - 1 WHERE id = ANY($1)")
-        .bind(orders)
-        .execute(conn)
-        .await
-        .map(drop)
-}
-
-/// Rejects what is late, whatever the kitchen has answered, if this process is told to.
-pub(super) async fn reject_answered(conn: &mut PgConnection) -> sqlx::Result<()> {
-    if !sabotaged("deadline_without_guard") {
-        return Ok(());
-    }
-    // The table of legal moves would refuse it.
-    sqlx::query("SET session_replication_role = replica").execute(&mut *conn).await?;
-    let mut tx = conn.begin().await?;
-    let charges: Vec<(Uuid,)> = sqlx::query_as(
-        "WITH moved AS (
-             UPDATE orders SET status = 'REJECTED', version = version + 1, updated_at = now()
-             WHERE status = 'ACCEPTED' AND accept_by <= now() RETURNING id, version
-         ), noted AS (
-             INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor, reason)
-             SELECT id, now(), version, 'moved', 'ACCEPTED', 'REJECTED', 'sweep', 'accept_deadline' FROM moved
-         ), left_kitchen AS (
-             DELETE FROM in_kitchen k USING moved m WHERE k.order_id = m.id
-         )
-         SELECT p.id FROM moved m JOIN payments p ON p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id)
-         WHERE p.kind = 'charge' AND p.status = 'succeeded'",
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    // Nobody else touches these charges here, so they need not be held.
-    let owed: Vec<Owed> = charges
-        .into_iter()
-        .map(|(charge_id,)| Owed { charge_id, why: "accept_deadline".to_owned(), actor: "sweep".to_owned() })
-        .collect();
-    let changes = owe(&mut tx, &owed).await?;
-    note(&mut tx, &changes).await?;
-    tx.commit().await
-}
-
-/// Makes a new payment, with a new key, of each of these.
-pub async fn copy_payments(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<()> {
-    sqlx::query(
-        "INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency)
-         SELECT gen_random_uuid(), order_id, amount_minor, now(), now(), kind, 'pending', currency
-         FROM shown_payments WHERE id = ANY($1)",
-    )
-    .bind(ids)
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -1,6 +1,9 @@
 //! deadline: confirmed orders that the kitchen did not answer in time are rejected, and their money goes back: a move like any
 //! other, asked for by the clock.
 
+#[cfg(feature = "chaos")]
+mod sabotage;
+
 use std::time::Duration;
 
 use domain::order::status::OrderStatus;
@@ -8,7 +11,7 @@ use runtime::chaos::crash_point;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::moves::{Step, apply, lock_charges};
+use crate::moves::{Step, apply, lock_charges};
 
 /// What a sweep of unanswered orders found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub async fn put_off_deadline(conn: &mut PgConnection, payment_id: Uuid, by: Dur
     sqlx::query!(
         "UPDATE payments SET answer_by = now() + $2::bigint * interval '1 ms' WHERE id = $1 AND answer_by IS NOT NULL",
         payment_id,
-        super::millis(by)
+        crate::millis(by)
     )
     .execute(conn)
     .await
@@ -56,7 +59,7 @@ pub async fn reject_unanswered_one(conn: &mut PgConnection, payment_id: Uuid) ->
 /// (`now()` and not the clock itself, which no index serves: the transaction has only just begun.)
 async fn reject_late(conn: &mut PgConnection, limit: u32, only: Option<Uuid>) -> sqlx::Result<Unanswered> {
     #[cfg(feature = "chaos")]
-    super::sabotage::reject_answered(conn).await?;
+    sabotage::reject_answered(conn).await?;
     let mut tx = conn.begin().await?;
     let late = sqlx::query!(
         r#"SELECT p.id, p.order_id FROM payments p JOIN payments own ON own.id = p.order_id

@@ -1,4 +1,4 @@
-//! desk: what customers, the kitchen and the clock ask of an order. Each looks at the order, decides by what it saw, and
+//! requests: what customers, the kitchen and the clock ask of an order. Each looks at the order, decides by what it saw, and
 //! moves it by a statement that is guarded by just that. Who loses the race looks again.
 
 use domain::order::status::OrderStatus;
@@ -7,96 +7,25 @@ use crate::action::Action;
 use crate::bits::Bits;
 use crate::design::{Design, Scope};
 use crate::finish;
-use crate::state::{Kind, Payment, Standing, State};
-
-/// The order that is asked of.
-pub const ORDER: u8 = 0;
-
-/// What is asked; once each, but any of them at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
-    /// By the customer or the staff, up to PREPARING.
-    Cancel,
-    /// By the kitchen.
-    Accept,
-    /// By the kitchen.
-    Reject,
-    /// By the sweep: nobody accepted it in time.
-    Expire,
-    /// By the kitchen; accepts it too, where that was left out.
-    Prepare,
-    /// By the kitchen.
-    Ready,
-    /// By the customer: something more, with a charge of its own.
-    Add,
-    /// By the customer, after a payment that failed.
-    PayAnew,
-}
-
-impl Verb {
-    /// Every one.
-    pub const ALL: [Self; 8] = [
-        Self::Cancel,
-        Self::Accept,
-        Self::Reject,
-        Self::Expire,
-        Self::Prepare,
-        Self::Ready,
-        Self::Add,
-        Self::PayAnew,
-    ];
-
-    /// Whether it may be asked of an order that stands so.
-    pub const fn may(self, status: OrderStatus) -> bool {
-        use OrderStatus::{Accepted, Confirmed, PaymentFailed, PaymentProcessing, Pending, Preparing};
-        match self {
-            Self::Cancel => matches!(
-                status,
-                Pending | PaymentProcessing | PaymentFailed | Confirmed | Accepted | Preparing
-            ),
-            Self::Accept | Self::Reject | Self::Expire => matches!(status, Confirmed),
-            Self::Prepare => matches!(status, Confirmed | Accepted),
-            Self::Ready => matches!(status, Preparing),
-            Self::Add => matches!(status, Pending | PaymentProcessing | Confirmed),
-            Self::PayAnew => matches!(status, PaymentFailed),
-        }
-    }
-}
-
-/// How far one of them is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Desk {
-    /// Nobody asked.
-    Unasked,
-    /// The order was read.
-    Saw {
-        /// Where it stood.
-        status: OrderStatus,
-        /// What a weakened protocol believes was taken.
-        taken: Bits,
-    },
-    /// A weakened protocol: the order is moved, the refunds of these are still to be asked for.
-    Owes(Bits),
-    /// Done, refused, or given up.
-    Done,
-}
+use crate::state::{Kind, ORDER, Payment, Request, Standing, State};
+use crate::verb::Verb;
 
 /// What may be asked or decided now.
 pub fn actions(design: &Design, scope: &Scope, state: &State, actions: &mut Vec<Action>) {
     let Some(status) = state.shown(ORDER) else { return };
-    for (verb, desk) in Verb::ALL.into_iter().zip(&state.desks) {
-        match desk {
+    for (verb, request) in Verb::ALL.into_iter().zip(&state.requests) {
+        match request {
             // Who is refused for what is still open comes again when it is not.
-            Desk::Unasked if verb == Verb::PayAnew && !may_pay_anew(design, state) => {}
-            Desk::Unasked if scope.asks(verb) && verb.may(status) => actions.push(Action::Ask { verb }),
-            Desk::Saw { .. } => actions.push(Action::Decide { verb }),
-            Desk::Owes(_) => {
+            Request::Unasked if verb == Verb::PayAnew && !may_pay_anew(design, state) => {}
+            Request::Unasked if scope.asks(verb) && verb.may(status) => actions.push(Action::Ask { verb }),
+            Request::Saw { .. } => actions.push(Action::Decide { verb }),
+            Request::Owes(_) => {
                 actions.push(Action::Owe { verb });
                 if state.faults > 0 {
                     actions.push(Action::Forget { verb });
                 }
             }
-            Desk::Unasked | Desk::Done => {}
+            Request::Unasked | Request::Done => {}
         }
     }
 }
@@ -105,12 +34,13 @@ pub fn actions(design: &Design, scope: &Scope, state: &State, actions: &mut Vec<
 pub fn ask(design: &Design, state: &mut State, verb: Verb) {
     let status = state.shown(ORDER).expect("it is asked of an order that there is");
     let taken = if design.refunds_from_snapshot { finish::taken(state, ORDER) } else { Bits::default() };
-    state.desks[verb as usize] = if verb.may(status) { Desk::Saw { status, taken } } else { Desk::Done };
+    state.requests[verb as usize] =
+        if verb.may(status) { Request::Saw { status, taken } } else { Request::Done };
 }
 
 /// One transaction, guarded by the status that was seen.
 pub fn decide(design: &Design, state: &mut State, verb: Verb) {
-    let Desk::Saw { status: saw, taken } = state.desks[verb as usize] else {
+    let Request::Saw { status: saw, taken } = state.requests[verb as usize] else {
         unreachable!("only what was seen is decided")
     };
     let unguarded = match verb {
@@ -121,7 +51,7 @@ pub fn decide(design: &Design, state: &mut State, verb: Verb) {
     if state.shown(ORDER) != Some(saw) && !unguarded {
         return ask(design, state, verb);
     }
-    state.desks[verb as usize] = Desk::Done;
+    state.requests[verb as usize] = Request::Done;
     match verb {
         Verb::Cancel => cancel(design, state, taken),
         Verb::Reject | Verb::Expire => {
@@ -183,7 +113,7 @@ fn finish(design: &Design, state: &mut State, verb: Verb, to: OrderStatus, seen:
     }
     finish::end(design, state, ORDER, to);
     let taken = if design.refunds_from_snapshot { seen } else { finish::taken(state, ORDER) };
-    state.desks[verb as usize] = Desk::Owes(taken);
+    state.requests[verb as usize] = Request::Owes(taken);
     if !design.refund_in_second_transaction {
         owe(design, state, verb);
     }
@@ -191,16 +121,16 @@ fn finish(design: &Design, state: &mut State, verb: Verb, to: OrderStatus, seen:
 
 /// The second transaction.
 pub fn owe(design: &Design, state: &mut State, verb: Verb) {
-    if let Desk::Owes(charges) = state.desks[verb as usize] {
+    if let Request::Owes(charges) = state.requests[verb as usize] {
         for charge in charges.iter() {
             finish::give_back(design, state, charge);
         }
     }
-    state.desks[verb as usize] = Desk::Done;
+    state.requests[verb as usize] = Request::Done;
 }
 
 /// Who was to do that dies before.
 pub fn forget(state: &mut State, verb: Verb) {
     state.faults -= 1;
-    state.desks[verb as usize] = Desk::Done;
+    state.requests[verb as usize] = Request::Done;
 }

@@ -1,5 +1,8 @@
 //! claim: the payments named by a hint become this worker's, under a new epoch and until a lease ends.
 
+#[cfg(feature = "chaos")]
+pub mod sabotage;
+
 use std::time::Duration;
 
 use domain::money::Money;
@@ -8,7 +11,7 @@ use domain::payment::AttemptAction;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::read::money;
+use crate::read::money;
 
 /// A payment that this worker, and nobody else, may now take to the gateway.
 #[derive(Debug, Clone)]
@@ -49,16 +52,12 @@ impl Claimed {
 pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> sqlx::Result<Vec<Claimed>> {
     #[cfg(feature = "chaos")]
     if runtime::chaos::sabotaged("claim_after_call") {
-        return super::sabotage::pretend_to_claim(conn, hints, lease).await;
+        return sabotage::pretend_to_claim(conn, hints, lease).await;
     }
     write(conn, hints, lease).await
 }
 
-pub(super) async fn write(
-    conn: &mut PgConnection,
-    hints: &[Uuid],
-    lease: Duration,
-) -> sqlx::Result<Vec<Claimed>> {
+async fn write(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> sqlx::Result<Vec<Claimed>> {
     let rows = sqlx::query!(
         r#"
         WITH hint AS (
@@ -113,7 +112,7 @@ pub(super) async fn write(
         SELECT id, order_id, refund_of, amount_minor, currency, epoch, attempts, spent, action FROM others
         "#,
         hints,
-        super::millis(lease),
+        crate::millis(lease),
     )
     .fetch_all(conn)
     .await?;
