@@ -9,8 +9,8 @@ use domain::payment::{ChargeReceipt, CurrencyTotal, RefundReceipt};
 
 use crate::dice;
 use crate::journal::{Change, Journal};
-use crate::ledger::DeclineCode;
 use crate::name::Name;
+use crate::verdict::DeclineCode;
 
 /// Money that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]

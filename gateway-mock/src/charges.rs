@@ -14,10 +14,11 @@ use crate::Gateway;
 use crate::counters::Outcome;
 use crate::fate::Endpoint;
 use crate::faults::Faults;
-use crate::ledger::{Answer, ChargeOrder, Start, Verdict};
+use crate::ledger::{Answer, ChargeOrder, Start};
 use crate::name::Name;
 use crate::play::{Pace, pause, play};
 use crate::problem::{Problem, bad_money, idempotency_key, parse_key, parse_name, raw_key, read_json};
+use crate::verdict::Verdict;
 
 /// Takes money, once a key.
 pub(crate) async fn charge(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::dice;
 use crate::faults::Faults;
-use crate::ledger::{DeclineCode, Verdict};
 use crate::name::Name;
+use crate::verdict::{DeclineCode, Verdict};
 
 /// Which dice are thrown: a charge and a refund under one key have nothing to do with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

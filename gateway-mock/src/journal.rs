@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use domain::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::DeclineCode;
 use crate::name::Name;
+use crate::verdict::DeclineCode;
 
 /// One change of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::dice;
-use crate::ledger::DeclineCode;
 use crate::name::Name;
+use crate::verdict::DeclineCode;
 
 /// Locks that share the keys out. 32: many more than cores, so that two requests seldom meet, and growing one
 /// shard's table under a million keys stalls its lock for about a millisecond, not for fifty.

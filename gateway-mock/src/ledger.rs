@@ -8,45 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Result, bail};
 use domain::money::Money;
 use domain::payment::{ChargeReceipt, LedgerRequests, RefundReceipt};
-use serde::{Deserialize, Serialize};
 
 use crate::books::Books;
 use crate::dice;
 use crate::journal::{Change, Journal};
 use crate::keys::{Begun, Keys, Seat, Standing};
 use crate::name::Name;
-
-/// What the bank says to a charge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Approved,
-    Declined(DeclineCode),
-}
-
-/// Why a bank says no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum DeclineCode {
-    CardDeclined,
-    InsufficientFunds,
-    ExpiredCard,
-    SuspectedFraud,
-}
-
-impl DeclineCode {
-    pub(crate) const ALL: [Self; 4] =
-        [Self::CardDeclined, Self::InsufficientFunds, Self::ExpiredCard, Self::SuspectedFraud];
-
-    /// Machine code and a sentence for people.
-    pub(crate) const fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::CardDeclined => ("card_declined", "The bank declined the card."),
-            Self::InsufficientFunds => ("insufficient_funds", "The card has not enough funds."),
-            Self::ExpiredCard => ("expired_card", "The card has expired."),
-            Self::SuspectedFraud => ("suspected_fraud", "The bank suspects fraud."),
-        }
-    }
-}
+use crate::verdict::{DeclineCode, Verdict};
 
 /// A charge that someone asks for.
 #[derive(Debug, Clone)]

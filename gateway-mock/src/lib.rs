@@ -18,6 +18,7 @@ mod play;
 mod problem;
 mod refunds;
 mod statement;
+mod verdict;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
