@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +13,7 @@ use crate::Gateway;
 use crate::counters::Outcome;
 use crate::fate::Endpoint;
 use crate::faults::Faults;
+use crate::json::json;
 use crate::ledger::{Answer, ChargeOrder, Start};
 use crate::name::Name;
 use crate::play::{Pace, pause, play};
@@ -53,7 +53,7 @@ pub(crate) async fn look_up(
 ) -> Result<Response, Problem> {
     let key = gateway.admit_control(&key).await?;
     match gateway.ledger.look_up(&key) {
-        Answer::Done { receipt, .. } => Ok(Json(receipt).into_response()),
+        Answer::Done { receipt, .. } => Ok(json(StatusCode::OK, &receipt)),
         other => Ok(charge_response(other)),
     }
 }
@@ -71,11 +71,11 @@ pub(crate) async fn void(
     match gateway.ledger.void(&key) {
         Ok(Answer::Done { receipt, .. }) => {
             count(Outcome::AlreadyCharged);
-            Ok(Json(VoidReply::AlreadyCharged { charge: receipt }).into_response())
+            Ok(json(StatusCode::OK, &VoidReply::AlreadyCharged { charge: receipt }))
         }
         Ok(_) => {
             count(Outcome::Voided);
-            Ok(Json(VoidReply::Voided).into_response())
+            Ok(json(StatusCode::OK, &VoidReply::Voided))
         }
         Err(error) => {
             count(Outcome::Fault);
@@ -135,7 +135,7 @@ async fn read_charge(request: Request) -> Result<(Name, ChargeOrder), Problem> {
 
 fn charge_response(answer: Answer<ChargeReceipt>) -> Response {
     match answer {
-        Answer::Done { receipt, .. } => (StatusCode::CREATED, Json(receipt)).into_response(),
+        Answer::Done { receipt, .. } => json(StatusCode::CREATED, &receipt),
         other => problem_of(other, "No charge was ever made under this key.").into_response(),
     }
 }

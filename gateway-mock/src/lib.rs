@@ -11,6 +11,7 @@ mod dice;
 mod fate;
 mod faults;
 mod journal;
+mod json;
 mod keys;
 mod ledger;
 mod name;

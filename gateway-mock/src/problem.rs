@@ -1,6 +1,5 @@
 //! Every answer that is no success, and the reading of requests that may end in one.
 
-use axum::Json;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -9,6 +8,7 @@ use domain::money::MoneyError;
 use domain::payment::GatewayProblem;
 use serde::de::DeserializeOwned;
 
+use crate::json::json;
 use crate::name::{MAX_NAME_BYTES, Name};
 
 /// A charge's body is some 150 bytes; 16 KiB is room for any client's taste.
@@ -63,7 +63,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = GatewayProblem { code: self.code.to_owned(), message: self.message };
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = json(self.status, &body);
         if self.status == StatusCode::TOO_MANY_REQUESTS {
             response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER));
         }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +14,7 @@ use crate::Gateway;
 use crate::charges::{problem_of, unbooked};
 use crate::counters::Outcome;
 use crate::fate::Endpoint;
+use crate::json::json;
 use crate::ledger::{Answer, RefundOrder, Start};
 use crate::name::Name;
 use crate::play::{Pace, pause, play};
@@ -62,7 +62,7 @@ impl Gateway {
         };
         self.counters.refund(Outcome::of(&answer));
         match answer {
-            Answer::Done { receipt, .. } => (StatusCode::CREATED, Json(receipt)).into_response(),
+            Answer::Done { receipt, .. } => json(StatusCode::CREATED, &receipt),
             other => problem_of(other, "There is no charge under this charge_key.").into_response(),
         }
     }
