@@ -21,8 +21,10 @@ pub(crate) enum Name {
 impl Name {
     /// `None` for a text that is empty, longer than [`MAX_NAME_BYTES`] or holds control characters.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let fine = !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control);
-        fine.then(|| Self::from(text))
+        let name = Self::from(text);
+        // A UUID is never any of that, and nearly all are UUIDs.
+        let fine = || !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control);
+        (matches!(name, Self::Uuid(_)) || fine()).then_some(name)
     }
 
     /// What makes this name different from all others.
