@@ -57,7 +57,7 @@ pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> 
     write(conn, hints, lease).await
 }
 
-async fn write(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> sqlx::Result<Vec<Claimed>> {
+pub(crate) async fn write(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> sqlx::Result<Vec<Claimed>> {
     let rows = sqlx::query!(
         r#"
         WITH hint AS (

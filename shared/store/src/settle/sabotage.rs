@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use domain::order::status::OrderStatus;
-use domain::payment::{AttemptAction, PaymentKind, PaymentStatus};
+use domain::payment::{PaymentKind, PaymentStatus};
 use runtime::chaos::sabotaged;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Next, Settled, Settlement};
+use crate::claim;
 
 /// Long enough for a kill to fall between two statements now and then.
 const GAP: Duration = Duration::from_millis(20);
@@ -131,7 +132,7 @@ async fn take_out(
     .bind(one.next.status())
     .bind(gateway_id)
     .bind(one.code.as_ref().filter(|_| one.next == Next::Failed))
-    .bind(super::millis(accept_in))
+    .bind(crate::millis(accept_in))
     .fetch_optional(conn)
     .await?;
     Ok(found.map(|(amount_minor,)| (one.payment_id, PaymentKind::Charge, false, amount_minor)))
@@ -147,7 +148,7 @@ async fn put_back(conn: &mut PgConnection, one: &Settlement, guarded: bool) -> s
     )
     .bind(i32::from(spend))
     .bind(void)
-    .bind(super::millis(delay))
+    .bind(crate::millis(delay))
     .bind(one.payment_id)
     .bind(guarded)
     .bind(one.epoch)
@@ -181,12 +182,12 @@ async fn settle_payment(
     .bind(i32::from(spend))
     .bind(void)
     .bind(gateway_id)
-    .bind(super::millis(delay))
+    .bind(crate::millis(delay))
     .bind(one.payment_id)
     .bind(guarded)
     .bind(one.epoch)
     .bind(&one.code)
-    .bind(super::millis(accept_in))
+    .bind(crate::millis(accept_in))
     .fetch_optional(conn)
     .await
 }
@@ -217,7 +218,7 @@ async fn settle_order(
     .bind(order)
     .bind(paid)
     .bind(guarded)
-    .bind(super::millis(accept_in))
+    .bind(crate::millis(accept_in))
     .bind(one.payment_id)
     .bind(paid.then_some(amount_minor))
     .fetch_optional(conn)
