@@ -86,6 +86,12 @@ impl Claimer {
         Self { session, lease, metrics }
     }
 
+    /// The connection, for a bug on purpose.
+    #[cfg(feature = "chaos")]
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
     /// Claims those of `named` that may be claimed.
     pub async fn named(&mut self, named: &[Uuid]) -> Result<Claims> {
         let (lease, since) = (self.lease, Instant::now());
