@@ -50,7 +50,7 @@ WITH (fillfactor = 45,
 -- A customer's orders, newest first.
 CREATE INDEX orders_by_customer ON orders (customer_id, id);
 
--- The table of legal moves, as in shared/domain/src/order.rs, and those that lead by another status (shared/domain/src/moves.rs); a test
+-- The table of legal moves, as in shared/domain/src/order/status.rs, and those that lead by another status (shared/domain/src/order/moves.rs); a test
 -- compares them. The condition is evaluated without calling a function; only an illegal move calls one, to refuse it. After
 -- the update, because before it every row would be locked first, and the lock logged, whatever the condition says.
 CREATE FUNCTION refuse_move() RETURNS trigger LANGUAGE plpgsql AS $$
