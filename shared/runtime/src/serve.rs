@@ -13,14 +13,14 @@ use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request, Response};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
+use hyper::service::{Service as HyperService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tower::{Service, ServiceExt, service_fn};
+use tower::{Service, ServiceExt};
 
 use crate::tasks::Stop;
 
@@ -102,7 +102,7 @@ where
     let begin = |stream: TcpStream, place| {
         // Answers are small and whole: waiting to fill a packet only adds 40 ms to some.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(last_answers_say_so(app.clone(), stop.clone()));
+        let service = last_answers_say_so(app.clone(), stop.clone());
         let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
         let watched = graceful.watch(connection);
         connections.spawn(async move {
@@ -154,11 +154,12 @@ where
 fn last_answers_say_so<S>(
     app: S,
     stop: Stop,
-) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send
+) -> impl HyperService<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
 where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
+    // A service of hyper's own, and not one of tower's in an adapter: that would clone both once more a request.
     service_fn(move |request: Request<Incoming>| {
         let (answer, stop) = (app.clone().oneshot(request), stop.clone());
         async move {
