@@ -5,13 +5,12 @@ use std::convert::Infallible;
 use axum::Router;
 use axum::http::Request;
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
+use axum::routing::any;
 use hyper::body::Incoming;
-use tower::layer::layer_fn;
-use tower::{Layer, Service, ServiceExt, service_fn};
+use tower::{Layer, Service, service_fn};
 use tower_http::normalize_path::NormalizePathLayer;
 use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -35,34 +34,40 @@ struct Document;
 pub(crate) fn router(
     state: AppState,
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send {
-    let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(accept::accept_order, read::list_orders))
-        .routes(routes!(from_channel::accept_channel_order))
-        .routes(routes!(read::read_order))
-        .routes(routes!(read::read_history))
-        .routes(routes!(moves::accept))
-        .routes(routes!(moves::reject))
-        .routes(routes!(moves::cancel))
-        .routes(routes!(moves::set_status))
-        .routes(routes!(add::add_items))
-        .routes(routes!(add::pay_anew))
-        .routes(routes!(health::health))
-        .routes(routes!(health::ready))
-        .with_state(state)
-        .split_for_parts();
-    let app = routes
-        .fallback(async || ApiError::not_found("page").into_response())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed().into_response())
-        .layer(layer_fn(observed));
-    let app = NormalizePathLayer::trim_trailing_slash().layer(app);
+    let (routes, document) = [
+        routes!(accept::accept_order, read::list_orders),
+        routes!(from_channel::accept_channel_order),
+        routes!(read::read_order),
+        routes!(read::read_history),
+        routes!(moves::accept),
+        routes!(moves::reject),
+        routes!(moves::cancel),
+        routes!(moves::set_status),
+        routes!(add::add_items),
+        routes!(add::pay_anew),
+        routes!(health::health),
+        routes!(health::ready),
+    ]
+    .into_iter()
+    .fold(OpenApiRouter::with_openapi(Document::openapi()), |router, routes| router.routes(watched(routes)))
+    .with_state(state)
+    .split_for_parts();
+    let no_page = any(async || ApiError::not_found("page").into_response());
+    let app = routes.fallback_service(no_page.layer(observed("unmatched")));
+    let mut app = NormalizePathLayer::trim_trailing_slash().layer(app);
     let pages = SwaggerUi::new("/docs").url("/openapi.json", document);
-    let with_pages = Router::new().merge(pages).fallback_service(app.clone());
-    // A router more is dear, and no page is below this.
+    let mut with_pages = Router::new().merge(pages).fallback_service(app.clone());
+    // A router more is dear, and no page is below this. Neither has to be asked whether it is ready: routers always are.
     service_fn(move |request: Request<Incoming>| {
-        if request.uri().path().starts_with("/api/") {
-            app.clone().oneshot(request).left_future()
-        } else {
-            with_pages.clone().oneshot(request).right_future()
-        }
+        if request.uri().path().starts_with("/api/") { app.call(request) } else { with_pages.call(request) }
     })
+}
+
+/// The routes of a path, with what is around them, and around the answer to a method that it does not take.
+fn watched((schemas, paths, methods): UtoipaMethodRouter<AppState>) -> UtoipaMethodRouter<AppState> {
+    // The pattern, never the path itself: a metric must not have a value per order.
+    let pattern = paths.paths.keys().next().map_or("unmatched", String::as_str);
+    let observed = observed(pattern);
+    let methods = methods.fallback(async || ApiError::method_not_allowed().into_response()).layer(observed);
+    (schemas, paths, methods)
 }

@@ -1,14 +1,13 @@
 //! Around every request: an id that is taken over or given, and its place in a trace, both returned and logged; one
 //! metric; and the body of every error.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
@@ -17,7 +16,8 @@ use domain::trace_parent::TraceParent;
 use futures_util::FutureExt;
 use metrics::Histogram;
 use runtime::trace::{self, Span};
-use tower::{Service, ServiceExt, service_fn};
+use tower::layer::layer_fn;
+use tower::{Layer, Service, service_fn};
 use tracing::Instrument;
 use tracing::field::display;
 use uuid::Uuid;
@@ -67,56 +67,102 @@ impl Id {
     }
 }
 
-/// A route and what is around it.
-pub(crate) fn observed(
-    route: Route,
-) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync {
-    service_fn(move |request| observe(request, route.clone()))
+/// The routes of one path, as seen from around them.
+#[derive(Debug)]
+struct Pattern {
+    /// The path with its placeholders.
+    path: Box<str>,
+    /// Every histogram that was needed so far, by method and status: a look-up by labels makes three strings each time.
+    requests: RwLock<Vec<((&'static str, StatusCode), Histogram)>>,
 }
 
-async fn observe(mut request: Request, route: Route) -> Result<Response, Infallible> {
+/// What is around the routes of this path.
+pub(crate) fn observed(
+    path: &str,
+) -> impl Layer<
+    Route,
+    Service: Service<Request, Response = Response, Error = Infallible, Future: Send>
+                 + Clone
+                 + Send
+                 + Sync
+                 + 'static,
+>
++ Clone
++ Send
++ Sync
++ 'static
++ use<> {
+    let pattern = Arc::new(Pattern { path: path.into(), requests: RwLock::default() });
+    layer_fn(move |mut route: Route| {
+        let pattern = Arc::clone(&pattern);
+        // Routes are always ready.
+        service_fn(move |request| observe(request, &mut route, Arc::clone(&pattern)))
+    })
+}
+
+/// Begins at once: the request is handed on without being kept for the first poll.
+fn observe(
+    mut request: Request,
+    route: &mut Route,
+    pattern: Arc<Pattern>,
+) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
     let started = Instant::now();
+    let path = &*pattern.path;
     let id = header(request.headers(), &REQUEST_ID, RequestId::parse);
     let id = id.map_or_else(|| Id::Ours(Uuid::now_v7()), Id::Given);
     let method = request.method().clone();
-    // The pattern, never the path itself: a metric must not have a value per order.
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let path = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let mut step = begin(request.headers(), &method, path);
     let arrival = Arrival { id, trace: step.place() };
     let Arrival { id, trace } = arrival.clone();
-    let trace_id = || trace.map(|trace| display(trace.trace_id));
+    let trace_id = move || trace.map(|trace| display(trace.trace_id));
     let span = tracing::debug_span!("request", %id, trace_id = trace_id(), %method, path);
     request.extensions_mut().insert(arrival);
     // What a handler leaves half done when it panics is its own: state that is shared changes through desks and pools.
-    let answer = AssertUnwindSafe(route.oneshot(request)).catch_unwind().instrument(span.clone()).await;
-    let mut response = match answer {
-        Ok(Ok(response)) => response,
-        Err(_panic) => ApiError::internal(&"a handler panicked").into_response(),
-    };
-
-    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
-        render(&mut response, error.body(&id, trace));
-        if let Some(cause) = error.cause {
-            let trace_id = trace_id();
-            tracing::error!(%id, trace_id, %method, path, cause, "a request failed through a fault of ours");
+    let answer = AssertUnwindSafe(route.call(request)).catch_unwind().instrument(span.clone());
+    async move {
+        let mut response = match answer.await {
+            Ok(Ok(response)) => response,
+            Err(_panic) => ApiError::internal(&"a handler panicked").into_response(),
+        };
+        if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+            render(&mut response, error.body(&id, trace));
+            if let Some(cause) = error.cause {
+                let (trace_id, path) = (trace_id(), &*pattern.path);
+                tracing::error!(%id, trace_id, %method, path, cause, "a request failed through a fault of ours");
+            }
         }
+        let headers = response.headers_mut();
+        if let Some(value) = id.header() {
+            headers.insert(REQUEST_ID, value);
+        }
+        if let Some(value) = trace.and_then(|trace| HeaderValue::try_from(trace.to_string()).ok()) {
+            headers.insert(TRACEPARENT, value);
+        }
+        let status = response.status();
+        pattern.record(method_label(&method), status, started.elapsed());
+        step.note("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_server_error() {
+            step.fail("answered 5xx");
+        }
+        span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
+        Ok(response)
     }
-    let headers = response.headers_mut();
-    if let Some(value) = id.header() {
-        headers.insert(REQUEST_ID, value);
+}
+
+impl Pattern {
+    fn record(&self, method: &'static str, status: StatusCode, took: Duration) {
+        let requests = self.requests.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = requests.iter().find(|(of, _)| *of == (method, status)) {
+            known.record(took);
+            return;
+        }
+        drop(requests);
+        let path = self.path.to_string();
+        let labels = [("method", method.to_owned()), ("path", path), ("status", status.as_str().to_owned())];
+        let new = metrics::histogram!("http_request_seconds", &labels);
+        new.record(took);
+        self.requests.write().unwrap_or_else(PoisonError::into_inner).push(((method, status), new));
     }
-    if let Some(value) = trace.and_then(|trace| HeaderValue::try_from(trace.to_string()).ok()) {
-        headers.insert(TRACEPARENT, value);
-    }
-    let status = response.status();
-    record(path, method_label(&method), status, started.elapsed());
-    step.note("http.response.status_code", i64::from(status.as_u16()));
-    if status.is_server_error() {
-        step.fail("answered 5xx");
-    }
-    span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
-    Ok(response)
 }
 
 /// The request's step in its trace. Only orders have traces: health checks and strangers would drown them.
@@ -141,26 +187,6 @@ fn header<T>(headers: &HeaderMap, name: &HeaderName, read: impl FnOnce(&str) -> 
     if second.is_some() { None } else { read(first.to_str().ok()?) }
 }
 
-/// A route's histograms, by method and status.
-type Histograms = HashMap<(&'static str, StatusCode), Histogram>;
-/// Every histogram that was needed so far: a look-up by labels makes three strings each time.
-static REQUESTS: LazyLock<RwLock<HashMap<String, Histograms>>> = LazyLock::new(RwLock::default);
-
-fn record(path: &str, method: &'static str, status: StatusCode, took: Duration) {
-    let requests = REQUESTS.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = requests.get(path).and_then(|route| route.get(&(method, status))) {
-        known.record(took);
-        return;
-    }
-    drop(requests);
-    let labels =
-        [("method", method.to_owned()), ("path", path.to_owned()), ("status", status.as_str().to_owned())];
-    let new = metrics::histogram!("http_request_seconds", &labels);
-    new.record(took);
-    let mut requests = REQUESTS.write().unwrap_or_else(PoisonError::into_inner);
-    requests.entry(path.to_owned()).or_default().insert((method, status), new);
-}
-
 /// A client may invent methods; a metric must not have a value for each.
 fn method_label(method: &Method) -> &'static str {
     match *method {
@@ -182,7 +208,7 @@ mod tests {
     use axum::http::header::CONTENT_TYPE;
     use axum::routing::get;
     use http_body_util::BodyExt;
-    use tower::layer::layer_fn;
+    use tower::ServiceExt;
 
     use super::*;
 
@@ -191,7 +217,7 @@ mod tests {
         async fn panic() {
             panic!("a test");
         }
-        let app = Router::new().route("/panic", get(panic)).layer(layer_fn(observed));
+        let app = Router::new().route("/panic", get(panic)).layer(observed("/panic"));
         for _ in 0..2 {
             let request = Request::get("/panic").header(REQUEST_ID, "mine").body(Body::empty()).unwrap();
             let response = app.clone().oneshot(request).await.unwrap();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use domain::payment::PaymentStatus;
 use runtime::tasks::uncancelled;
@@ -17,7 +17,6 @@ use store::refunds::{self, Refund, RefundFilter};
 use store::session::{Session, StoreError};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
-use tower::layer::layer_fn;
 use uuid::Uuid;
 
 use crate::catalogue::price_list;
@@ -45,12 +44,13 @@ pub(crate) struct Internal {
 pub fn router(database: &Database) -> Router {
     let state =
         Internal { readers: database.read_pool(READERS), session: Arc::new(Mutex::new(database.session())) };
-    Router::new()
-        .route("/internal/refunds", get(list_refunds))
-        .route("/internal/sweeps/stale-orders", post(sweep_stale_orders))
-        .route("/internal/channels/{channel}/prices", get(price_list::read).put(price_list::replace))
-        .with_state(state)
-        .layer(layer_fn(observed))
+    let route =
+        |router: Router<_>, path, methods: MethodRouter<_>| router.route(path, methods.layer(observed(path)));
+    let router = Router::new().layer(observed("unmatched"));
+    let router = route(router, "/internal/refunds", get(list_refunds));
+    let router = route(router, "/internal/sweeps/stale-orders", post(sweep_stale_orders));
+    let prices = get(price_list::read).put(price_list::replace);
+    route(router, "/internal/channels/{channel}/prices", prices).with_state(state)
 }
 
 /// What became of a sweep.

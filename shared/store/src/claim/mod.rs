@@ -57,7 +57,11 @@ pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> 
     write(conn, hints, lease).await
 }
 
-pub(crate) async fn write(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> sqlx::Result<Vec<Claimed>> {
+pub(crate) async fn write(
+    conn: &mut PgConnection,
+    hints: &[Uuid],
+    lease: Duration,
+) -> sqlx::Result<Vec<Claimed>> {
     let rows = sqlx::query!(
         r#"
         WITH hint AS (
