@@ -104,16 +104,13 @@ impl Money {
 
     /// The amount as a JSON number with all its decimals: `30.97`.
     pub fn to_json(self) -> Box<RawValue> {
-        RawValue::from_string(self.to_string()).expect("a decimal is a JSON number")
+        let text = self.write(&mut [0; MAX_CHARS]).to_owned();
+        RawValue::from_string(text).expect("a decimal is a JSON number")
     }
-}
 
-/// The exact decimal without the currency: `30.97`.
-impl fmt::Display for Money {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let places = decimal_places(self.currency);
-        // Digit by digit from the end: `fmt`'s own padding takes three times as long, three times an order.
-        let (mut text, mut start) = ([0; MAX_CHARS], MAX_CHARS);
+    /// The exact decimal, digit by digit from the end: `fmt`'s own padding takes three times as long, three times an order.
+    fn write(self, text: &mut [u8; MAX_CHARS]) -> &str {
+        let (places, mut start) = (decimal_places(self.currency), MAX_CHARS);
         let mut put = |byte| {
             start -= 1;
             text[start] = byte;
@@ -129,7 +126,14 @@ impl fmt::Display for Money {
         if self.minor < 0 {
             put(b'-');
         }
-        f.write_str(str::from_utf8(&text[start..]).map_err(|_| fmt::Error)?)
+        str::from_utf8(&text[start..]).expect("digits are ASCII")
+    }
+}
+
+/// The exact decimal without the currency: `30.97`.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.write(&mut [0; MAX_CHARS]))
     }
 }
 
