@@ -74,7 +74,7 @@ pub(crate) async fn replace(
     if !is_json(&headers) {
         return Err(ApiError::not_json());
     }
-    let body = read_body(&headers, body).await?;
+    let body = read_body(body).await?;
     let request: PriceListRequest<'_> = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
     let list = PriceList::parse(&request).map_err(ApiError::invalid)?;
     let done = uncancelled(async move {

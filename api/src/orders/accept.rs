@@ -3,18 +3,17 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Extension, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
 use domain::order::NewOrder;
 use domain::order::request::OrderRequest;
 use domain::order::status::OrderStatus;
 use domain::origin::Origin;
 use domain::trace_parent::TraceParent;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use runtime::batch::NotTaken;
 use runtime::trace::{Kind, Span};
 use sha2::{Digest, Sha256};
@@ -28,6 +27,8 @@ use crate::orders::view::{NewOrderBody, OrderView};
 use crate::orders::writer::{Answer, Fault};
 use crate::state::AppState;
 
+/// The header of a client's key.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Longest idempotency key; what others who take them allow, too.
 const MAX_KEY: usize = 255;
 /// Whose keys they are, until callers have identities.
@@ -73,7 +74,7 @@ pub(crate) async fn accept_order(
         return Err(ApiError::not_json());
     }
     let key = idempotency_key(&headers)?;
-    let body = read_body(&headers, body).await?;
+    let body = read_body(body).await?;
     let order = parse(&body)?;
     commit(&state, arrival, order, key.map(|key| under(key, &body, state.keep_keys))).await
 }
@@ -131,12 +132,15 @@ pub(crate) fn channel_id_reused(status: OrderStatus) -> ApiError {
 }
 
 pub(crate) fn accepted(view: &OrderView) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    let mut response = (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, json)], view.to_json()).into_response();
+    // Piece by piece: axum's tuples would first say that bytes are bytes.
+    let mut response = Response::new(Body::from(view.to_json()));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut id = Uuid::encode_buffer();
     let location = ["/api/v1/orders/", view.id.hyphenated().encode_lower(&mut id)].concat();
     if let Ok(location) = HeaderValue::try_from(location) {
-        response.headers_mut().insert(header::LOCATION, location);
+        headers.insert(header::LOCATION, location);
     }
     response
 }
@@ -149,7 +153,7 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
 }
 
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     match value.to_str() {
         Ok(key) if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
             Ok(Some(key.to_owned()))
@@ -163,17 +167,25 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Api
 }
 
 /// The whole body, within its size and time.
-pub(crate) async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: usize| length > MAX_BODY) {
+pub(crate) async fn read_body(mut body: Body) -> Result<Vec<u8>, ApiError> {
+    // What was announced, where it was.
+    if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(ApiError::too_large(MAX_BODY));
     }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(MAX_BODY)),
-        Ok(Err(_)) => Err(ApiError::malformed("the body broke off")),
-        Err(_) => Err(ApiError::too_slow()),
-    }
+    let whole = async {
+        let mut whole = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| ApiError::malformed("the body broke off"))?;
+            // What is no data are trailers, which say nothing.
+            let data = frame.into_data().unwrap_or_default();
+            if whole.len() + data.len() > MAX_BODY {
+                return Err(ApiError::too_large(MAX_BODY));
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole)
+    };
+    tokio::time::timeout(BODY_TIMEOUT, whole).await.unwrap_or_else(|_| Err(ApiError::too_slow()))
 }
 
 fn parse(body: &[u8]) -> Result<NewOrder, ApiError> {

@@ -50,7 +50,7 @@ pub(crate) async fn add_items(
     if !is_json(&headers) {
         return Err(ApiError::not_json());
     }
-    let body = read_body(&headers, body).await?;
+    let body = read_body(body).await?;
     let request: AdditionRequest<'_> = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
     // Prices are read in the order's currency, which never changes.
     let order = on_reader(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn pay_anew(
     if !is_json(&headers) {
         return Err(ApiError::not_json());
     }
-    let body = read_body(&headers, body).await?;
+    let body = read_body(body).await?;
     let raw: Raw = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
     let wrong = |code, detail: String| Err(ApiError::invalid_one("payment_reference", code, detail));
     let Some(value) = raw.payment_reference else { return wrong("required", "is required".to_owned()) };

@@ -75,7 +75,7 @@ pub(crate) async fn accept_channel_order(
         return Err(ApiError::not_json());
     }
     let key = idempotency_key(&headers)?;
-    let body = read_body(&headers, body).await?;
+    let body = read_body(body).await?;
     let document: ChannelRequest<'_> = serde_json::from_slice(&body).map_err(|error| {
         let wanted = "must be a JSON object with channelOrderId and items, each given once";
         ApiError::unreadable(&error, "not_an_order", wanted)

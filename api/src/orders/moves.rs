@@ -211,7 +211,7 @@ impl MoveBody {
             reason: Option<serde_json::Value>,
             status: Option<serde_json::Value>,
         }
-        let body = read_body(headers, body).await?;
+        let body = read_body(body).await?;
         if body.is_empty() {
             return Ok(Self::default());
         }
