@@ -14,11 +14,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use store::prices;
 
+use crate::http::body;
 use crate::http::error::ApiError;
-use crate::operations::Internal;
-use crate::orders::accept::{is_json, read_body};
+use crate::operations::state::Internal;
 use crate::orders::from_channel::channel_name;
-use crate::orders::moves::no_object;
 
 /// A channel's whole list.
 #[derive(Debug, Serialize)]
@@ -71,11 +70,8 @@ pub(crate) async fn replace(
     body: Body,
 ) -> Result<Json<PriceListView>, ApiError> {
     let channel = channel_name(&channel)?;
-    if !is_json(&headers) {
-        return Err(ApiError::not_json());
-    }
-    let body = read_body(body).await?;
-    let request: PriceListRequest<'_> = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
+    let body = body::read_json(&headers, body).await?;
+    let request: PriceListRequest<'_> = body::parse(&body)?;
     let list = PriceList::parse(&request).map_err(ApiError::invalid)?;
     let done = uncancelled(async move {
         let input = (channel, list);

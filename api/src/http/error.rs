@@ -11,7 +11,7 @@ use serde::Serialize;
 use store::session::StoreError;
 
 use crate::config::RETRY_AFTER;
-use crate::http::observe::Id;
+use crate::http::arrival::Id;
 
 /// An answer that is no success.
 #[derive(Debug, Clone)]

@@ -1,5 +1,7 @@
 //! What any handler needs, and what is around each.
 
+pub(crate) mod arrival;
+pub(crate) mod body;
 pub(crate) mod error;
 pub(crate) mod gauges;
 pub(crate) mod health;

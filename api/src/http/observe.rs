@@ -2,7 +2,6 @@
 //! metric; and the body of every error.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -22,50 +21,13 @@ use tracing::Instrument;
 use tracing::field::display;
 use uuid::Uuid;
 
+use crate::http::arrival::{Arrival, Id};
 use crate::http::error::{ApiError, render};
 
 /// The header that carries a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header that carries its place in a trace.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// What handlers learn of the request's way to them.
-#[derive(Debug, Clone)]
-pub(crate) struct Arrival {
-    /// Its id.
-    pub id: Id,
-    /// Its place in a trace, where it has one.
-    pub trace: Option<TraceParent>,
-}
-
-/// The id of a request.
-#[derive(Debug, Clone)]
-pub(crate) enum Id {
-    /// The client gave it.
-    Given(RequestId),
-    /// The client gave none, or no sane one. An order that such a request brings has this id, too.
-    Ours(Uuid),
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Given(id) => id.fmt(f),
-            Self::Ours(id) => id.fmt(f),
-        }
-    }
-}
-
-impl Id {
-    fn header(&self) -> Option<HeaderValue> {
-        match self {
-            Self::Given(id) => HeaderValue::from_str(id.as_str()).ok(),
-            Self::Ours(id) => {
-                HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).ok()
-            }
-        }
-    }
-}
 
 /// The routes of one path, as seen from around them.
 #[derive(Debug)]

@@ -3,34 +3,31 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use domain::order::NewOrder;
 use domain::order::request::OrderRequest;
 use domain::order::status::OrderStatus;
 use domain::origin::Origin;
 use domain::trace_parent::TraceParent;
-use http_body_util::BodyExt;
 use runtime::batch::NotTaken;
 use runtime::trace::{Kind, Span};
 use sha2::{Digest, Sha256};
 use store::accept::{Accept, Accepted, IdempotencyKey};
 use uuid::Uuid;
 
-use crate::config::{ANSWER_TIMEOUT, BODY_TIMEOUT, MAX_BODY};
+use crate::config::ANSWER_TIMEOUT;
+use crate::http::arrival::{Arrival, Id};
+use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::observe::{Arrival, Id};
+use crate::orders::fault::Fault;
 use crate::orders::view::{NewOrderBody, OrderView};
-use crate::orders::writer::{Answer, Fault};
+use crate::orders::writer::Answer;
 use crate::state::AppState;
 
-/// The header of a client's key.
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Longest idempotency key; what others who take them allow, too.
-const MAX_KEY: usize = 255;
 /// Whose keys they are, until callers have identities.
 const PRINCIPAL: &str = "public";
 
@@ -70,11 +67,9 @@ pub(crate) async fn accept_order(
 ) -> Result<Response, ApiError> {
     // Not by extractors of their own: that of the headers copies them.
     let (Parts { headers, .. }, body) = request.into_parts();
-    if !is_json(&headers) {
-        return Err(ApiError::not_json());
-    }
-    let key = idempotency_key(&headers)?;
-    let body = read_body(body).await?;
+    body::expect_json(&headers)?;
+    let key = body::idempotency_key(&headers)?;
+    let body = body::read(body).await?;
     let order = parse(&body)?;
     commit(&state, arrival, order, key.map(|key| under(key, &body, state.keep_keys))).await
 }
@@ -98,21 +93,19 @@ pub(crate) async fn commit(
     wait.note_with("order_id", || order.id.to_string());
     wait.note_with("payment_id", || order.payment_id().to_string());
     // The writer, not this future, does the writing: it is dropped when the client hangs up.
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, state.accept.offer(command)).await;
-    wait.note("outcome", answer.as_ref().map_or("unanswered", |answer| outcome(answer)));
+    let answer = state.accept.ask(command, ANSWER_TIMEOUT).await;
+    wait.note("outcome", outcome(&answer));
     drop(wait);
-    match answer {
-        Ok(Ok(Ok(Accepted::New { created_at }))) => Ok(accepted(&OrderView::accepted(order, created_at))),
-        Ok(Ok(Ok(Accepted::Replay(earlier)))) => Ok(accepted(&OrderView::as_accepted(*earlier))),
-        Ok(Ok(Ok(Accepted::ChannelIdReused(status)))) => Err(channel_id_reused(status)),
-        Ok(Ok(Ok(Accepted::KeyReused))) => {
+    match answer.map_err(Fault::from).flatten() {
+        Ok(Accepted::New { created_at }) => Ok(accepted(&OrderView::accepted(order, created_at))),
+        Ok(Accepted::Replay(earlier)) => Ok(accepted(&OrderView::as_accepted(*earlier))),
+        Ok(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
+        Ok(Accepted::KeyReused) => {
             Err(ApiError::invalid_one("Idempotency-Key", "key_reused", "was used before, with another body"))
         }
-        Ok(Ok(Err(Fault::Internal))) => Err(ApiError::internal(&"the writer could not store the order")),
-        Ok(Err(NotTaken::Full)) => Err(ApiError::unavailable("too many orders are waiting to be stored")),
-        Ok(Ok(Err(Fault::Unavailable)) | Err(NotTaken::Stopped)) | Err(_) => {
-            Err(ApiError::unavailable("orders cannot be stored right now"))
-        }
+        Err(Fault::Internal) => Err(ApiError::internal(&"the writer could not store the order")),
+        Err(Fault::Full) => Err(ApiError::unavailable("too many orders are waiting to be stored")),
+        Err(Fault::Unavailable) => Err(ApiError::unavailable("orders cannot be stored right now")),
     }
 }
 
@@ -122,7 +115,8 @@ const fn outcome(answer: &Result<Answer, NotTaken>) -> &'static str {
         Ok(Ok(Accepted::Replay(_))) => "replayed",
         Ok(Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_))) => "key_reused",
         Ok(Err(_)) => "failed",
-        Err(_) => "refused",
+        Err(NotTaken::Late) => "unanswered",
+        Err(NotTaken::Full | NotTaken::Stopped) => "refused",
     }
 }
 
@@ -145,54 +139,9 @@ pub(crate) fn accepted(view: &OrderView) -> Response {
     response
 }
 
-pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = value.split(';').next().unwrap_or("").trim();
-    essence.eq_ignore_ascii_case("application/json")
-        || essence.to_ascii_lowercase().strip_prefix("application/").is_some_and(|sub| sub.ends_with("+json"))
-}
-
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
-            Ok(Some(key.to_owned()))
-        }
-        _ => Err(ApiError::invalid_one(
-            "Idempotency-Key",
-            "invalid",
-            format!("must be 1 to {MAX_KEY} visible ASCII characters"),
-        )),
-    }
-}
-
-/// The whole body, within its size and time.
-pub(crate) async fn read_body(mut body: Body) -> Result<Vec<u8>, ApiError> {
-    // What was announced, where it was.
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(ApiError::too_large(MAX_BODY));
-    }
-    let whole = async {
-        let mut whole = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| ApiError::malformed("the body broke off"))?;
-            // What is no data are trailers, which say nothing.
-            let data = frame.into_data().unwrap_or_default();
-            if whole.len() + data.len() > MAX_BODY {
-                return Err(ApiError::too_large(MAX_BODY));
-            }
-            whole.extend_from_slice(&data);
-        }
-        Ok(whole)
-    };
-    tokio::time::timeout(BODY_TIMEOUT, whole).await.unwrap_or_else(|_| Err(ApiError::too_slow()))
-}
-
 fn parse(body: &[u8]) -> Result<NewOrder, ApiError> {
-    let asked: OrderRequest<'_> = serde_json::from_slice(body).map_err(|error| {
-        let wanted = "must be a JSON object with customer_id and items, each given once";
-        ApiError::unreadable(&error, "not_an_order", wanted)
-    })?;
+    let wanted = "must be a JSON object with customer_id and items, each given once";
+    let asked: OrderRequest<'_> = body::parse_as(body, "not_an_order", wanted)?;
     NewOrder::parse(&asked).map_err(ApiError::invalid)
 }
 

@@ -14,11 +14,11 @@ use serde::Deserialize;
 use store::additions::{Add, PayAnew};
 use store::read;
 
+use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::identity::caller::Caller;
-use crate::orders::accept::{is_json, read_body};
 use crate::orders::mover::Ask;
-use crate::orders::moves::{hand_in, no_object};
+use crate::orders::moves::hand_in;
 use crate::orders::read::{on_reader, parse_id};
 use crate::orders::view::{ItemBody, OrderView};
 use crate::state::AppState;
@@ -47,11 +47,8 @@ pub(crate) async fn add_items(
     body: Body,
 ) -> Result<Json<OrderView>, ApiError> {
     let order_id = parse_id(&id)?;
-    if !is_json(&headers) {
-        return Err(ApiError::not_json());
-    }
-    let body = read_body(body).await?;
-    let request: AdditionRequest<'_> = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
+    let body = body::read_json(&headers, body).await?;
+    let request: AdditionRequest<'_> = body::parse(&body)?;
     // Prices are read in the order's currency, which never changes.
     let order = on_reader(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
     let order = order.ok_or_else(|| ApiError::not_found("order"))?;
@@ -87,11 +84,8 @@ pub(crate) async fn pay_anew(
         payment_reference: Option<serde_json::Value>,
     }
     let order_id = parse_id(&id)?;
-    if !is_json(&headers) {
-        return Err(ApiError::not_json());
-    }
-    let body = read_body(body).await?;
-    let raw: Raw = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
+    let body = body::read_json(&headers, body).await?;
+    let raw: Raw = body::parse(&body)?;
     let wrong = |code, detail: String| Err(ApiError::invalid_one("payment_reference", code, detail));
     let Some(value) = raw.payment_reference else { return wrong("required", "is required".to_owned()) };
     let Some(reference) = value.as_str() else { return wrong("not_text", "must be a string".to_owned()) };

@@ -12,12 +12,11 @@ use serde::Deserialize;
 use store::accept::Accepted;
 use store::{self, prices};
 
+use crate::http::arrival::Arrival;
+use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::observe::Arrival;
 use crate::identity::caller::Caller;
-use crate::orders::accept::{
-    accepted, channel_id_reused, commit, idempotency_key, is_json, read_body, under,
-};
+use crate::orders::accept::{accepted, channel_id_reused, commit, under};
 use crate::orders::read::on_reader;
 use crate::orders::view::OrderView;
 use crate::state::AppState;
@@ -71,15 +70,11 @@ pub(crate) async fn accept_channel_order(
     caller.of_the_house()?;
     let channel = channel_name(&channel)?;
     let paid = paid(query)?;
-    if !is_json(&headers) {
-        return Err(ApiError::not_json());
-    }
-    let key = idempotency_key(&headers)?;
-    let body = read_body(body).await?;
-    let document: ChannelRequest<'_> = serde_json::from_slice(&body).map_err(|error| {
-        let wanted = "must be a JSON object with channelOrderId and items, each given once";
-        ApiError::unreadable(&error, "not_an_order", wanted)
-    })?;
+    body::expect_json(&headers)?;
+    let key = body::idempotency_key(&headers)?;
+    let body = body::read(body).await?;
+    let wanted = "must be a JSON object with channelOrderId and items, each given once";
+    let document: ChannelRequest<'_> = body::parse_as(&body, "not_an_order", wanted)?;
     let order = ChannelOrder::parse(channel.clone(), &document, paid).map_err(ApiError::invalid)?;
     let list = if order.needs_list() {
         let plus = order.unpriced();

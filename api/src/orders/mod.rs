@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod add;
+pub mod fault;
 pub(crate) mod from_channel;
 pub mod mover;
 pub(crate) mod moves;

@@ -13,7 +13,7 @@ use store::moves::{Moved, carry_out};
 use store::session::{Session, StoreError};
 use uuid::Uuid;
 
-use crate::orders::writer::Fault;
+use crate::orders::fault::Fault;
 
 /// What people ask for.
 #[derive(Debug, Clone)]

@@ -8,19 +8,18 @@ use axum::http::HeaderMap;
 use domain::order::moves::{MAX_REASON_CHARS, Move, Refusal, Wanted};
 use domain::order::status::OrderStatus;
 use domain::problems::{Problem, text_problem};
-use runtime::batch::NotTaken;
 use serde::Deserialize;
 use store::moves::Moved;
 use uuid::Uuid;
 
 use crate::config::ANSWER_TIMEOUT;
+use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::identity::caller::Caller;
-use crate::orders::accept::{is_json, read_body};
+use crate::orders::fault::Fault;
 use crate::orders::mover::Ask;
 use crate::orders::read::parse_id;
 use crate::orders::view::OrderView;
-use crate::orders::writer::Fault;
 use crate::state::AppState;
 
 /// Take an order.
@@ -149,15 +148,13 @@ pub(crate) async fn hand_in(
     to: OrderStatus,
 ) -> Result<Json<OrderView>, ApiError> {
     // The mover, not this future, does the writing: it is dropped when the client hangs up.
-    match tokio::time::timeout(ANSWER_TIMEOUT, state.moves.offer(ask)).await {
-        Ok(Ok(Ok(Moved::Done { whole, .. }))) => Ok(Json(OrderView::whole(*whole))),
-        Ok(Ok(Ok(Moved::Refused { refusal, status }))) => Err(refused(refusal, status, to)),
-        Ok(Ok(Ok(Moved::NotFound))) => Err(ApiError::not_found("order")),
-        Ok(Ok(Err(Fault::Internal))) => Err(ApiError::internal(&"the mover could not move the order")),
-        Ok(Err(NotTaken::Full)) => Err(ApiError::unavailable("too many requests are waiting")),
-        Ok(Ok(Err(Fault::Unavailable)) | Err(NotTaken::Stopped)) | Err(_) => {
-            Err(ApiError::unavailable("orders cannot be moved right now"))
-        }
+    match state.moves.ask(ask, ANSWER_TIMEOUT).await.map_err(Fault::from).flatten() {
+        Ok(Moved::Done { whole, .. }) => Ok(Json(OrderView::whole(*whole))),
+        Ok(Moved::Refused { refusal, status }) => Err(refused(refusal, status, to)),
+        Ok(Moved::NotFound) => Err(ApiError::not_found("order")),
+        Err(Fault::Internal) => Err(ApiError::internal(&"the mover could not move the order")),
+        Err(Fault::Full) => Err(ApiError::unavailable("too many requests are waiting")),
+        Err(Fault::Unavailable) => Err(ApiError::unavailable("orders cannot be moved right now")),
     }
 }
 
@@ -211,24 +208,17 @@ impl MoveBody {
             reason: Option<serde_json::Value>,
             status: Option<serde_json::Value>,
         }
-        let body = read_body(body).await?;
+        let body = body::read(body).await?;
         if body.is_empty() {
             return Ok(Self::default());
         }
-        if !is_json(headers) {
-            return Err(ApiError::not_json());
-        }
-        let raw: Raw = serde_json::from_slice(&body).map_err(|error| no_object(&error))?;
+        body::expect_json(headers)?;
+        let raw: Raw = body::parse(&body)?;
         let mut problems = Vec::new();
         let reason = raw.reason.and_then(|value| reason(&value, &mut problems));
         let status = raw.status.and_then(|value| status(&value, &mut problems));
         if problems.is_empty() { Ok(Self { reason, status }) } else { Err(ApiError::invalid(problems)) }
     }
-}
-
-/// Why a body could not be read at all.
-pub(crate) fn no_object(error: &serde_json::Error) -> ApiError {
-    ApiError::unreadable(error, "not_an_object", "must be a JSON object, each field given once")
 }
 
 fn reason(value: &serde_json::Value, problems: &mut Vec<Problem>) -> Option<String> {

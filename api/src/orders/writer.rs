@@ -14,21 +14,14 @@ use store::session::{Session, StoreError};
 use tokio::sync::mpsc;
 use tracing::field::display;
 
+use crate::orders::fault::Fault;
+
 /// What a handler gets back for its order.
 pub type Answer = Result<Accepted, Fault>;
 /// Where handlers hand in orders.
 pub type AcceptDesk = Desk<Accept, Answer>;
 /// Where a writer takes its batches from.
 pub type AcceptLane = Lane<Accept, Answer>;
-
-/// Why an order was not accepted through no fault of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The database is out. The order may or may not be durable; the same idempotency key finds out.
-    Unavailable,
-    /// The database refused the statement: a fault of ours, logged here.
-    Internal,
-}
 
 /// A writer.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! before its batch begins is passed over, a later one takes only its answer with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -17,6 +18,9 @@ pub enum NotTaken {
     /// The lanes have stopped. Whether the command was carried out is unknown.
     #[error("the writers have stopped")]
     Stopped,
+    /// There was no answer in time. Whether the command is carried out is unknown.
+    #[error("no answer in time")]
+    Late,
 }
 
 struct Command<C, A> {
@@ -62,6 +66,11 @@ impl<C, A> Desk<C, A> {
             mpsc::error::TrySendError::Closed(_) => NotTaken::Stopped,
         })?;
         answered.await.map_err(|_| NotTaken::Stopped)
+    }
+
+    /// The same, for as long as a client waits.
+    pub async fn ask(&self, command: C, within: Duration) -> Result<A, NotTaken> {
+        tokio::time::timeout(within, self.offer(command)).await.unwrap_or(Err(NotTaken::Late))
     }
 
     /// How many commands wait to be taken.
@@ -146,8 +155,15 @@ mod tests {
         let mut first = Box::pin(desk.offer(1));
         assert!(futures_util::poll!(&mut first).is_pending());
         assert_eq!(desk.offer(2).await, Err(NotTaken::Full));
+        assert_eq!(desk.ask(2, Duration::from_secs(60)).await, Err(NotTaken::Full));
         drop(lane);
         assert_eq!(first.await, Err(NotTaken::Stopped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_long_enough_is_told_that_nobody_knows() {
+        let (desk, _lane) = desk::<u32, u32>(1, 8);
+        assert_eq!(desk.ask(1, Duration::from_secs(3)).await, Err(NotTaken::Late));
     }
 
     #[tokio::test]
