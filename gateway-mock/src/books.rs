@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use domain::money::Money;
-use domain::payment::{ChargeReceipt, CurrencyTotal, RefundReceipt};
 
 use crate::dice;
 use crate::journal::{Change, Journal};
 use crate::name::Name;
 use crate::verdict::DeclineCode;
+use crate::wire::{ChargeReceipt, CurrencyTotal, RefundReceipt};
 
 /// Money that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]

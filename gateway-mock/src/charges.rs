@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use domain::payment::{ChargeReceipt, ChargeRequest, VoidReply};
 
 use crate::Gateway;
 use crate::counters::Outcome;
@@ -19,6 +18,7 @@ use crate::name::Name;
 use crate::play::{Pace, pause, play};
 use crate::problem::{Problem, bad_money, idempotency_key, parse_key, parse_name, raw_key, read_json};
 use crate::verdict::Verdict;
+use crate::wire::{ChargeReceipt, ChargeRequest, VoidReply};
 
 /// Takes money, once a key.
 pub(crate) async fn charge(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {

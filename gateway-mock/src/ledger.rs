@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, bail};
 use domain::money::Money;
-use domain::payment::{ChargeReceipt, LedgerRequests, RefundReceipt};
 
 use crate::books::Books;
 use crate::dice;
@@ -15,6 +14,7 @@ use crate::journal::{Change, Journal};
 use crate::keys::{Begun, Keys, Seat, Standing};
 use crate::name::Name;
 use crate::verdict::{DeclineCode, Verdict};
+use crate::wire::{ChargeReceipt, LedgerRequests, RefundReceipt};
 
 /// A charge that someone asks for.
 #[derive(Debug, Clone)]

@@ -20,6 +20,7 @@ mod problem;
 mod refunds;
 mod statement;
 mod verdict;
+pub mod wire;
 
 use std::sync::{Arc, PoisonError, RwLock};
 

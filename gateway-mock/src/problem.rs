@@ -5,11 +5,11 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::money::MoneyError;
-use domain::payment::GatewayProblem;
 use serde::de::DeserializeOwned;
 
 use crate::json::json;
 use crate::name::{MAX_NAME_BYTES, Name};
+use crate::wire::GatewayProblem;
 
 /// A charge's body is some 150 bytes; 16 KiB is room for any client's taste.
 const MAX_BODY_BYTES: usize = 16 * 1024;

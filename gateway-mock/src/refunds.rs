@@ -8,7 +8,6 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::money::Money;
-use domain::payment::RefundRequest;
 
 use crate::Gateway;
 use crate::charges::{problem_of, unbooked};
@@ -19,6 +18,7 @@ use crate::ledger::{Answer, RefundOrder, Start};
 use crate::name::Name;
 use crate::play::{Pace, pause, play};
 use crate::problem::{Problem, bad_money, idempotency_key, parse_name, raw_key, read_json};
+use crate::wire::RefundRequest;
 
 /// Gives money back, once a key.
 pub(crate) async fn refund(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {

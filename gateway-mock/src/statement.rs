@@ -11,7 +11,6 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use domain::payment::{AskedAgain, DeclinedKey, LedgerSummary};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,6 +20,7 @@ use crate::books::Books;
 use crate::faults::Faults;
 use crate::keys::SHARDS;
 use crate::problem::{Problem, read_json};
+use crate::wire::{AskedAgain, DeclinedKey, LedgerSummary};
 
 /// Rows copied under one lock and sent as one piece: some 100 KB, for which a charge may have to wait some tens of
 /// microseconds.

@@ -1,7 +1,7 @@
 //! What the payment gateway says it did.
 
 use anyhow::{Context, Result, ensure};
-use domain::payment::Ledger;
+use domain::gateway::Ledger;
 
 /// Fetches the ledger of the gateway at `url`, such as `http://127.0.0.1:9090`.
 pub async fn fetch_ledger(url: &str) -> Result<Ledger> {

@@ -1,8 +1,9 @@
 //! Charging: once a key, whatever the client does.
 
+use domain::gateway::{AskedAgain, CurrencyTotal, DeclinedKey, Ledger};
 use domain::money::{Currency, Money};
-use domain::payment::{AskedAgain, ChargeReceipt, CurrencyTotal, DeclinedKey, Ledger};
 use gateway_mock::Faults;
+use gateway_mock::wire::ChargeReceipt;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::AsyncReadExt;

@@ -1,8 +1,9 @@
 //! Refunding: once a key, never more than was taken.
 
+use domain::gateway::CurrencyTotal;
 use domain::money::{Currency, Money};
-use domain::payment::{CurrencyTotal, RefundReceipt, RefundRequest};
 use gateway_mock::Faults;
+use gateway_mock::wire::{RefundReceipt, RefundRequest};
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
 use uuid::Uuid;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use domain::money::{Currency, Money};
-use domain::payment::{ChargeReceipt, RefundRequest};
+use gateway_mock::wire::{ChargeReceipt, RefundRequest};
 use reqwest::{Method, StatusCode};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use domain::gateway::{Ledger, LedgerSummary};
 use domain::money::{Currency, Money};
-use domain::payment::{ChargeReceipt, ChargeRequest, Ledger, LedgerSummary};
+use gateway_mock::wire::{ChargeReceipt, ChargeRequest};
 use gateway_mock::{Faults, GatewayMockConfig};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use runtime::tasks::Stop;

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use domain::payment::{ChargeReceipt, VoidReply};
 use gateway_mock::Faults;
+use gateway_mock::wire::{ChargeReceipt, VoidReply};
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
 

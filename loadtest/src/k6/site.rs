@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::payment::LedgerSummary;
+use domain::gateway::LedgerSummary;
 
 use super::K6Arguments;
 use super::scenario::Scenario;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use broker::Broker;
-use domain::payment::Ledger;
+use domain::gateway::Ledger;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 

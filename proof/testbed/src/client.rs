@@ -1,7 +1,7 @@
 //! A client of a pipeline, whichever way it runs.
 
 use anyhow::{Context, Result, ensure};
-use domain::payment::Ledger;
+use domain::gateway::Ledger;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

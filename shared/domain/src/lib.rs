@@ -3,6 +3,7 @@
 
 pub mod channel;
 pub mod event;
+pub mod gateway;
 pub mod limits;
 pub mod message;
 pub mod money;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use domain::gateway::{ChargeReceipt, Ledger, RefundReceipt};
 use domain::money::{Money, MoneyError};
-use domain::payment::{ChargeReceipt, Ledger, RefundReceipt};
 use uuid::Uuid;
 
 use super::orders::Orders;

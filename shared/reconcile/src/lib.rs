@@ -13,9 +13,9 @@ mod report;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use domain::gateway::Ledger;
 use domain::money::{Currency, Money};
 use domain::order::status::OrderStatus;
-use domain::payment::Ledger;
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
-use domain::payment::{AttemptAction, AttemptOutcome, Ledger, PaymentKind, PaymentStatus};
+use domain::gateway::Ledger;
+use domain::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -154,7 +154,7 @@ async fn unanswered_orders_are_rejected_on_time() -> Result<()> {
 }
 
 /// The money that the gateway kept, in minor units.
-fn kept(ledger: &domain::payment::Ledger) -> i64 {
+fn kept(ledger: &domain::gateway::Ledger) -> i64 {
     let minor = |money: Result<domain::money::Money, _>| money.map_or(0, |money| money.minor());
     ledger.charges.iter().map(|charge| minor(charge.money())).sum::<i64>()
         - ledger.refunds.iter().map(|refund| minor(refund.money())).sum::<i64>()

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use domain::event::What;
+use domain::gateway::Ledger;
 use domain::money::Currency;
 use domain::order::NewOrder;
 use domain::order::additions::NewAddition;
 use domain::order::moves::{Actor, Move, Wanted};
 use domain::order::status::OrderStatus;
-use domain::payment::{AttemptOutcome, Ledger, new_payment_id};
+use domain::payment::{AttemptOutcome, new_payment_id};
 use reconcile::{Invariant, reconcile};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use store::accept::{Accept, accept};

@@ -6,14 +6,13 @@ use anyhow::Result;
 use domain::channel::name::ChannelName;
 use domain::channel::order::ChannelOrder;
 use domain::channel::price_list::PriceList;
+use domain::gateway::{AskedAgain, ChargeReceipt, DeclinedKey, Ledger, LedgerRequests, RefundReceipt};
 use domain::money::{Currency, Money};
 use domain::order::NewOrder;
 use domain::order::additions::NewAddition;
 use domain::order::moves::{Actor, Move, Wanted};
 use domain::order::status::OrderStatus;
-use domain::payment::{
-    AskedAgain, AttemptOutcome, ChargeReceipt, DeclinedKey, Ledger, LedgerRequests, RefundReceipt,
-};
+use domain::payment::AttemptOutcome;
 use reconcile::{Invariant, Missing, accepted_missing, reconcile};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use store::accept::{Accept, IdempotencyKey, accept};

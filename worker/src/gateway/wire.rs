@@ -1,0 +1,159 @@
+//! What the gateway answers, as far as it is looked at. Requests are written as text, because by way of types they take six
+//! allocations each; nothing in them needs escaping. The gateway's own types are another's: a test compares the two.
+
+use domain::money::{Money, MoneyError, currency_of};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use store::claim::Claimed;
+
+/// Body of `POST /v1/charges`.
+pub(super) fn charge(claim: &Claimed) -> String {
+    let (reference, amount, currency) = (claim.order_id, claim.amount, claim.amount.currency().code());
+    format!(r#"{{"reference":"{reference}","amount":{amount},"currency":"{currency}"}}"#)
+}
+
+/// Body of `POST /v1/refunds`.
+pub(super) fn refund(claim: &Claimed) -> String {
+    let charge_key = claim.refund_of.map(|id| id.to_string()).unwrap_or_default();
+    let (reference, amount, currency) = (claim.order_id, claim.amount, claim.amount.currency().code());
+    format!(
+        r#"{{"charge_key":"{charge_key}","reference":"{reference}","amount":{amount},"currency":"{currency}"}}"#
+    )
+}
+
+/// Answer to a charge that took money.
+#[derive(Debug, Deserialize)]
+pub(super) struct ChargeReceipt {
+    /// The gateway's own id.
+    pub(super) id: String,
+    /// The key it was made under.
+    pub(super) key: String,
+    amount: Box<RawValue>,
+    currency: String,
+}
+
+impl ChargeReceipt {
+    /// The amount; an error says what is wrong with it.
+    pub(super) fn money(&self) -> Result<Money, MoneyError> {
+        let currency = currency_of(&self.currency).ok_or(MoneyError::UnknownCurrency)?;
+        Money::parse(self.amount.get(), currency)
+    }
+}
+
+/// Answer to a refund that gave money back.
+#[derive(Debug, Deserialize)]
+pub(super) struct RefundReceipt {
+    /// The gateway's own id.
+    pub(super) id: String,
+    /// The key it was made under.
+    pub(super) key: String,
+}
+
+/// Answer to a void.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "VoidFields")]
+pub(super) enum VoidReply {
+    /// Nothing was taken under this key, and nothing ever will be.
+    Voided,
+    /// Too late: this was charged.
+    AlreadyCharged(ChargeReceipt),
+}
+
+/// As it is read: a `RawValue`, as the receipt's amount is, cannot be read from within a tagged enum.
+#[derive(Deserialize)]
+struct VoidFields {
+    status: VoidStatus,
+    charge: Option<ChargeReceipt>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum VoidStatus {
+    Voided,
+    AlreadyCharged,
+}
+
+impl TryFrom<VoidFields> for VoidReply {
+    type Error = &'static str;
+
+    fn try_from(fields: VoidFields) -> Result<Self, Self::Error> {
+        match (fields.status, fields.charge) {
+            (VoidStatus::Voided, _) => Ok(Self::Voided),
+            (VoidStatus::AlreadyCharged, Some(charge)) => Ok(Self::AlreadyCharged(charge)),
+            (VoidStatus::AlreadyCharged, None) => Err("already_charged, but without the charge"),
+        }
+    }
+}
+
+/// Body of every answer that is no success.
+#[derive(Debug, Deserialize)]
+pub(super) struct Problem {
+    /// Machine code.
+    pub(super) code: String,
+    /// For people.
+    pub(super) message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::money::Currency;
+    use domain::payment::AttemptAction;
+    use gateway_mock::wire as theirs;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn both_ends_mean_the_same() {
+        for amount in [Money::from_minor(5, Currency::USD), Money::from_minor(12_345, Currency::JPY)] {
+            let claim = Claimed {
+                payment_id: Uuid::now_v7(),
+                order_id: Uuid::now_v7(),
+                refund_of: Some(Uuid::now_v7()),
+                amount,
+                epoch: 1,
+                number: 1,
+                action: AttemptAction::Charge,
+                spent: 0,
+                origin: None,
+            };
+            let asked = theirs::ChargeRequest::new(claim.order_id, amount);
+            assert_eq!(charge(&claim), serde_json::to_string(&asked).unwrap());
+            let (key, reference, currency) = ("k".to_owned(), asked.reference, asked.currency);
+            let asked = theirs::RefundRequest::new(claim.refund_of.unwrap(), claim.order_id, amount);
+            assert_eq!(refund(&claim), serde_json::to_string(&asked).unwrap());
+
+            let taken = theirs::ChargeReceipt {
+                id: "ch_1".to_owned(),
+                key: key.clone(),
+                reference: reference.clone(),
+                amount: amount.to_json(),
+                currency: currency.clone(),
+            };
+            let read: ChargeReceipt = reread(&taken);
+            assert_eq!((&*read.id, &*read.key, read.money()), ("ch_1", "k", Ok(amount)));
+            let reply = theirs::VoidReply::AlreadyCharged { charge: taken };
+            let VoidReply::AlreadyCharged(charge) = reread(&reply) else { panic!("it was charged") };
+            assert_eq!(charge.money(), Ok(amount));
+            let given = theirs::RefundReceipt {
+                id: "re_1".to_owned(),
+                key,
+                charge_key: asked.charge_key,
+                reference,
+                amount: amount.to_json(),
+                currency,
+            };
+            let read: RefundReceipt = reread(&given);
+            assert_eq!((&*read.id, &*read.key), ("re_1", "k"));
+        }
+        assert!(matches!(reread(&theirs::VoidReply::Voided), VoidReply::Voided));
+        let problem = theirs::GatewayProblem { code: "voided".to_owned(), message: "m".to_owned() };
+        let read: Problem = reread(&problem);
+        assert_eq!((&*read.code, &*read.message), ("voided", "m"));
+        assert!(serde_json::from_str::<VoidReply>(r#"{"status":"already_charged"}"#).is_err());
+    }
+
+    fn reread<T: serde::de::DeserializeOwned>(theirs: &impl serde::Serialize) -> T {
+        serde_json::from_str(&serde_json::to_string(theirs).unwrap()).unwrap()
+    }
+}
