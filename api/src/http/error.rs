@@ -21,7 +21,7 @@ pub(crate) struct ApiError {
     detail: String,
     errors: Vec<Problem>,
     current_status: Option<OrderStatus>,
-    come_again: bool,
+    retry: bool,
     /// What a fault of ours came from: for the log, never for the client.
     pub(crate) cause: Option<Box<str>>,
 }
@@ -29,14 +29,14 @@ pub(crate) struct ApiError {
 /// The body of every answer that is no success.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(crate) struct ProblemBody {
-    /// Names the kind of problem.
+    /// The kind of problem, a relative URI.
     #[schema(example = "/problems/unprocessable-entity")]
     pub r#type: String,
     /// The kind of problem, for people.
     pub title: &'static str,
     /// The HTTP status.
     pub status: u16,
-    /// This problem, for people.
+    /// What is wrong in this request, for people.
     pub detail: String,
     /// This occurrence: `urn:request:` and the request's id, which the logs carry too.
     pub instance: String,
@@ -47,7 +47,7 @@ pub(crate) struct ProblemBody {
     pub trace_id: Option<String>,
     /// Everything that is wrong with the request, each with a machine code and its place.
     pub errors: Vec<Problem>,
-    /// Of a conflict: where the order stands.
+    /// For a conflict: the status of the order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_status: Option<OrderStatus>,
 }
@@ -60,7 +60,7 @@ impl ApiError {
             detail: detail.into(),
             errors: Vec::new(),
             current_status: None,
-            come_again: false,
+            retry: false,
             cause: None,
         }
     }
@@ -147,9 +147,9 @@ impl ApiError {
         Self { cause, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail) }
     }
 
-    /// 503: come again.
+    /// 503: to be retried.
     pub(crate) fn unavailable(detail: &str) -> Self {
-        Self { come_again: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", detail) }
+        Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", detail) }
     }
 
     /// The body, for the request of this id and this place in a trace.
@@ -187,7 +187,7 @@ impl From<sqlx::Error> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
-        if self.come_again {
+        if self.retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
         }
         response.extensions_mut().insert(self);

@@ -6,3 +6,4 @@ pub(crate) mod error;
 pub(crate) mod gauges;
 pub(crate) mod health;
 pub(crate) mod observe;
+pub(crate) mod problems;

@@ -23,6 +23,7 @@ use crate::config::ANSWER_TIMEOUT;
 use crate::http::arrival::{Arrival, Id};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::problems::{BadBody, Faults};
 use crate::orders::fault::Fault;
 use crate::orders::view::{NewOrderBody, OrderView};
 use crate::orders::writer::Answer;
@@ -33,17 +34,17 @@ const PRINCIPAL: &str = "public";
 
 /// Accept an order.
 ///
-/// The order is durable when the answer arrives; its payment follows. Send an `Idempotency-Key` to be able to repeat
-/// the request safely: the same key with the same body gives the same answer and no second order. So does, for good,
-/// the same content under the same `channel` and `channel_order_id`.
+/// The order is durable when the answer arrives; its payment follows. With an `Idempotency-Key` the request can be retried
+/// safely: the same key with the same body gives the same answer and no second order. The same is true, without a time limit,
+/// of the same content under the same `channel` and `channel_order_id`.
 #[utoipa::path(
     post, path = "/api/v1/orders", tag = "orders",
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
         ("X-Request-Id" = Option<String>, Header, description = "1 to 128 visible ASCII characters without a space. \
-            Comes back, stands in the logs, and goes with the payment to the gateway; without one it is the order's id"),
+            Returned in the answer, written to the logs, and sent to the gateway with the payment. Without one, the order's id is used"),
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context: the order becomes part of that trace. \
-            Answers that are part of a trace have the same header"),
+            An answer that is part of a trace has the same header"),
     ),
     request_body = NewOrderBody,
     responses(
@@ -52,12 +53,9 @@ const PRINCIPAL: &str = "public";
             ("X-Request-Id" = String, description = "The request's id, given or made"),
             ("traceparent" = String, description = "The request's place in its trace; left out where there is none"),
         )),
-        (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`duplicate_channel_order_id`: the channel has an order of this name, with other content; with its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON by its content type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "JSON, but no order; or the key came before with another body", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again; with the same Idempotency-Key if one was sent", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid order, or the `Idempotency-Key` was used before with another body (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, Faults,
     )
 )]
 pub(crate) async fn accept_order(

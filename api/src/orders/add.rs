@@ -16,6 +16,7 @@ use store::read;
 
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::problems::{BadBody, Faults, NoOrder};
 use crate::identity::caller::Caller;
 use crate::orders::mover::Ask;
 use crate::orders::moves::hand_in;
@@ -25,18 +26,18 @@ use crate::state::AppState;
 
 /// Add to an order.
 ///
-/// Up to `CONFIRMED`. The same article at the same price adds to its quantity. The addition has its own charge, once the
-/// order's own has succeeded; should it fail, the addition is taken off again and the order stands.
+/// Possible up to `CONFIRMED`. The same article at the same price raises its quantity. The addition has a charge of its own,
+/// which is made once the order's first charge has succeeded. If it fails, the addition is removed and the order goes on.
+/// A retry must have the same `payment_reference`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/items", tag = "orders",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff, staff:<name> or customer:<id>; set by whoever authenticates in front of the api")),
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff`, `staff:<name>` or `customer:<id>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
     request_body = AdditionBody,
     responses(
         (status = 200, description = "Added", body = OrderView),
-        (status = 404, description = "No such order, or somebody else's", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "JSON, but no addition; or more than an order may have", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again, with the same payment_reference", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid addition, or the order would have more than it may", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, NoOrder, Faults,
     )
 )]
 pub(crate) async fn add_items(
@@ -59,17 +60,16 @@ pub(crate) async fn add_items(
 
 /// Pay anew.
 ///
-/// For an order whose payment failed: another charge, of what it comes to.
+/// For an order whose payment failed: charges its total again. A retry must have the same `payment_reference`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/payment", tag = "orders",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff, staff:<name> or customer:<id>; set by whoever authenticates in front of the api")),
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff`, `staff:<name>` or `customer:<id>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
     request_body = PaymentBody,
     responses(
-        (status = 200, description = "It is being charged", body = OrderView),
-        (status = 404, description = "No such order, or somebody else's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The charge is under way", body = OrderView),
         (status = 409, description = "`duplicate_payment_reference`, `same_status`, `illegal_move` or `charges_open`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "No payment_reference, or none that can be kept", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again, with the same payment_reference", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`payment_reference` is missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, NoOrder, Faults,
     )
 )]
 pub(crate) async fn pay_anew(

@@ -15,6 +15,7 @@ use store::{self, prices};
 use crate::http::arrival::Arrival;
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::problems::{BadBody, Faults, StaffOnly};
 use crate::identity::caller::Caller;
 use crate::orders::accept::{accepted, channel_id_reused, commit, under};
 use crate::orders::read::on_reader;
@@ -49,13 +50,9 @@ pub(crate) struct PaidQuery {
         (status = 202, description = "Accepted, durable", body = OrderView, headers(
             ("Location" = String, description = "The order"),
         )),
-        (status = 400, description = "No JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "Not for customers", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`duplicate_channel_order_id`: the channel has an order of this name, with other content; with its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON by its content type", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "JSON, but no such document; or an item that has no price anywhere (`no_price`)", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again: the same order is one order", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid document, or an item has no price, neither there nor in the channel's price list (`no_price`)", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, StaffOnly, Faults,
     )
 )]
 pub(crate) async fn accept_channel_order(

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::config::ANSWER_TIMEOUT;
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::problems::{BadBody, Faults, NoOrder, StaffOnly};
 use crate::identity::caller::Caller;
 use crate::orders::fault::Fault;
 use crate::orders::mover::Ask;
@@ -27,13 +28,11 @@ use crate::state::AppState;
 /// The kitchen takes a confirmed order, before its `accept_by`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/accept", tag = "kitchen",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff or staff:<name>; set by whoever authenticates in front of the api")),
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff` or `staff:<name>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
     responses(
         (status = 200, description = "Taken", body = OrderView),
-        (status = 403, description = "Not for customers", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+        NoOrder, StaffOnly, Faults,
     )
 )]
 pub(crate) async fn accept(
@@ -51,15 +50,13 @@ pub(crate) async fn accept(
 /// The kitchen refuses a confirmed order; its money goes back.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/reject", tag = "kitchen",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff or staff:<name>; set by whoever authenticates in front of the api")),
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff` or `staff:<name>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
     request_body = RejectBody,
     responses(
         (status = 200, description = "Refused; each charge has a refund", body = OrderView),
-        (status = 403, description = "Not for customers", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "No reason, or none that can be kept", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`reason` is missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, NoOrder, StaffOnly, Faults,
     )
 )]
 pub(crate) async fn reject(
@@ -83,14 +80,13 @@ pub(crate) async fn reject(
 /// a wish: the answer shows it as `cancel_requested`, and the order is `CANCELLED` once the charge is known.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/cancel", tag = "orders",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff, staff:<name> or customer:<id>; set by whoever authenticates in front of the api")),
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff`, `staff:<name>` or `customer:<id>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
     request_body = Option<CancelBody>,
     responses(
         (status = 200, description = "Cancelled, or to be cancelled once the charge is known", body = OrderView),
-        (status = 404, description = "No such order, or somebody else's", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A reason that cannot be kept", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`reason` is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, NoOrder, Faults,
     )
 )]
 pub(crate) async fn cancel(
@@ -111,15 +107,13 @@ pub(crate) async fn cancel(
 /// `PREPARING` to `ACCEPTED`.
 #[utoipa::path(
     put, path = "/api/v1/orders/{id}/status", tag = "kitchen",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "staff or staff:<name>; set by whoever authenticates in front of the api")),
+    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff` or `staff:<name>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
     request_body = StatusBody,
     responses(
         (status = 200, description = "Moved", body = OrderView),
-        (status = 403, description = "Not for customers", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "No such status; or a step back without a reason", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`status` is not one of the statuses, or a step back has no `reason`", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, NoOrder, StaffOnly, Faults,
     )
 )]
 pub(crate) async fn set_status(
@@ -186,7 +180,7 @@ fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) -> ApiError {
             "more than an order may have, with what it has already",
         ),
         Refusal::ChargesOpen => {
-            let detail = "additions are still being settled; come again in a moment";
+            let detail = "additions are still being charged; retry in a moment";
             ApiError::conflict("charges_open", detail, status)
         }
         Refusal::ReasonNeeded => ApiError::invalid_one("reason", "required", "is required for a step back"),

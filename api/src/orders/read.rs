@@ -19,6 +19,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::problems::{Faults, NoOrder};
 use crate::identity::caller::Caller;
 use crate::orders::view::{HistoryView, OrderPage, OrderView};
 use crate::state::AppState;
@@ -36,8 +37,7 @@ const MAX_PAGE: i64 = 10_000;
     params(("id" = String, Path, description = "The order's id")),
     responses(
         (status = 200, description = "The order with its payment attempts", body = OrderView),
-        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+        NoOrder, Faults,
     )
 )]
 pub(crate) async fn read_order(
@@ -57,8 +57,7 @@ pub(crate) async fn read_order(
     params(("id" = String, Path, description = "The order's id")),
     responses(
         (status = 200, description = "All its changes, oldest first", body = HistoryView),
-        (status = 404, description = "No such order", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+        NoOrder, Faults,
     )
 )]
 pub(crate) async fn read_history(
@@ -108,8 +107,8 @@ pub(crate) struct ListQuery {
     ),
     responses(
         (status = 200, description = "One page", body = OrderPage),
-        (status = 422, description = "A wrong filter", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Come again", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        Faults,
     )
 )]
 pub(crate) async fn list_orders(

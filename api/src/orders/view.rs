@@ -26,11 +26,11 @@ const BESIDE_ITEMS: usize = 512;
 pub(crate) struct OrderView {
     /// UUIDv7.
     pub id: Uuid,
-    /// As the client named them.
+    /// The client's own id of the customer.
     pub customer_id: String,
     /// Where the order stands.
     pub status: OrderStatus,
-    /// The lines, as priced when the order came in.
+    /// The lines with the prices of the time at which the order was accepted.
     #[schema(value_type = Vec<ItemBody>)]
     pub items: Box<RawValue>,
     /// The sum over all lines, exact.
@@ -38,7 +38,7 @@ pub(crate) struct OrderView {
     pub total: Box<RawValue>,
     /// ISO 4217 code.
     pub currency: &'static str,
-    /// 1 when accepted, one more with every change.
+    /// 1 when the order is accepted; every change adds 1.
     pub version: i32,
     /// When it was accepted.
     #[serde(serialize_with = "rfc3339")]
@@ -46,15 +46,15 @@ pub(crate) struct OrderView {
     /// When it last changed.
     #[serde(serialize_with = "rfc3339")]
     pub updated_at: OffsetDateTime,
-    /// Until when the kitchen may take it; once it is confirmed.
+    /// The kitchen must accept the order before this time. Null until the order is confirmed.
     #[serde(with = "time::serde::rfc3339::option")]
     pub accept_by: Option<OffsetDateTime>,
-    /// That it is to be cancelled once its charge is known; null where nobody wished that.
+    /// A cancellation that waits until the outcome of the charge is known; null where there is none.
     pub cancel_requested: Option<CancelView>,
-    /// The channel that it came by, in small letters.
+    /// The channel that sent the order, in lower case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
-    /// What that calls it.
+    /// The channel's own id of the order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_order_id: Option<String>,
     /// How it is handed over.
@@ -66,26 +66,26 @@ pub(crate) struct OrderView {
     /// Where to bring it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_address: Option<Address>,
-    /// When it is fetched, to the letter as it came.
+    /// When the customer fetches the order, exactly as the client sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-01-31T18:30:00+01:00")]
     pub pickup_time: Option<String>,
-    /// `channel`: it took the money, and nothing is charged here. Left out where we charge.
+    /// `channel`: the channel took the money, so nothing is charged here. Left out where the order is charged here.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "channel")]
     pub paid_by: Option<&'static str>,
-    /// Of a rejected or cancelled order that is `paid_by` its channel: that has to give the money back, we cannot.
+    /// `channel`: the order was rejected or cancelled, and the channel that took the money must give it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "channel")]
     pub refund_by: Option<&'static str>,
-    /// When it last came to stand at each status that it has seen. Left out of lists and of the answer to a new order.
+    /// For each status that the order has had, when it last got it. Left out of lists and of the answer to a new order.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"PENDING": "2026-01-01T12:00:00Z"}))]
     pub timestamps: Option<Timestamps>,
-    /// Its charges and refunds, oldest first. Left out of lists and of the answer to a new order.
+    /// The charges and refunds of the order, oldest first. Left out of lists and of the answer to a new order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payments: Option<Vec<PaymentView>>,
-    /// Tries to take the money, oldest first. Left out of lists.
+    /// All tries of its payments, oldest first. Left out of lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_attempts: Option<Vec<AttemptView>>,
 }
@@ -206,7 +206,7 @@ pub(crate) struct CancelView {
     pub at: OffsetDateTime,
     /// By whom.
     pub by: String,
-    /// Why, where it was said.
+    /// Why, if the caller said so.
     pub reason: Option<String>,
 }
 
@@ -221,24 +221,24 @@ impl From<CancelWish> for CancelView {
 pub(crate) struct PaymentView {
     /// UUID: the gateway's idempotency key.
     pub id: Uuid,
-    /// `charge` or `refund`; `elsewhere`: the channel took it, and our gateway knows nothing of it.
+    /// `charge` or `refund`; `elsewhere`: the channel took the money, and the gateway knows nothing of it.
     #[schema(value_type = String)]
     pub kind: PaymentKind,
     /// `held` (an addition whose order is not paid yet), `pending`, `processing`, `waiting`, `succeeded` or `failed`.
     #[schema(value_type = String)]
     pub status: PaymentStatus,
-    /// Exact.
+    /// The exact amount.
     #[schema(value_type = f64, example = 30.97)]
     pub amount: Box<RawValue>,
-    /// The client's name for it.
+    /// The client's own name for this payment.
     pub reference: Option<String>,
-    /// Of a refund: the charge that it gives back.
+    /// For a refund: the charge that it gives back.
     pub refund_of: Option<Uuid>,
-    /// Of a refund: `rejected`, `cancelled`, `accept_deadline`, `late_capture`, ...; of a charge that failed: the code.
+    /// For a refund: `rejected`, `cancelled`, `accept_deadline`, `late_capture`, ...; for a failed charge: the gateway's code.
     pub reason: Option<String>,
-    /// Whether it is the charge of what was added later.
+    /// Whether this is the charge of an addition.
     pub is_addition: bool,
-    /// Since when it is there.
+    /// When the payment was created.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
 }
@@ -262,9 +262,9 @@ impl From<Paid> for PaymentView {
 /// One try at the payment gateway.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AttemptView {
-    /// Which payment.
+    /// The payment.
     pub payment_id: Uuid,
-    /// 1, 2, ... within the payment.
+    /// Counts the tries of the payment from 1.
     pub number: i32,
     /// What was asked: `charge` or `refund`.
     #[schema(value_type = String)]
@@ -272,14 +272,14 @@ pub(crate) struct AttemptView {
     /// How it ended: `succeeded`, `declined`, `in_doubt`, `unavailable`, `voided` or `abandoned`; null while under way.
     #[schema(value_type = Option<String>)]
     pub outcome: Option<AttemptOutcome>,
-    /// The gateway's code, or ours.
+    /// A machine code: the gateway's, or this service's.
     pub code: Option<String>,
-    /// For people.
+    /// A text for people.
     pub message: Option<String>,
-    /// Before the call.
+    /// When the try began, before the gateway was asked.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
-    /// After it.
+    /// When it ended; null while it is under way.
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
 }
@@ -304,13 +304,13 @@ impl From<Attempt> for AttemptView {
 pub(crate) struct OrderPage {
     /// Newest first.
     pub orders: Vec<OrderView>,
-    /// How many match in all, counted up to 10,000: that number means so many or more.
+    /// How many orders match. 10,000 means 10,000 or more.
     pub total: i64,
-    /// 1, 2, ...
+    /// The number of this page, from 1.
     pub page: i64,
-    /// Orders on a full page.
+    /// The most orders that a page has.
     pub page_size: i64,
-    /// Give it as `cursor` to get what follows; null on the last page.
+    /// Pass this as `cursor` to get the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -321,8 +321,8 @@ pub(crate) struct HistoryView {
     pub order_id: Uuid,
     /// Oldest first; `version` counts from 1 without a gap.
     pub history: Vec<EventView>,
-    /// What came with an order of a channel of its life there, to the letter: `_id`, `created`, `account`, `brandId`,
-    /// `status`, `statusHistory`. No part of the history above; left out where nothing came.
+    /// What the channel sent of the order's life there, exactly as it came: `_id`, `created`, `account`, `brandId`,
+    /// `status`, `statusHistory`. It is not part of the history above. Left out where nothing came.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub imported: Option<Box<RawValue>>,
@@ -331,33 +331,33 @@ pub(crate) struct HistoryView {
 /// One change of an order.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventView {
-    /// The order's version since.
+    /// The version of the order after this change.
     pub version: i32,
     /// What changed: `accepted`, `moved`, `added`, `addition_charged`, `addition_dropped`, `cancel_wished`, `late_capture`,
     /// `refund_owed` or `refunded`.
     pub what: What,
-    /// Of a move, where the order stood; null: it came to be, or did not move.
+    /// The status before this change; null if the order was new or did not change its status.
     pub from: Option<OrderStatus>,
-    /// Where it stood since; null: it did not move.
+    /// The status after this change; null if it did not change.
     pub to: Option<OrderStatus>,
-    /// Who did it.
+    /// Who changed the order.
     pub actor: String,
-    /// Why, where there is more to say.
+    /// Why, if there is a reason.
     pub reason: Option<String>,
-    /// The charge or refund that it is about.
+    /// The charge or refund that this change is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<Uuid>,
-    /// Of `accepted` the order's total; else the money that was added, taken or given back. Exact.
+    /// For `accepted` the order's total; otherwise the money that was added, charged or refunded. Exact.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>, example = 30.97)]
     pub amount: Option<Box<RawValue>>,
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Of a move, when the order left `to`; null while it stands there.
+    /// When the order left the status `to`; null while it has it.
     #[serde(with = "time::serde::rfc3339::option")]
     pub left_at: Option<OffsetDateTime>,
-    /// How long it stood there, in whole milliseconds; null while it does.
+    /// How long the order had the status `to`, in whole milliseconds; null while it has it.
     pub duration_ms: Option<i64>,
 }
 
@@ -407,13 +407,13 @@ pub(crate) struct NewOrderBody {
     /// 1 to 200 lines.
     #[schema(min_items = 1, max_items = 200)]
     items: Vec<ItemBody>,
-    /// ISO 4217 code; USD where it is left out.
+    /// ISO 4217 code. The default is USD.
     #[schema(example = "USD")]
     currency: Option<String>,
-    /// The channel that it comes by, 1 to 50 characters, in any case; together with `channel_order_id`.
+    /// The channel that sends the order: 1 to 50 characters, in any case. Requires `channel_order_id`.
     #[schema(example = "dishdash", min_length = 1, max_length = 50)]
     channel: Option<String>,
-    /// What the channel calls it, 1 to 200 characters: one order for each.
+    /// The channel's own id of the order, 1 to 200 characters. The same id again is the same order.
     #[schema(example = "A-1042", min_length = 1, max_length = 200)]
     channel_order_id: Option<String>,
     /// How it is handed over; a `delivery` needs a `delivery_address`.
@@ -422,7 +422,7 @@ pub(crate) struct NewOrderBody {
     customer: Option<Customer>,
     /// Where to bring it.
     delivery_address: Option<Address>,
-    /// When it is fetched, RFC 3339.
+    /// When the customer fetches the order, RFC 3339.
     #[schema(example = "2026-01-31T18:30:00+01:00")]
     pickup_time: Option<String>,
 }
@@ -443,7 +443,7 @@ pub(crate) struct ItemBody {
     /// Unit price: a plain decimal with no more places than the currency has.
     #[schema(example = 12.99, minimum = 0)]
     price: f64,
-    /// What the till calls it, 1 to 200 characters.
+    /// The till's own code of the article, 1 to 200 characters.
     #[schema(example = "P-BURG", min_length = 1, max_length = 200)]
     plu: Option<String>,
 }

@@ -1,0 +1,65 @@
+//! What openapi.json says of the problems that many addresses have in common, a set for each cause.
+
+use std::collections::BTreeMap;
+
+use utoipa::IntoResponses;
+use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
+
+type Responses = BTreeMap<String, RefOr<Response>>;
+
+/// Any request may meet them.
+pub(crate) struct Faults;
+
+impl IntoResponses for Faults {
+    fn responses() -> Responses {
+        problems([
+            (500, "An internal error. It has been logged under the request's id"),
+            (
+                503,
+                "Not available right now. Retry after `Retry-After` seconds; a retry of the same request is safe where this page says so",
+            ),
+        ])
+    }
+}
+
+/// So may any that names an order.
+pub(crate) struct NoOrder;
+
+impl IntoResponses for NoOrder {
+    fn responses() -> Responses {
+        problems([(404, "There is no such order, or it belongs to another customer")])
+    }
+}
+
+/// So may any that has a body.
+pub(crate) struct BadBody;
+
+impl IntoResponses for BadBody {
+    fn responses() -> Responses {
+        problems([
+            (400, "The body is not JSON"),
+            (408, "The body did not arrive in time"),
+            (413, "The body is too large"),
+            (415, "The `Content-Type` is not `application/json`"),
+        ])
+    }
+}
+
+/// So may any that only the restaurant may send.
+pub(crate) struct StaffOnly;
+
+impl IntoResponses for StaffOnly {
+    fn responses() -> Responses {
+        problems([(403, "`X-Actor` names a customer; only the restaurant may do this")])
+    }
+}
+
+fn problems<const N: usize>(all: [(u16, &str); N]) -> Responses {
+    all.map(|(status, description)| {
+        let body = Content::new(Some(Ref::from_schema_name("ProblemBody")));
+        let response =
+            ResponseBuilder::new().description(description).content("application/problem+json", body);
+        (status.to_string(), RefOr::T(response.build()))
+    })
+    .into()
+}
