@@ -14,10 +14,13 @@ TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
+# The build of a first try is quick, and what it builds is a third slower: PROFILE=release has it as in production.
+PROFILE := quick
+
 run: ## everything in one process, with a private PostgreSQL below .local/ (or the one that DATABASE_URL names)
 	@test -n "$$DATABASE_URL" || scripts/install-postgres
-	cargo build --release -p standalone
-	@exec $(TARGET)/release/standalone
+	cargo build --profile $(PROFILE) -p standalone
+	@exec $(TARGET)/$(PROFILE)/standalone
 
 test: ## every test, with servers of its own; ARGS="-p api" or a test's name narrows it down
 	@scripts/install-postgres
