@@ -14,7 +14,7 @@ TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-# The build of a first try is quick, and what it builds is a third slower: PROFILE=release has it as in production.
+# The first build is quick, and what it builds is less optimised. PROFILE=release: as in production.
 PROFILE := quick
 
 run: ## everything in one process, with a private PostgreSQL below .local/ (or the one that DATABASE_URL names)
