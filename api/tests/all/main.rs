@@ -1,13 +1,7 @@
 //! What the api promises its clients, over HTTP against a real PostgreSQL.
 
-mod channel_input;
-mod channels;
-mod input;
-mod keys;
-mod kitchen;
-mod outage;
-mod reading;
-mod rude_clients;
+mod http;
+mod orders;
 
 use anyhow::Result;
 use testbed::{Options, Pipeline, TestDatabase, Via};

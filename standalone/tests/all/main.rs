@@ -2,13 +2,13 @@
 //! test ends by reconciling with the gateway's ledger.
 
 mod budget;
-mod channels;
+mod channel_orders;
 mod commands;
-mod kitchen;
 mod outages;
 mod pipeline;
 mod processes;
 mod program;
+mod races;
 mod sink;
 mod traces;
 mod upgrade;

@@ -1,10 +1,9 @@
 //! The worker's steps, one at a time, against a real PostgreSQL and the gateway of the demo.
 
-mod answers;
-mod kitchen;
+mod gateway;
+mod money_back;
 mod sequences;
 mod steps;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

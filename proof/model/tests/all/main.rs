@@ -1,5 +1,5 @@
 //! Every promise in every state, and every weakening with the promise that it breaks. `-- --nocapture` prints the counts, and
 //! the shortest way to each broken promise.
 
-mod feed;
+mod feed_model;
 mod protocol;

@@ -2,11 +2,11 @@
 
 mod additions;
 mod board;
-mod channels;
+mod described;
 mod facts;
 mod feed;
-mod kitchen;
+mod guards;
 mod migrate;
+mod moves;
 mod orders;
 mod prepare;
-mod store;

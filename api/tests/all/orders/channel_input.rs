@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::api;
-use crate::channels::{an_order, document, post};
+use crate::orders::from_channels::{an_order, document, post};
 
 fn with(mut body: Value, pointer: &str, value: Value) -> Value {
     let (parent, field) = pointer.rsplit_once('/').unwrap();

@@ -1,0 +1,2 @@
+mod outage;
+mod rude_clients;

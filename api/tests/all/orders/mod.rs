@@ -1,0 +1,6 @@
+mod channel_input;
+mod from_channels;
+mod keys;
+mod order_input;
+mod reading;
+mod staff_and_customers;
