@@ -83,7 +83,7 @@ impl ApiError {
     pub(crate) fn invalid(errors: Vec<Problem>) -> Self {
         let detail = match errors.as_slice() {
             [one] => format!("{}: {}", one.attr, one.detail),
-            many => format!("{} things are wrong with the request", many.len()),
+            many => format!("{} problems, each named in errors", many.len()),
         };
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid request", detail) }
     }
@@ -116,7 +116,7 @@ impl ApiError {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "Method not allowed",
-            "this address does not take that method",
+            "this path does not support that method",
         )
     }
 
@@ -142,7 +142,7 @@ impl ApiError {
 
     /// 500: our fault. `observe` logs the cause, with the request's id; the client is not told.
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
-        let detail = "a fault of ours; it has been logged";
+        let detail = "an internal error; it has been logged";
         let cause = Some(cause.to_string().into_boxed_str());
         Self { cause, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail) }
     }

@@ -119,7 +119,7 @@ const fn outcome(answer: &Result<Answer, NotTaken>) -> &'static str {
 }
 
 pub(crate) fn channel_id_reused(status: OrderStatus) -> ApiError {
-    let detail = "the channel has an order of this name already, with other content";
+    let detail = "the channel has sent this order id before, with different content";
     ApiError::conflict("duplicate_channel_order_id", detail, status)
 }
 

@@ -156,22 +156,22 @@ fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) -> ApiError {
     let (from, to) = (status.as_str(), to.as_str());
     match refusal {
         Refusal::SameStatus => {
-            ApiError::conflict("same_status", format!("the order is {from} already"), status)
+            ApiError::conflict("same_status", format!("the order is already {from}"), status)
         }
         Refusal::IllegalMove => {
             ApiError::conflict("illegal_move", format!("an order that is {from} cannot become {to}"), status)
         }
         Refusal::DeadlinePassed => {
-            let detail = "accept_by has passed; the order is about to be rejected";
+            let detail = "accept_by has passed, so the order will be rejected";
             ApiError::conflict("deadline_passed", detail, status)
         }
         Refusal::NotOpen => ApiError::conflict(
             "not_open",
-            format!("nothing can be added to an order that is {from}, or to be cancelled"),
+            format!("an order that is {from}, or that waits to be cancelled, takes no additions"),
             status,
         ),
         Refusal::DuplicateReference => {
-            let detail = "the order has a payment of this reference already";
+            let detail = "the order already has a payment with this reference";
             ApiError::conflict("duplicate_payment_reference", detail, status)
         }
         Refusal::TooMuch => ApiError::invalid_one(
