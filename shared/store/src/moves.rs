@@ -151,7 +151,7 @@ fn step(ask: &Move, from: OrderStatus) -> Step {
 /// A charge of an order, or what its channel took instead, locked.
 pub(super) struct Charge {
     id: Uuid,
-    pub(super) order_id: Uuid,
+    order_id: Uuid,
     kind: PaymentKind,
     status: PaymentStatus,
     pub(super) answer_by: Option<OffsetDateTime>,
