@@ -55,6 +55,10 @@ pub struct ApiSettings {
     /// How long an idempotency key is remembered, in seconds
     #[arg(long, env = "IDEMPOTENCY_KEY_SECONDS", default_value = "86400", value_parser = runtime::config::seconds)]
     pub idempotency_key_age: Duration,
+    /// How long a connection may rest between two requests, in seconds: longer than your load balancer keeps its own, or
+    /// it sends requests into connections that are just being closed
+    #[arg(long, env = "API_KEEP_ALIVE_SECONDS", default_value = "75", value_parser = runtime::config::seconds)]
+    pub api_keep_alive: Duration,
     /// How long requests are still answered after a SIGTERM, in seconds, while `/ready` says 503: longer than your load
     /// balancer takes to notice
     #[arg(long, env = "API_LINGER_SECONDS", default_value = "0.3", value_parser = runtime::config::seconds)]

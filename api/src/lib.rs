@@ -80,7 +80,8 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     });
     let app = router::router(state);
     crew.spawn("http", async move {
-        let limits = ServeLimits { linger: settings.api_linger, ..ServeLimits::default() };
+        let (linger, keep_alive) = (settings.api_linger, settings.api_keep_alive);
+        let limits = ServeLimits { linger, keep_alive, ..ServeLimits::default() };
         serve(listener, app, limits, stop).await;
         Ok(())
     });

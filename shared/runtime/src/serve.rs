@@ -1,6 +1,8 @@
 //! The listening socket and the accept loop of every HTTP server here. `axum::serve` has no time-out for headers, takes
 //! 500 KB of them, and waits for ever on a client that sends half a request; this one bounds headers, connections and
-//! the stop.
+//! the stop. How long a connection may keep us waiting is in `patience.rs`.
+
+mod patience;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,9 +16,11 @@ use axum::http::{HeaderValue, Request, Response};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::service::{Service as HyperService, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -27,9 +31,18 @@ use crate::tasks::Stop;
 /// What one client may take, and how long a stop may last.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeLimits {
-    /// A client that has not sent its whole header by then is cut off. Five seconds: a slow mobile network
-    /// needs less than one.
+    /// From its first byte on, a header must be whole by then, or its client is cut off; and so is one that connects
+    /// and sends nothing. Five seconds: a slow mobile network needs less than one.
     pub header_timeout: Duration,
+    /// How long a connection may rest between two requests. Longer than load balancers keep theirs, 60 s: who closes
+    /// first must be the side that sends, or a request is lost on its way into a connection that is being closed.
+    pub keep_alive: Duration,
+    /// HTTP/2: a connection that is silent for so long is asked whether it lives. It has no end of its own otherwise.
+    pub ping_after: Duration,
+    /// And is closed where there is no answer by then.
+    pub ping_timeout: Duration,
+    /// HTTP/2: requests at once on one connection. A hundred, the least that its standard recommends.
+    pub max_streams: u32,
     /// Request line and headers together. 32 KiB: four times what browsers and proxies send at most.
     pub max_header_bytes: usize,
     /// Connections open at once; further ones wait in the kernel's backlog. 8,192: about 200 MB at worst, and
@@ -47,6 +60,10 @@ impl Default for ServeLimits {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(75),
+            ping_after: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+            max_streams: 100,
             max_header_bytes: 32 * 1024,
             max_connections: 8_192,
             linger: Duration::from_millis(300),
@@ -62,6 +79,10 @@ const FIRST_REQUEST: Duration = Duration::from_millis(100);
 /// default). Tokio asks for 128: of a few hundred clients that come at once, after a deployment or a balancer's restart,
 /// the others' first packets would be dropped, and come again a second later.
 const BACKLOG: u32 = 4_096;
+
+/// A peer that has been silent for so long is asked by the kernel, thrice, whether it is still there.
+const LOST_AFTER: Duration = Duration::from_secs(60);
+const ASKED_EVERY: Duration = Duration::from_secs(10);
 
 /// Opens a listening socket, within a runtime; the error says which setting to change.
 pub fn bind(addr: SocketAddr, setting: &str) -> Result<TcpListener> {
@@ -87,15 +108,10 @@ where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let mut http = Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(limits.max_header_bytes)
-        .keep_alive(true);
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
+    let http = http(&limits);
+    if let Err(error) = notice_lost_peers(&listener) {
+        tracing::warn!(%error, "cannot have lost peers noticed");
+    }
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
@@ -103,11 +119,9 @@ where
         // Answers are small and whole: waiting to fill a packet only adds 40 ms to some.
         let _ = stream.set_nodelay(true);
         let service = last_answers_say_so(app.clone(), stop.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
-        let watched = graceful.watch(connection);
+        let conversation = converse(&http, stream, service, &limits, &graceful);
         connections.spawn(async move {
-            // A client that hangs up or sends garbage ends here; it is told by hyper, and is no fault of ours.
-            let _ = watched.await;
+            conversation.await;
             drop(place);
         });
     };
@@ -150,6 +164,53 @@ where
     }
 }
 
+/// Lets the kernel ask peers that are silent whether they are still there: one that lost its power never says so.
+/// Asked of the listening socket, because each that it accepts has what it has.
+fn notice_lost_peers(listener: &TcpListener) -> std::io::Result<()> {
+    let asked = TcpKeepalive::new().with_time(LOST_AFTER).with_interval(ASKED_EVERY).with_retries(3);
+    SockRef::from(listener).set_tcp_keepalive(&asked)
+}
+
+/// Hyper, within `limits`; `converse` gives each connection a timer of its own.
+fn http(limits: &ServeLimits) -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1()
+        // The name is hyper's; see `patience.rs`.
+        .header_read_timeout(limits.keep_alive)
+        .max_buf_size(limits.max_header_bytes)
+        .keep_alive(true);
+    http.http2()
+        .keep_alive_interval(limits.ping_after)
+        .keep_alive_timeout(limits.ping_timeout)
+        .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
+    http
+}
+
+/// One connection, from its first byte to its last.
+fn converse<Io, S>(
+    http: &Builder<TokioExecutor>,
+    stream: Io,
+    service: S,
+    limits: &ServeLimits,
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + Send + use<Io, S>
+where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: HyperService<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Send
+        + 'static,
+{
+    let (stream, patience) = patience::watch(stream, limits.header_timeout);
+    let mut http = http.clone();
+    http.http1().timer(patience.clone());
+    http.http2().timer(patience.clone());
+    let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+    let watched = graceful.watch(connection);
+    // A client that hangs up or sends garbage ends there; it is told by hyper, and is no fault of ours.
+    async move { patience.unless_silent(watched).await }
+}
+
 /// `app`, whose answers after `stop` close their connections. HTTP/2 has a way of its own; hyper takes the header off.
 fn last_answers_say_so<S>(
     app: S,
@@ -188,6 +249,18 @@ mod tests {
         for _ in 0..AT_ONCE {
             clients.push(tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(addr)).await??);
         }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn the_kernel_looks_after_peers_that_are_lost() -> Result<()> {
+        let listener = bind(([127, 0, 0, 1], 0).into(), "NO_ADDR")?;
+        notice_lost_peers(&listener)?;
+        let _client = TcpStream::connect(listener.local_addr()?).await?;
+        let (accepted, _) = listener.accept().await?;
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.keepalive()?);
+        assert_eq!(accepted.tcp_keepalive_time()?, LOST_AFTER);
         Ok(())
     }
 

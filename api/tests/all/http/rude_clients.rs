@@ -28,6 +28,34 @@ async fn half_a_header_is_cut_off_after_five_seconds() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_connection_that_sends_nothing_is_cut_off_after_five_seconds() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let mut stream = connect(&pipeline.client).await?;
+    let begun = Instant::now();
+    let sent = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut Vec::new())).await??;
+    assert_eq!(sent, 0, "there is nothing to say");
+    assert!(begun.elapsed() >= Duration::from_secs(4), "cut off too early: {:?}", begun.elapsed());
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_connection_rests_for_as_long_as_is_set() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut options = Options { with_worker: false, ..Options::new(Via::InProcess) };
+    // Far from the header's time, and from the default.
+    options.api.api_keep_alive = Duration::from_millis(100);
+    let pipeline = Pipeline::start(&database, options).await?;
+    let mut stream = connect(&pipeline.client).await?;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+    let begun = Instant::now();
+    let mut answer = Vec::new();
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await??;
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(begun.elapsed() < Duration::from_secs(4), "closed too late: {:?}", begun.elapsed());
+    pipeline.stop().await
+}
+
+#[tokio::test]
 async fn a_huge_header_is_refused() -> Result<()> {
     let (_database, pipeline) = api().await?;
     let mut stream = connect(&pipeline.client).await?;

@@ -1,0 +1,360 @@
+//! How long a connection may keep us waiting. Hyper has one time-out, for the header of a request: before the first
+//! byte of all it does not run yet, and between two requests it runs as if the next had begun. So it could not both cut off
+//! clients that dawdle and let balancers keep their connections. Here hyper is given a timer that knows whether bytes have
+//! come: what rests has the time of a resting connection, what has begun that of a header.
+//!
+//! It costs a request what hyper's own timer costs: one box for each header that is waited for.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use hyper::rt::{Sleep, Timer};
+use hyper_util::rt::TokioTimer;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is known of one connection. One task at a time touches it: the atomics are there for the types alone.
+#[derive(Debug, Default)]
+struct Line {
+    /// Bytes have come since hyper last began to wait for a header.
+    begun: AtomicBool,
+    /// Hyper has asked for a timer, and looks after the connection from then on.
+    in_hand: AtomicBool,
+}
+
+/// `stream`, and the timer that hyper is to have for it.
+pub(super) fn watch<Io>(stream: Io, header: Duration) -> (Watched<Io>, Patience) {
+    let line = Arc::new(Line::default());
+    (Watched { stream, line: Arc::clone(&line) }, Patience { line, header })
+}
+
+/// The timer of one connection. For HTTP/1 hyper's `header_read_timeout` is how long it may rest.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    line: Arc<Line>,
+    header: Duration,
+}
+
+impl Patience {
+    /// Awaits the end of `connection`, or drops it: hyper would wait for ever for as much as tells HTTP/1 from HTTP/2.
+    pub(super) async fn unless_silent(&self, connection: impl Future) {
+        let mut connection = pin!(connection);
+        let open = tokio::time::timeout(self.header, connection.as_mut()).await.is_err();
+        if open && self.line.in_hand.load(Relaxed) {
+            connection.await;
+        }
+    }
+}
+
+impl Timer for Patience {
+    /// Asked by HTTP/2, for its pings.
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.line.in_hand.store(true, Relaxed);
+        TokioTimer::new().sleep(duration)
+    }
+
+    /// Asked by HTTP/1 whenever it begins to wait for a header.
+    fn sleep_until(&self, rested: Instant) -> Pin<Box<dyn Sleep>> {
+        // What came before the first of them told HTTP/1 from HTTP/2, and is that header's beginning.
+        if self.line.in_hand.load(Relaxed) {
+            self.line.begun.store(false, Relaxed);
+        }
+        self.line.in_hand.store(true, Relaxed);
+        let timer = tokio::time::sleep_until(rested.into());
+        Box::pin(Wait { timer, line: Arc::clone(&self.line), header: Some(self.header) })
+    }
+
+    fn now(&self) -> Instant {
+        TokioTimer::new().now()
+    }
+
+    /// Asked by HTTP/2 alone: HTTP/1 has a new one for each header.
+    fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
+        TokioTimer::new().reset(sleep, deadline);
+    }
+}
+
+pin_project! {
+    /// The wait for a header.
+    struct Wait {
+        #[pin]
+        timer: tokio::time::Sleep,
+        line: Arc<Line>,
+        // How long it may take from its first byte on, until that has come.
+        header: Option<Duration>,
+    }
+}
+
+impl Sleep for Wait {}
+
+impl Future for Wait {
+    type Output = ();
+
+    /// Hyper does so after each read that did not complete the header.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if this.line.begun.load(Relaxed)
+            && let Some(header) = this.header.take()
+        {
+            this.timer.as_mut().reset(tokio::time::Instant::now() + header);
+        }
+        this.timer.poll(cx)
+    }
+}
+
+/// A stream that notes when bytes come.
+#[derive(Debug)]
+pub(super) struct Watched<Io> {
+    stream: Io,
+    line: Arc<Line>,
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.line.begun.store(true, Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use anyhow::Result;
+    use axum::Router;
+    use axum::body::{Body, Bytes};
+    use axum::routing::get;
+    use futures_util::stream;
+    use hyper_util::server::graceful::GracefulShutdown;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::{Instant, sleep};
+
+    use super::super::{ServeLimits, converse, http, last_answers_say_so};
+    use crate::tasks::Stop;
+
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    /// How HTTP/2 begins: the preface and empty settings.
+    const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const SETTINGS: u8 = 4;
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+    /// Longer than any patience of ours.
+    const LONG: Duration = Duration::from_secs(1_000);
+
+    /// Lets `client` speak with a server over memory, on a clock that jumps to the next timer whenever both wait.
+    async fn with<T>(client: impl AsyncFnOnce(DuplexStream) -> T) -> T {
+        // Slower than every limit of ours, as a list over a slow database might be, or what is followed.
+        let drops = || {
+            stream::unfold(0, async |n| {
+                sleep(LONG).await;
+                (n < 2).then(|| (Ok::<_, Infallible>(Bytes::from_static(b"drop")), n + 1))
+            })
+        };
+        let app = Router::new()
+            .route("/", get(async || "here"))
+            .route("/late", get(async || sleep(LONG).await))
+            .route("/drops", get(async move || Body::from_stream(drops())));
+        let limits = ServeLimits::default();
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let service = last_answers_say_so(app, Stop::new());
+        // Its end would be the stop.
+        let graceful = GracefulShutdown::new();
+        let server = converse(&http(&limits), ours, service, &limits, &graceful);
+        tokio::join!(server, client(theirs)).1
+    }
+
+    /// How long it takes until the server closes the connection.
+    async fn until_closed(stream: &mut DuplexStream) -> Option<Duration> {
+        let begun = Instant::now();
+        let closed = tokio::time::timeout(10 * LONG, stream.read_to_end(&mut Vec::new())).await;
+        closed.is_ok().then(|| begun.elapsed())
+    }
+
+    /// Asks, and reads the answer.
+    async fn ask(stream: &mut DuplexStream, request: &[u8]) -> Result<String> {
+        stream.write_all(request).await?;
+        answer(stream).await
+    }
+
+    async fn answer(stream: &mut DuplexStream) -> Result<String> {
+        let mut answer = vec![0; 4096];
+        let length = stream.read(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+    }
+
+    /// A frame's type, flags and content.
+    async fn frame(stream: &mut DuplexStream) -> Option<(u8, u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.ok()?;
+        let mut content = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+        stream.read_exact(&mut content).await.ok()?;
+        Some((head[3], head[4], content))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_nothing_is_cut_off() {
+        let closed = with(async |mut stream| until_closed(&mut stream).await).await;
+        assert!(closed.is_some_and(|after| after.as_secs() == 5), "{closed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_what_may_be_either_protocol_is_cut_off() -> Result<()> {
+        for begun in [&b"P"[..], &HTTP_2[..23]] {
+            let closed = with(async |mut stream| {
+                stream.write_all(begun).await?;
+                anyhow::Ok(until_closed(&mut stream).await)
+            });
+            let closed = closed.await?;
+            assert!(closed.is_some_and(|after| after.as_secs() == 5), "{closed:?}");
+        }
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_first_header_is_cut_off() -> Result<()> {
+        let closed = with(async |mut stream| {
+            stream.write_all(&ASK[..20]).await?;
+            anyhow::Ok(until_closed(&mut stream).await)
+        });
+        let closed = closed.await?;
+        assert!(closed.is_some_and(|after| after.as_secs() == 5), "{closed:?}");
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_rests_for_as_long_as_balancers_keep_theirs() -> Result<()> {
+        let closed = with(async |mut stream| {
+            for _ in 0..3 {
+                assert!(ask(&mut stream, ASK).await?.starts_with("HTTP/1.1 200 "));
+                sleep(Duration::from_secs(74)).await;
+            }
+            assert!(ask(&mut stream, ASK).await?.starts_with("HTTP/1.1 200 "));
+            anyhow::Ok(until_closed(&mut stream).await)
+        });
+        let closed = closed.await?;
+        assert!(closed.is_some_and(|after| after.as_secs() == 75), "{closed:?}");
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_later_header_is_cut_off_after_its_own_time() -> Result<()> {
+        let closed = with(async |mut stream| {
+            assert!(ask(&mut stream, ASK).await?.starts_with("HTTP/1.1 200 "));
+            sleep(Duration::from_secs(60)).await;
+            // Its bytes come one a second, and each of them is life, but no header.
+            stream.write_all(&ASK[..1]).await?;
+            let begun = Instant::now();
+            for byte in &ASK[1..] {
+                sleep(Duration::from_secs(1)).await;
+                if stream.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+            }
+            anyhow::Ok(begun.elapsed())
+        });
+        let closed = closed.await?;
+        assert!((5..=6).contains(&closed.as_secs()), "{closed:?}");
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_take_longer_than_a_client() -> Result<()> {
+        let closed = with(async |mut stream| {
+            let late = ask(&mut stream, b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+            assert!(late.starts_with("HTTP/1.1 200 "), "{late}");
+            let head = ask(&mut stream, b"GET /drops HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            for expected in ["drop", "drop", "0\r\n\r\n"] {
+                let next = answer(&mut stream).await?;
+                assert!(next.contains(expected), "{next:?}");
+            }
+            anyhow::Ok(until_closed(&mut stream).await)
+        });
+        let closed = closed.await?;
+        assert!(closed.is_some_and(|after| after.as_secs() == 75), "{closed:?}");
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http_2_is_closed_where_nobody_answers() -> Result<()> {
+        let closed = with(async |mut stream| {
+            stream.write_all(HTTP_2).await?;
+            anyhow::Ok(until_closed(&mut stream).await)
+        });
+        let closed = closed.await?;
+        assert!(closed.is_some_and(|after| after.as_secs() == 20 + 10), "{closed:?}");
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http_2_stays_open_where_somebody_answers() -> Result<()> {
+        let pings = with(async |mut stream| {
+            stream.write_all(HTTP_2).await?;
+            let mut pings = 0;
+            while pings < 10 {
+                let Some((kind, flags, content)) = frame(&mut stream).await else { break };
+                if kind == PING && flags & ACK == 0 {
+                    stream.write_all(&[&[0, 0, 8, PING, ACK, 0, 0, 0, 0], &content[..]].concat()).await?;
+                    pings += 1;
+                }
+            }
+            anyhow::Ok(pings)
+        });
+        assert_eq!(tokio::time::timeout(LONG, pings).await??, 10);
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http_2_says_how_many_requests_it_takes_at_once() -> Result<()> {
+        const MAX_CONCURRENT_STREAMS: u16 = 3;
+        let settings = with(async |mut stream| {
+            stream.write_all(HTTP_2).await?;
+            anyhow::Ok(frame(&mut stream).await)
+        });
+        let (kind, _, settings) = settings.await?.expect("a frame");
+        assert_eq!(kind, SETTINGS);
+        let most = settings.chunks(6).find(|one| one[..2] == MAX_CONCURRENT_STREAMS.to_be_bytes());
+        assert_eq!(most.map(|one| &one[2..]), Some(&ServeLimits::default().max_streams.to_be_bytes()[..]));
+        Ok(())
+    }
+}
