@@ -115,3 +115,53 @@ pub async fn run_metrics(
     tokio::join!(serve(listener, page, ServeLimits::default(), stop.clone()), upkeep_loop);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn health_answers_while_every_place_of_the_public_address_is_taken() -> Result<()> {
+        async fn first_line(stream: &mut TcpStream) -> Result<String> {
+            let mut answer = [0; 15];
+            stream.read_exact(&mut answer).await?;
+            Ok(String::from_utf8_lossy(&answer).into_owned())
+        }
+        const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+        let (public, metrics) =
+            (bind(([127, 0, 0, 1], 0).into(), "A")?, bind(([127, 0, 0, 1], 0).into(), "B")?);
+        let (public_addr, metrics_addr) = (public.local_addr()?, metrics.local_addr()?);
+        let stop = Stop::new();
+        let limits = ServeLimits { max_connections: 1, linger: Duration::ZERO, ..ServeLimits::default() };
+        let app = Router::new().route("/", get(async || "here"));
+        let recorder = PrometheusBuilder::new().build_recorder().handle();
+        let clients = async {
+            // It is answered, so it has the only place; the next one waits in the kernel.
+            let mut first = TcpStream::connect(public_addr).await?;
+            first.write_all(ASK).await?;
+            assert_eq!(first_line(&mut first).await?, "HTTP/1.1 200 OK");
+            let mut second = TcpStream::connect(public_addr).await?;
+            second.write_all(ASK).await?;
+            let early = tokio::time::timeout(Duration::from_millis(50), second.readable()).await;
+            assert!(early.is_err(), "there is one place");
+            tokio::task::spawn_blocking(move || crate::health::ask(metrics_addr, "/health")).await??;
+            drop(first);
+            assert_eq!(first_line(&mut second).await?, "HTTP/1.1 200 OK");
+            anyhow::Ok(())
+        };
+        let clients = async {
+            let done = clients.await;
+            stop.stop();
+            done
+        };
+        let served = serve(public, app, limits, stop.clone());
+        let (done, (), metrics) =
+            tokio::join!(clients, served, run_metrics(metrics, recorder, None, stop.clone()));
+        metrics.and(done)
+    }
+}
