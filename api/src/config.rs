@@ -55,6 +55,10 @@ pub struct ApiSettings {
     /// How long an idempotency key is remembered, in seconds
     #[arg(long, env = "IDEMPOTENCY_KEY_SECONDS", default_value = "86400", value_parser = runtime::config::seconds)]
     pub idempotency_key_age: Duration,
+    /// Room for the bodies over 4 KiB of all requests in hand, in MiB; who comes when it is full gets 503. The default is
+    /// 256 of the largest at once
+    #[arg(long, env = "API_BODIES_MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub api_bodies_mib: u16,
     /// How long a connection may rest between two requests, in seconds: longer than your load balancer keeps its own, or
     /// it sends requests into connections that are just being closed
     #[arg(long, env = "API_KEEP_ALIVE_SECONDS", default_value = "75", value_parser = runtime::config::seconds)]
@@ -67,6 +71,8 @@ pub struct ApiSettings {
 
 /// The largest body of a request. Two hundred lines with long names are 150 KB.
 pub const MAX_BODY: usize = 256 * 1024;
+/// What a body may have without taking any of `API_BODIES_MIB`. An order of twenty lines is 2 KB.
+pub const SMALL_BODY: usize = 4 * 1024;
 /// A client that has not sent its body by then is cut off.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// When a client that waits for the database is told 503: the issue of a dead database must be visible within 3 s.

@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::config::ApiSettings;
+use crate::http::body::Room;
 use crate::http::gauges;
 use crate::orders::mover::Mover;
 use crate::orders::publish::{self, BrokerUp};
@@ -72,6 +73,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     let state = Arc::new(Shared {
         accept: desk,
         moves,
+        room: Room::new(usize::from(settings.api_bodies_mib) * 1024 * 1024),
         readers: readers.clone(),
         accept_deadline,
         keep_keys: settings.idempotency_key_age,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use runtime::tasks::Stop;
 use sqlx::PgPool;
 
+use crate::http::body::Room;
 use crate::orders::mover::MoveDesk;
 use crate::orders::publish::BrokerUp;
 use crate::orders::writer::AcceptDesk;
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub accept: AcceptDesk,
     /// Where requests to move an order are handed in.
     pub moves: MoveDesk,
+    /// Where large bodies are held.
+    pub room: Room,
     /// Connections for reads.
     pub readers: PgPool,
     /// How long the kitchen has to take an order that needs no charge.

@@ -70,7 +70,7 @@ pub(crate) async fn replace(
     body: Body,
 ) -> Result<Json<PriceListView>, ApiError> {
     let channel = channel_name(&channel)?;
-    let body = body::read_json(&headers, body).await?;
+    let body = body::read_json(&headers, body, &state.room).await?;
     let request: PriceListRequest<'_> = body::parse(&body)?;
     let list = PriceList::parse(&request).map_err(ApiError::invalid)?;
     let done = uncancelled(async move {

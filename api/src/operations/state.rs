@@ -7,18 +7,29 @@ use store::Database;
 use store::session::Session;
 use tokio::sync::Mutex;
 
+use crate::config::MAX_BODY;
+use crate::http::body::Room;
+
 /// Connections for these reads: one person looks at a time.
 const READERS: u32 = 1;
+
+/// Room for the bodies of these requests: sixteen of the largest lists at once.
+const ROOM: usize = 16 * MAX_BODY;
 
 /// Connections for those who look, and one for those who change something.
 #[derive(Clone)]
 pub(crate) struct Internal {
     pub(crate) readers: PgPool,
     pub(crate) session: Arc<Mutex<Session>>,
+    pub(crate) room: Arc<Room>,
 }
 
 impl Internal {
     pub(super) fn new(database: &Database) -> Self {
-        Self { readers: database.read_pool(READERS), session: Arc::new(Mutex::new(database.session())) }
+        Self {
+            readers: database.read_pool(READERS),
+            session: Arc::new(Mutex::new(database.session())),
+            room: Arc::new(Room::new(ROOM)),
+        }
     }
 }

@@ -67,7 +67,7 @@ pub(crate) async fn accept_order(
     let (Parts { headers, .. }, body) = request.into_parts();
     body::expect_json(&headers)?;
     let key = body::idempotency_key(&headers)?;
-    let body = body::read(body).await?;
+    let body = body::read(body, &state.room).await?;
     let order = parse(&body)?;
     commit(&state, arrival, order, key.map(|key| under(key, &body, state.keep_keys))).await
 }

@@ -48,7 +48,7 @@ pub(crate) async fn add_items(
     body: Body,
 ) -> Result<Json<OrderView>, ApiError> {
     let order_id = parse_id(&id)?;
-    let body = body::read_json(&headers, body).await?;
+    let body = body::read_json(&headers, body, &state.room).await?;
     let request: AdditionRequest<'_> = body::parse(&body)?;
     // Prices are read in the order's currency, which never changes.
     let order = on_reader(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
@@ -84,7 +84,7 @@ pub(crate) async fn pay_anew(
         payment_reference: Option<serde_json::Value>,
     }
     let order_id = parse_id(&id)?;
-    let body = body::read_json(&headers, body).await?;
+    let body = body::read_json(&headers, body, &state.room).await?;
     let raw: Raw = body::parse(&body)?;
     let wrong = |code, detail: String| Err(ApiError::invalid_one("payment_reference", code, detail));
     let Some(value) = raw.payment_reference else { return wrong("required", "is required".to_owned()) };

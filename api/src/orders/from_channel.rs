@@ -69,7 +69,7 @@ pub(crate) async fn accept_channel_order(
     let paid = paid(query)?;
     body::expect_json(&headers)?;
     let key = body::idempotency_key(&headers)?;
-    let body = body::read(body).await?;
+    let body = body::read(body, &state.room).await?;
     let wanted = "must be a JSON object with channelOrderId and items, each given once";
     let document: ChannelRequest<'_> = body::parse_as(&body, "not_an_order", wanted)?;
     let order = ChannelOrder::parse(channel.clone(), &document, paid).map_err(ApiError::invalid)?;
@@ -83,7 +83,9 @@ pub(crate) async fn accept_channel_order(
     let name = order.key().clone();
     match order.priced(&list, state.accept_deadline) {
         Ok(order) => commit(&state, arrival, order, key.map(|key| under(key, &body, state.keep_keys))).await,
-        Err(problems) => answered_before(state, name).await?.ok_or_else(|| ApiError::invalid(problems)),
+        Err(problems) => {
+            answered_before(state.clone(), name).await?.ok_or_else(|| ApiError::invalid(problems))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use store::moves::Moved;
 use uuid::Uuid;
 
 use crate::config::ANSWER_TIMEOUT;
-use crate::http::body;
+use crate::http::body::{self, Room};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{BadBody, Faults, NoOrder, StaffOnly};
 use crate::identity::caller::Caller;
@@ -67,7 +67,7 @@ pub(crate) async fn reject(
     body: Body,
 ) -> Result<Json<OrderView>, ApiError> {
     let (order_id, by) = (parse_id(&id)?, caller.of_the_house()?);
-    let MoveBody { reason, .. } = MoveBody::read(&headers, body).await?;
+    let MoveBody { reason, .. } = MoveBody::read(&headers, body, &state.room).await?;
     if reason.is_none() {
         return Err(ApiError::invalid_one("reason", "required", "is required"));
     }
@@ -97,7 +97,7 @@ pub(crate) async fn cancel(
     body: Body,
 ) -> Result<Json<OrderView>, ApiError> {
     let order_id = parse_id(&id)?;
-    let MoveBody { reason, .. } = MoveBody::read(&headers, body).await?;
+    let MoveBody { reason, .. } = MoveBody::read(&headers, body, &state.room).await?;
     carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Cancel, by, reason }).await
 }
 
@@ -124,7 +124,7 @@ pub(crate) async fn set_status(
     body: Body,
 ) -> Result<Json<OrderView>, ApiError> {
     let (order_id, by) = (parse_id(&id)?, caller.of_the_house()?);
-    let MoveBody { reason, status } = MoveBody::read(&headers, body).await?;
+    let MoveBody { reason, status } = MoveBody::read(&headers, body, &state.room).await?;
     let status = status.ok_or_else(|| ApiError::invalid_one("status", "required", "is required"))?;
     let wanted = Wanted::Status(status);
     carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason }).await
@@ -196,13 +196,13 @@ struct MoveBody {
 
 impl MoveBody {
     /// Reads a body that may be left out.
-    async fn read(headers: &HeaderMap, body: Body) -> Result<Self, ApiError> {
+    async fn read(headers: &HeaderMap, body: Body, room: &Room) -> Result<Self, ApiError> {
         #[derive(Deserialize)]
         struct Raw {
             reason: Option<serde_json::Value>,
             status: Option<serde_json::Value>,
         }
-        let body = body::read(body).await?;
+        let body = body::read(body, room).await?;
         if body.is_empty() {
             return Ok(Self::default());
         }

@@ -1,7 +1,8 @@
 //! The listening socket and the accept loop of every HTTP server here. `axum::serve` has no time-out for headers, takes
 //! 500 KB of them, and waits for ever on a client that sends half a request; this one bounds headers, connections and
-//! the stop. How long a connection may keep us waiting is in `patience.rs`.
+//! the stop. How long a connection may keep us waiting is in `patience.rs`, what is around each request in `answers.rs`.
 
+mod answers;
 mod patience;
 
 use std::convert::Infallible;
@@ -11,11 +12,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use axum::body::Body;
-use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Request, Response};
+use axum::http::{Request, Response};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
-use hyper::service::{Service as HyperService, service_fn};
+use hyper::service::Service as HyperService;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use crate::tasks::Stop;
 
@@ -43,10 +43,13 @@ pub struct ServeLimits {
     pub ping_timeout: Duration,
     /// HTTP/2: requests at once on one connection. A hundred, the least that its standard recommends.
     pub max_streams: u32,
+    /// HTTP/2: requests at once on all connections together; one more is told 503. As many as connections: HTTP/1 has no
+    /// more either, and without it a hundred times as many could each hold a header, a body and an answer.
+    pub max_requests: usize,
     /// Request line and headers together. 32 KiB: four times what browsers and proxies send at most.
     pub max_header_bytes: usize,
-    /// Connections open at once; further ones wait in the kernel's backlog. 8,192: about 200 MB at worst, and
-    /// below the usual limit of open files once it is raised for servers.
+    /// Connections open at once; further ones wait in the kernel's backlog. 8,192: below the usual limit of open files
+    /// once it is raised for servers. docs/operations.md sums up what they can take of memory.
     pub max_connections: usize,
     /// After a stop, how long new requests are still answered, each answer being the last of its connection: whoever
     /// keeps connections open goes elsewhere of his own accord, instead of sending a request into one that is just
@@ -64,6 +67,7 @@ impl Default for ServeLimits {
             ping_after: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
             max_streams: 100,
+            max_requests: 8_192,
             max_header_bytes: 32 * 1024,
             max_connections: 8_192,
             linger: Duration::from_millis(300),
@@ -79,6 +83,10 @@ const FIRST_REQUEST: Duration = Duration::from_millis(100);
 /// default). Tokio asks for 128: of a few hundred clients that come at once, after a deployment or a balancer's restart,
 /// the others' first packets would be dropped, and come again a second later.
 const BACKLOG: u32 = 4_096;
+
+/// HTTP/2: what a client may send of bodies before a handler has read it, on one connection. Hyper's megabyte would be
+/// eight gigabytes on all; 64 KiB, the standard's own, carry 64 MB a second over a millisecond's way.
+const WINDOW: u32 = 64 * 1024;
 
 /// A peer that has been silent for so long is asked by the kernel, thrice, whether it is still there.
 const LOST_AFTER: Duration = Duration::from_secs(60);
@@ -113,12 +121,13 @@ where
         tracing::warn!(%error, "cannot have lost peers noticed");
     }
     let places = Arc::new(Semaphore::new(limits.max_connections));
+    let requests = Arc::new(Semaphore::new(limits.max_requests));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let begin = |stream: TcpStream, place| {
         // Answers are small and whole: waiting to fill a packet only adds 40 ms to some.
         let _ = stream.set_nodelay(true);
-        let service = last_answers_say_so(app.clone(), stop.clone());
+        let service = answers::around(app.clone(), Arc::clone(&requests), stop.clone());
         let conversation = converse(&http, stream, service, &limits, &graceful);
         connections.spawn(async move {
             conversation.await;
@@ -183,6 +192,8 @@ fn http(limits: &ServeLimits) -> Builder<TokioExecutor> {
         .keep_alive_interval(limits.ping_after)
         .keep_alive_timeout(limits.ping_timeout)
         .max_concurrent_streams(limits.max_streams)
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
     http
 }
@@ -209,28 +220,6 @@ where
     let watched = graceful.watch(connection);
     // A client that hangs up or sends garbage ends there; it is told by hyper, and is no fault of ours.
     async move { patience.unless_silent(watched).await }
-}
-
-/// `app`, whose answers after `stop` close their connections. HTTP/2 has a way of its own; hyper takes the header off.
-fn last_answers_say_so<S>(
-    app: S,
-    stop: Stop,
-) -> impl HyperService<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
-where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    // A service of hyper's own, and not one of tower's in an adapter: that would clone both once more a request.
-    service_fn(move |request: Request<Incoming>| {
-        let (answer, stop) = (app.clone().oneshot(request), stop.clone());
-        async move {
-            let mut answer = answer.await?;
-            if stop.is_stopped() {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(answer)
-        }
-    })
 }
 
 #[cfg(test)]

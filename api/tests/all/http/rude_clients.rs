@@ -70,6 +70,50 @@ async fn a_huge_header_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
+async fn large_bodies_in_hand_are_bounded_and_plain_orders_still_pass() -> Result<()> {
+    const MAX_BODY: usize = api::config::MAX_BODY;
+    let database = TestDatabase::new().await?;
+    let mut options = Options { with_worker: false, ..Options::new(Via::InProcess) };
+    options.api.api_bodies_mib = 1;
+    let pipeline = Pipeline::start(&database, options).await?;
+    let client = &pipeline.client;
+    let large_order = || async {
+        let body = Client::an_order().to_string() + &" ".repeat(32 * 1024);
+        let request = client.http.post(format!("{}/api/v1/orders", client.api));
+        let response = request.header("content-type", "application/json").body(body).send().await?;
+        anyhow::Ok((response.status().as_u16(), response.headers().clone()))
+    };
+    // Four of the largest fill it, each without its last byte.
+    let head = format!(
+        "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n\r\n"
+    );
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut stream = connect(client).await?;
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&vec![b' '; MAX_BODY - 1]).await?;
+        held.push(stream);
+    }
+    let refused = testbed::until("it is full", async || {
+        let (status, headers) = large_order().await?;
+        ensure!(status == 202 || status == 503, "{status}");
+        Ok((status == 503).then_some(headers))
+    })
+    .await?;
+    assert_eq!(refused["retry-after"], "1");
+    assert_eq!(refused["content-type"], "application/problem+json");
+    client.order(&Client::an_order()).await?;
+    // Who hangs up gives back what he held.
+    drop(held);
+    testbed::until("there is room", async || {
+        let (status, _) = large_order().await?;
+        Ok((status == 202).then_some(()))
+    })
+    .await?;
+    pipeline.stop().await
+}
+
+#[tokio::test]
 async fn clients_that_hang_up_cost_others_no_order() -> Result<()> {
     let (database, pipeline) = api().await?;
     let client = pipeline.client.clone();

@@ -158,6 +158,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use anyhow::Result;
@@ -167,9 +168,10 @@ mod tests {
     use futures_util::stream;
     use hyper_util::server::graceful::GracefulShutdown;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::sync::Semaphore;
     use tokio::time::{Instant, sleep};
 
-    use super::super::{ServeLimits, converse, http, last_answers_say_so};
+    use super::super::{ServeLimits, answers, converse, http};
     use crate::tasks::Stop;
 
     const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -177,12 +179,17 @@ mod tests {
     const HTTP_2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     const SETTINGS: u8 = 4;
     const PING: u8 = 6;
+    const HEADERS: u8 = 1;
     const ACK: u8 = 1;
     /// Longer than any patience of ours.
     const LONG: Duration = Duration::from_secs(1_000);
 
     /// Lets `client` speak with a server over memory, on a clock that jumps to the next timer whenever both wait.
     async fn with<T>(client: impl AsyncFnOnce(DuplexStream) -> T) -> T {
+        within(ServeLimits::default(), client).await
+    }
+
+    async fn within<T>(limits: ServeLimits, client: impl AsyncFnOnce(DuplexStream) -> T) -> T {
         // Slower than every limit of ours, as a list over a slow database might be, or what is followed.
         let drops = || {
             stream::unfold(0, async |n| {
@@ -194,9 +201,8 @@ mod tests {
             .route("/", get(async || "here"))
             .route("/late", get(async || sleep(LONG).await))
             .route("/drops", get(async move || Body::from_stream(drops())));
-        let limits = ServeLimits::default();
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let service = last_answers_say_so(app, Stop::new());
+        let service = answers::around(app, Arc::new(Semaphore::new(limits.max_requests)), Stop::new());
         // Its end would be the stop.
         let graceful = GracefulShutdown::new();
         let server = converse(&http(&limits), ours, service, &limits, &graceful);
@@ -229,6 +235,15 @@ mod tests {
         let mut content = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
         stream.read_exact(&mut content).await.ok()?;
         Some((head[3], head[4], content))
+    }
+
+    /// Answers what is a ping.
+    async fn pong(stream: &mut DuplexStream, kind: u8, flags: u8, content: &[u8]) -> Result<bool> {
+        let asked = kind == PING && flags & ACK == 0;
+        if asked {
+            stream.write_all(&[&[0, 0, 8, PING, ACK, 0, 0, 0, 0], content].concat()).await?;
+        }
+        Ok(asked)
     }
 
     #[tokio::test(start_paused = true)]
@@ -331,12 +346,10 @@ mod tests {
         let pings = with(async |mut stream| {
             stream.write_all(HTTP_2).await?;
             let mut pings = 0;
-            while pings < 10 {
-                let Some((kind, flags, content)) = frame(&mut stream).await else { break };
-                if kind == PING && flags & ACK == 0 {
-                    stream.write_all(&[&[0, 0, 8, PING, ACK, 0, 0, 0, 0], &content[..]].concat()).await?;
-                    pings += 1;
-                }
+            while pings < 10
+                && let Some((kind, flags, content)) = frame(&mut stream).await
+            {
+                pings += u8::from(pong(&mut stream, kind, flags, &content).await?);
             }
             anyhow::Ok(pings)
         });
@@ -356,5 +369,39 @@ mod tests {
         let most = settings.chunks(6).find(|one| one[..2] == MAX_CONCURRENT_STREAMS.to_be_bytes());
         assert_eq!(most.map(|one| &one[2..]), Some(&ServeLimits::default().max_streams.to_be_bytes()[..]));
         Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http_2_requests_are_counted_over_all_connections() -> Result<()> {
+        /// GET of a path, on a stream of this number.
+        fn get(stream: u8, path: &str) -> Vec<u8> {
+            let length = |text: &str| u8::try_from(text.len()).unwrap();
+            let block = [b"\x82\x86\x41\x01x\x04", &[length(path)][..], path.as_bytes()].concat();
+            [&[0, 0, u8::try_from(block.len()).unwrap(), HEADERS, 5, 0, 0, 0, stream], &block[..]].concat()
+        }
+        /// How the next answer's header begins: with its status.
+        async fn status(stream: &mut DuplexStream) -> Result<Vec<u8>> {
+            while let Some((kind, flags, content)) = frame(stream).await {
+                if kind == HEADERS {
+                    return Ok(content);
+                }
+                pong(stream, kind, flags, &content).await?;
+            }
+            anyhow::bail!("closed without an answer")
+        }
+        const IS_200: u8 = 0x88;
+        const IS_503: &[u8] = b"\x48\x83\x6c\x0c\xff";
+
+        let limits = ServeLimits { max_requests: 1, ..ServeLimits::default() };
+        within(limits, async |mut stream| {
+            stream.write_all(&[HTTP_2, &get(1, "/late"), &get(3, "/")].concat()).await?;
+            let refused = status(&mut stream).await?;
+            assert!(refused.starts_with(IS_503), "{refused:x?}");
+            assert_eq!(status(&mut stream).await?[0], IS_200, "the first, that is late");
+            stream.write_all(&get(5, "/")).await?;
+            assert_eq!(status(&mut stream).await?[0], IS_200, "its place is free");
+            Ok(())
+        })
+        .await
     }
 }
