@@ -46,6 +46,8 @@ pub struct ServeLimits {
     /// HTTP/2: requests at once on all connections together; one more is told 503. As many as connections: HTTP/1 has no
     /// more either, and without it a hundred times as many could each hold a header, a body and an answer.
     pub max_requests: usize,
+    /// A client that has taken nothing of what we send for so long is cut off: its answer waits in memory.
+    pub unread: Duration,
     /// Request line and headers together. 32 KiB: four times what browsers and proxies send at most.
     pub max_header_bytes: usize,
     /// Connections open at once; further ones wait in the kernel's backlog. 8,192: below the usual limit of open files
@@ -68,6 +70,7 @@ impl Default for ServeLimits {
             ping_timeout: Duration::from_secs(10),
             max_streams: 100,
             max_requests: 8_192,
+            unread: Duration::from_secs(30),
             max_header_bytes: 32 * 1024,
             max_connections: 8_192,
             linger: Duration::from_millis(300),
@@ -117,7 +120,7 @@ where
     S::Future: Send,
 {
     let http = http(&limits);
-    if let Err(error) = notice_lost_peers(&listener) {
+    if let Err(error) = notice_lost_peers(&listener, limits.unread) {
         tracing::warn!(%error, "cannot have lost peers noticed");
     }
     let places = Arc::new(Semaphore::new(limits.max_connections));
@@ -173,11 +176,17 @@ where
     }
 }
 
-/// Lets the kernel ask peers that are silent whether they are still there: one that lost its power never says so.
-/// Asked of the listening socket, because each that it accepts has what it has.
-fn notice_lost_peers(listener: &TcpListener) -> std::io::Result<()> {
+/// Lets the kernel ask peers that are silent whether they are still there, because one that lost its power never says so,
+/// and give up those that take nothing for as long as `unread`. Asked of the listening socket, because each that it
+/// accepts has what it has.
+fn notice_lost_peers(listener: &TcpListener, unread: Duration) -> std::io::Result<()> {
     let asked = TcpKeepalive::new().with_time(LOST_AFTER).with_interval(ASKED_EVERY).with_retries(3);
-    SockRef::from(listener).set_tcp_keepalive(&asked)
+    let socket = SockRef::from(listener);
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(unread))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = unread;
+    socket.set_tcp_keepalive(&asked)
 }
 
 /// Hyper, within `limits`; `converse` gives each connection a timer of its own.
@@ -226,6 +235,9 @@ where
 mod tests {
     use super::*;
 
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     /// Far more than a socket takes that asks for nothing, 128, and half of the files that a shell's default lets us open.
     const AT_ONCE: usize = 500;
 
@@ -244,13 +256,46 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_looks_after_peers_that_are_lost() -> Result<()> {
         let listener = bind(([127, 0, 0, 1], 0).into(), "NO_ADDR")?;
-        notice_lost_peers(&listener)?;
+        notice_lost_peers(&listener, Duration::from_secs(30))?;
         let _client = TcpStream::connect(listener.local_addr()?).await?;
         let (accepted, _) = listener.accept().await?;
         let accepted = SockRef::from(&accepted);
         assert!(accepted.keepalive()?);
         assert_eq!(accepted.tcp_keepalive_time()?, LOST_AFTER);
         Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn who_does_not_read_the_answer_gives_its_place_to_the_next() -> Result<()> {
+        /// More than the kernel keeps for both ends.
+        const LARGE: usize = 64 * 1024 * 1024;
+        let app = axum::Router::new()
+            .route("/", get(async || "here"))
+            .route("/large", get(async || Body::from(vec![b'x'; LARGE])));
+        let listener = bind(([127, 0, 0, 1], 0).into(), "NO_ADDR")?;
+        let addr = listener.local_addr()?;
+        let (unread, linger) = (Duration::from_millis(300), Duration::ZERO);
+        let limits = ServeLimits { max_connections: 1, unread, linger, ..ServeLimits::default() };
+        let stop = Stop::new();
+        let clients = async {
+            let mut first = TcpStream::connect(addr).await?;
+            first.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+            first.readable().await?;
+            let mut second = TcpStream::connect(addr).await?;
+            second.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+            let mut answer = String::new();
+            let answered = second.read_to_string(&mut answer);
+            tokio::time::timeout(Duration::from_secs(20), answered).await??;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            anyhow::Ok(())
+        };
+        let clients = async {
+            let done = clients.await;
+            stop.stop();
+            done
+        };
+        tokio::join!(serve(listener, app, limits, stop.clone()), clients).1
     }
 
     #[tokio::test]
