@@ -47,7 +47,8 @@ smoke: ## the first of these scripts, against a standalone of its own
 	@scripts/install-k6 >/dev/null
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
-	cargo build -p loadtest -p standalone
+	@# testbed: over the dependencies of the tests, so that nothing is compiled twice
+	cargo build -p loadtest -p standalone -p testbed
 	K6=$$(scripts/install-k6) $(TARGET)/debug/loadtest k6 --only smoke --own --out $(TARGET)/smoke
 
 dashboards: ## prove that every panel and every alert has data, on a Prometheus of its own
