@@ -181,15 +181,15 @@ pub struct AskedAgain {
 /// for ten million.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerSummary {
-    /// As in [`Ledger`].
+    /// As in the ledger.
     pub requests: LedgerRequests,
-    /// Rows of [`Ledger::charges`].
+    /// Rows of its `charges`.
     pub charges: u64,
-    /// Rows of [`Ledger::refunds`].
+    /// Rows of its `refunds`.
     pub refunds: u64,
-    /// Rows of [`Ledger::voided`].
+    /// Rows of its `voided`.
     pub voided: u64,
-    /// Rows of [`Ledger::declined`].
+    /// Rows of its `declined`.
     pub declined: u64,
     /// One row a currency, by code.
     pub totals: Vec<CurrencyTotal>,

@@ -1,7 +1,7 @@
 //! settle: what a try came to is committed: its row is written, the payment and its order move, the event is noted, a whole
 //! batch in one transaction. Guarded by the epoch: a worker that lost its lease settles nothing.
 //!
-//! Two roads: [`own`] charges of orders, which wait in a queue of their own, and all [`others`].
+//! Two roads: own charges of orders, which wait in a queue of their own, and all the others.
 
 mod columns;
 mod others;
