@@ -43,7 +43,7 @@ enum Command {
         /// Only these
         #[arg(long, value_delimiter = ',', value_name = "PLACE,..")]
         points: Vec<String>,
-        /// At which of their passes
+        /// At which of their passes; five times as late from the twentieth on, where each payment passes
         #[arg(long, value_delimiter = ',', value_name = "PASS,..", default_values_t = [1, 20])]
         hits: Vec<u32>,
         /// What happens to the orders in hand meanwhile

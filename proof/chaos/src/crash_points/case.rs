@@ -61,11 +61,11 @@ struct Lived {
 }
 
 impl Case {
-    /// At which passage of the place a process dies. Where each payment passes, a message full of them passes at once, and
+    /// The twentieth pass of a place that each payment passes is the hundredth: a message full of them passes at once, and
     /// twenty are there before the first is paid.
-    fn passes(self) -> u32 {
-        let each_payment = matches!(self.place, "worker.before_send" | "worker.after_answer");
-        if each_payment && self.hits >= LATE { self.hits * 5 } else { self.hits }
+    pub(super) fn new(place: &'static str, hits: u32, aim: Aim) -> Self {
+        let each_payment = matches!(place, "worker.before_send" | "worker.after_answer");
+        Self { place, hits: if each_payment && hits >= LATE { hits * 5 } else { hits }, aim }
     }
 
     fn is_of_api(self) -> bool {
@@ -85,7 +85,7 @@ impl Case {
             settings,
             extra: Vec::new(),
             first: vec![
-                ("CRASH_POINT".to_owned(), format!("{}:{}", self.place, self.passes())),
+                ("CRASH_POINT".to_owned(), format!("{}:{}", self.place, self.hits)),
                 ("CRASH_MARKER".to_owned(), signs.marker.display().to_string()),
                 ("CRASH_GATE".to_owned(), signs.gate.display().to_string()),
             ],

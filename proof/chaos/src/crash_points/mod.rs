@@ -72,7 +72,7 @@ pub async fn crash_points(
         .iter()
         .filter(wanted)
         .flat_map(|place| hits.iter().map(move |hits| (place, *hits)))
-        .flat_map(|(place, hits)| aims.iter().map(move |aim| Case { place, hits, aim: *aim }));
+        .flat_map(|(place, hits)| aims.iter().map(move |aim| Case::new(place, hits, *aim)));
     println!(
         "{:<6} {:<22} {:>4} {:<8} {:>6} {:>8}  {:<48}  broken",
         "", "crash point", "pass", "aim", "orders", "time", "open meanwhile"
