@@ -48,13 +48,6 @@ pub struct ChargeReceipt {
     pub currency: String,
 }
 
-impl ChargeReceipt {
-    /// The amount; an error says what is wrong with it.
-    pub fn money(&self) -> Result<Money, MoneyError> {
-        parse_money(&self.amount, &self.currency)
-    }
-}
-
 /// Body of `POST /v1/refunds`: gives back (part of) what `charge_key` took. Own `Idempotency-Key`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RefundRequest {
@@ -100,13 +93,6 @@ pub struct RefundReceipt {
     pub amount: Box<RawValue>,
     /// ISO 4217 code.
     pub currency: String,
-}
-
-impl RefundReceipt {
-    /// The amount; an error says what is wrong with it.
-    pub fn money(&self) -> Result<Money, MoneyError> {
-        parse_money(&self.amount, &self.currency)
-    }
 }
 
 /// Answer of `POST /v1/charges/by-key/{key}/void`, always 200.
