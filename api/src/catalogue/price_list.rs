@@ -9,13 +9,13 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use domain::channel::name::ChannelName;
 use domain::channel::price_list::{PriceList, PriceListRequest};
-use runtime::tasks::uncancelled;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::prices;
 
 use crate::http::body;
 use crate::http::error::ApiError;
+use crate::http::work::to_the_end;
 use crate::operations::state::Internal;
 use crate::orders::from_channel::channel_name;
 
@@ -51,15 +51,12 @@ pub(crate) async fn read(
     Path(channel): Path<String>,
 ) -> Result<Json<PriceListView>, ApiError> {
     let channel = channel_name(&channel)?;
-    let done = uncancelled(async move {
+    let view = to_the_end(async move {
         let mut conn = state.readers.acquire().await?;
         let list = prices::all(&mut conn, &channel).await?;
         Ok::<_, sqlx::Error>(PriceListView::new(channel, list))
     });
-    match done.await {
-        Ok(view) => Ok(Json(view?)),
-        Err(panic) => Err(ApiError::internal(&format!("{panic:#}"))),
-    }
+    Ok(Json(view.await?))
 }
 
 /// Replaces the list with `{currency?, prices: [{plu, price}]}`, and gives it back.
@@ -73,14 +70,11 @@ pub(crate) async fn replace(
     let body = body::read_json(&headers, body, &state.room).await?;
     let request: PriceListRequest<'_> = body::parse(&body)?;
     let list = PriceList::parse(&request).map_err(ApiError::invalid)?;
-    let done = uncancelled(async move {
+    let view = to_the_end(async move {
         let input = (channel, list);
         let mut session = state.session.lock().await;
         session.run(&input, |conn, (channel, list)| Box::pin(prices::replace(conn, channel, list))).await?;
         Ok::<_, store::session::StoreError>(PriceListView::new(input.0, input.1))
     });
-    match done.await {
-        Ok(view) => Ok(Json(view?)),
-        Err(panic) => Err(ApiError::internal(&format!("{panic:#}"))),
-    }
+    Ok(Json(view.await?))
 }

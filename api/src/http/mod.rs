@@ -7,3 +7,4 @@ pub(crate) mod gauges;
 pub(crate) mod health;
 pub(crate) mod observe;
 pub(crate) mod problems;
+pub(crate) mod work;

@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::{Query, State};
 use domain::payment::PaymentStatus;
-use runtime::tasks::uncancelled;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::refunds::{self, Refund, RefundFilter};
@@ -12,6 +11,7 @@ use uuid::Uuid;
 
 use super::state::Internal;
 use crate::http::error::ApiError;
+use crate::http::work::to_the_end;
 
 /// Refunds on a page.
 const PAGE_SIZE: i64 = 100;
@@ -96,15 +96,10 @@ pub(super) async fn list_refunds(
         let detail = format!("must be a number from 1 to {MAX_PAGE}");
         return Err(ApiError::invalid_one("page", "out_of_range", detail));
     }
-    let done = uncancelled(async move {
+    let refunds = to_the_end(async move {
         let mut conn = state.readers.acquire().await?;
         refunds::list(&mut conn, filter, PAGE_SIZE, (page - 1) * PAGE_SIZE).await
     });
-    match done.await {
-        Ok(refunds) => {
-            let refunds = refunds?.into_iter().map(RefundView::from).collect();
-            Ok(Json(RefundPage { refunds, page, page_size: PAGE_SIZE }))
-        }
-        Err(panic) => Err(ApiError::internal(&format!("{panic:#}"))),
-    }
+    let refunds = refunds.await?.into_iter().map(RefundView::from).collect();
+    Ok(Json(RefundPage { refunds, page, page_size: PAGE_SIZE }))
 }

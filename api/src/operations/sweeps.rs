@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use runtime::tasks::uncancelled;
 use serde::Serialize;
 use store::deadline::reject_unanswered;
 use store::session::StoreError;
 
 use super::state::Internal;
 use crate::http::error::ApiError;
+use crate::http::work::to_the_end;
 
 /// Orders in one transaction of a sweep.
 const AT_ONCE: u32 = 256;
@@ -24,7 +24,7 @@ pub(super) struct Swept {
 
 /// `POST /internal/sweeps/stale-orders`: the sweep that workers do anyway, now. Harmless at any time, any number at once.
 pub(super) async fn sweep_stale_orders(State(state): State<Internal>) -> Result<Json<Swept>, ApiError> {
-    let done = uncancelled(async move {
+    let swept = to_the_end(async move {
         let mut session = state.session.lock().await;
         let mut rejected = 0;
         for _ in 0..ROUNDS {
@@ -37,8 +37,5 @@ pub(super) async fn sweep_stale_orders(State(state): State<Internal>) -> Result<
         }
         Ok::<_, StoreError>(Swept { rejected })
     });
-    match done.await {
-        Ok(swept) => Ok(Json(swept?)),
-        Err(panic) => Err(ApiError::internal(&format!("{panic:#}"))),
-    }
+    Ok(Json(swept.await?))
 }

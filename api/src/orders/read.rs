@@ -8,7 +8,6 @@ use domain::order::moves::Actor;
 use domain::order::status::OrderStatus;
 use domain::problems::{Problem, text_problem};
 use futures_util::future::BoxFuture;
-use runtime::tasks::uncancelled;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use store::events;
@@ -20,6 +19,7 @@ use uuid::Uuid;
 
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{Faults, NoOrder};
+use crate::http::work::to_the_end;
 use crate::identity::caller::Caller;
 use crate::orders::view::{HistoryView, OrderPage, OrderView};
 use crate::state::AppState;
@@ -217,13 +217,9 @@ pub(crate) async fn on_reader<T: Send + 'static>(
     state: AppState,
     work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let done = uncancelled(async move {
+    to_the_end(async move {
         let mut conn = state.readers.acquire().await?;
         work(&mut conn).await
     })
-    .await;
-    match done {
-        Ok(done) => Ok(done?),
-        Err(panic) => Err(ApiError::internal(&format!("{panic:#}"))),
-    }
+    .await
 }
