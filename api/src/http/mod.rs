@@ -6,5 +6,6 @@ pub(crate) mod error;
 pub(crate) mod gauges;
 pub(crate) mod health;
 pub(crate) mod observe;
+pub(crate) mod parameters;
 pub(crate) mod problems;
 pub(crate) mod work;

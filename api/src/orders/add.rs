@@ -16,6 +16,7 @@ use store::read;
 
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::parameters::{Anybody, OrderId};
 use crate::http::problems::{BadBody, Faults, NoOrder};
 use crate::identity::caller::Caller;
 use crate::orders::mover::Ask;
@@ -31,7 +32,7 @@ use crate::state::AppState;
 /// A retry must have the same `payment_reference`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/items", tag = "orders",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff`, `staff:<name>` or `customer:<id>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
+    params(OrderId, Anybody),
     request_body = AdditionBody,
     responses(
         (status = 200, description = "Added", body = OrderView),
@@ -63,7 +64,7 @@ pub(crate) async fn add_items(
 /// For an order whose payment failed: charges its total again. A retry must have the same `payment_reference`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/payment", tag = "orders",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff`, `staff:<name>` or `customer:<id>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
+    params(OrderId, Anybody),
     request_body = PaymentBody,
     responses(
         (status = 200, description = "The charge is under way", body = OrderView),

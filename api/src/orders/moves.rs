@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::config::ANSWER_TIMEOUT;
 use crate::http::body::{self, Room};
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::parameters::{Anybody, OrderId, Staff};
 use crate::http::problems::{BadBody, Faults, NoOrder, StaffOnly};
 use crate::identity::caller::Caller;
 use crate::orders::fault::Fault;
@@ -28,7 +29,7 @@ use crate::state::AppState;
 /// The kitchen takes a confirmed order, before its `accept_by`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/accept", tag = "kitchen",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff` or `staff:<name>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
+    params(OrderId, Staff),
     responses(
         (status = 200, description = "Taken", body = OrderView),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
@@ -50,7 +51,7 @@ pub(crate) async fn accept(
 /// The kitchen refuses a confirmed order; its money goes back.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/reject", tag = "kitchen",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff` or `staff:<name>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
+    params(OrderId, Staff),
     request_body = RejectBody,
     responses(
         (status = 200, description = "Refused; each charge has a refund", body = OrderView),
@@ -80,7 +81,7 @@ pub(crate) async fn reject(
 /// a wish: the answer shows it as `cancel_requested`, and the order is `CANCELLED` once the charge is known.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/cancel", tag = "orders",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff`, `staff:<name>` or `customer:<id>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
+    params(OrderId, Anybody),
     request_body = Option<CancelBody>,
     responses(
         (status = 200, description = "Cancelled, or to be cancelled once the charge is known", body = OrderView),
@@ -107,7 +108,7 @@ pub(crate) async fn cancel(
 /// `PREPARING` to `ACCEPTED`.
 #[utoipa::path(
     put, path = "/api/v1/orders/{id}/status", tag = "kitchen",
-    params(("id" = String, Path, description = "The order's id"), ("X-Actor" = Option<String>, Header, description = "`staff` or `staff:<name>`: who is asking. The proxy in front of the api authenticates callers and sets it")),
+    params(OrderId, Staff),
     request_body = StatusBody,
     responses(
         (status = 200, description = "Moved", body = OrderView),

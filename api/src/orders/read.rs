@@ -18,6 +18,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::parameters::OrderId;
 use crate::http::problems::{Faults, NoOrder};
 use crate::http::work::to_the_end;
 use crate::identity::caller::Caller;
@@ -34,7 +35,7 @@ const MAX_PAGE: i64 = 10_000;
 /// Read an order.
 #[utoipa::path(
     get, path = "/api/v1/orders/{id}", tag = "orders",
-    params(("id" = String, Path, description = "The order's id")),
+    params(OrderId),
     responses(
         (status = 200, description = "The order with its payment attempts", body = OrderView),
         NoOrder, Faults,
@@ -54,7 +55,7 @@ pub(crate) async fn read_order(
 /// Read all that happened to an order.
 #[utoipa::path(
     get, path = "/api/v1/orders/{id}/history", tag = "orders",
-    params(("id" = String, Path, description = "The order's id")),
+    params(OrderId),
     responses(
         (status = 200, description = "All its changes, oldest first", body = HistoryView),
         NoOrder, Faults,
