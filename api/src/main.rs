@@ -40,8 +40,10 @@ async fn start() -> Result<()> {
     let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into())?;
     let listener = serve::bind(config.api_addr, "API_ADDR")?;
     let database = Database::new(&config.database.database_url, "api")?;
-    let read_url = config.database.database_read_url.as_ref().unwrap_or(&config.database.database_url);
-    let read_database = Database::new(read_url, "api-read")?;
+    let read_database = match &config.database.database_read_url {
+        Some(url) => Database::replica(url, "api-read")?,
+        None => database.named("api-read"),
+    };
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
 

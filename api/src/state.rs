@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::tasks::Stop;
-use sqlx::PgPool;
+use store::readers::Readers;
 
 use crate::http::body::Room;
 use crate::orders::mover::MoveDesk;
@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     /// Where large bodies are held.
     pub room: Room,
     /// Connections for reads.
-    pub readers: PgPool,
+    pub readers: Readers,
     /// How long the kitchen has to take an order that needs no charge.
     pub accept_deadline: Duration,
     /// How long an idempotency key is remembered.

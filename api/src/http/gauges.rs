@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use domain::message::PaymentsDue;
 use runtime::tasks::Stop;
-use sqlx::PgPool;
+use store::readers::Readers;
 use tokio::sync::mpsc;
 
 use crate::orders::writer::AcceptDesk;
@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn run(
     accept: AcceptDesk,
     hints: mpsc::Sender<PaymentsDue>,
-    readers: PgPool,
+    readers: Readers,
     stop: Stop,
 ) -> Result<()> {
     let waiting_orders = metrics::gauge!("accept_waiting_orders");
@@ -30,7 +30,7 @@ pub(crate) async fn run(
         waiting_batches.set(count(hints.max_capacity() - hints.capacity()));
         let free = readers.num_idle();
         idle.set(count(free));
-        used.set(count((readers.size() as usize).saturating_sub(free)));
+        used.set(count(readers.size().saturating_sub(free)));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What is for the operators alone, on the address of the metrics and never on the public one: the refunds, a sweep of
-//! unanswered orders, and the channels' price lists (`catalogue/price_list.rs`).
+//! unanswered orders, the clock that deadlines go by, and the channels' price lists (`catalogue/price_list.rs`).
 
+mod clock;
 mod refunds;
 pub(crate) mod state;
 mod sweeps;
@@ -20,6 +21,7 @@ pub fn router(database: &Database) -> Router {
     let router = Router::new().layer(observed("unmatched"));
     let router = route(router, "/internal/refunds", get(refunds::list_refunds));
     let router = route(router, "/internal/sweeps/stale-orders", post(sweeps::sweep_stale_orders));
+    let router = route(router, "/internal/clock", get(clock::read_clock).post(clock::trust_clock));
     let prices = get(price_list::read).put(price_list::replace);
     route(router, "/internal/channels/{channel}/prices", prices).with_state(Internal::new(database))
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sqlx::PgPool;
 use store::Database;
+use store::readers::Readers;
 use store::session::Session;
 use tokio::sync::Mutex;
 
@@ -19,7 +19,7 @@ const ROOM: usize = 16 * MAX_BODY;
 /// Connections for those who look, and one for those who change something.
 #[derive(Clone)]
 pub(crate) struct Internal {
-    pub(crate) readers: PgPool,
+    pub(crate) readers: Readers,
     pub(crate) session: Arc<Mutex<Session>>,
     pub(crate) room: Arc<Room>,
 }

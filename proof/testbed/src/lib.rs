@@ -4,17 +4,18 @@
 //! A test that fails here with `DATABASE_URL` was not run by `make test`.
 
 mod client;
+mod pair;
 mod pipeline;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use broker::{Broker, amqp::Amqp};
 pub use client::Client;
+pub use pair::{Commits, Pair};
 pub use pipeline::{Options, Pipeline, Via};
 use runtime::config::BrokerConfig;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
 use store::Database;
 use uuid::Uuid;
 
@@ -34,12 +35,12 @@ impl TestDatabase {
     /// Makes it on another server.
     pub async fn on(server_url: &str) -> Result<Self> {
         let name = format!("test_{}", Uuid::new_v4().simple());
-        let options = sqlx::postgres::PgConnectOptions::from_str(server_url)?;
-        let mut conn =
-            PgConnection::connect_with(&options).await.context("the tests' PostgreSQL is not there")?;
+        let server = Database::new(server_url, "test")?;
+        let mut conn = server.connect().await.context("the tests' PostgreSQL is not there")?;
         sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut conn).await?;
         conn.close().await?;
-        let url = options.database(&name).to_url_lossy().to_string();
+        let (before, _) = server_url.rsplit_once('/').context("a URL names a database")?;
+        let url = format!("{before}/{name}");
         let database = Database::new(&url, "test")?;
         database.prepare(Duration::from_secs(10)).await?;
         Ok(Self { url, database })

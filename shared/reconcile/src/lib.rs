@@ -10,15 +10,13 @@ mod orders;
 mod payments;
 mod report;
 
-use std::str::FromStr;
-
 use anyhow::{Context, Result};
 use domain::gateway::Ledger;
 use domain::money::{Currency, Money};
 use domain::order::status::OrderStatus;
 use futures_util::TryStreamExt;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{Connection, PgConnection};
+use store::Database;
 use uuid::Uuid;
 
 use self::ledger::LedgerRows;
@@ -118,11 +116,8 @@ fn show(money: Money) -> String {
     format!("{money} {}", money.currency().code())
 }
 
-/// A connection for whoever looks on. Not through `store`: such statements are no part of the service, and have no time-out of its.
+/// A connection for whoever looks on: such statements are no part of the service, and take what time they take.
 pub async fn connect(database_url: &str) -> Result<PgConnection> {
-    let options = PgConnectOptions::from_str(database_url)
-        .map_err(|_| anyhow::anyhow!("no URL such as postgres://user:password@host:5432/comanda"))?
-        .application_name("comanda-loadtest")
-        .disable_statement_logging();
-    PgConnection::connect_with(&options).await.context("cannot reach the database")
+    let database = Database::for_looking(database_url, "loadtest")?;
+    database.connect().await.context("cannot reach the database")
 }

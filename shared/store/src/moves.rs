@@ -226,14 +226,15 @@ pub(super) struct Locked {
     pub(super) seen_at: OffsetDateTime,
 }
 
-/// Locks an order. Its status is the one that is shown.
+/// Locks an order. Its status is the one that is shown, the time one that is believed (`clock.rs`).
 pub(super) async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
     sqlx::query_as!(
         Locked,
         r#"SELECT CASE WHEN status = 'PENDING' AND EXISTS (
                       SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL)
                       THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
-                  customer_id, cancel_requested_at IS NOT NULL AS "wished!", clock_timestamp() AS "seen_at!"
+                  customer_id, cancel_requested_at IS NOT NULL AS "wished!", 
+                  least(clock_timestamp(), (SELECT until FROM clock_trust)) AS "seen_at!"
            FROM orders o WHERE id = $1 FOR UPDATE"#,
         id
     )

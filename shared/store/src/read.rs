@@ -9,12 +9,13 @@ use domain::order::status::OrderStatus;
 use domain::order::{CancelWish, Order};
 use domain::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
 use serde_json::value::RawValue;
+use sqlx::PgConnection;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::events::history;
+use super::readers::Readers;
 
 /// An order as it was accepted, whatever became of it since: what its first event says.
 #[derive(Debug, Clone)]
@@ -295,6 +296,7 @@ pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
 }
 
 /// Whether the database answers.
-pub async fn ping(pool: &PgPool) -> sqlx::Result<()> {
-    sqlx::query!(r#"SELECT 1 AS "one!""#).fetch_one(pool).await.map(drop)
+pub async fn ping(readers: &Readers) -> sqlx::Result<()> {
+    let mut conn = readers.acquire().await?;
+    sqlx::query!(r#"SELECT 1 AS "one!""#).fetch_one(&mut *conn).await.map(drop)
 }

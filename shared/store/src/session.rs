@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
-use super::Database;
+use super::{Database, Unfit};
 
 /// Why the database did not do the work.
 #[derive(Debug, thiserror::Error)]
@@ -83,13 +83,24 @@ pub(super) fn is_passing(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        // Once we run: whatever is wrong with a server, somebody is at it, and another may be found.
+        sqlx::Error::Configuration(_) => Unfit::of(error).is_some(),
         sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
             // PostgreSQL's appendix A: connection exceptions; going down, starting up; too many connections;
-            // serialization failure, deadlock; statement or idle time-out.
+            // serialization failure, deadlock; statement or idle time-out; read-only, which is what a failover looks like.
             code.starts_with("08")
                 || matches!(
                     &*code,
-                    "57P01" | "57P02" | "57P03" | "53300" | "40001" | "40P01" | "57014" | "25P03" | "55P03"
+                    "57P01"
+                        | "57P02"
+                        | "57P03"
+                        | "53300"
+                        | "40001"
+                        | "40P01"
+                        | "57014"
+                        | "25P03"
+                        | "55P03"
+                        | "25006"
                 )
         }),
         _ => false,

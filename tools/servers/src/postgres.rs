@@ -3,9 +3,9 @@
 //! It always commits for real: `fsync`, `full_page_writes` and `synchronous_commit` are on and there is no way to say
 //! otherwise. PostgreSQL refuses to run as root, so there it runs as `postgres`, or `nobody`.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -111,6 +111,39 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// Makes a standby of it, in a temporary home of its own, and waits until it takes connections. Whether a commit waits for it
+    /// is a setting of this cluster: `ALTER SYSTEM SET synchronous_standby_names = '*'`.
+    ///
+    /// # Errors
+    /// As at [`start`](Self::start), or if this cluster does not let itself be copied.
+    pub fn standby(&self) -> Result<Self> {
+        let home = Dir::open(&Home::Temporary, "postgres", self.user.as_ref(), &STOP)?;
+        let (bin_dir, user, password) = (self.bin_dir.clone(), self.user.clone(), self.password.clone());
+        let mut standby = Self { process: None, home, bin_dir, user, password, port: 0 };
+        standby.follow(self)?;
+        Ok(standby)
+    }
+
+    /// Forgets all that it has and becomes a standby of `primary`, at the address that it had. For one that was the primary
+    /// before: what it alone committed is lost.
+    ///
+    /// # Errors
+    /// As at [`standby`](Self::standby).
+    pub fn follow(&mut self, primary: &Self) -> Result<()> {
+        self.kill()?;
+        let _ = fs::remove_dir_all(self.data());
+        self.copy(primary)?;
+        self.start_on_a_free_port()
+    }
+
+    /// Makes a standby the primary, and waits until it is.
+    ///
+    /// # Errors
+    /// If it is none, or takes more than a minute.
+    pub fn promote(&self) -> Result<()> {
+        self.finish(self.command("pg_ctl").args(["promote", "--wait", "--silent", "-D"]).arg(self.data()), "")
+    }
+
     /// The URL of a database in this cluster, with the role that owns it all. `comanda` and `postgres` exist.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
@@ -180,16 +213,40 @@ impl Postgres {
         self.home.join("data")
     }
 
+    /// All of `primary`, with the word that it is a standby.
+    fn copy(&self, primary: &Self) -> Result<()> {
+        let unfinished = self.empty("data.new")?;
+        fs::set_permissions(&unfinished, Permissions::from_mode(0o700))?;
+        self.finish(
+            self.command("pg_basebackup")
+                .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--no-password"])
+                .args(["--host=127.0.0.1", "--username", NAME, "--port", &primary.port.to_string()])
+                .env("PGPASSWORD", &self.password)
+                .arg("--pgdata")
+                .arg(&unfinished),
+            "",
+        )?;
+        fs::rename(unfinished, self.data())?;
+        Ok(())
+    }
+
+    /// A directory with nothing in it, which the server's user owns.
+    fn empty(&self, name: &str) -> Result<PathBuf> {
+        let directory = self.home.join(name);
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        if let Some(user) = &self.user {
+            chown(&directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+        Ok(directory)
+    }
+
     /// initdb into a directory beside, renamed when complete: one killed half-way is not taken for a cluster.
     fn make(&self) -> Result<()> {
-        let unfinished = self.home.join("data.new");
-        let _ = fs::remove_dir_all(&unfinished);
-        fs::create_dir(&unfinished).with_context(|| format!("cannot make {}", unfinished.display()))?;
+        let unfinished = self.empty("data.new")?;
         let password_file = self.home.write("password.initdb", &self.password)?;
         if let Some(user) = &self.user {
-            for path in [&unfinished, &password_file] {
-                chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-            }
+            chown(&password_file, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
         self.finish(
             self.command("initdb")
@@ -341,7 +398,8 @@ fn version_of(data: &Path) -> Result<Option<u32>> {
 /// The first line of postmaster.pid is the process, the eighth its state, as `pg_ctl --wait` reads them.
 fn says_ready(pid_file: &str, pid: u32) -> bool {
     let mut lines = pid_file.lines();
-    lines.next() == Some(&pid.to_string()) && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+    lines.next() == Some(&pid.to_string())
+        && lines.nth(6).is_some_and(|state| matches!(state.trim(), "ready" | "standby"))
 }
 
 fn last_complaint(log: &Path) -> String {

@@ -43,6 +43,31 @@ fn postgres_is_durable_and_comes_back_after_a_kill_and_a_stop() {
 }
 
 #[test]
+fn a_standby_takes_over_and_the_old_primary_follows_it() {
+    let mut old = Postgres::start(&PostgresSettings::temporary()).unwrap();
+    sql(&old, "CREATE TABLE t (n int)");
+    let new = old.standby().unwrap();
+    sql(&old, "ALTER SYSTEM SET synchronous_standby_names = '*'");
+    sql(&old, "SELECT pg_reload_conf()");
+    assert_eq!(sql(&new, "SELECT pg_is_in_recovery()"), "t");
+    sql(&old, "INSERT INTO t VALUES (1)");
+    old.kill().unwrap();
+    new.promote().unwrap();
+    assert_eq!(sql(&new, "SELECT pg_is_in_recovery()"), "f");
+    assert_eq!(sql(&new, "SELECT sum(n) FROM t"), "1", "a commit that waited for the standby is there");
+
+    let port = old.port();
+    old.follow(&new).unwrap();
+    assert_eq!(old.port(), port, "at the address that it had");
+    assert_eq!(sql(&old, "SELECT pg_is_in_recovery()"), "t");
+    // What waited for nobody before, waits for the one that follows now.
+    sql(&new, "INSERT INTO t VALUES (2)");
+    drop(new);
+    old.promote().unwrap();
+    assert_eq!(sql(&old, "SELECT sum(n) FROM t"), "3");
+}
+
+#[test]
 fn a_paused_postgres_is_silent_until_resumed() {
     let postgres = Postgres::start(&PostgresSettings::temporary()).unwrap();
     postgres.pause();

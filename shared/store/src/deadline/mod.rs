@@ -56,6 +56,7 @@ pub async fn reject_unanswered_one(conn: &mut PgConnection, payment_id: Uuid) ->
 
 /// What another sweep or the kitchen is just deciding is passed over: it holds the order's own charge, which everybody locks
 /// first, or the one that has the deadline. So nothing is waited for while a row is held. An order is late by the database's clock, and by the one column that its acceptance looks at, under the same lock.
+/// While the clock is not believed (`clock.rs`), nobody is late.
 /// (`now()` and not the clock itself, which no index serves: the transaction has only just begun.)
 async fn reject_late(conn: &mut PgConnection, limit: u32, only: Option<Uuid>) -> sqlx::Result<Unanswered> {
     #[cfg(feature = "chaos")]
@@ -63,7 +64,7 @@ async fn reject_late(conn: &mut PgConnection, limit: u32, only: Option<Uuid>) ->
     let mut tx = conn.begin().await?;
     let late = sqlx::query!(
         r#"SELECT p.id, p.order_id FROM payments p JOIN payments own ON own.id = p.order_id
-           WHERE p.answer_by <= now() AND ($2::uuid IS NULL OR p.id = $2)
+           WHERE p.answer_by <= now() AND ($2::uuid IS NULL OR p.id = $2) AND now() <= (SELECT until FROM clock_trust)
            ORDER BY p.answer_by LIMIT $1 FOR UPDATE OF own, p SKIP LOCKED"#,
         i64::from(limit),
         only

@@ -2,8 +2,10 @@
 
 mod additions;
 mod board;
+mod clock;
 mod described;
 mod facts;
+mod failover;
 mod feed;
 mod guards;
 mod migrate;

@@ -1,0 +1,152 @@
+//! Two PostgreSQLs, one of which follows the other and takes over when it dies: there and back, as often as one likes.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use servers::{Postgres, PostgresSettings};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::until;
+
+/// What a commit waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commits {
+    /// The disks of both: nothing is lost with the primary.
+    WaitForStandby,
+    /// The primary's disk alone: what the standby does not have is lost with it.
+    WaitForNobody,
+}
+
+/// Both. Calls of `servers` block, so each runs on a thread for that.
+#[derive(Debug)]
+pub struct Pair {
+    servers: [Arc<Mutex<Postgres>>; 2],
+    primary: AtomicUsize,
+    commits: Commits,
+}
+
+impl Pair {
+    /// Starts both.
+    pub async fn start(commits: Commits) -> Result<Self> {
+        let first = blocking(|| Postgres::start(&PostgresSettings::temporary())).await?;
+        Self::beside(Arc::new(Mutex::new(first)), commits).await
+    }
+
+    /// Starts a standby beside one that runs.
+    pub async fn beside(first: Arc<Mutex<Postgres>>, commits: Commits) -> Result<Self> {
+        let second = with(&first, |first| first.standby()).await??;
+        let pair =
+            Self { servers: [first, Arc::new(Mutex::new(second))], primary: AtomicUsize::new(0), commits };
+        pair.until_followed().await?;
+        Ok(pair)
+    }
+
+    /// A database's URL, which names both, the first first.
+    pub async fn url(&self, database: &str) -> Result<String> {
+        let name = database.to_owned();
+        let first = with(&self.servers[0], move |first| first.url(&name)).await?;
+        let [one, other] = self.ports().await?;
+        Ok(first.replacen(&format!("127.0.0.1:{one}"), &format!("127.0.0.1:{one},127.0.0.1:{other}"), 1))
+    }
+
+    /// Where they listen, on 127.0.0.1.
+    pub async fn ports(&self) -> Result<[u16; 2]> {
+        Ok([with(&self.servers[0], |one| one.port()).await?, with(&self.servers[1], |one| one.port()).await?])
+    }
+
+    /// The one that can be written to.
+    pub fn primary(&self) -> &Arc<Mutex<Postgres>> {
+        &self.servers[self.primary.load(Ordering::SeqCst)]
+    }
+
+    /// The one that follows it.
+    pub fn standby(&self) -> &Arc<Mutex<Postgres>> {
+        &self.servers[1 - self.primary.load(Ordering::SeqCst)]
+    }
+
+    /// From now on the standby hears nothing of the primary.
+    pub async fn cut_off(&self) -> Result<()> {
+        let mut conn = admin(self.standby()).await?;
+        run(&mut conn, "ALTER SYSTEM SET primary_conninfo = ''").await?;
+        run(&mut conn, "SELECT pg_reload_conf()").await?;
+        until("the standby hears nothing", async || {
+            let hears = "SELECT count(*) FROM pg_stat_wal_receiver";
+            let hears: i64 = sqlx::query_scalar(hears).fetch_one(&mut conn).await?;
+            Ok((hears == 0).then_some(()))
+        })
+        .await
+    }
+
+    /// The primary dies, as in a power cut; the standby becomes the primary `after` that.
+    pub async fn fail_over(&self, after: Duration) -> Result<()> {
+        with(self.primary(), Postgres::kill).await??;
+        tokio::time::sleep(after).await;
+        with(self.standby(), |standby| standby.promote()).await??;
+        self.primary.fetch_xor(1, Ordering::SeqCst);
+        // It has no standby yet, and every commit waits for one.
+        self.wait_for_standby(false).await
+    }
+
+    /// The one that died comes back as the standby, without what it alone had.
+    pub async fn rejoin(&self) -> Result<()> {
+        let (standby, primary) = (Arc::clone(self.standby()), Arc::clone(self.primary()));
+        let both = move || {
+            let primary = primary.lock().unwrap_or_else(PoisonError::into_inner);
+            standby.lock().unwrap_or_else(PoisonError::into_inner).follow(&primary)
+        };
+        blocking(both).await?;
+        self.until_followed().await
+    }
+
+    /// Waits until the standby has all there is, and lets commits wait for it from then on.
+    async fn until_followed(&self) -> Result<()> {
+        let mut conn = admin(self.primary()).await?;
+        until("the standby follows", async || {
+            let follows = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+            let follows: i64 = sqlx::query_scalar(follows).fetch_one(&mut conn).await?;
+            Ok((follows == 1).then_some(()))
+        })
+        .await?;
+        if self.commits == Commits::WaitForStandby {
+            self.wait_for_standby(true).await?;
+            until("commits wait for the standby", async || {
+                let waits = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+                let waits: i64 = sqlx::query_scalar(waits).fetch_one(&mut conn).await?;
+                Ok((waits == 1).then_some(()))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_for_standby(&self, waits: bool) -> Result<()> {
+        let mut conn = admin(self.primary()).await?;
+        let names = if waits { "*" } else { "" };
+        run(&mut conn, &format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'")).await?;
+        run(&mut conn, "SELECT pg_reload_conf()").await
+    }
+}
+
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(call).await?
+}
+
+async fn with<T: Send + 'static>(
+    server: &Arc<Mutex<Postgres>>,
+    work: impl FnOnce(&mut Postgres) -> T + Send + 'static,
+) -> Result<T> {
+    let server = Arc::clone(server);
+    blocking(move || Ok(work(&mut server.lock().unwrap_or_else(PoisonError::into_inner)))).await
+}
+
+async fn admin(server: &Arc<Mutex<Postgres>>) -> Result<PgConnection> {
+    let url = with(server, |server| server.url("postgres")).await?;
+    Ok(PgConnection::connect(&url).await?)
+}
+
+async fn run(conn: &mut PgConnection, statement: &str) -> Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(conn).await?;
+    Ok(())
+}

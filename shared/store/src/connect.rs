@@ -1,0 +1,269 @@
+//! Connecting: to a primary, with the settings that the statements rely on, and no session shared with anybody. All three
+//! are looked at on each new connection: a server may have become a standby, a setting may have been dropped on the way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use runtime::chaos::sabotaged;
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::hosts::place;
+
+/// How much later than the one before it the next server is asked, where several are named. A server in the same house
+/// has answered by then.
+const HEAD_START: Duration = Duration::from_millis(200);
+/// How long one of several servers may take to be looked at. A writer waits 2.5 s for everything.
+const HOST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long one statement may run. A batch takes milliseconds; past five seconds the server is in trouble, and
+/// the rows are better left to the next try.
+const STATEMENT_TIMEOUT: &str = "5s";
+
+/// A name for one session. No other session may ever see it.
+const MARK: &str = "comanda.session";
+
+/// What a session is told, by name.
+pub(crate) type Plans = &'static [(&'static str, &'static str)];
+
+/// Why a server that answers is of no use to us. Never anything that a client did.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// A standby, or made read-only: what a failover looks like. It passes.
+    #[error("no primary: {0}")]
+    NoPrimary(String),
+    /// It would answer before its disk has the commit.
+    #[error(
+        "PostgreSQL runs with synchronous_commit=off: a crash would lose accepted orders. Set synchronous_commit=on"
+    )]
+    Forgetful,
+    /// Statements of one session reach several, or several reach one.
+    #[error(
+        "PostgreSQL is behind a pooler that lends its sessions out for single transactions: settings and locks of a session \
+         do not hold there. Let the pooler lend whole sessions (PgBouncer: pool_mode=session, and its server_reset_query), \
+         or name PostgreSQL itself"
+    )]
+    Shared,
+    /// A setting did not take.
+    #[error(
+        "PostgreSQL did not take the setting {0}, or a pooler before it dropped it; name PostgreSQL itself"
+    )]
+    Ignored(String),
+    /// Said by a pooler.
+    #[error(
+        "a pooler refuses what the database's URL says in `options`; name PostgreSQL itself, or leave them out ({0})"
+    )]
+    Options(String),
+}
+
+impl Unfit {
+    /// Whether waiting may help.
+    pub(crate) const fn passes(&self) -> bool {
+        matches!(self, Self::NoPrimary(_))
+    }
+
+    /// What `error` says of a server, if it does.
+    pub(crate) fn of(error: &sqlx::Error) -> Option<&Self> {
+        let sqlx::Error::Configuration(cause) = error else { return None };
+        cause.downcast_ref()
+    }
+}
+
+impl From<Unfit> for sqlx::Error {
+    fn from(unfit: Unfit) -> Self {
+        Self::Configuration(Box::new(unfit))
+    }
+}
+
+/// Which server will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// One that can be written to.
+    Primary,
+    /// Any, for reads that may lag.
+    Any,
+}
+
+/// The servers that a URL names. Those who share it find together where the primary is.
+#[derive(Debug, Clone)]
+pub(crate) struct Servers {
+    hosts: Arc<[PgConnectOptions]>,
+    wanted: Wanted,
+    /// The one that did last.
+    found: Arc<AtomicUsize>,
+}
+
+/// A connection, and which of the servers it leads to.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) conn: PgConnection,
+    pub(crate) server: usize,
+}
+
+impl Servers {
+    pub(crate) fn new(hosts: Vec<PgConnectOptions>, wanted: Wanted) -> Self {
+        Self { hosts: hosts.into(), wanted, found: Arc::default() }
+    }
+
+    /// The same, as `role` in `pg_stat_activity`.
+    pub(crate) fn named(&self, role: &str) -> Self {
+        let name = format!("comanda-{role}");
+        let hosts = self.hosts.iter().map(|host| host.clone().application_name(&name)).collect();
+        Self { hosts, ..self.clone() }
+    }
+
+    /// Which server did last.
+    pub(crate) fn found(&self) -> usize {
+        self.found.load(Ordering::Relaxed)
+    }
+
+    /// As operators know them.
+    pub(crate) fn places(&self) -> String {
+        self.hosts.iter().map(place).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A connection to the one that is wanted. Of several servers the one that did last is asked first, and the next a moment
+    /// later, so that one that does not answer delays us by that moment alone; the first that will do is taken. Two primaries
+    /// cannot be told apart.
+    pub(crate) async fn connect(&self, plans: Plans) -> sqlx::Result<Connected> {
+        let (first, count) = (self.found(), self.hosts.len());
+        if count == 1 {
+            return Ok(Connected { conn: self.fit(0, plans).await?, server: 0 });
+        }
+        let mut tries: FuturesUnordered<_> = (0..count)
+            .map(|turn| async move {
+                let server = (first + turn) % count;
+                sleep(HEAD_START * u32::try_from(turn).unwrap_or(u32::MAX)).await;
+                let conn = timeout(HOST_PATIENCE, self.fit(server, plans)).await;
+                (server, conn.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)))
+            })
+            .collect();
+        let mut complaints = Vec::with_capacity(count);
+        while let Some((server, tried)) = tries.next().await {
+            match tried {
+                Ok(conn) => {
+                    self.note(server);
+                    return Ok(Connected { conn, server });
+                }
+                Err(error) if Unfit::of(&error).is_some_and(|unfit| !unfit.passes()) => return Err(error),
+                Err(error) => complaints.push(complaint(&self.hosts[server], &error)),
+            }
+        }
+        Err(Unfit::NoPrimary(complaints.join("; ")).into())
+    }
+
+    fn note(&self, server: usize) {
+        if self.found.swap(server, Ordering::Relaxed) != server {
+            tracing::warn!(server = place(&self.hosts[server]), "PostgreSQL is elsewhere now");
+        }
+    }
+
+    /// A connection to this one, if it will do.
+    async fn fit(&self, server: usize, plans: Plans) -> sqlx::Result<PgConnection> {
+        let mut conn = PgConnection::connect_with(&self.hosts[server]).await.map_err(said_by_a_pooler)?;
+        let seen = fit_out(&mut conn, plans).await?;
+        if self.wanted == Wanted::Primary && !seen.writable {
+            let _ = conn.close().await;
+            return Err(Unfit::NoPrimary(format!("{} is read-only", place(&self.hosts[server]))).into());
+        }
+        Ok(conn)
+    }
+}
+
+fn complaint(host: &PgConnectOptions, error: &sqlx::Error) -> String {
+    match Unfit::of(error) {
+        Some(Unfit::NoPrimary(words)) => words.clone(),
+        _ if matches!(error, sqlx::Error::PoolTimedOut) => format!("{} does not answer", place(host)),
+        _ => format!("{}: {error}", place(host)),
+    }
+}
+
+fn said_by_a_pooler(error: sqlx::Error) -> sqlx::Error {
+    let words = error.as_database_error().map(|refusal| refusal.message().to_owned());
+    match words.filter(|words| words.contains("unsupported startup parameter")) {
+        Some(words) => Unfit::Options(words).into(),
+        None => error,
+    }
+}
+
+/// What a new session turned out to be.
+struct Seen {
+    writable: bool,
+}
+
+/// Tells a new session its settings, and looks whether they are so: in a request of its own, which a pooler may have sent
+/// to another session.
+async fn fit_out(conn: &mut PgConnection, plans: Plans) -> sqlx::Result<Seen> {
+    let mark = Uuid::new_v4().simple().to_string();
+    let mut settings: Vec<(&str, &str)> = vec![
+        ("statement_timeout", STATEMENT_TIMEOUT),
+        // A lost client must not hold its locks for ever.
+        ("idle_in_transaction_session_timeout", "10s"),
+        (MARK, &mark),
+    ];
+    settings.retain(|(name, _)| plans.iter().all(|(other, _)| name != other));
+    settings.extend(plans);
+    if sabotaged("synchronous_commit_off") {
+        settings.push(("synchronous_commit", "off"));
+    }
+    let told: Vec<String> =
+        settings.iter().map(|(name, value)| format!("set_config('{name}', '{value}', false)")).collect();
+    // Unprepared, all of it: whoever lends sessions out knows no prepared statements.
+    let before = one_row(
+        conn,
+        format!("SELECT coalesce(current_setting('{MARK}', true), ''); SELECT {}", told.join(", ")),
+    )
+    .await?;
+    if !before.try_get::<String, _>(0)?.is_empty() {
+        return Err(Unfit::Shared.into());
+    }
+    // sqlx asks for the zone itself, in the first packet.
+    settings.push(("TimeZone", "UTC"));
+    let asked: Vec<String> =
+        settings.iter().map(|(name, _)| format!("current_setting('{name}', true)")).collect();
+    let after = one_row(
+        conn,
+        format!(
+            "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
+                    current_setting('synchronous_commit'), {}",
+            asked.join(", ")
+        ),
+    )
+    .await?;
+    for (place, (name, value)) in settings.iter().enumerate() {
+        let is: Option<String> = after.try_get(place + 2)?;
+        if is.as_deref() != Some(value) {
+            return Err(if *name == MARK {
+                Unfit::Shared
+            } else {
+                Unfit::Ignored(format!("{name}={value}"))
+            }
+            .into());
+        }
+    }
+    // The operator's word: `remote_apply` promises more than `on`, and is never lowered.
+    if after.try_get::<String, _>(1)? == "off" && !sabotaged("synchronous_commit_off") {
+        return Err(Unfit::Forgetful.into());
+    }
+    Ok(Seen { writable: !after.try_get::<bool, _>(0)? })
+}
+
+/// The first row of what these statements answer.
+async fn one_row(conn: &mut PgConnection, statements: String) -> sqlx::Result<PgRow> {
+    let rows = conn.fetch_all(sqlx::raw_sql(AssertSqlSafe(statements))).await?;
+    rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Whether `conn` and a second session are two: a pooler that lends sessions out gives both the same, or `conn` another.
+pub(crate) async fn refuse_shared(conn: &mut PgConnection, servers: &Servers) -> sqlx::Result<()> {
+    let own = format!("SELECT coalesce(current_setting('{MARK}', true), '')");
+    let before: String = one_row(conn, own.clone()).await?.try_get(0)?;
+    let second = servers.connect(&[]).await?;
+    let after: String = one_row(conn, own).await?.try_get(0)?;
+    second.conn.close().await.ok();
+    if before.is_empty() || before != after { Err(Unfit::Shared.into()) } else { Ok(()) }
+}
