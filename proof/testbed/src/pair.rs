@@ -66,6 +66,19 @@ impl Pair {
         &self.servers[1 - self.primary.load(Ordering::SeqCst)]
     }
 
+    /// Waits until the standby has all that the primary has now.
+    pub async fn until_equal(&self) -> Result<()> {
+        let mut conn = admin(self.primary()).await?;
+        let now: String =
+            sqlx::query_scalar("SELECT pg_current_wal_lsn()::text").fetch_one(&mut conn).await?;
+        until("the standby has it all", async || {
+            let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn < $1::text::pg_lsn";
+            let behind: i64 = sqlx::query_scalar(behind).bind(&now).fetch_one(&mut conn).await?;
+            Ok((behind == 0).then_some(()))
+        })
+        .await
+    }
+
     /// From now on the standby hears nothing of the primary.
     pub async fn cut_off(&self) -> Result<()> {
         let mut conn = admin(self.standby()).await?;

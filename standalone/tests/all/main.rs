@@ -4,6 +4,7 @@
 mod budget;
 mod channel_orders;
 mod commands;
+mod failover;
 mod outages;
 mod pipeline;
 mod processes;
