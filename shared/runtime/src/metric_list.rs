@@ -281,6 +281,12 @@ pub const ALL: &[Metric] = &[
         WORKER,
         "From the database: how long the oldest passed deadline of the kitchen has been waiting for its rejection; 0 where none is.",
     )),
+    in_seconds(gauge(
+        "sweep_clock_distrusted_seconds",
+        &[],
+        WORKER,
+        "From the database: how much further than anybody watched its clock went, while something would be late by it; until an operator says that it is right no deadline counts. 0: the clock is believed.",
+    )),
     gauge(
         "sweep_refused_refunds",
         &[],

@@ -216,8 +216,9 @@ fn moves() -> Vec<Panel> {
             .ask("sum(rate(sweep_rejected_orders_total[$__rate_interval]))", "rejected")
             .ask("sum(rate(sweep_called_off_charges_total[$__rate_interval]))", "called off")
             .ask("sum(rate(sweep_refused_deadlines_total[$__rate_interval]))", "refused by the database"),
-        Panel::lines("Deadlines overdue", "s", "How long the oldest passed deadline has been waiting for its rejection. Runbook: DeadlinesOverdue.")
+        Panel::lines("Deadlines overdue", "s", "How long the oldest passed deadline has been waiting for its rejection, and how far the database's clock went unwatched. Runbooks: DeadlinesOverdue, ClockNotTrusted.")
             .ask("max(sweep_unanswered_seconds)", "overdue")
+            .ask("max(sweep_clock_distrusted_seconds)", "the clock is not believed")
             .limits(5.0, 30.0),
     ]
 }

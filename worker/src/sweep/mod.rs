@@ -56,12 +56,7 @@ impl Chores {
             let watched = self.clock.run_if_due(&mut self.session).await;
             let late = self.reject_late().await;
             let tended = self.tend_additions().await;
-            let mut aged = Ok(());
-            // What is done because of a clock alone: not by one that nobody believes.
-            if self.clock.is_trusted() {
-                let called_off = self.call_off.run_if_due(&mut self.session).await;
-                aged = called_off.and(self.forget.run_if_due(&mut self.session).await);
-            }
+            let aged = self.end_old().await;
             let is_full = match watched.and(tended).and(aged).and(late) {
                 Ok(found) => {
                     well = true;
@@ -79,6 +74,21 @@ impl Chores {
             }
         }
         Ok(())
+    }
+
+    /// Looks whether the database's clock is believed, and says so.
+    pub async fn watch_clock(&mut self) -> Result<bool> {
+        self.clock.run_once(&mut self.session).await?;
+        Ok(self.clock.is_trusted())
+    }
+
+    /// Does what is due because of a clock alone; nothing by one that nobody believes.
+    pub async fn end_old(&mut self) -> Result<()> {
+        if !self.clock.is_trusted() {
+            return Ok(());
+        }
+        let called_off = self.call_off.run_if_due(&mut self.session).await;
+        called_off.and(self.forget.run_if_due(&mut self.session).await)
     }
 
     /// Rejects what the kitchen did not answer in time, up to [`AT_ONCE`] orders. Says how many deadlines had passed.

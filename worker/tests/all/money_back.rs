@@ -269,6 +269,40 @@ async fn an_order_that_nobody_answers_is_rejected_and_given_back() -> Result<()>
     bench.reconciles().await
 }
 
+/// The database's clock goes an hour further than anybody watched, past the kitchen's deadline and the payments'.
+#[tokio::test]
+async fn by_a_clock_that_nobody_watched_nothing_ends() -> Result<()> {
+    let mut bench = Bench::with(|settings| settings.payment_deadline = Duration::from_secs(600)).await?;
+    let paid = bench.accept(2).await?;
+    bench.sweep().await?;
+    let open = bench.accept(1).await?;
+    let mut chores = Chores::new(bench.database.database().session(), &bench.settings);
+    assert!(chores.watch_clock().await?);
+    let mut conn = bench.database.connect().await?;
+    sqlx::raw_sql(
+        "UPDATE clock_trust SET until = until - interval '1 h';
+         UPDATE payments SET answer_by = answer_by - interval '1 h' WHERE answer_by IS NOT NULL;
+         UPDATE open_charges SET created_at = created_at - interval '1 h'",
+    )
+    .execute(&mut conn)
+    .await?;
+    let voiding = "SELECT count(*) FROM open_charges WHERE voiding";
+    assert!(!chores.watch_clock().await?);
+    assert_eq!(chores.reject_late().await?, 0);
+    chores.end_old().await?;
+    assert_eq!(sqlx::query_scalar::<_, i64>(voiding).fetch_one(&mut conn).await?, 0, "nothing is called off");
+    assert_eq!(bench.status(&paid[0]).await?, "CONFIRMED");
+
+    store::clock::trust(&mut conn, Duration::ZERO).await?;
+    assert!(chores.watch_clock().await?);
+    assert_eq!(chores.reject_late().await?, 2);
+    chores.end_old().await?;
+    assert_eq!(sqlx::query_scalar::<_, i64>(voiding).fetch_one(&mut conn).await?, 1);
+    bench.finish_all().await?;
+    assert_eq!(bench.status(&open[0]).await?, "PAYMENT_FAILED");
+    bench.reconciles().await
+}
+
 /// One that the database refuses, because something of ours has broken its row, comes first in every round.
 #[tokio::test]
 async fn a_late_order_that_cannot_be_rejected_does_not_hold_up_those_behind_it() -> Result<()> {
