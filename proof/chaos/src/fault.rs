@@ -27,6 +27,8 @@ pub enum Kind {
     KillPostgres,
     /// SIGSTOP all of PostgreSQL, then SIGCONT
     PausePostgres,
+    /// kill -9 PostgreSQL's primary, promote its standby, and let the old one follow it: only where it is asked for
+    Failover,
     /// kill -9 RabbitMQ, then start it again
     KillRabbitmq,
     /// SIGSTOP RabbitMQ, then SIGCONT
@@ -83,6 +85,11 @@ impl Kind {
         Self::value_variants().iter().copied()
     }
 
+    /// Those of a run that says nothing of faults: without what needs a standby.
+    pub fn everyday() -> impl Iterator<Item = Self> {
+        Self::all().filter(|kind| *kind != Self::Failover)
+    }
+
     /// The name, as in `--faults` and in reports.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
@@ -93,7 +100,7 @@ impl Kind {
         match self {
             Self::KillApi | Self::StopApi => Group::Api,
             Self::KillWorker | Self::StopWorker | Self::RollingRestart => Group::Worker,
-            Self::KillPostgres | Self::PausePostgres => Group::Postgres,
+            Self::KillPostgres | Self::PausePostgres | Self::Failover => Group::Postgres,
             Self::KillRabbitmq | Self::PauseRabbitmq => Group::Rabbitmq,
             Self::Cut | Self::Delay | Self::Hole | Self::Deaf => Group::Network,
             _ => Group::Gateway,
@@ -109,7 +116,7 @@ impl Kind {
             Self::StopApi => 7,
             Self::StopWorker => 13,
             Self::RollingRestart => 3,
-            Self::KillPostgres | Self::KillRabbitmq => 5,
+            Self::KillPostgres | Self::KillRabbitmq | Self::Failover => 5,
             Self::PausePostgres | Self::PauseRabbitmq => 4,
             Self::Cut => 17,
             Self::Delay => 5,
@@ -146,7 +153,7 @@ impl Kind {
             // with an answer in its hand.
             Self::StopWorker => Duration::from_millis(100)..=settings.lease * 2,
             Self::RollingRestart => millis(0, 100),
-            Self::KillPostgres => millis(0, 1_500),
+            Self::KillPostgres | Self::Failover => millis(0, 1_500),
             Self::KillRabbitmq => millis(0, 1_000),
             // Beyond the 2.5 s that a writer waits, and the 2.8 s after which a client is told 503.
             Self::PausePostgres => millis(200, 4_000),

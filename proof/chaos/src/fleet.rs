@@ -162,16 +162,20 @@ impl Fleet {
         Ok(())
     }
 
-    /// Two proxies, and the variables that lead through them.
+    /// A proxy for each server, and the variables that lead through them.
     async fn ways_to_servers(&mut self, name: &str, ground: &Ground) -> Result<Vec<(&'static str, String)>> {
-        let database = self.way(format!("{name} to postgres"), ground.postgres_addr).await?.addr();
+        let mut database_url = ground.database_url.clone();
+        for (place, server) in ground.postgres_addrs.iter().enumerate() {
+            let which = if place == 0 { "postgres" } else { "the other postgres" };
+            let way = self.way(format!("{name} to {which}"), *server).await?.addr();
+            database_url = database_url.replacen(&server.to_string(), &way.to_string(), 1);
+        }
         let broker = self.way(format!("{name} to rabbitmq"), ground.rabbitmq_addr).await?.addr();
-        let through = |url: &str, server: SocketAddr, way: SocketAddr| {
-            url.replacen(&server.to_string(), &way.to_string(), 1)
-        };
+        let amqp_url =
+            ground.broker.amqp_url.replacen(&ground.rabbitmq_addr.to_string(), &broker.to_string(), 1);
         Ok(vec![
-            ("DATABASE_URL", through(&ground.database_url, ground.postgres_addr, database)),
-            ("AMQP_URL", through(&ground.broker.amqp_url, ground.rabbitmq_addr, broker)),
+            ("DATABASE_URL", database_url),
+            ("AMQP_URL", amqp_url),
             ("AMQP_QUEUE", ground.broker.amqp_queue.clone()),
             ("METRICS_ADDR", "off".to_owned()),
         ])

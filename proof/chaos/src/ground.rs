@@ -11,6 +11,7 @@ use runtime::config::BrokerConfig;
 use servers::{Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use store::Database;
+use testbed::{Commits, Pair};
 use uuid::Uuid;
 
 /// For a server just started.
@@ -23,6 +24,8 @@ pub struct Servers {
     pub postgres: Arc<Mutex<Postgres>>,
     /// RabbitMQ.
     pub rabbitmq: Arc<Mutex<RabbitMq>>,
+    /// PostgreSQL and its synchronous standby, where there is one.
+    pub pair: Option<Arc<Pair>>,
 }
 
 /// A database and a queue of one's own.
@@ -32,8 +35,8 @@ pub struct Ground {
     pub database_url: String,
     /// How we reach the queue.
     pub broker: BrokerConfig,
-    /// The servers' own addresses.
-    pub postgres_addr: SocketAddr,
+    /// The servers' own addresses; of PostgreSQL one or two.
+    pub postgres_addrs: Vec<SocketAddr>,
     /// As above.
     pub rabbitmq_addr: SocketAddr,
 }
@@ -49,22 +52,28 @@ pub async fn with<S: Send + 'static, T: Send + 'static>(
 }
 
 impl Servers {
-    /// Starts both.
-    pub async fn start() -> Result<Self> {
+    /// Starts both; PostgreSQL with a standby, if that is wanted.
+    pub async fn start(with_standby: bool) -> Result<Self> {
         let postgres = tokio::task::spawn_blocking(|| Postgres::start(&PostgresSettings::temporary()));
         let rabbitmq = tokio::task::spawn_blocking(|| RabbitMq::start(&RabbitMqSettings::temporary()));
         let (postgres, rabbitmq) = tokio::join!(postgres, rabbitmq);
-        Ok(Self { postgres: Arc::new(Mutex::new(postgres??)), rabbitmq: Arc::new(Mutex::new(rabbitmq??)) })
+        let (postgres, rabbitmq) = (Arc::new(Mutex::new(postgres??)), Arc::new(Mutex::new(rabbitmq??)));
+        let pair = match with_standby {
+            true => Some(Arc::new(Pair::beside(Arc::clone(&postgres), Commits::WaitForStandby).await?)),
+            false => None,
+        };
+        Ok(Self { postgres, rabbitmq, pair })
     }
 
     /// A new database with the schema in it, and the name of a new queue.
     pub async fn ground(&self) -> Result<Ground> {
         let name = format!("chaos_{}", Uuid::new_v4().simple());
-        let database = name.clone();
-        let (server_url, database_url, postgres_port) = with(&self.postgres, move |postgres| {
-            (postgres.url("postgres"), postgres.url(&database), postgres.port())
-        })
-        .await?;
+        let (server_url, database_url) =
+            (self.postgres_url("postgres").await?, self.postgres_url(&name).await?);
+        let postgres_addrs = match &self.pair {
+            Some(pair) => pair.ports().await?.map(local).to_vec(),
+            None => vec![local(with(&self.postgres, |postgres| postgres.port()).await?)],
+        };
         let (amqp_url, rabbitmq_port) =
             with(&self.rabbitmq, |rabbitmq| (rabbitmq.url(), rabbitmq.port())).await?;
         let mut server = Database::new(&server_url, "chaos")?.connect().await?;
@@ -73,9 +82,18 @@ impl Servers {
         Ok(Ground {
             database_url,
             broker: BrokerConfig { amqp_url, amqp_queue: name },
-            postgres_addr: local(postgres_port),
+            postgres_addrs,
             rabbitmq_addr: local(rabbitmq_port),
         })
+    }
+
+    /// A database's URL, with all servers that there are.
+    async fn postgres_url(&self, database: &str) -> Result<String> {
+        let name = database.to_owned();
+        match &self.pair {
+            Some(pair) => pair.url(database).await,
+            None => with(&self.postgres, move |postgres| postgres.url(&name)).await,
+        }
     }
 
     /// Copies the servers' logs, and the database of a run that went wrong, to where its other logs are.

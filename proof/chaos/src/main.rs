@@ -61,6 +61,12 @@ enum Command {
     },
 }
 
+impl Command {
+    fn wants_a_standby(&self) -> bool {
+        matches!(self, Self::Run(run) if run.faults.iter().any(|wanted| wanted.kind == Kind::Failover))
+    }
+}
+
 #[derive(Debug, Args)]
 struct RunArguments {
     /// Repeats a run [default: drawn]
@@ -107,7 +113,7 @@ impl RunArguments {
         if self.gateway_well {
             settings.gateway = Gateway::WELL;
         }
-        let all = || Kind::all().map(|kind| Wanted { kind, count: None }).collect();
+        let all = || Kind::everyday().map(|kind| Wanted { kind, count: None }).collect();
         let faults = if self.faults.is_empty() { all() } else { self.faults.clone() };
         let count = |one: &Wanted| (one.kind, one.count.unwrap_or_else(|| one.kind.count(self.kills)));
         let rate = self.minutes.map_or(self.rate, |minutes| {
@@ -170,7 +176,7 @@ async fn start(arguments: Arguments, stop: &Stop) -> Result<bool> {
         ensure_armed(&places.bin_dir).await?;
     }
     let servers = tokio::select! {
-        servers = Servers::start() => servers?,
+        servers = Servers::start(arguments.command.wants_a_standby()) => servers?,
         () = stop.stopped() => anyhow::bail!("stopped half-way"),
     };
     let outcome = match arguments.command {

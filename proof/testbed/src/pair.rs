@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use servers::{Postgres, PostgresSettings};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::until;
+/// For a standby that copies and catches up on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What a commit waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +73,8 @@ impl Pair {
         let mut conn = admin(self.primary()).await?;
         let now: String =
             sqlx::query_scalar("SELECT pg_current_wal_lsn()::text").fetch_one(&mut conn).await?;
-        until("the standby has it all", async || {
-            let behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn < $1::text::pg_lsn";
-            let behind: i64 = sqlx::query_scalar(behind).bind(&now).fetch_one(&mut conn).await?;
-            Ok((behind == 0).then_some(()))
-        })
-        .await
+        let behind = format!("SELECT count(*) FROM pg_stat_replication WHERE replay_lsn < '{now}'");
+        until_counted(&mut conn, "the standby has it all", behind, 0).await
     }
 
     /// From now on the standby hears nothing of the primary.
@@ -84,12 +82,8 @@ impl Pair {
         let mut conn = admin(self.standby()).await?;
         run(&mut conn, "ALTER SYSTEM SET primary_conninfo = ''").await?;
         run(&mut conn, "SELECT pg_reload_conf()").await?;
-        until("the standby hears nothing", async || {
-            let hears = "SELECT count(*) FROM pg_stat_wal_receiver";
-            let hears: i64 = sqlx::query_scalar(hears).fetch_one(&mut conn).await?;
-            Ok((hears == 0).then_some(()))
-        })
-        .await
+        let hears = "SELECT count(*) FROM pg_stat_wal_receiver".to_owned();
+        until_counted(&mut conn, "the standby hears nothing", hears, 0).await
     }
 
     /// The primary dies, as in a power cut; the standby becomes the primary `after` that.
@@ -116,20 +110,12 @@ impl Pair {
     /// Waits until the standby has all there is, and lets commits wait for it from then on.
     async fn until_followed(&self) -> Result<()> {
         let mut conn = admin(self.primary()).await?;
-        until("the standby follows", async || {
-            let follows = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
-            let follows: i64 = sqlx::query_scalar(follows).fetch_one(&mut conn).await?;
-            Ok((follows == 1).then_some(()))
-        })
-        .await?;
+        let follows = |how| format!("SELECT count(*) FROM pg_stat_replication WHERE {how}");
+        until_counted(&mut conn, "the standby follows", follows("state = 'streaming'"), 1).await?;
         if self.commits == Commits::WaitForStandby {
             self.wait_for_standby(true).await?;
-            until("commits wait for the standby", async || {
-                let waits = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
-                let waits: i64 = sqlx::query_scalar(waits).fetch_one(&mut conn).await?;
-                Ok((waits == 1).then_some(()))
-            })
-            .await?;
+            until_counted(&mut conn, "commits wait for the standby", follows("sync_state = 'sync'"), 1)
+                .await?;
         }
         Ok(())
     }
@@ -157,6 +143,19 @@ async fn with<T: Send + 'static>(
 async fn admin(server: &Arc<Mutex<Postgres>>) -> Result<PgConnection> {
     let url = with(server, |server| server.url("postgres")).await?;
     Ok(PgConnection::connect(&url).await?)
+}
+
+/// Asks until it is so many, for half a minute at most. (`until` takes a closure whose future nobody can prove to be `Send`.)
+async fn until_counted(conn: &mut PgConnection, what: &str, ask: String, count: i64) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen: i64 = sqlx::query_scalar(AssertSqlSafe(ask.clone())).fetch_one(&mut *conn).await?;
+        if seen == count {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 async fn run(conn: &mut PgConnection, statement: &str) -> Result<()> {

@@ -46,6 +46,8 @@ pub struct Injector {
     /// Programs that ended badly when they were asked to end.
     bad_stops: Mutex<Vec<String>>,
     rolling: tokio::sync::Mutex<()>,
+    /// Whoever does something to a PostgreSQL: of two servers neither may be struck while they change places.
+    at_postgres: tokio::sync::Mutex<()>,
 }
 
 impl Injector {
@@ -60,6 +62,7 @@ impl Injector {
             fired: Mutex::default(),
             bad_stops: Mutex::default(),
             rolling: tokio::sync::Mutex::default(),
+            at_postgres: tokio::sync::Mutex::default(),
         })
     }
 
@@ -104,14 +107,17 @@ impl Injector {
             Kind::StopWorker => self.stop(kind, &self.fleet.workers[target], lasts).await,
             Kind::RollingRestart => self.roll(lasts).await,
             Kind::KillPostgres => {
+                let _one_at_a_time = self.at_postgres.lock().await;
                 let (kill, restart) = (Postgres::kill, Postgres::restart);
                 self.strike_server(kind, &self.servers.postgres, kill, restart, lasts).await
             }
+            Kind::Failover => self.fail_over(lasts).await,
             Kind::KillRabbitmq => {
                 let (kill, restart) = (RabbitMq::kill, RabbitMq::restart);
                 self.strike_server(kind, &self.servers.rabbitmq, kill, restart, lasts).await
             }
             Kind::PausePostgres => {
+                let _one_at_a_time = self.at_postgres.lock().await;
                 let (pause, resume) = (pausing(Postgres::pause), pausing(Postgres::resume));
                 self.strike_server(kind, &self.servers.postgres, pause, resume, lasts).await
             }
@@ -148,6 +154,16 @@ impl Injector {
         with(server, strike).await??;
         sleep(lasts).await;
         with(server, mend).await??;
+        self.end(mark);
+        Ok(())
+    }
+
+    async fn fail_over(&self, lasts: Duration) -> Result<()> {
+        let pair = self.servers.pair.as_ref().context("there is no standby")?;
+        let _one_at_a_time = self.at_postgres.lock().await;
+        let mark = self.begin(Kind::Failover, "postgres");
+        pair.fail_over(lasts).await.context("the standby does not take over")?;
+        pair.rejoin().await.context("the one that died does not come back")?;
         self.end(mark);
         Ok(())
     }
