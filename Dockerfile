@@ -8,7 +8,7 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/comanda/target \
     cargo build --release --locked -p api -p worker -p gateway-mock && \
-    mkdir /programs /ledger && \
+    mkdir /programs /ledger /keys && \
     cp target/release/api target/release/worker target/release/gateway-mock /programs/ && \
     strip /programs/*
 
@@ -17,8 +17,10 @@ FROM debian:bookworm-slim
 # their health (--health).
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /programs/ /usr/local/bin/
-# Nobody in particular, who may write to one place: a volume there, if any, keeps the ledger of gateway-mock.
+# Nobody in particular, who may write to two places: volumes there, if any, keep the ledger of gateway-mock and the keys that
+# tokens are signed with.
 COPY --from=build --chown=10001:10001 /ledger/ /ledger/
+COPY --from=build --chown=10001:10001 /keys/ /keys/
 USER 10001:10001
 ENV LOG_FORMAT=json
 STOPSIGNAL SIGTERM

@@ -41,7 +41,9 @@ loadtest: ## k6 against what `make run` or compose started, into target/loadtest
 	@scripts/install-rabbitmq
 	cargo build --release -p loadtest $(PROGRAMS)
 	@sync # as in bench
-	K6=$$(scripts/install-k6) $(TARGET)/release/loadtest k6 --out $(TARGET)/loadtest $(ARGS)
+	@# of what `make run` started; another token by COMANDA_TOKEN
+	COMANDA_TOKEN=$${COMANDA_TOKEN:-$$(cat .local/manager.token 2>/dev/null || true)} \
+		K6=$$(scripts/install-k6) $(TARGET)/release/loadtest k6 --out $(TARGET)/loadtest $(ARGS)
 
 smoke: ## the first of these scripts, against a standalone of its own
 	@scripts/install-k6 >/dev/null

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::identity::IdentitySettings;
 use clap::{Args, Parser};
 use runtime::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig};
 
@@ -67,6 +68,9 @@ pub struct ApiSettings {
     /// balancer takes to notice
     #[arg(long, env = "API_LINGER_SECONDS", default_value = "0.3", value_parser = runtime::config::seconds)]
     pub api_linger: Duration,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub identity: IdentitySettings,
 }
 
 /// The largest body of a request. Two hundred lines with long names are 150 KB.

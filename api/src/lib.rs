@@ -1,9 +1,10 @@
 //! The api: accepts orders and reads them back. Stateless; run as many as you like.
 
 mod catalogue;
+pub mod commands;
 pub mod config;
 mod http;
-mod identity;
+pub mod identity;
 pub mod operations;
 pub mod orders;
 mod router;
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use crate::config::ApiSettings;
 use crate::http::body::Room;
 use crate::http::gauges;
+use crate::identity::Identity;
 use crate::orders::mover::Mover;
 use crate::orders::publish::{self, BrokerUp};
 use crate::orders::writer::Writer;
@@ -43,6 +45,8 @@ pub struct Api {
     pub settings: ApiSettings,
     /// How long the kitchen has to take an order that needs no charge: as long as the workers give it for the others.
     pub accept_deadline: Duration,
+    /// Whom it lets in.
+    pub identity: Arc<Identity>,
 }
 
 /// After the last answer, how long the writers and the publisher may take to finish. They have a batch each.
@@ -50,7 +54,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Accepts and reads orders until `stop`; then answers what is under way, publishes what is durable, and returns.
 pub async fn run(api: Api, stop: Stop) -> Result<()> {
-    let Api { listener, database, read_database, broker, settings, accept_deadline } = api;
+    let Api { listener, database, read_database, broker, settings, accept_deadline, identity } = api;
     runtime::trace::declare_metrics();
     let (desk, lane) = runtime::batch::desk(settings.api_backlog, config::MAX_BATCH);
     let (publish, hints) = mpsc::channel(config::MAX_HINTS);
@@ -70,6 +74,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, move_lane, publish));
     crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
+    identity.start(&mut crew, &stop);
     let state = Arc::new(Shared {
         accept: desk,
         moves,
@@ -77,6 +82,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         readers: readers.clone(),
         accept_deadline,
         keep_keys: settings.idempotency_key_age,
+        identity,
         broker_up,
         stop: stop.clone(),
     });

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use api::commands::Command;
 use api::config::ApiConfig;
+use api::identity::Identity;
 use api::{Api, run};
 use broker::{Broker, amqp::Amqp};
 use runtime::config::Asked;
@@ -12,7 +14,7 @@ use runtime::serve;
 use runtime::tasks::{Crew, Stop, runtime, stop_on_signal};
 use runtime::telemetry;
 use runtime::trace::Exporter;
-use store::{Database, migrate};
+use store::Database;
 
 /// Long enough for a database that is started at the same moment.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
@@ -27,8 +29,8 @@ fn main() -> ExitCode {
 }
 
 async fn start() -> Result<()> {
-    let config: ApiConfig = match runtime::config::read_asked() {
-        Asked::Migrate(config) => return migrate::run(&config, DATABASE_PATIENCE).await,
+    let config: ApiConfig = match runtime::config::read_asked::<_, Command>() {
+        Asked::Do(command) => return command.run(DATABASE_PATIENCE).await,
         Asked::Run(config) => config,
     };
     if config.telemetry.health {
@@ -47,13 +49,14 @@ async fn start() -> Result<()> {
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
 
-    let internal = api::operations::router(&database);
+    let identity = Identity::open(&config.settings.identity, &database)?;
+    let internal = api::operations::router(&database, &identity);
     let stop = Stop::new();
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     tracing::info!("accepting orders at http://{}/api/v1/orders", listener.local_addr()?);
     let (settings, accept_deadline) = (config.settings, config.accept_deadline);
-    let api = Api { listener, database, read_database, broker, settings, accept_deadline };
+    let api = Api { listener, database, read_database, broker, settings, accept_deadline, identity };
     crew.spawn("api", run(api, stop.clone()));
     if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, Some(internal), stop.clone()));

@@ -9,7 +9,8 @@ use axum::routing::any;
 use hyper::body::Incoming;
 use tower::{Layer, Service, service_fn};
 use tower_http::normalize_path::NormalizePathLayer;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
@@ -17,17 +18,32 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::http::error::ApiError;
 use crate::http::health;
 use crate::http::observe::observed;
+use crate::identity::{machines, sign_in, users};
 use crate::orders::{accept, add, from_channel, moves, read};
 use crate::state::AppState;
 
 /// Title and text of `openapi.json`.
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Comanda",
-    description = "Takes orders, keeps them, charges for them and sees them through the kitchen, \
-                   without losing one and without charging anyone twice."
-))]
+#[openapi(
+    info(
+        title = "Comanda",
+        description = "Takes orders, keeps them, charges for them and sees them through the kitchen, \
+                       without losing one and without charging anyone twice."
+    ),
+    modifiers(&Tokens)
+)]
 struct Document;
+
+/// How the documentation pages log in, and how everybody shows a token.
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let flow = Flow::Password(Password::new("/api/v1/auth/token", Scopes::new()));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::OAuth2(OAuth2::new([flow])));
+    }
+}
 
 /// The whole service. A slash at a path's end makes no difference, but for the documentation's pages, whose links
 /// depend on it.
@@ -45,6 +61,18 @@ pub(crate) fn router(
         routes!(moves::set_status),
         routes!(add::add_items),
         routes!(add::pay_anew),
+        routes!(sign_in::register),
+        routes!(sign_in::log_in),
+        routes!(sign_in::token),
+        routes!(sign_in::refresh),
+        routes!(sign_in::log_out),
+        routes!(sign_in::who_am_i),
+        routes!(sign_in::change_password),
+        routes!(sign_in::public_keys),
+        routes!(users::make, users::list),
+        routes!(users::change),
+        routes!(machines::make, machines::list),
+        routes!(machines::end),
         routes!(health::health),
         routes!(health::ready),
     ]

@@ -7,6 +7,7 @@ use runtime::tasks::Stop;
 use store::readers::Readers;
 
 use crate::http::body::Room;
+use crate::identity::Identity;
 use crate::orders::mover::MoveDesk;
 use crate::orders::publish::BrokerUp;
 use crate::orders::writer::AcceptDesk;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub accept_deadline: Duration,
     /// How long an idempotency key is remembered.
     pub keep_keys: Duration,
+    /// Who knows people.
+    pub identity: Arc<Identity>,
     /// Whether the broker is there.
     pub broker_up: BrokerUp,
     /// Whether this process is to end.

@@ -4,7 +4,7 @@
 import http from 'k6/http';
 import exec from 'k6/execution';
 import { Counter, Trend } from 'k6/metrics';
-import { API } from './settings.js';
+import { API, TOKEN } from './settings.js';
 
 export const accepted = new Counter('orders_accepted'); // 202
 const refused = new Counter('orders_refused'); // 503, come again: the honest answer to too much
@@ -28,7 +28,7 @@ export function body(customer, number) {
 export function order(run) {
     const begun = Date.now();
     const answer = http.post(`${API}/api/v1/orders`, body(run.customer, exec.scenario.iterationInTest), {
-        headers: { 'Content-Type': 'application/json' },
+        headers: { 'Content-Type': 'application/json', ...TOKEN },
         timeout: '10s',
         responseCallback: expected,
     });

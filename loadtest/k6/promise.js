@@ -5,7 +5,7 @@
 import http from 'k6/http';
 import { sleep } from 'k6';
 import { Counter, Gauge } from 'k6/metrics';
-import { API, K6 } from './settings.js';
+import { API, K6, TOKEN } from './settings.js';
 import { USUAL, faults, ledger, setFaults, summary } from './gateway.js';
 
 const checked = new Counter('promises_checked');
@@ -54,7 +54,7 @@ export function verify(run, patienceSeconds = 300) {
 }
 
 function get(path) {
-    const answer = http.get(`${API}/api/v1${path}`, { responseType: 'text' });
+    const answer = http.get(`${API}/api/v1${path}`, { responseType: 'text', headers: TOKEN });
     if (answer.status !== 200) throw new Error(`${path} answered ${answer.status}`);
     return answer.json();
 }

@@ -3,6 +3,9 @@
 export const API = `http://${__ENV.API_ADDR || '127.0.0.1:8080'}`;
 export const GATEWAY = (__ENV.GATEWAY_URL || 'http://127.0.0.1:9090').replace(/\/$/, '');
 
+// Who asks, where what runs wants to know.
+export const TOKEN = __ENV.TOKEN ? { Authorization: `Bearer ${__ENV.TOKEN}` } : {};
+
 // k6's own address, where it tells what it has counted. `loadtest k6` names a free one.
 export const K6 = `http://${__ENV.K6_ADDRESS || 'localhost:6565'}`;
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use api::config::ApiSettings;
-use clap::{Args, Parser};
+use clap::{Args, Parser, Subcommand};
 use gateway_mock::GatewayMockConfig;
 use runtime::config::{LogConfig, SchemaConfig, TelemetryConfig, TraceConfig};
 use worker::config::WorkerSettings;
@@ -51,6 +51,13 @@ pub(crate) struct DatabaseConfig {
     /// The directory with PostgreSQL's server programs; looked for if not given
     #[arg(long, env = "PG_BINDIR", value_name = "DIR")]
     pub pg_bindir: Option<PathBuf>,
+}
+
+/// What it can do besides running.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Apply the schema to the database, say what was done, and end
+    Migrate(MigrateConfig),
 }
 
 /// What it takes to apply the schema.

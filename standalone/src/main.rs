@@ -2,6 +2,7 @@
 //! PostgreSQL (or the one that `DATABASE_URL` names) and the in-process broker. Composition only.
 
 mod config;
+mod people;
 mod postgres;
 
 use std::process::ExitCode;
@@ -20,7 +21,8 @@ use store::{self, Database};
 use tokio::net::TcpListener;
 use worker::Worker;
 
-use crate::config::{MigrateConfig, StandaloneConfig};
+use crate::config::{Command, MigrateConfig, StandaloneConfig};
+use crate::people::People;
 
 /// How long a server of somebody else's may take to come up.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
 
 fn start() -> Result<()> {
     let config: StandaloneConfig = match runtime::config::read_asked() {
-        Asked::Migrate(config) => return migrate(&config),
+        Asked::Do(Command::Migrate(config)) => return migrate(&config),
         Asked::Run(config) => config,
     };
     if config.telemetry.health {
@@ -85,7 +87,7 @@ impl Listeners {
 }
 
 async fn run(
-    config: StandaloneConfig,
+    mut config: StandaloneConfig,
     listeners: Listeners,
     recorder: telemetry::Recorder,
     database_url: &str,
@@ -108,7 +110,9 @@ async fn run(
     };
     let worker_settings =
         worker::config::WorkerSettings { gateway_url: format!("http://{gateway_addr}"), ..config.worker };
-    let internal = api::operations::router(&database);
+    let (identity, people) =
+        people::open(&mut config.api, api_addr, &config.database.data_dir, &database).await?;
+    let internal = api::operations::router(&database, &identity);
     let api = Api {
         listener: listeners.api,
         database: database.clone(),
@@ -116,6 +120,7 @@ async fn run(
         broker: broker.clone(),
         settings: config.api,
         accept_deadline: worker_settings.accept_deadline,
+        identity,
     };
 
     let stop = Stop::new();
@@ -132,7 +137,7 @@ async fn run(
     let worker = worker::run(Worker { database, broker, settings: worker_settings }, api_done);
     crew.spawn("worker", then_stop(worker, worker_done.clone()));
     crew.spawn("gateway-mock", gateway_mock::run(gateway, listeners.gateway, worker_done));
-    greet(api_addr, gateway_addr, metrics_addr);
+    greet(api_addr, gateway_addr, metrics_addr, &people);
     let outcome = crew.run(GRACE).await;
     if let Some(traces) = traces {
         traces.finish().await;
@@ -147,7 +152,13 @@ async fn then_stop(part: impl Future<Output = Result<()>>, next: Stop) -> Result
     outcome
 }
 
-fn greet(api: std::net::SocketAddr, gateway: std::net::SocketAddr, metrics: Option<std::net::SocketAddr>) {
+fn greet(
+    api: std::net::SocketAddr,
+    gateway: std::net::SocketAddr,
+    metrics: Option<std::net::SocketAddr>,
+    people: &People,
+) {
+    let (token_file, passwords) = (people.manager_token.display(), people.passwords.display());
     let metrics = metrics.map_or("off".to_owned(), |addr| format!("http://{addr}/metrics"));
     println!(
         r#"
@@ -166,7 +177,12 @@ Order something:
       {{"item_id":"item_001","item_name":"Burger","quantity":2,"price":12.99}},
       {{"item_id":"item_002","item_name":"Fries","quantity":1,"price":4.99}}]}}'
 
-and watch it confirm: curl the address in its Location. Ctrl-C stops everything; the data stays.
+and watch it confirm: curl the address in its Location. Then be the kitchen, with a manager's token:
+
+  curl -X POST http://{api}/api/v1/orders/<id>/accept -H "Authorization: Bearer $(cat {token_file})"
+
+People who can log in: manager@example.com, customer@example.com; their passwords are in {passwords}
+Ctrl-C stops everything; the data stays.
 "#
     );
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use broker::{Broker, amqp::Amqp};
-use runtime::config::Asked;
+use runtime::config::{Asked, Command};
 use runtime::tasks::{Crew, Stop, runtime, stop_on_signal};
 use runtime::telemetry;
 use runtime::trace::Exporter;
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 
 async fn start() -> Result<()> {
     let config: WorkerConfig = match runtime::config::read_asked() {
-        Asked::Migrate(config) => return migrate::run(&config, DATABASE_PATIENCE).await,
+        Asked::Do(Command::Migrate(config)) => return migrate::run(&config, DATABASE_PATIENCE).await,
         Asked::Run(config) => config,
     };
     let metrics_addr = ([127, 0, 0, 1], 9102).into();

@@ -16,6 +16,7 @@ use store::prices;
 use crate::http::body;
 use crate::http::error::ApiError;
 use crate::http::work::to_the_end;
+use crate::identity::caller::Manager;
 use crate::operations::state::Internal;
 use crate::orders::from_channel::channel_name;
 
@@ -48,6 +49,7 @@ impl PriceListView {
 /// The list; an empty one where there is none.
 pub(crate) async fn read(
     State(state): State<Internal>,
+    _: Manager,
     Path(channel): Path<String>,
 ) -> Result<Json<PriceListView>, ApiError> {
     let channel = channel_name(&channel)?;
@@ -62,6 +64,7 @@ pub(crate) async fn read(
 /// Replaces the list with `{currency?, prices: [{plu, price}]}`, and gives it back.
 pub(crate) async fn replace(
     State(state): State<Internal>,
+    _: Manager,
     Path(channel): Path<String>,
     headers: HeaderMap,
     body: Body,

@@ -22,6 +22,8 @@ pub(crate) struct ApiError {
     errors: Vec<Problem>,
     current_status: Option<OrderStatus>,
     retry: bool,
+    /// What `WWW-Authenticate` says.
+    challenge: Option<&'static str>,
     /// What a fault of ours came from: for the log, never for the client.
     pub(crate) cause: Option<Box<str>>,
 }
@@ -61,6 +63,7 @@ impl ApiError {
             errors: Vec::new(),
             current_status: None,
             retry: false,
+            challenge: None,
             cause: None,
         }
     }
@@ -91,6 +94,32 @@ impl ApiError {
     /// 422 with one problem.
     pub(crate) fn invalid_one(attr: &str, code: &'static str, detail: impl Into<String>) -> Self {
         Self::invalid(vec![Problem { code, detail: detail.into(), attr: attr.to_owned() }])
+    }
+
+    /// 401: nobody said who they are.
+    pub(crate) fn unauthenticated() -> Self {
+        let detail = "a token is needed: Authorization: Bearer <token>";
+        Self {
+            challenge: Some(r#"Bearer realm="comanda""#),
+            ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail)
+        }
+    }
+
+    /// 401: what was shown is not good, or no longer.
+    pub(crate) fn bad_token(detail: &str) -> Self {
+        let challenge = Some(r#"Bearer realm="comanda", error="invalid_token""#);
+        Self { challenge, ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail) }
+    }
+
+    /// 409: somebody else has it.
+    pub(crate) fn taken(attr: &str, code: &'static str, detail: &str) -> Self {
+        let errors = vec![Problem { code, detail: detail.to_owned(), attr: attr.to_owned() }];
+        Self { errors, ..Self::new(StatusCode::CONFLICT, "Conflict", detail) }
+    }
+
+    /// 429: later.
+    pub(crate) fn too_many(detail: &str) -> Self {
+        Self { retry: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail) }
     }
 
     /// 403.
@@ -189,6 +218,9 @@ impl IntoResponse for ApiError {
         let mut response = self.status.into_response();
         if self.retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        }
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response.extensions_mut().insert(self);
         response

@@ -3,6 +3,7 @@
 pub(crate) mod arrival;
 pub(crate) mod body;
 pub(crate) mod error;
+pub(crate) mod fields;
 pub(crate) mod gauges;
 pub(crate) mod health;
 pub(crate) mod observe;

@@ -50,7 +50,47 @@ pub(crate) struct StaffOnly;
 
 impl IntoResponses for StaffOnly {
     fn responses() -> Responses {
-        problems([(403, "`X-Actor` names a customer; only the restaurant may do this")])
+        problems([
+            (401, "The token is missing or not good"),
+            (403, "Only the restaurant may do this, at its own location"),
+        ])
+    }
+}
+
+/// So may any that wants to know who asks.
+pub(crate) struct TokenNeeded;
+
+impl IntoResponses for TokenNeeded {
+    fn responses() -> Responses {
+        problems([
+            (401, "The token is missing or not good"),
+            (403, "It is somebody else's business: another customer's, or another location's"),
+        ])
+    }
+}
+
+/// So may any that only a channel may send.
+pub(crate) struct ChannelOnly;
+
+impl IntoResponses for ChannelOnly {
+    fn responses() -> Responses {
+        problems([
+            (401, "The token is missing or not good"),
+            (403, "Only a machine that is named for the channel, or a manager, may do this"),
+        ])
+    }
+}
+
+/// So may any that only admins may send.
+pub(crate) struct AdminsOnly;
+
+impl IntoResponses for AdminsOnly {
+    fn responses() -> Responses {
+        problems([
+            (401, "The token is missing or not good"),
+            (403, "Only admins may do this"),
+            (404, "People are known to another issuer; or there is no such thing"),
+        ])
     }
 }
 

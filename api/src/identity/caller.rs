@@ -1,66 +1,191 @@
-//! Who asks, from the one header that says so. The api knows no users: whoever stands in front of it authenticates
-//! them, sets `X-Actor`, and lets no client set it. Everything that depends on who somebody is comes through here.
+//! Who asks. Everything that depends on who somebody is comes through here: a handler's signature says who may call it.
+
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use domain::limits::MAX_ID_CHARS;
+use domain::channel::name::ChannelName;
 use domain::order::moves::Actor;
-use domain::problems::text_problem;
+use domain::person::Role;
 
+use super::{Identity, Principal, Strangers, Unproven};
 use crate::http::error::ApiError;
+use crate::operations::state::Internal;
+use crate::state::AppState;
 
-const HEADER: &str = "x-actor";
-
-/// The caller. `X-Actor: staff`, `staff:<name>` or `customer:<id>`; without the header the caller is unnamed and may do
-/// whatever anybody may.
+/// Whoever showed a good token.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(pub(crate) Actor);
+pub(crate) struct Known(pub(crate) Arc<Principal>);
 
-impl Caller {
-    /// The caller, if it may do what only the restaurant may.
-    pub(crate) fn of_the_house(self) -> Result<Actor, ApiError> {
-        match self.0 {
-            Actor::Customer(_) => Err(ApiError::forbidden("only the restaurant may do this")),
-            actor => Ok(actor),
+/// Who sees to people.
+#[derive(Debug, Clone)]
+pub(crate) struct Admin(pub(crate) Arc<Principal>);
+
+impl FromRequestParts<AppState> for Known {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        shown(parts, &state.identity).await?.map(Self).ok_or_else(ApiError::unauthenticated)
+    }
+}
+
+/// Who the request says it is; `None`: it does not.
+pub(crate) async fn shown(parts: &Parts, identity: &Identity) -> Result<Option<Arc<Principal>>, ApiError> {
+    let Some(token) = bearer(parts)? else { return Ok(None) };
+    match identity.who(token).await {
+        Ok(principal) => Ok(Some(principal)),
+        Err(Unproven::Bad(why)) => Err(ApiError::bad_token(why)),
+        Err(Unproven::NoRole) => Err(ApiError::forbidden("the token names no role that is known here")),
+        Err(Unproven::CannotTell) => Err(ApiError::unavailable("the token cannot be checked right now")),
+    }
+}
+
+/// The token, where there is one.
+fn bearer(parts: &Parts) -> Result<Option<&str>, ApiError> {
+    let mut shown = parts.headers.get_all(AUTHORIZATION).iter();
+    let Some(one) = shown.next() else { return Ok(None) };
+    if shown.next().is_some() {
+        return Err(ApiError::bad_token("there are two Authorization headers"));
+    }
+    let (scheme, token) = one.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+    let token = token.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(ApiError::bad_token("must be Authorization: Bearer <token>"));
+    }
+    Ok(Some(token))
+}
+
+impl FromRequestParts<AppState> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Known(principal) = Known::from_request_parts(parts, state).await?;
+        if principal.role.includes(Role::Admin) {
+            Ok(Self(principal))
+        } else {
+            Err(ApiError::forbidden("only admins may do this"))
         }
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Caller {
+/// Whoever showed a good token, as they deal with orders.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller(pub(crate) Actor);
+
+/// The same; and guests, where the house lets them in.
+#[derive(Debug, Clone)]
+pub(crate) struct Anyone(pub(crate) Actor);
+
+/// Somebody of the restaurant.
+#[derive(Debug, Clone)]
+pub(crate) struct Staff(pub(crate) Actor);
+
+/// Who may hand in a channel's orders: a machine that is named for the channel, or a manager.
+#[derive(Debug, Clone)]
+pub(crate) struct OfChannel(Option<Arc<Principal>>);
+
+impl OfChannel {
+    /// Whose idempotency keys they are.
+    pub(crate) fn name(&self) -> String {
+        self.0.as_ref().map_or_else(|| Actor::Unnamed.name(), |principal| principal.id.clone())
+    }
+
+    /// Whether it may for this channel.
+    pub(crate) fn expect(&self, channel: &ChannelName) -> Result<(), ApiError> {
+        // Without one only where everybody may do everything.
+        let Some(principal) = &self.0 else { return Ok(()) };
+        let Principal { role, channels, .. } = &**principal;
+        if role.includes(Role::Manager) || channels.iter().any(|named| named == channel.as_str()) {
+            return Ok(());
+        }
+        Err(ApiError::forbidden("the token is not named for this channel"))
+    }
+}
+
+/// Where all orders belong that name no location.
+const MAIN: &str = "main";
+
+fn actor(principal: &Principal) -> Result<Actor, ApiError> {
+    let id = principal.id.clone();
+    match principal.role {
+        Role::Customer => Ok(Actor::Customer(id)),
+        Role::Service => Ok(Actor::Service(id.strip_prefix("service:").unwrap_or(&id).to_owned())),
+        Role::Admin => Ok(Actor::Staff(Some(id))),
+        // Who is named for no place in particular belongs to the first.
+        Role::Staff | Role::Manager => {
+            let here = principal.locations.is_empty() || principal.locations.iter().any(|at| at == MAIN);
+            if here {
+                Ok(Actor::Staff(Some(id)))
+            } else {
+                Err(ApiError::forbidden("these are orders of another location"))
+            }
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let Some(value) = parts.headers.get(HEADER) else { return Ok(Self(Actor::Unnamed)) };
-        let text = std::str::from_utf8(value.as_bytes()).unwrap_or("");
-        parse(text).map(Self).ok_or_else(|| {
-            ApiError::invalid_one("X-Actor", "invalid", "must be staff, staff:<name> or customer:<id>")
-        })
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        match shown(parts, &state.identity).await? {
+            Some(principal) => actor(&principal).map(Self),
+            None if state.identity.strangers() == Strangers::Everything => Ok(Self(Actor::Unnamed)),
+            None => Err(ApiError::unauthenticated()),
+        }
     }
 }
 
-fn parse(text: &str) -> Option<Actor> {
-    let (role, name) = text.split_once(':').map_or((text, None), |(role, name)| (role, Some(name)));
-    if name.is_some_and(|name| text_problem(name, MAX_ID_CHARS).is_some()) {
-        return None;
-    }
-    match (role, name) {
-        ("staff", name) => Some(Actor::Staff(name.map(str::to_owned))),
-        ("customer", Some(id)) => Some(Actor::Customer(id.to_owned())),
-        _ => None,
+impl FromRequestParts<AppState> for Anyone {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        match shown(parts, &state.identity).await? {
+            Some(principal) => actor(&principal).map(Self),
+            None if state.identity.strangers() != Strangers::Nothing => Ok(Self(Actor::Unnamed)),
+            None => Err(ApiError::unauthenticated()),
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl FromRequestParts<AppState> for Staff {
+    type Rejection = ApiError;
 
-    #[test]
-    fn an_actor_is_staff_or_a_customer_with_an_id() {
-        assert_eq!(parse("staff"), Some(Actor::Staff(None)));
-        assert_eq!(parse("staff:ann"), Some(Actor::Staff(Some("ann".into()))));
-        assert_eq!(parse("customer:urn:c:1"), Some(Actor::Customer("urn:c:1".into())));
-        for wrong in ["", "customer", "customer:", "staff:", "worker", "Staff", "staff:\u{7}"] {
-            assert_eq!(parse(wrong), None, "{wrong:?}");
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        match Caller::from_request_parts(parts, state).await?.0 {
+            // Unnamed only where everybody may do everything.
+            by @ (Actor::Staff(_) | Actor::Unnamed) => Ok(Self(by)),
+            _ => Err(ApiError::forbidden("only the restaurant may do this")),
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for OfChannel {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        match shown(parts, &state.identity).await? {
+            Some(by) if by.role.includes(Role::Manager) || by.role == Role::Service => Ok(Self(Some(by))),
+            Some(_) => Err(ApiError::forbidden("only a channel's machine or a manager may do this")),
+            None if state.identity.strangers() == Strangers::Everything => Ok(Self(None)),
+            None => Err(ApiError::unauthenticated()),
+        }
+    }
+}
+
+/// Who looks after the house: for the internal endpoints.
+#[derive(Debug, Clone)]
+pub(crate) struct Manager;
+
+impl FromRequestParts<Internal> for Manager {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Internal) -> Result<Self, ApiError> {
+        match shown(parts, &state.identity).await? {
+            Some(principal) if principal.role.includes(Role::Manager) => Ok(Self),
+            Some(_) => Err(ApiError::forbidden("only managers may do this")),
+            None if state.identity.strangers() == Strangers::Everything => Ok(Self),
+            None => Err(ApiError::unauthenticated()),
         }
     }
 }

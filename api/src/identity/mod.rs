@@ -1,3 +1,195 @@
-//! Who asks.
+//! identity: who asks, and what they may do. Tokens of every issuer take one road (`access`); the embedded issuer is one of
+//! them, with people of its own (`sign_in`, `users`). Machines have opaque tokens (`followed`, `machines`).
 
+mod access;
+pub mod bootstrap;
 pub(crate) mod caller;
+mod crypto;
+mod embedded;
+mod followed;
+mod issuers;
+pub mod key_file;
+mod key_set;
+pub(crate) mod machines;
+mod passwords;
+mod principal;
+pub(crate) mod sign_in;
+pub(crate) mod users;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use runtime::tasks::{Crew, Stop};
+use store::Database;
+
+use self::access::{Access, Issuer};
+use self::embedded::Embedded;
+use self::followed::{Followed, SERVICE_PREFIX};
+use self::key_file::KeyFile;
+use self::key_set::{AT_MOST_EVERY, LOOK_EVERY, Source};
+pub(crate) use self::principal::{Principal, Unproven};
+
+/// Whose word is taken.
+#[derive(Debug, Clone, Args)]
+pub struct IdentitySettings {
+    /// A file that lists the issuers whose tokens are taken (docs/operations.md, People)
+    #[arg(long, env = "ISSUERS_FILE", value_name = "FILE")]
+    pub issuers_file: Option<PathBuf>,
+    /// The embedded issuer's keys, made by `api keys make FILE`. Without it there is no embedded issuer
+    #[arg(long, env = "IDENTITY_KEY_FILE", value_name = "FILE")]
+    pub identity_key_file: Option<PathBuf>,
+    /// The embedded issuer's name: `iss` and `aud` of its tokens
+    #[arg(long, env = "IDENTITY_ISSUER", default_value = "comanda")]
+    pub identity_issuer: String,
+    /// How long an access token of the embedded issuer is good, in seconds
+    #[arg(long, env = "ACCESS_TOKEN_SECONDS", default_value = "600", value_parser = runtime::config::seconds)]
+    pub access_token_life: Duration,
+    /// How long somebody stays logged in at most, in days
+    #[arg(long, env = "SESSION_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub session_days: u16,
+    /// Let whoever shows no token do everything with orders, as when somebody in front has let them in: for tests and load
+    /// tests. People and service tokens stay for admins
+    #[arg(long, env = "LET_EVERYBODY_IN", value_parser = BoolishValueParser::new())]
+    pub let_everybody_in: bool,
+    /// Whether somebody without a token may place an order, and read it by its id. For a first look, on loopback: only
+    /// `standalone` sets it
+    #[arg(skip)]
+    pub guests: bool,
+}
+
+/// Everything that knows people.
+#[derive(Debug)]
+pub struct Identity {
+    access: Access,
+    followed: Followed,
+    embedded: Option<Embedded>,
+    strangers: Strangers,
+}
+
+/// What those may do who show no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strangers {
+    /// Nothing.
+    Nothing,
+    /// Order, and read an order whose id they know.
+    Order,
+    /// Everything that is done with orders: somebody in front lets in whom he knows.
+    Everything,
+}
+
+impl Identity {
+    /// Reads the files. Where nobody's word would be taken, nobody could be let in, or everybody would be: that is refused.
+    pub fn open(settings: &IdentitySettings, database: &Database) -> Result<Arc<Self>> {
+        crypto::install();
+        let mut known = Vec::new();
+        for config in settings.issuers_file.iter().map(issuers::read).collect::<Result<Vec<_>>>()?.concat() {
+            let name = &config.issuer;
+            ensure!(
+                settings.identity_key_file.is_none() || !config.prefix.is_empty(),
+                "ISSUERS_FILE: {name} needs a prefix, or its people could be taken for those of the embedded issuer"
+            );
+            ensure!(
+                *name != settings.identity_issuer,
+                "ISSUERS_FILE: {name} is the embedded issuer's own name"
+            );
+            let source = Source::parse(&config.keys).with_context(|| format!("issuer {name}"))?;
+            known.push(Issuer::new(config, source, AT_MOST_EVERY));
+        }
+        let embedded = match &settings.identity_key_file {
+            None => None,
+            Some(path) => {
+                let keys = Arc::new(KeyFile::open(path)?);
+                let embedded = Embedded::new(Arc::clone(&keys), settings, database)?;
+                // A moment between looks at a file of our own is no burden.
+                known.push(Issuer::new(embedded.as_issuer(), Source::Own(keys), Duration::from_secs(1)));
+                Some(embedded)
+            }
+        };
+        ensure!(
+            !known.is_empty() || settings.let_everybody_in,
+            "nobody could log in: set IDENTITY_KEY_FILE (make one with `api keys make FILE`), or ISSUERS_FILE, or both"
+        );
+        let followed = Followed::new(database.session(), settings.access_token_life);
+        let strangers = match (settings.let_everybody_in, settings.guests) {
+            (true, _) => Strangers::Everything,
+            (false, true) => Strangers::Order,
+            (false, false) => Strangers::Nothing,
+        };
+        if strangers == Strangers::Everything {
+            tracing::warn!("LET_EVERYBODY_IN is set: whoever reaches the api may do everything with orders");
+        }
+        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, strangers }))
+    }
+
+    /// What those may do who show no token.
+    pub(crate) fn strangers(&self) -> Strangers {
+        self.strangers
+    }
+
+    /// What runs beside the requests.
+    pub(crate) fn start(self: &Arc<Self>, crew: &mut Crew, stop: &Stop) {
+        // From the start, so that the first one is seen as one.
+        metrics::counter!("identity_stolen_sessions_total").increment(0);
+        for outcome in ["well", "failed"] {
+            metrics::counter!("identity_key_looks_total", "outcome" => outcome).increment(0);
+        }
+        let (this, until) = (Arc::clone(self), stop.clone());
+        crew.spawn("identity", async move { this.followed.run(until).await });
+        let (this, until) = (Arc::clone(self), stop.clone());
+        crew.spawn("issuers' keys", async move { this.look_up_keys(until).await });
+        let (this, until) = (Arc::clone(self), stop.clone());
+        crew.spawn("own keys", async move { this.watch_key_file(until).await });
+    }
+
+    /// The keys of every issuer, looked up again and again: often while there are none.
+    async fn look_up_keys(&self, stop: Stop) -> Result<()> {
+        while !stop.is_stopped() {
+            let mut well = true;
+            for issuer in &self.access.issuers {
+                well &= issuer.keys.look_again().await;
+            }
+            let pause = if well { LOOK_EVERY } else { AT_MOST_EVERY };
+            stop.or_stopped(tokio::time::sleep(pause)).await;
+        }
+        Ok(())
+    }
+
+    async fn watch_key_file(&self, stop: Stop) -> Result<()> {
+        let mut well = true;
+        while !stop.is_stopped() {
+            match self.embedded.as_ref().map_or(Ok(false), Embedded::look_at_keys) {
+                Ok(false) => well = true,
+                Ok(true) => {
+                    well = true;
+                    tracing::info!("the key file was read anew");
+                    for issuer in &self.access.issuers {
+                        issuer.keys.look_again().await;
+                    }
+                }
+                Err(error) if std::mem::take(&mut well) => {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "cannot read the key file; the keys known stay good"
+                    );
+                }
+                Err(_) => {}
+            }
+            stop.or_stopped(tokio::time::sleep(Duration::from_secs(1))).await;
+        }
+        Ok(())
+    }
+
+    /// Whose token it is.
+    pub(crate) async fn who(&self, token: &str) -> Result<Arc<Principal>, Unproven> {
+        if token.starts_with(SERVICE_PREFIX) {
+            return self.followed.service(token).await;
+        }
+        let principal = self.access.check(token).await?;
+        self.followed.allows(&principal)?;
+        Ok(principal)
+    }
+}

@@ -7,11 +7,11 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use store::clock::{standing, trust};
-use store::session::StoreError;
 
 use super::state::Internal;
 use crate::http::error::ApiError;
 use crate::http::work::to_the_end;
+use crate::identity::caller::Manager;
 
 /// More time than this is a wrong number.
 const MOST: u64 = 24 * 60 * 60;
@@ -35,7 +35,10 @@ pub(super) struct Trust {
 }
 
 /// `GET /internal/clock`
-pub(super) async fn read_clock(State(state): State<Internal>) -> Result<Json<ClockView>, ApiError> {
+pub(super) async fn read_clock(
+    State(state): State<Internal>,
+    _: Manager,
+) -> Result<Json<ClockView>, ApiError> {
     let seen = to_the_end(async move {
         let mut conn = state.readers.acquire().await?;
         standing(&mut conn).await
@@ -49,6 +52,7 @@ pub(super) async fn read_clock(State(state): State<Internal>) -> Result<Json<Clo
 /// `POST /internal/clock?more_seconds=`: the clock is right; late orders get so much time more, or are rejected now.
 pub(super) async fn trust_clock(
     state: State<Internal>,
+    manager: Manager,
     query: Result<Query<Trust>, QueryRejection>,
 ) -> Result<Json<ClockView>, ApiError> {
     let more = query.map_or(MOST + 1, |Query(said)| said.more_seconds.unwrap_or(0));
@@ -60,9 +64,9 @@ pub(super) async fn trust_clock(
     let put_off = to_the_end(async move {
         let more = Duration::from_secs(more);
         let mut session = session.lock().await;
-        Ok::<_, StoreError>(session.run(&more, |conn, more| Box::pin(trust(conn, *more))).await?)
+        session.run(&more, |conn, more| Box::pin(trust(conn, *more))).await
     });
     let put_off = put_off.await?;
     tracing::warn!(more_seconds = more, put_off, "an operator says that the database's clock is right");
-    read_clock(state).await
+    read_clock(state, manager).await
 }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::state::Internal;
 use crate::http::error::ApiError;
 use crate::http::work::to_the_end;
+use crate::identity::caller::Manager;
 
 /// Refunds on a page.
 const PAGE_SIZE: i64 = 100;
@@ -75,6 +76,7 @@ impl From<Refund> for RefundView {
 /// `GET /internal/refunds?status=&page=`: newest first, a hundred a page.
 pub(super) async fn list_refunds(
     State(state): State<Internal>,
+    _: Manager,
     query: Result<Query<RefundQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<RefundPage>, ApiError> {
     let Query(query) =

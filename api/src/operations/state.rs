@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use crate::config::MAX_BODY;
 use crate::http::body::Room;
+use crate::identity::Identity;
 
 /// Connections for these reads: one person looks at a time.
 const READERS: u32 = 1;
@@ -22,14 +23,16 @@ pub(crate) struct Internal {
     pub(crate) readers: Readers,
     pub(crate) session: Arc<Mutex<Session>>,
     pub(crate) room: Arc<Room>,
+    pub(crate) identity: Arc<Identity>,
 }
 
 impl Internal {
-    pub(super) fn new(database: &Database) -> Self {
+    pub(super) fn new(database: &Database, identity: &Arc<Identity>) -> Self {
         Self {
             readers: database.read_pool(READERS),
             session: Arc::new(Mutex::new(database.session())),
             room: Arc::new(Room::new(ROOM)),
+            identity: Arc::clone(identity),
         }
     }
 }

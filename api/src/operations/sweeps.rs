@@ -9,6 +9,7 @@ use store::session::StoreError;
 use super::state::Internal;
 use crate::http::error::ApiError;
 use crate::http::work::to_the_end;
+use crate::identity::caller::Manager;
 
 /// Orders in one transaction of a sweep.
 const AT_ONCE: u32 = 256;
@@ -23,7 +24,10 @@ pub(super) struct Swept {
 }
 
 /// `POST /internal/sweeps/stale-orders`: the sweep that workers do anyway, now. Harmless at any time, any number at once.
-pub(super) async fn sweep_stale_orders(State(state): State<Internal>) -> Result<Json<Swept>, ApiError> {
+pub(super) async fn sweep_stale_orders(
+    State(state): State<Internal>,
+    _: Manager,
+) -> Result<Json<Swept>, ApiError> {
     let swept = to_the_end(async move {
         let mut session = state.session.lock().await;
         let mut rejected = 0;

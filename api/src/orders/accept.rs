@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, Request, State};
+use axum::extract::{Extension, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -23,14 +23,12 @@ use crate::config::ANSWER_TIMEOUT;
 use crate::http::arrival::{Arrival, Id};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::problems::{BadBody, Faults};
+use crate::http::problems::{BadBody, Faults, TokenNeeded};
+use crate::identity::caller::Anyone;
 use crate::orders::fault::Fault;
 use crate::orders::view::{NewOrderBody, OrderView};
 use crate::orders::writer::Answer;
 use crate::state::AppState;
-
-/// Whose keys they are, until callers have identities.
-const PRINCIPAL: &str = "public";
 
 /// Accept an order.
 ///
@@ -55,8 +53,9 @@ const PRINCIPAL: &str = "public";
         )),
         (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid order, or the `Idempotency-Key` was used before with another body (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, Faults,
-    )
+        BadBody, TokenNeeded, Faults,
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn accept_order(
     State(state): State<AppState>,
@@ -64,17 +63,22 @@ pub(crate) async fn accept_order(
     request: Request,
 ) -> Result<Response, ApiError> {
     // Not by extractors of their own: that of the headers copies them.
-    let (Parts { headers, .. }, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    let Anyone(by) = Anyone::from_request_parts(&mut parts, &state).await?;
+    let Parts { headers, .. } = parts;
     body::expect_json(&headers)?;
     let key = body::idempotency_key(&headers)?;
     let body = body::read(body, &state.room).await?;
     let order = parse(&body)?;
-    commit(&state, arrival, order, key.map(|key| under(key, &body, state.keep_keys))).await
+    if !by.may_see(&order.customer_id) {
+        return Err(ApiError::forbidden("customer_id is somebody else"));
+    }
+    commit(&state, arrival, order, key.map(|key| under(by.name(), key, &body, state.keep_keys))).await
 }
 
-/// A client's key with the body that came under it.
-pub(crate) fn under(key: String, body: &[u8], keep: Duration) -> IdempotencyKey {
-    IdempotencyKey { principal: PRINCIPAL.to_owned(), key, request_hash: Sha256::digest(body).into(), keep }
+/// A client's key with the body that came under it. Nobody's key is anybody else's.
+pub(crate) fn under(principal: String, key: String, body: &[u8], keep: Duration) -> IdempotencyKey {
+    IdempotencyKey { principal, key, request_hash: Sha256::digest(body).into(), keep }
 }
 
 /// Hands an order to a writer and answers once it is durable.

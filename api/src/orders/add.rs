@@ -16,8 +16,8 @@ use store::read;
 
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::parameters::{Anybody, OrderId};
-use crate::http::problems::{BadBody, Faults, NoOrder};
+use crate::http::parameters::OrderId;
+use crate::http::problems::{BadBody, Faults, NoOrder, TokenNeeded};
 use crate::identity::caller::Caller;
 use crate::orders::mover::Ask;
 use crate::orders::moves::hand_in;
@@ -32,14 +32,15 @@ use crate::state::AppState;
 /// A retry must have the same `payment_reference`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/items", tag = "orders",
-    params(OrderId, Anybody),
+    params(OrderId),
     request_body = AdditionBody,
     responses(
         (status = 200, description = "Added", body = OrderView),
         (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid addition, or the order would have more than it may", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, NoOrder, Faults,
-    )
+        BadBody, NoOrder, TokenNeeded, Faults,
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn add_items(
     State(state): State<AppState>,
@@ -64,14 +65,15 @@ pub(crate) async fn add_items(
 /// For an order whose payment failed: charges its total again. A retry must have the same `payment_reference`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/payment", tag = "orders",
-    params(OrderId, Anybody),
+    params(OrderId),
     request_body = PaymentBody,
     responses(
         (status = 200, description = "The charge is under way", body = OrderView),
         (status = 409, description = "`duplicate_payment_reference`, `same_status`, `illegal_move` or `charges_open`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`payment_reference` is missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, NoOrder, Faults,
-    )
+        BadBody, NoOrder, TokenNeeded, Faults,
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn pay_anew(
     State(state): State<AppState>,

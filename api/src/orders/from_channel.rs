@@ -15,8 +15,8 @@ use store::{self, prices};
 use crate::http::arrival::Arrival;
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::problems::{BadBody, Faults, StaffOnly};
-use crate::identity::caller::Caller;
+use crate::http::problems::{BadBody, ChannelOnly, Faults};
+use crate::identity::caller::OfChannel;
 use crate::orders::accept::{accepted, channel_id_reused, commit, under};
 use crate::orders::read::on_reader;
 use crate::orders::view::OrderView;
@@ -43,7 +43,6 @@ pub(crate) struct PaidQuery {
         ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; not needed, as the channel's name for the order does the same"),
         ("X-Request-Id" = Option<String>, Header, description = "As with POST /orders"),
         ("traceparent" = Option<String>, Header, description = "As with POST /orders"),
-        ("X-Actor" = Option<String>, Header, description = "Not for customers"),
     ),
     request_body = ChannelOrderBody,
     responses(
@@ -52,20 +51,21 @@ pub(crate) struct PaidQuery {
         )),
         (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid document, or an item has no price, neither there nor in the channel's price list (`no_price`)", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, StaffOnly, Faults,
-    )
+        BadBody, ChannelOnly, Faults,
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn accept_channel_order(
     State(state): State<AppState>,
     Extension(arrival): Extension<Arrival>,
-    caller: Caller,
+    by: OfChannel,
     Path(channel): Path<String>,
     query: Result<Query<PaidQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    caller.of_the_house()?;
     let channel = channel_name(&channel)?;
+    by.expect(&channel)?;
     let paid = paid(query)?;
     body::expect_json(&headers)?;
     let key = body::idempotency_key(&headers)?;
@@ -82,7 +82,9 @@ pub(crate) async fn accept_channel_order(
     };
     let name = order.key().clone();
     match order.priced(&list, state.accept_deadline) {
-        Ok(order) => commit(&state, arrival, order, key.map(|key| under(key, &body, state.keep_keys))).await,
+        Ok(order) => {
+            commit(&state, arrival, order, key.map(|key| under(by.name(), key, &body, state.keep_keys))).await
+        }
         Err(problems) => {
             answered_before(state.clone(), name).await?.ok_or_else(|| ApiError::invalid(problems))
         }

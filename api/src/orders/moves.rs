@@ -15,9 +15,9 @@ use uuid::Uuid;
 use crate::config::ANSWER_TIMEOUT;
 use crate::http::body::{self, Room};
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::parameters::{Anybody, OrderId, Staff};
-use crate::http::problems::{BadBody, Faults, NoOrder, StaffOnly};
-use crate::identity::caller::Caller;
+use crate::http::parameters::OrderId;
+use crate::http::problems::{BadBody, Faults, NoOrder, StaffOnly, TokenNeeded};
+use crate::identity::caller::{Caller, Staff};
 use crate::orders::fault::Fault;
 use crate::orders::mover::Ask;
 use crate::orders::read::parse_id;
@@ -29,19 +29,20 @@ use crate::state::AppState;
 /// The kitchen takes a confirmed order, before its `accept_by`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/accept", tag = "kitchen",
-    params(OrderId, Staff),
+    params(OrderId),
     responses(
         (status = 200, description = "Taken", body = OrderView),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         NoOrder, StaffOnly, Faults,
-    )
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn accept(
     State(state): State<AppState>,
-    caller: Caller,
+    Staff(by): Staff,
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>, ApiError> {
-    let (order_id, by) = (parse_id(&id)?, caller.of_the_house()?);
+    let order_id = parse_id(&id)?;
     let ask = Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Accept, by, reason: None };
     carry_out(&state, ask).await
 }
@@ -51,23 +52,24 @@ pub(crate) async fn accept(
 /// The kitchen refuses a confirmed order; its money goes back.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/reject", tag = "kitchen",
-    params(OrderId, Staff),
+    params(OrderId),
     request_body = RejectBody,
     responses(
         (status = 200, description = "Refused; each charge has a refund", body = OrderView),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`reason` is missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, StaffOnly, Faults,
-    )
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn reject(
     State(state): State<AppState>,
-    caller: Caller,
+    Staff(by): Staff,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<OrderView>, ApiError> {
-    let (order_id, by) = (parse_id(&id)?, caller.of_the_house()?);
+    let order_id = parse_id(&id)?;
     let MoveBody { reason, .. } = MoveBody::read(&headers, body, &state.room).await?;
     if reason.is_none() {
         return Err(ApiError::invalid_one("reason", "required", "is required"));
@@ -81,14 +83,15 @@ pub(crate) async fn reject(
 /// a wish: the answer shows it as `cancel_requested`, and the order is `CANCELLED` once the charge is known.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/cancel", tag = "orders",
-    params(OrderId, Anybody),
+    params(OrderId),
     request_body = Option<CancelBody>,
     responses(
         (status = 200, description = "Cancelled, or to be cancelled once the charge is known", body = OrderView),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`reason` is not valid", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, NoOrder, Faults,
-    )
+        BadBody, NoOrder, TokenNeeded, Faults,
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn cancel(
     State(state): State<AppState>,
@@ -108,23 +111,24 @@ pub(crate) async fn cancel(
 /// `PREPARING` to `ACCEPTED`.
 #[utoipa::path(
     put, path = "/api/v1/orders/{id}/status", tag = "kitchen",
-    params(OrderId, Staff),
+    params(OrderId),
     request_body = StatusBody,
     responses(
         (status = 200, description = "Moved", body = OrderView),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`status` is not one of the statuses, or a step back has no `reason`", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, StaffOnly, Faults,
-    )
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn set_status(
     State(state): State<AppState>,
-    caller: Caller,
+    Staff(by): Staff,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<OrderView>, ApiError> {
-    let (order_id, by) = (parse_id(&id)?, caller.of_the_house()?);
+    let order_id = parse_id(&id)?;
     let MoveBody { reason, status } = MoveBody::read(&headers, body, &state.room).await?;
     let status = status.ok_or_else(|| ApiError::invalid_one("status", "required", "is required"))?;
     let wanted = Wanted::Status(status);

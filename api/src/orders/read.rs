@@ -19,9 +19,9 @@ use uuid::Uuid;
 
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::parameters::OrderId;
-use crate::http::problems::{Faults, NoOrder};
+use crate::http::problems::{Faults, NoOrder, TokenNeeded};
 use crate::http::work::to_the_end;
-use crate::identity::caller::Caller;
+use crate::identity::caller::{Anyone, Caller};
 use crate::orders::view::{HistoryView, OrderPage, OrderView};
 use crate::state::AppState;
 
@@ -38,12 +38,13 @@ const MAX_PAGE: i64 = 10_000;
     params(OrderId),
     responses(
         (status = 200, description = "The order with its payment attempts", body = OrderView),
-        NoOrder, Faults,
-    )
+        NoOrder, TokenNeeded, Faults,
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn read_order(
     State(state): State<AppState>,
-    Caller(caller): Caller,
+    Anyone(caller): Anyone,
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>, ApiError> {
     let id = parse_id(&id)?;
@@ -58,12 +59,13 @@ pub(crate) async fn read_order(
     params(OrderId),
     responses(
         (status = 200, description = "All its changes, oldest first", body = HistoryView),
-        NoOrder, Faults,
-    )
+        NoOrder, TokenNeeded, Faults,
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn read_history(
     State(state): State<AppState>,
-    Caller(caller): Caller,
+    Anyone(caller): Anyone,
     Path(id): Path<String>,
 ) -> Result<Json<HistoryView>, ApiError> {
     let id = parse_id(&id)?;
@@ -109,8 +111,9 @@ pub(crate) struct ListQuery {
     responses(
         (status = 200, description = "One page", body = OrderPage),
         (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
-        Faults,
-    )
+        TokenNeeded, Faults,
+    ),
+    security(("token" = []))
 )]
 pub(crate) async fn list_orders(
     State(state): State<AppState>,

@@ -2,6 +2,7 @@
 
 mod http;
 mod orders;
+mod people;
 
 use anyhow::Result;
 use testbed::{Options, Pipeline, TestDatabase, Via};

@@ -123,7 +123,7 @@ fn start(
     command.arg("--summary-export").arg(&files.summary);
     command.arg(arguments.scripts.join(format!("{}.js", scenario.name())));
     command.env("K6_ADDRESS", &address).env("API_ADDR", site.api_addr.to_string());
-    command.env("GATEWAY_URL", &site.gateway_url);
+    command.env("GATEWAY_URL", &site.gateway_url).env("TOKEN", arguments.token.as_deref().unwrap_or(""));
     if let Some(seconds) = seconds {
         command.env("DURATION", format!("{}ms", seconds.as_millis()));
     }

@@ -5,6 +5,7 @@
 
 mod client;
 mod pair;
+pub mod people;
 mod pipeline;
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Two PostgreSQLs, one of which follows the other and takes over when it dies: there and back, as often as one likes.
+//! Two servers of PostgreSQL, one of which follows the other and takes over when it dies: there and back, as often as one likes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use api::Api;
 use api::config::ApiSettings;
+use api::identity::{Identity, IdentitySettings};
 use broker::{Broker, in_process::InProcess};
 use clap::Parser;
 use gateway_mock::GatewayMockConfig;
@@ -61,7 +62,8 @@ impl Options {
             sweep_interval: Duration::from_millis(50),
             ..worker
         };
-        let api = ApiSettings { api_linger: Duration::from_millis(10), ..api };
+        let identity = IdentitySettings { issuers_file: crate::people::issuers_file().ok(), ..api.identity };
+        let api = ApiSettings { api_linger: Duration::from_millis(10), identity, ..api };
         Self { via, api, worker, with_worker: true, gateway: None }
     }
 }
@@ -97,7 +99,9 @@ impl Pipeline {
             (url, _) => url.clone().unwrap_or_default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let client = Client::new(format!("http://{}", listener.local_addr()?), gateway_url)?;
+        let client = Client::new(format!("http://{}", listener.local_addr()?), gateway_url)?
+            .with_token(&crate::people::manager()?)?;
+        let identity = Identity::open(&options.api.identity, &database)?;
         let settings = WorkerSettings { gateway_url: client.gateway.clone(), ..options.worker };
         let api = Api {
             listener,
@@ -106,6 +110,7 @@ impl Pipeline {
             broker: broker.clone(),
             settings: options.api,
             accept_deadline: settings.accept_deadline,
+            identity,
         };
         let worker = Worker { database, broker: broker.clone(), settings };
 

@@ -10,6 +10,7 @@ pub mod money;
 pub mod order;
 pub mod origin;
 pub mod payment;
+pub mod person;
 pub mod problems;
 pub mod retry;
 pub mod trace_parent;

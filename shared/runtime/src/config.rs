@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Reads the settings of a program, from its arguments and the environment. A wrong value ends the program with
 /// exit status 2 and one line that names the setting.
@@ -14,25 +14,32 @@ pub fn read<C: Parser>() -> C {
 
 /// What a program was asked to do.
 #[derive(Debug)]
-pub enum Asked<R, M> {
+pub enum Asked<R, C> {
     /// To run with these settings.
     Run(R),
-    /// With the subcommand `migrate`: to apply the schema and end.
-    Migrate(M),
+    /// With a subcommand: to do that and end.
+    Do(C),
 }
 
-/// Reads what a program is to do, and the settings for that. To migrate takes none of what only a run needs.
-pub fn read_asked<R: Parser, M: Args>() -> Asked<R, M> {
-    let migrate = M::augment_args(clap::Command::new("migrate"))
-        .about("Apply the schema to the database, say what was done, and end")
-        .long_about(None);
-    let program =
-        R::command().subcommand(migrate).args_conflicts_with_subcommands(true).subcommand_negates_reqs(true);
+/// Reads what a program is to do, and the settings for that. A subcommand takes none of what only a run needs.
+pub fn read_asked<R: Parser, C: Subcommand>() -> Asked<R, C> {
+    let program = C::augment_subcommands(R::command())
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .subcommand_required(false)
+        .arg_required_else_help(false);
     let asked = program.try_get_matches().and_then(|matches| match matches.subcommand() {
-        Some((_, matches)) => M::from_arg_matches(matches).map(Asked::Migrate),
+        Some(_) => C::from_arg_matches(&matches).map(Asked::Do),
         None => R::from_arg_matches(&matches).map(Asked::Run),
     });
     asked.unwrap_or_else(|error| exit_with(&error))
+}
+
+/// What a program can do that has no commands of its own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Apply the schema to the database, say what was done, and end
+    Migrate(MigrateConfig),
 }
 
 fn exit_with(error: &clap::Error) -> ! {

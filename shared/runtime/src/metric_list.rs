@@ -114,6 +114,19 @@ pub const ALL: &[Metric] = &[
         programs: API,
         help: "Requests, from the first byte of the header read to the answer's header written.",
     },
+    // identity
+    counter(
+        "identity_key_looks_total",
+        &[of("outcome", &["well", "failed"])],
+        API,
+        "Looks at the keys of an issuer; those known stay good where one fails.",
+    ),
+    counter(
+        "identity_stolen_sessions_total",
+        &[],
+        API,
+        "Sessions that were ended because an old refresh token was used again.",
+    ),
     // accept
     counter(
         "accept_orders_total",
@@ -421,7 +434,7 @@ mod tests {
             assert!(
                 [
                     "http", "accept", "publish", "claim", "charge", "breaker", "settle", "move", "sweep",
-                    "read", "gateway", "trace", "process"
+                    "read", "gateway", "trace", "process", "identity"
                 ]
                 .contains(&verb),
                 "{}",

@@ -5,6 +5,7 @@
 //! (`session`); only reads share some (`readers`). `connect` finds the primary for both.
 
 pub mod accept;
+pub mod accounts;
 pub mod additions;
 pub mod claim;
 pub mod clock;

@@ -1,5 +1,5 @@
 //! clock: watches the database's clock against this machine's own, which nobody can set. One that went further than was watched
-//! is not believed: no deadline counts until an operator says that it is right (docs/runbooks.md, ClockNotTrusted).
+//! is not believed: no deadline counts until an operator says that it is right (docs/runbooks.md, `ClockNotTrusted`).
 
 use std::time::{Duration, Instant};
 

@@ -84,8 +84,10 @@ async fn large_bodies_in_hand_are_bounded_and_plain_orders_still_pass() -> Resul
         anyhow::Ok((response.status().as_u16(), response.headers().clone()))
     };
     // Four of the largest fill it, each without its last byte.
+    let token = testbed::people::manager()?;
     let head = format!(
-        "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {MAX_BODY}\r\n\r\n"
+        "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Authorization: Bearer {token}\r\nContent-Length: {MAX_BODY}\r\n\r\n"
     );
     let mut held = Vec::new();
     for _ in 0..4 {
@@ -118,8 +120,10 @@ async fn clients_that_hang_up_cost_others_no_order() -> Result<()> {
     let (database, pipeline) = api().await?;
     let client = pipeline.client.clone();
     let body = Client::an_order().to_string();
+    let token = testbed::people::manager()?;
     let request = format!(
-        "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+         Authorization: Bearer {token}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     // They send a whole request and are gone before the answer, some with a reset.

@@ -224,13 +224,16 @@ async fn the_aggregators_document_is_taken_as_it_is() -> Result<()> {
     assert!(client.get(&format!("/api/v1/orders/{plain}/history")).await?.get("imported").is_none());
     // Who may not see the order sees nothing of it.
     for path in [location.clone(), format!("{location}/history")] {
-        let request = client.http.get(format!("{}{path}", client.api)).header("x-actor", "customer:eve");
+        let request = client.http.get(format!("{}{path}", client.api));
+        let request = request.bearer_auth(testbed::people::of("customer:eve")?);
         let answer = request.send().await?;
         assert_eq!(answer.status(), 404);
         assert!(!answer.text().await?.contains("Ada"));
     }
-    let by_customer = client.http.post(&url).header("x-actor", "customer:eve").json(&document());
-    assert_eq!(by_customer.send().await?.status(), 403);
+    for who in ["customer:eve", "staff:ann", "service:till"] {
+        let post = client.http.post(&url).bearer_auth(testbed::people::of(who)?).json(&document());
+        assert_eq!(post.send().await?.status(), 403, "{who}");
+    }
     pipeline.stop().await
 }
 
@@ -241,8 +244,9 @@ async fn what_the_document_does_not_price_the_channels_list_does() -> Result<()>
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let list = format!("http://{}/internal/channels/DishDash/prices", listener.local_addr()?);
     let limits = runtime::serve::ServeLimits::default();
-    let serve =
-        runtime::serve::serve(listener, api::operations::router(&database.database()), limits, Stop::new());
+    let identity = testbed::people::identity(&database.database())?;
+    let internal = api::operations::router(&database.database(), &identity);
+    let serve = runtime::serve::serve(listener, internal, limits, Stop::new());
     let look = async {
         let put = async |body: Value| -> Result<(u16, Value)> {
             let answer = client.http.put(&list).json(&body).send().await?;

@@ -82,6 +82,14 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
     assert_eq!(
         paths,
         [
+            "/api/v1/auth/jwks.json",
+            "/api/v1/auth/login",
+            "/api/v1/auth/logout",
+            "/api/v1/auth/me",
+            "/api/v1/auth/password",
+            "/api/v1/auth/refresh",
+            "/api/v1/auth/register",
+            "/api/v1/auth/token",
             "/api/v1/channels/{channel}/orders",
             "/api/v1/orders",
             "/api/v1/orders/{id}",
@@ -92,6 +100,10 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
             "/api/v1/orders/{id}/payment",
             "/api/v1/orders/{id}/reject",
             "/api/v1/orders/{id}/status",
+            "/api/v1/service-tokens",
+            "/api/v1/service-tokens/{id}",
+            "/api/v1/users",
+            "/api/v1/users/{id}",
             "/health",
             "/ready"
         ]

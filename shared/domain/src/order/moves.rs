@@ -8,15 +8,17 @@ use crate::order::status::OrderStatus;
 /// Longest reason that is taken: a line on a screen.
 pub const MAX_REASON_CHARS: usize = 500;
 
-/// Who asks. Whoever stands in front of the api has to see to it that this is true.
+/// Who asks, once that is proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    /// A caller that did not say who it is.
+    /// A caller that did not say who it is: a guest, where guests are let in.
     Unnamed,
     /// The customer of this id: may do with orders of their own what customers may.
     Customer(String),
     /// Somebody of the restaurant, by name where one was given.
     Staff(Option<String>),
+    /// A machine, by its name: may order for everybody.
+    Service(String),
 }
 
 impl Actor {
@@ -27,6 +29,7 @@ impl Actor {
             Self::Customer(id) => format!("customer:{id}"),
             Self::Staff(None) => "staff".to_owned(),
             Self::Staff(Some(name)) => format!("staff:{name}"),
+            Self::Service(name) => format!("service:{name}"),
         }
     }
 

@@ -1,0 +1,125 @@
+//! What `api` can do besides running: the schema, the embedded issuer's keys, the first administrator, a machine's token.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use domain::person::Role;
+use runtime::config::{LogConfig, MigrateConfig};
+use store::{Database, migrate};
+
+use crate::identity::bootstrap::{self, NewToken};
+use crate::identity::key_file;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Apply the schema to the database, say what was done, and end
+    Migrate(MigrateConfig),
+    /// Make or rotate the embedded issuer's keys
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Make somebody an administrator, new or known, and print a new password
+    Admin(AdminConfig),
+    /// Make a service token and print it
+    Token(TokenConfig),
+}
+
+/// What to do with a key file.
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Make it; one that is there stays
+    Make {
+        /// The file
+        file: PathBuf,
+    },
+    /// Put a new key and a new secret into it. Running programs use them within seconds; nobody is logged out
+    Rotate {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// Who is to see to people.
+#[derive(Debug, Args)]
+pub struct AdminConfig {
+    /// Their e-mail address
+    pub email: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub database: DatabaseConfig,
+}
+
+/// A machine.
+#[derive(Debug, Args)]
+pub struct TokenConfig {
+    /// The service's name: lower-case letters, digits, - and _
+    pub name: String,
+    /// service, staff, manager or admin
+    #[arg(long, default_value = "service")]
+    pub role: String,
+    /// A channel through which it may order; may be given several times
+    #[arg(long = "channel")]
+    pub channels: Vec<String>,
+    /// A location at which it may act; may be given several times
+    #[arg(long = "location")]
+    pub locations: Vec<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub database: DatabaseConfig,
+}
+
+/// Where people are kept.
+#[derive(Debug, Args)]
+pub struct DatabaseConfig {
+    /// The database, e.g. `postgres://user:password@host:5432/comanda`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub logs: LogConfig,
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self, patience: Duration) -> Result<()> {
+        match self {
+            Self::Migrate(config) => migrate::run(&config, patience).await,
+            Self::Keys(Keys::Make { file }) => {
+                let made = if key_file::make(&file)? { "made" } else { "there already:" };
+                println!(
+                    "{made} {}; keep it secret, and give it to every api (IDENTITY_KEY_FILE)",
+                    file.display()
+                );
+                Ok(())
+            }
+            Self::Keys(Keys::Rotate { file }) => {
+                key_file::rotate(&file)?;
+                println!("{} has a new key, which signs ten seconds from now", file.display());
+                Ok(())
+            }
+            Self::Admin(AdminConfig { email, database }) => {
+                let password = bootstrap::make_admin(&database.open()?, &email).await?;
+                println!("{email} is an administrator now, with the password\n{password}");
+                Ok(())
+            }
+            Self::Token(config) => {
+                let Some(role) = Role::parse(&config.role) else {
+                    bail!("--role {}: must be service, staff, manager or admin", config.role)
+                };
+                let TokenConfig { name, channels, locations, .. } = config;
+                let new = NewToken { name, role, channels, locations };
+                println!("{}", bootstrap::make_token(&config.database.open()?, new).await?);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl DatabaseConfig {
+    fn open(&self) -> Result<Database> {
+        runtime::telemetry::init_logs(&self.logs)?;
+        Database::new(&self.database_url, "people")
+    }
+}

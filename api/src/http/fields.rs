@@ -1,0 +1,155 @@
+//! The fields of a small JSON object, read one by one: each is taken out, and what is left over nobody knows. So a field that
+//! would mean more than its sender may (a role, in a registration) is refused by name and never passed over.
+
+use std::fmt;
+
+use domain::problems::{Problem, text_problem};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+use crate::http::body;
+use crate::http::error::ApiError;
+
+/// Fields that were sent, and what is wrong with them.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    fields: Map<String, Value>,
+    problems: Vec<Problem>,
+}
+
+impl Fields {
+    /// Reads an object; each field may be given once. What is null counts as left out.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, ApiError> {
+        let Once(mut fields) = body::parse(body)?;
+        fields.retain(|_, value| !value.is_null());
+        Ok(Self { fields, problems: Vec::new() })
+    }
+
+    pub(crate) fn add(&mut self, attr: &str, code: &'static str, detail: impl Into<String>) {
+        self.problems.push(Problem { code, detail: detail.into(), attr: attr.to_owned() });
+    }
+
+    /// A text as it came: a password may be anything.
+    pub(crate) fn secret(&mut self, name: &str) -> Option<String> {
+        match self.fields.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            Some(_) => {
+                self.add(name, "not_text", "must be a string");
+                None
+            }
+            None => {
+                self.add(name, "required", "is required");
+                None
+            }
+        }
+    }
+
+    /// A text that must be there.
+    pub(crate) fn text(&mut self, name: &str, max_chars: usize) -> Option<String> {
+        let text = self.secret(name)?;
+        self.checked(name, text, max_chars)
+    }
+
+    /// A text that may be left out.
+    pub(crate) fn optional_text(&mut self, name: &str, max_chars: usize) -> Option<String> {
+        if self.fields.contains_key(name) { self.text(name, max_chars) } else { None }
+    }
+
+    fn checked(&mut self, name: &str, text: String, max_chars: usize) -> Option<String> {
+        match text_problem(&text, max_chars) {
+            None => Some(text),
+            Some((code, detail)) => {
+                self.add(name, code, detail);
+                None
+            }
+        }
+    }
+
+    /// A list of texts that may be left out.
+    pub(crate) fn texts(&mut self, name: &str, most: usize, max_chars: usize) -> Option<Vec<String>> {
+        let list = match self.fields.remove(name)? {
+            Value::Array(list) if list.len() <= most => list,
+            _ => {
+                self.add(name, "not_a_list", format!("must be a list of at most {most} strings"));
+                return None;
+            }
+        };
+        let mut texts = Vec::with_capacity(list.len());
+        for (index, one) in list.into_iter().enumerate() {
+            let place = format!("{name}[{index}]");
+            match one {
+                Value::String(text) => texts.extend(self.checked(&place, text, max_chars)),
+                _ => self.add(&place, "not_text", "must be a string"),
+            }
+        }
+        Some(texts)
+    }
+
+    /// Yes or no, or left out.
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        match self.fields.remove(name)? {
+            Value::Bool(flag) => Some(flag),
+            _ => {
+                self.add(name, "not_a_flag", "must be true or false");
+                None
+            }
+        }
+    }
+
+    /// All that was wrong, unknown fields among it.
+    pub(crate) fn finish(mut self) -> Result<(), ApiError> {
+        let unknown: Vec<String> = self.fields.keys().cloned().collect();
+        for name in unknown {
+            // Shown as it came, which may be anything.
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(50).collect();
+            self.add(&shown, "unknown_field", "is not known here");
+        }
+        if self.problems.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.problems)) }
+    }
+}
+
+/// An object in which no field stands twice: of two, somebody reads the first and somebody else the last.
+struct Once(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object, each field given once")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
+                let mut fields = Map::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if fields.insert(name, value).is_some() {
+                        return Err(serde::de::Error::custom("a field given twice"));
+                    }
+                }
+                Ok(Once(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_asked_for_is_refused_by_name_and_twice_is_once_too_often() {
+        let mut fields = Fields::read(br#"{"email":"a","role":"admin","x":null}"#).unwrap();
+        assert_eq!(fields.text("email", 10).as_deref(), Some("a"));
+        assert!(format!("{:?}", fields.finish()).contains("unknown_field"));
+        assert!(Fields::read(br#"{"email":"a","email":"b"}"#).is_err());
+        assert!(Fields::read(b"[]").is_err());
+        let mut fields = Fields::read(br#"{"l":["a",1],"f":"true"}"#).unwrap();
+        assert_eq!((fields.texts("l", 5, 5), fields.flag("f")), (Some(vec!["a".to_owned()]), None));
+        assert_eq!(fields.secret("p"), None);
+        let told = format!("{:?}", fields.finish());
+        assert!(["l[1]", "not_a_flag", "required"].iter().all(|part| told.contains(part)), "{told}");
+    }
+}

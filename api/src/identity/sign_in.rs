@@ -1,0 +1,464 @@
+//! `/auth`: register, log in, stay logged in, log out, who am I. For people of the embedded issuer.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::person::Role;
+use serde::Serialize;
+use serde_json::json;
+use store::accounts::sessions::{self, Renewed};
+use store::accounts::users::{self, Changed, NewUser};
+use uuid::Uuid;
+
+use super::Identity;
+use super::caller::Known;
+use super::embedded::{Embedded, Tokens};
+use super::passwords::{self, Busy};
+use super::users::{MAX_EMAIL, UserView, e_mail, phone};
+use crate::http::body;
+use crate::http::error::{ApiError, ProblemBody};
+use crate::http::fields::Fields;
+use crate::http::problems::{BadBody, Faults};
+use crate::state::AppState;
+
+/// Longest name that somebody may want to be called by.
+const MAX_NAME: usize = 200;
+/// One text for an unknown address and a wrong password: nobody learns who is known here.
+const WRONG: &str = "no such user, or another password";
+
+/// The embedded issuer, where there is one.
+pub(super) fn embedded(state: &AppState) -> Result<(&Arc<Identity>, &Embedded), ApiError> {
+    let identity = &state.identity;
+    let found =
+        identity.embedded.as_ref().ok_or_else(|| ApiError::not_found("page: people log in elsewhere"))?;
+    Ok((identity, found))
+}
+
+pub(super) fn busy(_: Busy) -> ApiError {
+    ApiError::too_many("many log in right now")
+}
+
+pub(super) fn fault(error: &anyhow::Error) -> ApiError {
+    ApiError::internal(&format!("{error:#}"))
+}
+
+/// What nobody between us and the client may keep.
+fn private(answer: impl IntoResponse) -> Response {
+    let mut answer = answer.into_response();
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// Register.
+///
+/// Makes a customer. Their `id` is the `customer_id` of their orders.
+#[utoipa::path(
+    post, path = "/api/v1/auth/register", tag = "people",
+    request_body = RegisterBody,
+    responses(
+        (status = 201, description = "Registered; now log in", body = UserView),
+        (status = 409, description = "`email_taken` or `phone_taken`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known; or the password is too easy to guess", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Many register or log in right now", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, Faults,
+    )
+)]
+pub(crate) async fn register(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body = body::read_json(&headers, body, &state.room).await?;
+    make_user(state.clone(), Fields::read(&body)?, false).await
+}
+
+/// Makes a user out of a request. An admin may say more about them than they themselves may.
+pub(super) async fn make_user(
+    state: AppState,
+    mut fields: Fields,
+    by_admin: bool,
+) -> Result<Response, ApiError> {
+    embedded(&state)?;
+    let email = e_mail(&mut fields);
+    let name = fields.optional_text("name", MAX_NAME);
+    let phone = phone(&mut fields);
+    let password = new_password(&mut fields, "password", &[email.as_deref(), name.as_deref()]);
+    let (mut role, mut locations) = (Role::Customer, Vec::new());
+    if by_admin {
+        role = super::users::role(&mut fields).unwrap_or(Role::Customer);
+        locations = super::users::locations(&mut fields).unwrap_or_default();
+    }
+    fields.finish()?;
+    let (email, password) = (email.unwrap_or_default(), password.unwrap_or_default());
+    crate::http::work::to_the_end(async move {
+        let (_, embedded) = embedded(&state)?;
+        let hash = embedded.passwords.hash(password).await;
+        let password_hash = hash.map_err(|error| fault(&error))?.map_err(busy)?;
+        let new = NewUser { id: Uuid::now_v7(), email, name, phone, role, locations, password_hash };
+        let mut session = embedded.session.lock().await;
+        match session.run(&new, |conn, new| Box::pin(users::insert(conn, new))).await? {
+            Changed::Done(user) => Ok(private((StatusCode::CREATED, Json(UserView::from(user))))),
+            other => Err(super::users::refused(&other)),
+        }
+    })
+    .await
+}
+
+fn new_password(fields: &mut Fields, name: &str, about: &[Option<&str>]) -> Option<String> {
+    let password = fields.secret(name)?;
+    let about: Vec<&str> = about.iter().copied().flatten().collect();
+    match passwords::problem(&password, &about) {
+        None => Some(password),
+        Some((code, detail)) => {
+            fields.add(name, code, detail);
+            None
+        }
+    }
+}
+
+/// Log in.
+#[utoipa::path(
+    post, path = "/api/v1/auth/login", tag = "people",
+    request_body = LoginBody,
+    responses(
+        (status = 200, description = "Logged in", body = Tokens),
+        (status = 401, description = "No such user, or another password", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Many log in right now", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, Faults,
+    )
+)]
+pub(crate) async fn log_in(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body = body::read_json(&headers, body, &state.room).await?;
+    let mut fields = Fields::read(&body)?;
+    let (email, password) = (fields.secret("email"), fields.secret("password"));
+    fields.finish()?;
+    let (email, password) = (email.unwrap_or_default(), password.unwrap_or_default());
+    let tokens = by_password(state.clone(), email, password).await?;
+    Ok(private(Json(tokens.ok_or_else(|| ApiError::bad_token(WRONG))?)))
+}
+
+/// Tokens for who knows the password; `None`: nobody does.
+async fn by_password(state: AppState, email: String, password: String) -> Result<Option<Tokens>, ApiError> {
+    crate::http::work::to_the_end(async move {
+        let (_, embedded) = embedded(&state)?;
+        let email = email.trim().to_lowercase();
+        // Longer ones nobody has: not worth a hash's time for each of many megabytes.
+        let possible =
+            email.len() <= MAX_EMAIL && password.len() <= passwords::MAX_CHARS * 4 && !email.contains('\0');
+        let found = if possible {
+            let mut session = embedded.session.lock().await;
+            session.run(&email, |conn, email| Box::pin(users::by_email(conn, email))).await?
+        } else {
+            None
+        };
+        let (user, kept) = found.unzip();
+        let password = if possible { password } else { String::new() };
+        let is = embedded.passwords.is(password, kept).await.map_err(|error| fault(&error))?.map_err(busy)?;
+        match user.filter(|user| is && user.active) {
+            Some(user) => embedded.log_in(user.id).await,
+            None => Ok(None),
+        }
+    })
+    .await
+}
+
+/// Get the next tokens.
+#[utoipa::path(
+    post, path = "/api/v1/auth/refresh", tag = "people",
+    request_body = RefreshBody,
+    responses(
+        (status = 200, description = "The next pair", body = Tokens),
+        (status = 401, description = "The session is over, or this refresh token was used before", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`refresh_token` is missing", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, Faults,
+    )
+)]
+pub(crate) async fn refresh(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let token = refresh_token(&state, &headers, body).await?;
+    let tokens = renew(state, token).await?;
+    Ok(private(Json(tokens.ok_or_else(|| ApiError::bad_token("logged out: log in again"))?)))
+}
+
+async fn refresh_token(state: &AppState, headers: &HeaderMap, body: Body) -> Result<String, ApiError> {
+    let body = body::read_json(headers, body, &state.room).await?;
+    let mut fields = Fields::read(&body)?;
+    let token = fields.secret("refresh_token");
+    fields.finish()?;
+    Ok(token.unwrap_or_default())
+}
+
+async fn renew(state: AppState, token: String) -> Result<Option<Tokens>, ApiError> {
+    crate::http::work::to_the_end(async move {
+        let (identity, embedded) = embedded(&state)?;
+        let Some(named) = embedded.read_refresh_token(&token) else { return Ok(None) };
+        let mut session = embedded.session.lock().await;
+        let renewed = session
+            .run(&named, |conn, (id, generation)| Box::pin(sessions::renew(conn, *id, *generation)))
+            .await?;
+        drop(session);
+        match renewed {
+            Renewed::On(session) => embedded.tokens(&session).map(Some),
+            Renewed::Over => Ok(None),
+            Renewed::Stolen => {
+                metrics::counter!("identity_stolen_sessions_total").increment(1);
+                tracing::warn!(session = %named.0, "a refresh token was used again: the session is ended");
+                identity.followed.changed();
+                Ok(None)
+            }
+        }
+    })
+    .await
+}
+
+/// Log in or get the next tokens, as OAuth 2.0 has it.
+///
+/// `grant_type=password` with `username` (the e-mail address) and `password`, or `grant_type=refresh_token` with
+/// `refresh_token`, as a form (RFC 6749, 4.3 and 6). Errors have that standard's shape.
+#[utoipa::path(
+    post, path = "/api/v1/auth/token", tag = "people",
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "Logged in", body = Tokens),
+        (status = 400, description = "`invalid_request`, `invalid_grant` or `unsupported_grant_type`", body = TokenError),
+        (status = 408, description = "The body did not arrive in time", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Many log in right now", body = ProblemBody, content_type = "application/problem+json"),
+        Faults,
+    )
+)]
+pub(crate) async fn token(State(state): State<AppState>, body: Body) -> Result<Response, ApiError> {
+    let body = body::read(body, &state.room).await?.to_vec();
+    let mut form = std::collections::BTreeMap::new();
+    for (name, value) in url::form_urlencoded::parse(&body) {
+        if form.insert(name.into_owned(), value.into_owned()).is_some() {
+            return Ok(oauth_error("invalid_request"));
+        }
+    }
+    let mut field = |name: &str| form.remove(name);
+    let tokens = match field("grant_type").as_deref() {
+        Some("password") => match (field("username"), field("password")) {
+            (Some(email), Some(password)) => by_password(state, email, password).await?,
+            _ => return Ok(oauth_error("invalid_request")),
+        },
+        Some("refresh_token") => match field("refresh_token") {
+            Some(token) => renew(state, token).await?,
+            None => return Ok(oauth_error("invalid_request")),
+        },
+        Some(_) => return Ok(oauth_error("unsupported_grant_type")),
+        None => return Ok(oauth_error("invalid_request")),
+    };
+    Ok(tokens.map_or_else(|| oauth_error("invalid_grant"), |tokens| private(Json(tokens))))
+}
+
+fn oauth_error(code: &'static str) -> Response {
+    private((StatusCode::BAD_REQUEST, Json(json!({ "error": code }))))
+}
+
+/// Log out.
+///
+/// Ends the session: its refresh token at once, its access tokens within five seconds. What is no session any more is no error.
+#[utoipa::path(
+    post, path = "/api/v1/auth/logout", tag = "people",
+    request_body = RefreshBody,
+    responses(
+        (status = 204, description = "Logged out"),
+        (status = 422, description = "`refresh_token` is missing", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, Faults,
+    )
+)]
+pub(crate) async fn log_out(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let token = refresh_token(&state, &headers, body).await?;
+    crate::http::work::to_the_end(async move {
+        let (identity, embedded) = embedded(&state)?;
+        if let Some((id, _)) = embedded.read_refresh_token(&token) {
+            let mut session = embedded.session.lock().await;
+            session.run(&id, |conn, id| Box::pin(sessions::end(conn, *id))).await?;
+            identity.followed.changed();
+        }
+        Ok::<_, ApiError>(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// Who am I.
+///
+/// Whoever the token names, whichever issuer it is from; so it verifies a token, too.
+#[utoipa::path(
+    get, path = "/api/v1/auth/me", tag = "people",
+    responses(
+        (status = 200, description = "Who the token names", body = MeView),
+        (status = 401, description = "The token is missing or not good", body = ProblemBody, content_type = "application/problem+json"),
+        Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn who_am_i(Known(principal): Known) -> Response {
+    private(Json(MeView {
+        id: principal.id.clone(),
+        role: principal.role,
+        locations: principal.locations.clone(),
+        channels: principal.channels.clone(),
+        until: (principal.until < u64::MAX).then_some(principal.until),
+    }))
+}
+
+/// Change the password.
+///
+/// Every other session ends.
+#[utoipa::path(
+    put, path = "/api/v1/auth/password", tag = "people",
+    request_body = PasswordBody,
+    responses(
+        (status = 204, description = "Changed"),
+        (status = 401, description = "The token is not good, or the current password is another", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing or not known; or the password is too easy to guess", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Many log in right now", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn change_password(
+    State(state): State<AppState>,
+    Known(principal): Known,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let body = body::read_json(&headers, body, &state.room).await?;
+    let mut fields = Fields::read(&body)?;
+    let current = fields.secret("current_password");
+    let Some((kept, id)) = principal.session.zip(Uuid::try_parse(&principal.id).ok()) else {
+        return Err(ApiError::forbidden("the password is kept by the token's issuer"));
+    };
+    let new = new_password(&mut fields, "new_password", &[]);
+    fields.finish()?;
+    let (current, new) = (current.unwrap_or_default(), new.unwrap_or_default());
+    drop(body);
+    crate::http::work::to_the_end(async move {
+        let (identity, embedded) = embedded(&state)?;
+        let mut session = embedded.session.lock().await;
+        let user = session.run(&id, |conn, id| Box::pin(users::by_id(conn, *id))).await?;
+        let user = user.ok_or_else(|| ApiError::bad_token(WRONG))?;
+        if let Some((code, detail)) =
+            passwords::problem(&new, &[&user.email, user.name.as_deref().unwrap_or("")])
+        {
+            return Err(ApiError::invalid_one("new_password", code, detail));
+        }
+        let found = session.run(&user.email, |conn, email| Box::pin(users::by_email(conn, email))).await?;
+        drop(session);
+        let is = embedded.passwords.is(current, found.map(|(_, kept)| kept)).await;
+        if !is.map_err(|error| fault(&error))?.map_err(busy)? {
+            return Err(ApiError::bad_token("the current password is another"));
+        }
+        let hash = embedded.passwords.hash(new).await.map_err(|error| fault(&error))?.map_err(busy)?;
+        let input = (id, hash, kept);
+        let mut session = embedded.session.lock().await;
+        session
+            .run(&input, |conn, (id, hash, kept)| Box::pin(users::set_password(conn, *id, hash, Some(*kept))))
+            .await?;
+        identity.followed.changed();
+        Ok(StatusCode::NO_CONTENT)
+    })
+    .await
+}
+
+/// The keys that check this issuer's tokens.
+#[utoipa::path(
+    get, path = "/api/v1/auth/jwks.json", tag = "people",
+    responses((status = 200, description = "A JWK set", body = serde_json::Value), Faults)
+)]
+pub(crate) async fn public_keys(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let (_, embedded) = embedded(&state)?;
+    Ok(([(header::CONTENT_TYPE, "application/jwk-set+json")], embedded.public_keys()).into_response())
+}
+
+/// Whoever a token names.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct MeView {
+    /// Of a customer: the `customer_id` of their orders.
+    id: String,
+    role: Role,
+    /// Of staff and managers: where they may look and act.
+    locations: Vec<String>,
+    /// Of a machine: through which channels it may order.
+    channels: Vec<String>,
+    /// Until when the token is good, in seconds since 1970; null: until it is ended.
+    until: Option<u64>,
+}
+
+/// Who registers.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct RegisterBody {
+    #[schema(example = "maria@example.com", max_length = 254)]
+    email: String,
+    /// 8 to 128 characters, not easy to guess.
+    #[schema(example = "copper lantern seventy walrus", min_length = 8, max_length = 128)]
+    password: String,
+    #[schema(max_length = 200)]
+    name: Option<String>,
+    /// A + and 6 to 15 digits; spaces, hyphens, dots and brackets between them are dropped.
+    #[schema(example = "+1 555 010 0123")]
+    phone: Option<String>,
+}
+
+/// Who logs in.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct LoginBody {
+    #[schema(example = "maria@example.com")]
+    email: String,
+    #[schema(example = "copper lantern seventy walrus")]
+    password: String,
+}
+
+/// What a session goes on or ends with.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct RefreshBody {
+    refresh_token: String,
+}
+
+/// A form.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct TokenForm {
+    #[schema(example = "password")]
+    grant_type: String,
+    username: Option<String>,
+    password: Option<String>,
+    refresh_token: Option<String>,
+}
+
+/// What OAuth 2.0 says of an error.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the answer in openapi.json")]
+pub(crate) struct TokenError {
+    #[schema(example = "invalid_grant")]
+    error: String,
+}
+
+/// The old and the new.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct PasswordBody {
+    current_password: String,
+    #[schema(min_length = 8, max_length = 128)]
+    new_password: String,
+}

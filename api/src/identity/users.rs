@@ -1,0 +1,262 @@
+//! `/users`: what admins see and change about people of the embedded issuer. Nobody else may, by any field of any endpoint.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use domain::person::Role;
+use serde::{Deserialize, Serialize};
+use store::accounts::users::{self, Change, Changed, User};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::caller::Admin;
+use super::sign_in::{embedded, make_user};
+use crate::http::body;
+use crate::http::error::{ApiError, ProblemBody};
+use crate::http::fields::Fields;
+use crate::http::problems::{AdminsOnly, BadBody, Faults};
+use crate::http::work::to_the_end;
+use crate::state::AppState;
+
+/// Longest e-mail address (RFC 5321, 4.5.3.1).
+pub(super) const MAX_EMAIL: usize = 254;
+/// Most locations of one person.
+pub(super) const MAX_LOCATIONS: usize = 100;
+/// Users on a page.
+const PAGE_SIZE: i64 = 100;
+
+/// Somebody, as admins and they themselves see them.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct UserView {
+    /// Of a customer: the `customer_id` of their orders.
+    id: Uuid,
+    email: String,
+    name: Option<String>,
+    phone: Option<String>,
+    role: Role,
+    /// Of staff and managers: where they may look and act.
+    locations: Vec<String>,
+    /// Whether they may log in.
+    active: bool,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    updated_at: OffsetDateTime,
+}
+
+impl From<User> for UserView {
+    fn from(user: User) -> Self {
+        let User { id, email, name, phone, role, locations, active, created_at, updated_at } = user;
+        Self { id, email, name, phone, role, locations, active, created_at, updated_at }
+    }
+}
+
+/// A page of users.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct UserPage {
+    users: Vec<UserView>,
+    /// Of the next page; null: this is the last.
+    next_cursor: Option<Uuid>,
+}
+
+/// An e-mail address that must be there, in lower case.
+pub(super) fn e_mail(fields: &mut Fields) -> Option<String> {
+    let email = fields.text("email", MAX_EMAIL)?.trim().to_lowercase();
+    let parts = email.rsplit_once('@');
+    let good = parts.is_some_and(|(name, host)| {
+        !name.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
+    });
+    // What cannot be seen makes two addresses look like one.
+    if !good || !email.chars().all(|c| c.is_ascii_graphic() || c.is_alphanumeric()) {
+        fields.add("email", "no_email", "must be an e-mail address such as maria@example.com");
+        return None;
+    }
+    Some(email)
+}
+
+/// A telephone number that may be left out: a + and digits.
+pub(super) fn phone(fields: &mut Fields) -> Option<String> {
+    let text = fields.optional_text("phone", 40)?;
+    let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect();
+    let number = digits.strip_prefix('+').unwrap_or("");
+    if !(6..=15).contains(&number.len()) || !number.bytes().all(|b| b.is_ascii_digit()) {
+        fields.add("phone", "no_phone", "must be a + and 6 to 15 digits, such as +1 555 010 0123");
+        return None;
+    }
+    Some(digits)
+}
+
+/// A person's role, where one is given.
+pub(super) fn role(fields: &mut Fields) -> Option<Role> {
+    let name = fields.optional_text("role", 20)?;
+    let role = Role::parse(&name).filter(|role| *role != Role::Service);
+    if role.is_none() {
+        fields.add("role", "unknown_role", "must be customer, staff, manager or admin");
+    }
+    role
+}
+
+/// A person's locations, where they are given.
+pub(super) fn locations(fields: &mut Fields) -> Option<Vec<String>> {
+    let mut locations = fields.texts("locations", MAX_LOCATIONS, 50)?;
+    locations.sort_unstable();
+    locations.dedup();
+    Some(locations)
+}
+
+/// Why a change was not made.
+pub(super) fn refused(changed: &Changed) -> ApiError {
+    match changed {
+        Changed::EmailTaken => ApiError::taken("email", "email_taken", "somebody has this e-mail address"),
+        Changed::PhoneTaken => ApiError::taken("phone", "phone_taken", "somebody has this telephone number"),
+        Changed::LastAdmin => ApiError::taken("role", "last_admin", "they are the last active admin"),
+        Changed::NotFound => ApiError::not_found("user"),
+        Changed::Done(_) => ApiError::internal(&"done is no refusal"),
+    }
+}
+
+/// Make a user.
+#[utoipa::path(
+    post, path = "/api/v1/users", tag = "people",
+    request_body = NewUserBody,
+    responses(
+        (status = 201, description = "Made", body = UserView),
+        (status = 409, description = "`email_taken` or `phone_taken`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Many register or log in right now", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, AdminsOnly, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn make(
+    State(state): State<AppState>,
+    Admin(_): Admin,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body = body::read_json(&headers, body, &state.room).await?;
+    make_user(state.clone(), Fields::read(&body)?, true).await
+}
+
+/// What may be asked of the list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    role: Option<String>,
+    cursor: Option<Uuid>,
+}
+
+/// List users, oldest first, a hundred a page.
+#[utoipa::path(
+    get, path = "/api/v1/users", tag = "people",
+    params(
+        ("role" = Option<String>, Query, description = "Only those of this role"),
+        ("cursor" = Option<Uuid>, Query, description = "The last answer's `next_cursor`"),
+    ),
+    responses(
+        (status = 200, description = "One page", body = UserPage),
+        (status = 422, description = "A parameter is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        AdminsOnly, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Admin(_): Admin,
+    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<UserPage>, ApiError> {
+    let Query(query) = query
+        .map_err(|_| ApiError::invalid_one("query", "invalid", "role and cursor may be given, once each"))?;
+    let role = query.role.as_deref().map(|name| {
+        let wanted = "must be customer, staff, manager or admin";
+        Role::parse(name).ok_or_else(|| ApiError::invalid_one("role", "unknown_role", wanted))
+    });
+    let input = (role.transpose()?, query.cursor.unwrap_or_default());
+    to_the_end(async move {
+        let (_, embedded) = embedded(&state)?;
+        let mut session = embedded.session.lock().await;
+        let found = session
+            .run(&input, |conn, (role, after)| Box::pin(users::list(conn, *role, *after, PAGE_SIZE + 1)))
+            .await?;
+        let more = found.len() as i64 > PAGE_SIZE;
+        let page: Vec<UserView> = found.into_iter().take(PAGE_SIZE as usize).map(UserView::from).collect();
+        let next_cursor = page.last().filter(|_| more).map(|last| last.id);
+        Ok::<_, ApiError>(Json(UserPage { users: page, next_cursor }))
+    })
+    .await
+}
+
+/// Change what somebody may do.
+///
+/// Their sessions end where that is something else than before: they log in again.
+#[utoipa::path(
+    patch, path = "/api/v1/users/{id}", tag = "people",
+    params(("id" = Uuid, Path, description = "The user's id")),
+    request_body = ChangeBody,
+    responses(
+        (status = 200, description = "Changed", body = UserView),
+        (status = 404, description = "There is no such user", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`last_admin`: nobody could see to people any more", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, AdminsOnly, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn change(
+    State(state): State<AppState>,
+    Admin(_): Admin,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<UserView>, ApiError> {
+    let id = Uuid::try_parse(&id).map_err(|_| ApiError::not_found("user"))?;
+    let body = body::read_json(&headers, body, &state.room).await?;
+    let mut fields = Fields::read(&body)?;
+    let change =
+        Change { role: role(&mut fields), locations: locations(&mut fields), active: fields.flag("active") };
+    fields.finish()?;
+    drop(body);
+    to_the_end(async move {
+        let (identity, embedded) = embedded(&state)?;
+        let input = (id, change);
+        let mut session = embedded.session.lock().await;
+        let changed =
+            session.run(&input, |conn, (id, change)| Box::pin(users::change(conn, *id, change))).await?;
+        identity.followed.changed();
+        match changed {
+            Changed::Done(user) => Ok(Json(UserView::from(user))),
+            other => Err(refused(&other)),
+        }
+    })
+    .await
+}
+
+/// Somebody new.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct NewUserBody {
+    #[schema(example = "ann@example.com", max_length = 254)]
+    email: String,
+    #[schema(min_length = 8, max_length = 128)]
+    password: String,
+    #[schema(max_length = 200)]
+    name: Option<String>,
+    #[schema(example = "+1 555 010 0123")]
+    phone: Option<String>,
+    /// `customer` where it is left out.
+    role: Option<Role>,
+    #[schema(max_items = 100)]
+    locations: Option<Vec<String>>,
+}
+
+/// What is to be another; what is left out stays.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct ChangeBody {
+    role: Option<Role>,
+    #[schema(max_items = 100)]
+    locations: Option<Vec<String>>,
+    active: Option<bool>,
+}

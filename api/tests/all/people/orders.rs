@@ -1,0 +1,101 @@
+//! Whose orders are whose.
+
+use anyhow::Result;
+use reqwest::Method;
+use serde_json::{Value, json};
+use testbed::people::of;
+use testbed::{Client, Options, Pipeline, TestDatabase, Via};
+
+use super::{ask, text};
+
+#[tokio::test]
+async fn a_customers_order_is_theirs_and_nobody_elses() -> Result<()> {
+    let (_database, api) = crate::api().await?;
+    let (ada, eve) = (of("customer:customer_123")?, of("customer:eve")?);
+    let placed = ask(&api, Method::POST, "/orders", &ada, Some(Client::an_order())).await?;
+    assert_eq!(placed.status(), 202);
+    let id = text(&placed.json().await?, "id")?.to_owned();
+    let forged = ask(&api, Method::POST, "/orders", &eve, Some(Client::an_order())).await?;
+    assert_eq!(forged.status(), 403, "an order in somebody else's name");
+    for (method, path, body) in [
+        (Method::GET, format!("/orders/{id}"), None),
+        (Method::GET, format!("/orders/{id}/history"), None),
+        (Method::POST, format!("/orders/{id}/cancel"), None),
+        (Method::POST, format!("/orders/{id}/payment"), Some(json!({"payment_reference": "x"}))),
+        (
+            Method::POST,
+            format!("/orders/{id}/items"),
+            Some(json!({"items": Client::an_order()["items"], "payment_reference": "x"})),
+        ),
+    ] {
+        let answer = ask(&api, method.clone(), &path, &eve, body.clone()).await?;
+        assert_eq!(answer.status(), 404, "{method} {path}");
+        let nobody = ask(&api, method.clone(), &path, "", body).await?;
+        assert_eq!(nobody.status(), 401, "{method} {path} of nobody");
+    }
+    let list: Value = ask(&api, Method::GET, "/orders", &eve, None).await?.json().await?;
+    assert_eq!(list["orders"], json!([]));
+    assert_eq!(ask(&api, Method::GET, "/orders?customer_id=customer_123", &eve, None).await?.status(), 403);
+    assert_eq!(api.client.read(id.parse()?).await?["status"], "PENDING", "nothing moved it");
+    api.stop().await
+}
+
+#[tokio::test]
+async fn staff_of_another_location_have_no_business_here_and_machines_order_for_everybody() -> Result<()> {
+    let (_database, api) = crate::api().await?;
+    let elsewhere = testbed::people::token_at("bo", "staff", &["airport"])?;
+    let here = testbed::people::token_at("bo", "staff", &["airport", "main"])?;
+    for (token, status) in [(&elsewhere, 403), (&here, 200)] {
+        assert_eq!(ask(&api, Method::GET, "/orders", token, None).await?.status(), status);
+    }
+    let till = of("service:till")?;
+    let placed = ask(&api, Method::POST, "/orders", &till, Some(Client::an_order())).await?;
+    assert_eq!(placed.status(), 202);
+    let id = text(&placed.json().await?, "id")?.to_owned();
+    let taken = ask(&api, Method::POST, &format!("/orders/{id}/accept"), &till, None).await?;
+    assert_eq!(taken.status(), 403, "a machine is no kitchen");
+    api.stop().await
+}
+
+#[tokio::test]
+async fn guests_are_let_in_where_the_house_says_so_and_no_further_than_the_door() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut options = Options { with_worker: false, ..Options::new(Via::InProcess) };
+    options.api.identity.guests = true;
+    let api = Pipeline::start(&database, options).await?;
+    let placed = ask(&api, Method::POST, "/orders", "", Some(Client::an_order())).await?;
+    assert_eq!(placed.status(), 202);
+    let id = text(&placed.json().await?, "id")?.to_owned();
+    assert_eq!(ask(&api, Method::GET, &format!("/orders/{id}"), "", None).await?.status(), 200);
+    for (method, path) in [
+        (Method::GET, "/orders".to_owned()),
+        (Method::POST, format!("/orders/{id}/cancel")),
+        (Method::POST, format!("/orders/{id}/accept")),
+        (Method::POST, "/channels/dishdash/orders?paid=true".to_owned()),
+        (Method::GET, "/users".to_owned()),
+    ] {
+        assert_eq!(ask(&api, method.clone(), &path, "", None).await?.status(), 401, "{method} {path}");
+    }
+    let bad = ask(&api, Method::GET, &format!("/orders/{id}"), "rubbish", None).await?;
+    assert_eq!(bad.status(), 401, "a bad token is no guest");
+    api.stop().await
+}
+
+#[tokio::test]
+async fn nobodys_idempotency_key_is_anybody_elses() -> Result<()> {
+    let (_database, api) = crate::api().await?;
+    let place = async |who: &str| -> Result<Value> {
+        let mut order = Client::an_order();
+        order["customer_id"] = json!(who);
+        let url = format!("{}/api/v1/orders", api.client.api);
+        let token = of(&format!("customer:{who}"))?;
+        let answer = api.client.http.post(url).bearer_auth(token).header("idempotency-key", "1").json(&order);
+        let answer = answer.send().await?;
+        assert_eq!(answer.status(), 202, "{who}");
+        Ok(answer.json().await?)
+    };
+    let (ada, eve) = (place("ada").await?, place("eve").await?);
+    assert_ne!(ada["id"], eve["id"]);
+    assert_eq!(place("ada").await?["id"], ada["id"]);
+    api.stop().await
+}
