@@ -102,6 +102,13 @@ fn batches() -> Vec<Panel> {
             "Payments claimed and not settled yet, by worker (WORKER_CONCURRENCY).",
         )
         .ask("claim_in_hand_payments", "{{instance}} by {{by}}"),
+        Panel::lines(
+            "Who asks",
+            "ops",
+            "Looks at the keys of issuers, and sessions that were ended because an old refresh token came again.",
+        )
+        .ask("sum by (outcome) (rate(identity_key_looks_total[$__rate_interval]))", "keys, {{outcome}}")
+        .ask("sum(rate(identity_stolen_sessions_total[$__rate_interval]))", "stolen sessions"),
     ]
 }
 
