@@ -46,10 +46,10 @@ async fn start() -> Result<()> {
         Some(url) => Database::replica(url, "api-read")?,
         None => database.named("api-read"),
     };
+    let identity = Identity::open(&config.settings.identity, &database)?;
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
 
-    let identity = Identity::open(&config.settings.identity, &database)?;
     let internal = api::operations::router(&database, &identity);
     let stop = Stop::new();
     let signals = stop_on_signal(stop.clone())?;

@@ -34,23 +34,27 @@ pub(crate) async fn open(
     settings.identity.guests = api_addr.ip().is_loopback();
     let people =
         People { manager_token: data_dir.join("manager.token"), passwords: data_dir.join("passwords") };
+    let mut new_database = false;
     for (email, role) in [("manager@example.com", Role::Manager), ("customer@example.com", Role::Customer)] {
         if let Some(password) = make_user_once(database, email, role).await? {
-            write(&people.passwords, &format!("{email} {password}"))?;
+            write(&people.passwords, &format!("{email} {password}"), true)?;
+            new_database = true;
         }
     }
-    if !people.manager_token.exists() {
+    // Another database than the last time does not know the last one's token.
+    if new_database || !people.manager_token.exists() {
         let (name, role) = ("first-look".to_owned(), Role::Manager);
         let token =
             make_token(database, NewToken { name, role, channels: Vec::new(), locations: Vec::new() });
-        write(&people.manager_token, &token.await?)?;
+        write(&people.manager_token, &token.await?, false)?;
     }
     Ok((Identity::open(&settings.identity, database)?, people))
 }
 
-/// Adds a line to a file that nobody else may read.
-fn write(path: &Path, line: &str) -> Result<()> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+/// Writes a line to a file that nobody else may read; below what stands there, or in its place.
+fn write(path: &Path, line: &str, below: bool) -> Result<()> {
+    let file =
+        OpenOptions::new().write(true).append(below).truncate(!below).create(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| writeln!(file, "{line}"));
     written.with_context(|| format!("cannot write {}", path.display()))
 }

@@ -31,7 +31,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use sqlx::PgConnection;
-use tokio::time::Instant;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout};
 
 use runtime::chaos::sabotaged;
 
@@ -110,7 +111,7 @@ impl Database {
     async fn wait(&self, deadline: Instant) -> Result<PgConnection> {
         let mut told = false;
         loop {
-            let error = match tokio::time::timeout(ACQUIRE_TIMEOUT, self.connect_alone()).await {
+            let error = match self.connect_alone().await {
                 Ok(Ok(conn)) => return Ok(conn),
                 Ok(Err(error)) if Unfit::of(&error).is_some_and(|unfit| !unfit.passes()) => {
                     bail!("DATABASE_URL: {error}")
@@ -130,10 +131,14 @@ impl Database {
         }
     }
 
-    async fn connect_alone(&self) -> sqlx::Result<PgConnection> {
-        let mut conn = self.connect().await?;
-        refuse_shared(&mut conn, &self.servers).await?;
-        Ok(conn)
+    /// A connection that is nobody else's. A server that does not answer is given up soon; one that does may be busy.
+    async fn connect_alone(&self) -> Result<sqlx::Result<PgConnection>, Elapsed> {
+        let mut conn = match timeout(ACQUIRE_TIMEOUT, self.connect()).await? {
+            Ok(conn) => conn,
+            Err(error) => return Ok(Err(error)),
+        };
+        let alone = timeout(ACQUIRE_TIMEOUT * 3, refuse_shared(&mut conn, &self.servers)).await?;
+        Ok(alone.map(|()| conn))
     }
 }
 

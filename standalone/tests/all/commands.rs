@@ -35,6 +35,16 @@ async fn a_wrong_setting_is_named_in_one_line() -> Result<()> {
         ("api", vec![], "DATABASE_URL"),
         ("api", vec![("DATABASE_URL", "nonsense"), amqp, ("API_ADDR", "127.0.0.1:0")], "DATABASE_URL"),
         ("api", vec![database, amqp, ("API_ADDR", "here")], "'here'"),
+        (
+            "api",
+            vec![database, amqp, ("API_ADDR", "127.0.0.1:0"), ("LET_EVERYBODY_IN", "false")],
+            "IDENTITY_KEY_FILE",
+        ),
+        (
+            "api",
+            vec![database, amqp, ("API_ADDR", "127.0.0.1:0"), ("IDENTITY_KEY_FILE", "/no/such")],
+            "keys make",
+        ),
         ("worker", vec![database, amqp, ("PAYMENT_RETRY_ATTEMPTS", "0")], "--payment-retry-attempts"),
         ("worker", vec![database, amqp, ("CIRCUIT_BREAKER_RECOVERY_SECONDS", "soon")], "a number of seconds"),
         ("worker", vec![database, amqp, ("LEASE_SECONDS", "6")], "LEASE_SECONDS=6"),
