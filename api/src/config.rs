@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::identity::IdentitySettings;
+use crate::identity::settings::IdentitySettings;
 use clap::{Args, Parser};
 use runtime::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig};
 

@@ -45,15 +45,15 @@ impl IntoResponses for BadBody {
     }
 }
 
+/// Whoever wants to know who asks may answer so.
+const BAD_TOKEN: (u16, &str) = (401, "The token is missing or not good");
+
 /// So may any that only the restaurant may send.
 pub(crate) struct StaffOnly;
 
 impl IntoResponses for StaffOnly {
     fn responses() -> Responses {
-        problems([
-            (401, "The token is missing or not good"),
-            (403, "Only the restaurant may do this, at its own location"),
-        ])
+        problems([BAD_TOKEN, (403, "Only the restaurant may do this, at its own location")])
     }
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct TokenNeeded;
 impl IntoResponses for TokenNeeded {
     fn responses() -> Responses {
         problems([
-            (401, "The token is missing or not good"),
+            BAD_TOKEN,
             (403, "It is somebody else's business: another customer's, or another location's"),
         ])
     }
@@ -75,7 +75,7 @@ pub(crate) struct ChannelOnly;
 impl IntoResponses for ChannelOnly {
     fn responses() -> Responses {
         problems([
-            (401, "The token is missing or not good"),
+            BAD_TOKEN,
             (403, "Only a machine that is named for the channel, or a manager, may do this"),
         ])
     }
@@ -87,7 +87,7 @@ pub(crate) struct AdminsOnly;
 impl IntoResponses for AdminsOnly {
     fn responses() -> Responses {
         problems([
-            (401, "The token is missing or not good"),
+            BAD_TOKEN,
             (403, "Only admins may do this"),
             (404, "People are known to another issuer; or there is no such thing"),
         ])

@@ -41,6 +41,14 @@ pub(crate) async fn shown(parts: &Parts, identity: &Identity) -> Result<Option<A
     }
 }
 
+/// Who asks; `None` only where strangers may do everything.
+async fn expected(parts: &Parts, identity: &Identity) -> Result<Option<Arc<Principal>>, ApiError> {
+    match shown(parts, identity).await? {
+        None if identity.strangers() != Strangers::Everything => Err(ApiError::unauthenticated()),
+        known => Ok(known),
+    }
+}
+
 /// The token, where there is one.
 fn bearer(parts: &Parts) -> Result<Option<&str>, ApiError> {
     let mut shown = parts.headers.get_all(AUTHORIZATION).iter();
@@ -128,11 +136,8 @@ impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        match shown(parts, &state.identity).await? {
-            Some(principal) => actor(&principal).map(Self),
-            None if state.identity.strangers() == Strangers::Everything => Ok(Self(Actor::Unnamed)),
-            None => Err(ApiError::unauthenticated()),
-        }
+        let principal = expected(parts, &state.identity).await?;
+        principal.map_or(Ok(Actor::Unnamed), |principal| actor(&principal)).map(Self)
     }
 }
 
@@ -164,11 +169,12 @@ impl FromRequestParts<AppState> for OfChannel {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        match shown(parts, &state.identity).await? {
-            Some(by) if by.role.includes(Role::Manager) || by.role == Role::Service => Ok(Self(Some(by))),
-            Some(_) => Err(ApiError::forbidden("only a channel's machine or a manager may do this")),
-            None if state.identity.strangers() == Strangers::Everything => Ok(Self(None)),
-            None => Err(ApiError::unauthenticated()),
+        let principal = expected(parts, &state.identity).await?;
+        let may = |by: &Principal| by.role.includes(Role::Manager) || by.role == Role::Service;
+        if principal.as_deref().is_none_or(may) {
+            Ok(Self(principal))
+        } else {
+            Err(ApiError::forbidden("only a channel's machine or a manager may do this"))
         }
     }
 }
@@ -181,11 +187,11 @@ impl FromRequestParts<Internal> for Manager {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Internal) -> Result<Self, ApiError> {
-        match shown(parts, &state.identity).await? {
-            Some(principal) if principal.role.includes(Role::Manager) => Ok(Self),
-            Some(_) => Err(ApiError::forbidden("only managers may do this")),
-            None if state.identity.strangers() == Strangers::Everything => Ok(Self),
-            None => Err(ApiError::unauthenticated()),
+        let principal = expected(parts, &state.identity).await?;
+        if principal.is_none_or(|principal| principal.role.includes(Role::Manager)) {
+            Ok(Self)
+        } else {
+            Err(ApiError::forbidden("only managers may do this"))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use jsonwebtoken::Algorithm;
 use serde::Serialize;
 use serde_json::json;
 use store::Database;
@@ -13,11 +14,11 @@ use store::session::Session;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::IdentitySettings;
-use super::issuers::IssuerConfig;
+use super::issuers::{ClaimRules, IssuerConfig};
 use super::key_file::KeyFile;
 use super::passwords::Passwords;
 use super::principal::now;
+use super::settings::IdentitySettings;
 use crate::http::error::ApiError;
 
 /// The embedded issuer.
@@ -62,10 +63,14 @@ impl Embedded {
     }
 
     pub(super) fn as_issuer(&self) -> IssuerConfig {
-        serde_json::from_value(json!({
-            "issuer": self.name, "audiences": [self.name], "algorithms": ["ES256"], "keys": "",
-        }))
-        .expect("an issuer like any other")
+        IssuerConfig {
+            issuer: self.name.clone(),
+            audiences: vec![self.name.clone()],
+            algorithms: vec![Algorithm::ES256],
+            keys: String::new(),
+            prefix: String::new(),
+            claims: ClaimRules::default(),
+        }
     }
 
     pub(super) fn look_at_keys(&self) -> Result<bool> {

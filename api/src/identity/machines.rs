@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use domain::channel::name::ChannelName;
 use domain::person::Role;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::caller::Admin;
 use super::followed::{new_service_token, service_role};
-use super::sign_in::{embedded, fault};
+use super::sign_in::{embedded, fault, private};
 use super::users::{MAX_LOCATIONS, locations};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
@@ -100,9 +100,7 @@ pub(crate) async fn make(
         }
         identity.followed.changed();
         let made = NewServiceTokenView { id: new.id, token };
-        let mut answer = (StatusCode::CREATED, Json(made)).into_response();
-        answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(answer)
+        Ok(private((StatusCode::CREATED, Json(made))))
     })
     .await
 }

@@ -47,7 +47,7 @@ pub(super) fn fault(error: &anyhow::Error) -> ApiError {
 }
 
 /// What nobody between us and the client may keep.
-fn private(answer: impl IntoResponse) -> Response {
+pub(super) fn private(answer: impl IntoResponse) -> Response {
     let mut answer = answer.into_response();
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
