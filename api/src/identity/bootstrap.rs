@@ -7,7 +7,7 @@ use domain::person::Role;
 use sqlx::PgConnection;
 use store::Database;
 use store::accounts::service_tokens::{self, ServiceToken};
-use store::accounts::users::{self, Change, Changed, NewUser};
+use store::accounts::users::{self, By, Change, Changed, NewUser};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ pub async fn make_token(database: &Database, new: NewToken) -> Result<String> {
 pub async fn make_admin(database: &Database, email: &str) -> Result<String> {
     let mut conn = connect(database).await?;
     let email = email.trim().to_lowercase();
-    if let Some((user, _)) = users::by_email(&mut conn, &email).await? {
+    if let Some((user, _)) = users::find(&mut conn, &By::Email(email.clone())).await? {
         let change = Change { role: Some(Role::Admin), active: Some(true), locations: None };
         let Changed::Done(_) = users::change(&mut conn, user.id, &change).await? else {
             bail!("{email} cannot be made an administrator")
@@ -80,7 +80,7 @@ pub async fn make_user_once(database: &Database, email: &str, role: Role) -> Res
 
 async fn make_user(conn: &mut PgConnection, email: &str, role: Role) -> Result<Option<String>> {
     ensure!(email.contains('@') && !email.contains(char::is_whitespace), "{email} is no e-mail address");
-    if users::by_email(conn, email).await?.is_some() {
+    if users::find(conn, &By::Email(email.to_owned())).await?.is_some() {
         return Ok(None);
     }
     let (password, password_hash) = new_password().await?;

@@ -12,10 +12,9 @@ use store::accounts::service_tokens::{self, ServiceToken};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::account::{MAX_LOCATIONS, embedded, fault, locations, private};
 use super::caller::Admin;
 use super::followed::{new_service_token, service_role};
-use super::sign_in::{embedded, fault, private};
-use super::users::{MAX_LOCATIONS, locations};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;

@@ -2,6 +2,7 @@
 //! them, with people of its own (`sign_in`, `users`). Machines have opaque tokens (`followed`, `machines`).
 
 mod access;
+mod account;
 pub mod bootstrap;
 pub(crate) mod caller;
 mod crypto;

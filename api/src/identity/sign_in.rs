@@ -1,57 +1,30 @@
 //! `/auth`: register, log in, stay logged in, log out, who am I. For people of the embedded issuer.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::person::Role;
 use serde::Serialize;
 use serde_json::json;
 use store::accounts::sessions::{self, Renewed};
-use store::accounts::users::{self, Changed, NewUser};
+use store::accounts::users::{self, By};
 use uuid::Uuid;
 
-use super::Identity;
+use super::account::{MAX_EMAIL, UserView, busy, embedded, fault, make_user, new_password, private};
 use super::caller::Known;
-use super::embedded::{Embedded, Tokens};
-use super::passwords::{self, Busy};
-use super::users::{MAX_EMAIL, UserView, e_mail, phone};
+use super::embedded::Tokens;
+use super::passwords;
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{BadBody, Faults};
+use crate::http::work::to_the_end;
 use crate::state::AppState;
 
-/// Longest name that somebody may want to be called by.
-const MAX_NAME: usize = 200;
 /// One text for an unknown address and a wrong password: nobody learns who is known here.
 const WRONG: &str = "no such user, or another password";
-
-/// The embedded issuer, where there is one.
-pub(super) fn embedded(state: &AppState) -> Result<(&Arc<Identity>, &Embedded), ApiError> {
-    let identity = &state.identity;
-    let found =
-        identity.embedded.as_ref().ok_or_else(|| ApiError::not_found("page: people log in elsewhere"))?;
-    Ok((identity, found))
-}
-
-pub(super) fn busy(_: Busy) -> ApiError {
-    ApiError::too_many("many log in right now")
-}
-
-pub(super) fn fault(error: &anyhow::Error) -> ApiError {
-    ApiError::internal(&format!("{error:#}"))
-}
-
-/// What nobody between us and the client may keep.
-pub(super) fn private(answer: impl IntoResponse) -> Response {
-    let mut answer = answer.into_response();
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
 
 /// Register.
 ///
@@ -74,50 +47,6 @@ pub(crate) async fn register(
 ) -> Result<Response, ApiError> {
     let body = body::read_json(&headers, body, &state.room).await?;
     make_user(state.clone(), Fields::read(&body)?, false).await
-}
-
-/// Makes a user out of a request. An admin may say more about them than they themselves may.
-pub(super) async fn make_user(
-    state: AppState,
-    mut fields: Fields,
-    by_admin: bool,
-) -> Result<Response, ApiError> {
-    embedded(&state)?;
-    let email = e_mail(&mut fields);
-    let name = fields.optional_text("name", MAX_NAME);
-    let phone = phone(&mut fields);
-    let password = new_password(&mut fields, "password", &[email.as_deref(), name.as_deref()]);
-    let (mut role, mut locations) = (Role::Customer, Vec::new());
-    if by_admin {
-        role = super::users::role(&mut fields).unwrap_or(Role::Customer);
-        locations = super::users::locations(&mut fields).unwrap_or_default();
-    }
-    fields.finish()?;
-    let (email, password) = (email.unwrap_or_default(), password.unwrap_or_default());
-    crate::http::work::to_the_end(async move {
-        let (_, embedded) = embedded(&state)?;
-        let hash = embedded.passwords.hash(password).await;
-        let password_hash = hash.map_err(|error| fault(&error))?.map_err(busy)?;
-        let new = NewUser { id: Uuid::now_v7(), email, name, phone, role, locations, password_hash };
-        let mut session = embedded.session.lock().await;
-        match session.run(&new, |conn, new| Box::pin(users::insert(conn, new))).await? {
-            Changed::Done(user) => Ok(private((StatusCode::CREATED, Json(UserView::from(user))))),
-            other => Err(super::users::refused(&other)),
-        }
-    })
-    .await
-}
-
-fn new_password(fields: &mut Fields, name: &str, about: &[Option<&str>]) -> Option<String> {
-    let password = fields.secret(name)?;
-    let about: Vec<&str> = about.iter().copied().flatten().collect();
-    match passwords::problem(&password, &about) {
-        None => Some(password),
-        Some((code, detail)) => {
-            fields.add(name, code, detail);
-            None
-        }
-    }
 }
 
 /// Log in.
@@ -148,7 +77,7 @@ pub(crate) async fn log_in(
 
 /// Tokens for who knows the password; `None`: nobody does.
 async fn by_password(state: AppState, email: String, password: String) -> Result<Option<Tokens>, ApiError> {
-    crate::http::work::to_the_end(async move {
+    to_the_end(async move {
         let (_, embedded) = embedded(&state)?;
         let email = email.trim().to_lowercase();
         // Longer ones nobody has: not worth a hash's time for each of many megabytes.
@@ -156,7 +85,7 @@ async fn by_password(state: AppState, email: String, password: String) -> Result
             email.len() <= MAX_EMAIL && password.len() <= passwords::MAX_CHARS * 4 && !email.contains('\0');
         let found = if possible {
             let mut session = embedded.session.lock().await;
-            session.run(&email, |conn, email| Box::pin(users::by_email(conn, email))).await?
+            session.run(&By::Email(email), |conn, by| Box::pin(users::find(conn, by))).await?
         } else {
             None
         };
@@ -201,7 +130,7 @@ async fn refresh_token(state: &AppState, headers: &HeaderMap, body: Body) -> Res
 }
 
 async fn renew(state: AppState, token: String) -> Result<Option<Tokens>, ApiError> {
-    crate::http::work::to_the_end(async move {
+    to_the_end(async move {
         let (identity, embedded) = embedded(&state)?;
         let Some(named) = embedded.read_refresh_token(&token) else { return Ok(None) };
         let mut session = embedded.session.lock().await;
@@ -285,7 +214,7 @@ pub(crate) async fn log_out(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let token = refresh_token(&state, &headers, body).await?;
-    crate::http::work::to_the_end(async move {
+    to_the_end(async move {
         let (identity, embedded) = embedded(&state)?;
         if let Some((id, _)) = embedded.read_refresh_token(&token) {
             let mut session = embedded.session.lock().await;
@@ -350,19 +279,18 @@ pub(crate) async fn change_password(
     fields.finish()?;
     let (current, new) = (current.unwrap_or_default(), new.unwrap_or_default());
     drop(body);
-    crate::http::work::to_the_end(async move {
+    to_the_end(async move {
         let (identity, embedded) = embedded(&state)?;
         let mut session = embedded.session.lock().await;
-        let user = session.run(&id, |conn, id| Box::pin(users::by_id(conn, *id))).await?;
-        let user = user.ok_or_else(|| ApiError::bad_token(WRONG))?;
+        let found = session.run(&By::Id(id), |conn, by| Box::pin(users::find(conn, by))).await?;
+        drop(session);
+        let (user, hash) = found.ok_or_else(|| ApiError::bad_token(WRONG))?;
         if let Some((code, detail)) =
             passwords::problem(&new, &[&user.email, user.name.as_deref().unwrap_or("")])
         {
             return Err(ApiError::invalid_one("new_password", code, detail));
         }
-        let found = session.run(&user.email, |conn, email| Box::pin(users::by_email(conn, email))).await?;
-        drop(session);
-        let is = embedded.passwords.is(current, found.map(|(_, kept)| kept)).await;
+        let is = embedded.passwords.is(current, Some(hash)).await;
         if !is.map_err(|error| fault(&error))?.map_err(busy)? {
             return Err(ApiError::bad_token("the current password is another"));
         }

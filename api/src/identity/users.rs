@@ -7,12 +7,11 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::person::Role;
 use serde::{Deserialize, Serialize};
-use store::accounts::users::{self, Change, Changed, User};
-use time::OffsetDateTime;
+use store::accounts::users::{self, Change, Changed};
 use uuid::Uuid;
 
+use super::account::{UserView, embedded, locations, make_user, refused, role};
 use super::caller::Admin;
-use super::sign_in::{embedded, make_user};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
@@ -20,38 +19,8 @@ use crate::http::problems::{AdminsOnly, BadBody, Faults};
 use crate::http::work::to_the_end;
 use crate::state::AppState;
 
-/// Longest e-mail address (RFC 5321, 4.5.3.1).
-pub(super) const MAX_EMAIL: usize = 254;
-/// Most locations of one person.
-pub(super) const MAX_LOCATIONS: usize = 100;
 /// Users on a page.
 const PAGE_SIZE: i64 = 100;
-
-/// Somebody, as admins and they themselves see them.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct UserView {
-    /// Of a customer: the `customer_id` of their orders.
-    id: Uuid,
-    email: String,
-    name: Option<String>,
-    phone: Option<String>,
-    role: Role,
-    /// Of staff and managers: where they may look and act.
-    locations: Vec<String>,
-    /// Whether they may log in.
-    active: bool,
-    #[serde(with = "time::serde::rfc3339")]
-    created_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    updated_at: OffsetDateTime,
-}
-
-impl From<User> for UserView {
-    fn from(user: User) -> Self {
-        let User { id, email, name, phone, role, locations, active, created_at, updated_at } = user;
-        Self { id, email, name, phone, role, locations, active, created_at, updated_at }
-    }
-}
 
 /// A page of users.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -59,62 +28,6 @@ pub(crate) struct UserPage {
     users: Vec<UserView>,
     /// Of the next page; null: this is the last.
     next_cursor: Option<Uuid>,
-}
-
-/// An e-mail address that must be there, in lower case.
-pub(super) fn e_mail(fields: &mut Fields) -> Option<String> {
-    let email = fields.text("email", MAX_EMAIL)?.trim().to_lowercase();
-    let parts = email.rsplit_once('@');
-    let good = parts.is_some_and(|(name, host)| {
-        !name.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
-    });
-    // What cannot be seen makes two addresses look like one.
-    if !good || !email.chars().all(|c| c.is_ascii_graphic() || c.is_alphanumeric()) {
-        fields.add("email", "no_email", "must be an e-mail address such as maria@example.com");
-        return None;
-    }
-    Some(email)
-}
-
-/// A telephone number that may be left out: a + and digits.
-pub(super) fn phone(fields: &mut Fields) -> Option<String> {
-    let text = fields.optional_text("phone", 40)?;
-    let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect();
-    let number = digits.strip_prefix('+').unwrap_or("");
-    if !(6..=15).contains(&number.len()) || !number.bytes().all(|b| b.is_ascii_digit()) {
-        fields.add("phone", "no_phone", "must be a + and 6 to 15 digits, such as +1 555 010 0123");
-        return None;
-    }
-    Some(digits)
-}
-
-/// A person's role, where one is given.
-pub(super) fn role(fields: &mut Fields) -> Option<Role> {
-    let name = fields.optional_text("role", 20)?;
-    let role = Role::parse(&name).filter(|role| *role != Role::Service);
-    if role.is_none() {
-        fields.add("role", "unknown_role", "must be customer, staff, manager or admin");
-    }
-    role
-}
-
-/// A person's locations, where they are given.
-pub(super) fn locations(fields: &mut Fields) -> Option<Vec<String>> {
-    let mut locations = fields.texts("locations", MAX_LOCATIONS, 50)?;
-    locations.sort_unstable();
-    locations.dedup();
-    Some(locations)
-}
-
-/// Why a change was not made.
-pub(super) fn refused(changed: &Changed) -> ApiError {
-    match changed {
-        Changed::EmailTaken => ApiError::taken("email", "email_taken", "somebody has this e-mail address"),
-        Changed::PhoneTaken => ApiError::taken("phone", "phone_taken", "somebody has this telephone number"),
-        Changed::LastAdmin => ApiError::taken("role", "last_admin", "they are the last active admin"),
-        Changed::NotFound => ApiError::not_found("user"),
-        Changed::Done(_) => ApiError::internal(&"done is no refusal"),
-    }
 }
 
 /// Make a user.

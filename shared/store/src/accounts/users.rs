@@ -97,11 +97,25 @@ fn taken(done: sqlx::Result<Changed>) -> sqlx::Result<Changed> {
     }
 }
 
+/// What somebody is found by.
+#[derive(Debug, Clone)]
+pub enum By {
+    /// The subject of their tokens.
+    Id(Uuid),
+    /// In lower case.
+    Email(String),
+}
+
 /// Somebody, and the hash of their password.
-pub async fn by_email(conn: &mut PgConnection, email: &str) -> sqlx::Result<Option<(User, String)>> {
+pub async fn find(conn: &mut PgConnection, by: &By) -> sqlx::Result<Option<(User, String)>> {
+    let (id, email) = match by {
+        By::Id(id) => (Some(*id), None),
+        By::Email(email) => (None, Some(email.as_str())),
+    };
     let row = sqlx::query!(
         r#"SELECT id, email, name, phone, role AS "role: Role", locations, active, created_at, updated_at, password_hash
-           FROM users WHERE email = $1"#,
+           FROM users WHERE id = $1 OR email = $2"#,
+        id,
         email
     )
     .fetch_optional(conn)
@@ -120,18 +134,6 @@ pub async fn by_email(conn: &mut PgConnection, email: &str) -> sqlx::Result<Opti
         };
         (user, row.password_hash)
     }))
-}
-
-/// Somebody.
-pub async fn by_id(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<User>> {
-    sqlx::query_as!(
-        User,
-        r#"SELECT id, email, name, phone, role AS "role: Role", locations, active, created_at, updated_at
-           FROM users WHERE id = $1"#,
-        id
-    )
-    .fetch_optional(conn)
-    .await
 }
 
 /// Up to `limit` of them, those that came first first, after `after`.
