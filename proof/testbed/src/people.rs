@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use api::identity::Identity;
 use api::identity::key_file::{self, KeyFile};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::Database;
 
 /// Its `iss`.
@@ -21,10 +21,20 @@ pub fn keys() -> Result<PathBuf> {
 
 /// The file that names it to an api.
 pub fn issuers_file() -> Result<PathBuf> {
+    named("comanda-tests.issuers", "")
+}
+
+/// The same for an api that has an issuer of its own beside it: there its people are `x-<subject>`.
+pub fn issuers_file_beside_another() -> Result<PathBuf> {
+    named("comanda-tests-beside.issuers", "x-")
+}
+
+fn named(file: &str, prefix: &str) -> Result<PathBuf> {
     let public = KeyFile::open(&keys()?)?.public_keys();
     let set = once("comanda-tests.jwks", |path| Ok(fs::write(path, &public)?))?;
-    let issuers = json!([{"issuer": ISSUER, "audiences": ["comanda"], "algorithms": ["ES256"], "keys": set}]);
-    once("comanda-tests.issuers", |path| Ok(fs::write(path, issuers.to_string())?))
+    let issuers = json!([{"issuer": ISSUER, "audiences": ["comanda"], "algorithms": ["ES256"], "keys": set,
+        "prefix": prefix}]);
+    once(file, |path| Ok(fs::write(path, issuers.to_string())?))
 }
 
 /// A token of somebody, good for an hour.
@@ -34,9 +44,20 @@ pub fn token(subject: &str, role: &str) -> Result<String> {
 
 /// The same, for somebody of these locations.
 pub fn token_at(subject: &str, role: &str, locations: &[&str]) -> Result<String> {
+    sign(json!({"sub": subject, "role": role, "locations": locations}))
+}
+
+/// A token of the machine that hands in a channel's orders.
+pub fn of_channel(channel: &str) -> Result<String> {
+    sign(json!({"sub": channel, "role": "service", "channels": [channel]}))
+}
+
+fn sign(mut claims: Value) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let claims = json!({"iss": ISSUER, "aud": "comanda", "sub": subject, "role": role, "locations": locations,
-        "iat": now, "exp": now + 3600});
+    claims["iss"] = json!(ISSUER);
+    claims["aud"] = json!("comanda");
+    claims["iat"] = json!(now);
+    claims["exp"] = json!(now + 3600);
     KeyFile::open(&keys()?)?.sign(&claims)
 }
 
