@@ -2,7 +2,7 @@
 //! SQL, path or type name in it.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::order::status::OrderStatus;
 use domain::problems::Problem;
@@ -24,6 +24,8 @@ pub(crate) struct ApiError {
     retry: bool,
     /// What `WWW-Authenticate` says.
     challenge: Option<&'static str>,
+    /// What `RateLimit-Policy` and `RateLimit` say, and the seconds to wait.
+    limit: Option<Box<(String, String, u64)>>,
     /// What a fault of ours came from: for the log, never for the client.
     pub(crate) cause: Option<Box<str>>,
 }
@@ -64,6 +66,7 @@ impl ApiError {
             current_status: None,
             retry: false,
             challenge: None,
+            limit: None,
             cause: None,
         }
     }
@@ -120,6 +123,13 @@ impl ApiError {
     /// 429: later.
     pub(crate) fn too_many(detail: &str) -> Self {
         Self { retry: true, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail) }
+    }
+
+    /// 429: this caller asks too fast. `policy` and `left` are the headers that say so (draft-ietf-httpapi-ratelimit-headers).
+    pub(crate) fn too_fast(wait: u64, policy: String, left: String) -> Self {
+        let limit = Some(Box::new((policy, left, wait)));
+        let detail = format!("too many requests from you: the next is taken in {wait} s");
+        Self { limit, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail) }
     }
 
     /// 403.
@@ -218,6 +228,14 @@ impl IntoResponse for ApiError {
         let mut response = self.status.into_response();
         if self.retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        }
+        if let Some((policy, left, wait)) = self.limit.as_deref() {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(*wait));
+            for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+                headers
+                    .extend(HeaderValue::try_from(value).map(|value| (HeaderName::from_static(name), value)));
+            }
         }
         if let Some(challenge) = self.challenge {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

@@ -13,6 +13,10 @@ pub(crate) struct Faults;
 impl IntoResponses for Faults {
     fn responses() -> Responses {
         problems([
+            (
+                429,
+                "This caller asks too fast, or many log in right now. Come again after `Retry-After` seconds",
+            ),
             (500, "An internal error. It has been logged under the request's id"),
             (
                 503,

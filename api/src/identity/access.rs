@@ -50,8 +50,12 @@ impl Access {
         Self { issuers, checked: Cache::new(REMEMBERED) }
     }
 
-    /// Whose token it is.
-    pub(crate) async fn check(&self, token: &str) -> Result<Arc<Principal>, Unproven> {
+    /// Whose token it is. `unknown` is asked before a signature is checked.
+    pub(crate) async fn check(
+        &self,
+        token: &str,
+        unknown: impl FnOnce() -> Result<(), Unproven>,
+    ) -> Result<Arc<Principal>, Unproven> {
         if token.len() > MAX_TOKEN {
             return Err(Unproven::Bad("the token is too long"));
         }
@@ -63,6 +67,7 @@ impl Access {
             self.checked.remove(&hash);
             return Err(Unproven::Bad("the token has expired"));
         }
+        unknown()?;
         let principal = Arc::new(self.check_anew(token).await?);
         self.checked.insert(hash, Arc::clone(&principal));
         Ok(principal)

@@ -32,9 +32,19 @@ impl FromRequestParts<AppState> for Known {
 
 /// Who the request says it is; `None`: it does not.
 pub(crate) async fn shown(parts: &Parts, identity: &Identity) -> Result<Option<Arc<Principal>>, ApiError> {
-    let Some(token) = bearer(parts)? else { return Ok(None) };
-    match identity.who(token).await {
-        Ok(principal) => Ok(Some(principal)),
+    let unknown = || identity.limits.unknown(&parts.headers, &parts.extensions);
+    let Some(token) = bearer(parts)? else {
+        if identity.strangers() == Strangers::Order {
+            unknown()?;
+        }
+        return Ok(None);
+    };
+    match identity.who(token, unknown).await {
+        Ok(principal) => {
+            identity.limits.known(&principal)?;
+            Ok(Some(principal))
+        }
+        Err(Unproven::TooFast(limit)) => Err(limit.into()),
         Err(Unproven::Bad(why)) => Err(ApiError::bad_token(why)),
         Err(Unproven::NoRole) => Err(ApiError::forbidden("the token names no role that is known here")),
         Err(Unproven::CannotTell) => Err(ApiError::unavailable("the token cannot be checked right now")),
@@ -74,6 +84,19 @@ impl FromRequestParts<AppState> for Admin {
         } else {
             Err(ApiError::forbidden("only admins may do this"))
         }
+    }
+}
+
+/// Whoever wants to log in, and does not try it too often.
+#[derive(Debug)]
+pub(crate) struct Unhurried;
+
+impl FromRequestParts<AppState> for Unhurried {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        state.identity.limits.log_in(&parts.headers, &parts.extensions)?;
+        Ok(Self)
     }
 }
 

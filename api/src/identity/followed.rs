@@ -129,8 +129,12 @@ impl Followed {
         }
     }
 
-    /// Whose service token it is.
-    pub(crate) async fn service(&self, token: &str) -> Result<Arc<Principal>, Unproven> {
+    /// Whose service token it is. `unknown` is asked before one is looked for that was not there at the last look.
+    pub(crate) async fn service(
+        &self,
+        token: &str,
+        unknown: impl FnOnce() -> Result<(), Unproven>,
+    ) -> Result<Arc<Principal>, Unproven> {
         let shown = ServiceTokenText::parse(token).ok_or(Unproven::Bad("that is no token"))?;
         let seen = self.seen();
         if let Some(seen) = &seen
@@ -138,6 +142,7 @@ impl Followed {
         {
             return shown.among(seen);
         }
+        unknown()?;
         // It may have been made a moment ago, at another api.
         let mut look = self.look.lock().await;
         if look.1.is_none_or(|at| at.elapsed() >= AT_MOST_EVERY) && self.see(&mut look).await.is_err() {

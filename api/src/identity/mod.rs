@@ -14,6 +14,7 @@ mod key_set;
 pub(crate) mod machines;
 mod passwords;
 mod principal;
+mod rate_limits;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod users;
@@ -31,6 +32,8 @@ use self::followed::{Followed, SERVICE_PREFIX};
 use self::key_file::KeyFile;
 use self::key_set::{AT_MOST_EVERY, LOOK_EVERY, Source};
 pub(crate) use self::principal::{Principal, Unproven};
+pub use self::rate_limits::RateLimitSettings;
+use self::rate_limits::{RateLimits, TooFast};
 pub use self::settings::IdentitySettings;
 
 /// Everything that knows people.
@@ -40,6 +43,7 @@ pub struct Identity {
     followed: Followed,
     embedded: Option<Embedded>,
     strangers: Strangers,
+    limits: RateLimits,
 }
 
 /// What those may do who show no token.
@@ -94,7 +98,8 @@ impl Identity {
         if strangers == Strangers::Everything {
             tracing::warn!("LET_EVERYBODY_IN is set: whoever reaches the api may do everything with orders");
         }
-        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, strangers }))
+        let limits = RateLimits::new(&settings.rate_limits);
+        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, strangers, limits }))
     }
 
     /// What those may do who show no token.
@@ -113,6 +118,8 @@ impl Identity {
         crew.spawn("identity", async move { this.followed.run(until).await });
         let (this, until) = (Arc::clone(self), stop.clone());
         crew.spawn("issuers' keys", async move { this.look_up_keys(until).await });
+        let (this, until) = (Arc::clone(self), stop.clone());
+        crew.spawn("rate limits", async move { this.limits.run(until).await });
         let (this, until) = (Arc::clone(self), stop.clone());
         crew.spawn("own keys", async move { this.watch_key_file(until).await });
     }
@@ -155,12 +162,17 @@ impl Identity {
         Ok(())
     }
 
-    /// Whose token it is.
-    pub(crate) async fn who(&self, token: &str) -> Result<Arc<Principal>, Unproven> {
+    /// Whose token it is. Before one is looked at that nobody has shown lately, `unknown` is asked: that is dear.
+    pub(crate) async fn who(
+        &self,
+        token: &str,
+        unknown: impl FnOnce() -> Result<(), TooFast>,
+    ) -> Result<Arc<Principal>, Unproven> {
+        let unknown = || unknown().map_err(Unproven::TooFast);
         if token.starts_with(SERVICE_PREFIX) {
-            return self.followed.service(token).await;
+            return self.followed.service(token, unknown).await;
         }
-        let principal = self.access.check(token).await?;
+        let principal = self.access.check(token, unknown).await?;
         self.followed.allows(&principal)?;
         Ok(principal)
     }

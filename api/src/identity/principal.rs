@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use domain::person::Role;
 use uuid::Uuid;
 
+use super::rate_limits::TooFast;
+
 /// Somebody, by what they showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
@@ -29,6 +31,8 @@ pub(crate) enum Unproven {
     Bad(&'static str),
     /// It is good, and names no role that we know.
     NoRole,
+    /// It was not looked at: too many that are not known come from there.
+    TooFast(TooFast),
     /// Whether it is good cannot be told now: its issuer's keys are not to be had.
     CannotTell,
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::rate_limits::RateLimitSettings;
+
 /// Whose word is taken.
 #[derive(Debug, Clone, Args)]
 pub struct IdentitySettings {
@@ -28,6 +30,9 @@ pub struct IdentitySettings {
     /// tests. People and service tokens stay for admins
     #[arg(long, env = "LET_EVERYBODY_IN", value_parser = BoolishValueParser::new())]
     pub let_everybody_in: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub rate_limits: RateLimitSettings,
     /// Whether somebody without a token may place an order, and read it by its id. For a first look, on loopback: only
     /// `standalone` sets it
     #[arg(skip)]

@@ -13,7 +13,7 @@ use store::accounts::users::{self, By};
 use uuid::Uuid;
 
 use super::account::{MAX_EMAIL, UserView, busy, embedded, fault, make_user, new_password, private};
-use super::caller::Known;
+use super::caller::{Known, Unhurried};
 use super::embedded::Tokens;
 use super::passwords;
 use crate::http::body;
@@ -36,11 +36,11 @@ const WRONG: &str = "no such user, or another password";
         (status = 201, description = "Registered; now log in", body = UserView),
         (status = 409, description = "`email_taken` or `phone_taken`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing, not valid or not known; or the password is too easy to guess", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Many register or log in right now", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, Faults,
     )
 )]
 pub(crate) async fn register(
+    _: Unhurried,
     State(state): State<AppState>,
     headers: HeaderMap,
     body: Body,
@@ -57,11 +57,11 @@ pub(crate) async fn register(
         (status = 200, description = "Logged in", body = Tokens),
         (status = 401, description = "No such user, or another password", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing or not known", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Many log in right now", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, Faults,
     )
 )]
 pub(crate) async fn log_in(
+    _: Unhurried,
     State(state): State<AppState>,
     headers: HeaderMap,
     body: Body,
@@ -112,6 +112,7 @@ async fn by_password(state: AppState, email: String, password: String) -> Result
     )
 )]
 pub(crate) async fn refresh(
+    _: Unhurried,
     State(state): State<AppState>,
     headers: HeaderMap,
     body: Body,
@@ -164,11 +165,14 @@ async fn renew(state: AppState, token: String) -> Result<Option<Tokens>, ApiErro
         (status = 400, description = "`invalid_request`, `invalid_grant` or `unsupported_grant_type`", body = TokenError),
         (status = 408, description = "The body did not arrive in time", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Many log in right now", body = ProblemBody, content_type = "application/problem+json"),
         Faults,
     )
 )]
-pub(crate) async fn token(State(state): State<AppState>, body: Body) -> Result<Response, ApiError> {
+pub(crate) async fn token(
+    _: Unhurried,
+    State(state): State<AppState>,
+    body: Body,
+) -> Result<Response, ApiError> {
     let body = body::read(body, &state.room).await?.to_vec();
     let mut form = std::collections::BTreeMap::new();
     for (name, value) in url::form_urlencoded::parse(&body) {
@@ -258,7 +262,6 @@ pub(crate) async fn who_am_i(Known(principal): Known) -> Response {
         (status = 204, description = "Changed"),
         (status = 401, description = "The token is not good, or the current password is another", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing or not known; or the password is too easy to guess", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Many log in right now", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, Faults,
     ),
     security(("token" = []))

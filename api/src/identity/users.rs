@@ -38,7 +38,6 @@ pub(crate) struct UserPage {
         (status = 201, description = "Made", body = UserView),
         (status = 409, description = "`email_taken` or `phone_taken`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing, not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Many register or log in right now", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, AdminsOnly, Faults,
     ),
     security(("token" = []))

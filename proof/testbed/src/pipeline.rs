@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use api::Api;
 use api::config::ApiSettings;
-use api::identity::{Identity, IdentitySettings};
+use api::identity::{Identity, IdentitySettings, RateLimitSettings};
 use broker::{Broker, in_process::InProcess};
 use clap::Parser;
 use gateway_mock::GatewayMockConfig;
@@ -62,7 +62,15 @@ impl Options {
             sweep_interval: Duration::from_millis(50),
             ..worker
         };
-        let identity = IdentitySettings { issuers_file: crate::people::issuers_file().ok(), ..api.identity };
+        // One address, and few customers, send everything here: limits are for the tests that are about them.
+        let rate_limits = RateLimitSettings {
+            rate_limit_customer: 0,
+            rate_limit_address: 0,
+            rate_limit_log_in: 0,
+            ..api.identity.rate_limits
+        };
+        let issuers_file = crate::people::issuers_file().ok();
+        let identity = IdentitySettings { issuers_file, rate_limits, ..api.identity };
         let api = ApiSettings { api_linger: Duration::from_millis(10), identity, ..api };
         Self { via, api, worker, with_worker: true, gateway: None }
     }

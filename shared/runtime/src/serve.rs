@@ -6,7 +6,7 @@ mod answers;
 mod patience;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +79,10 @@ impl Default for ServeLimits {
     }
 }
 
+/// Where a request comes from: an extension of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
 /// What a client that has just connected may take to send its request, when the stop has come to its end.
 const FIRST_REQUEST: Duration = Duration::from_millis(100);
 
@@ -127,10 +131,10 @@ where
     let requests = Arc::new(Semaphore::new(limits.max_requests));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
-    let begin = |stream: TcpStream, place| {
+    let begin = |stream: TcpStream, peer: SocketAddr, place| {
         // Answers are small and whole: waiting to fill a packet only adds 40 ms to some.
         let _ = stream.set_nodelay(true);
-        let service = answers::around(app.clone(), Arc::clone(&requests), stop.clone());
+        let service = answers::around(app.clone(), Peer(peer.ip()), Arc::clone(&requests), stop.clone());
         let conversation = converse(&http, stream, service, &limits, &graceful);
         connections.spawn(async move {
             conversation.await;
@@ -154,7 +158,7 @@ where
             next = next => next,
         };
         match accepted {
-            Ok((stream, _peer)) => begin(stream, place.ok()),
+            Ok((stream, peer)) => begin(stream, peer, place.ok()),
             Err(error) => {
                 // Out of file descriptors or memory: the next accept would fail at once, so wait a little.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -163,8 +167,8 @@ where
         }
     }
     // Whom the kernel has connected would be cut off with the listener, and may have sent a request.
-    while let Some(Ok((stream, _peer))) = listener.accept().now_or_never() {
-        begin(stream, None);
+    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+        begin(stream, peer, None);
     }
     drop(listener);
     drop(app);

@@ -1,5 +1,6 @@
 mod mint;
 mod orders;
+mod rate_limits;
 mod routes;
 mod sign_in;
 mod tokens;

@@ -14,12 +14,14 @@ use hyper::service::{Service as HyperService, service_fn};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Service, ServiceExt};
 
+use super::Peer;
 use crate::tasks::Stop;
 
 /// `app`, within `places` requests of HTTP/2 at once. Its answers after `stop` close their connections; HTTP/2 has a way
 /// of its own for that, and hyper takes the header off.
 pub(super) fn around<S>(
     app: S,
+    peer: Peer,
     places: Arc<Semaphore>,
     stop: Stop,
 ) -> impl HyperService<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
@@ -28,7 +30,7 @@ where
     S::Future: Send,
 {
     // A service of hyper's own, and not one of tower's in an adapter: that would clone both once more a request.
-    service_fn(move |request: Request<Incoming>| {
+    service_fn(move |mut request: Request<Incoming>| {
         // A connection of HTTP/1 has one request at a time, and connections are counted already.
         let place = match request.version() {
             Version::HTTP_2 => match Arc::clone(&places).try_acquire_owned() {
@@ -37,6 +39,7 @@ where
             },
             _ => None,
         };
+        request.extensions_mut().insert(peer);
         let (answer, stop) = (app.clone().oneshot(request), stop.clone());
         Either::Right(async move {
             let mut answer = answer.await?;
