@@ -127,6 +127,12 @@ pub const ALL: &[Metric] = &[
         API,
         "Sessions that were ended because an old refresh token was used again.",
     ),
+    counter(
+        "identity_too_fast_total",
+        &[of("limit", &["customer", "staff", "address", "log_in"])],
+        API,
+        "Requests that were answered 429 because this caller, or this address, asks too fast.",
+    ),
     // accept
     counter(
         "accept_orders_total",

@@ -105,10 +105,11 @@ fn batches() -> Vec<Panel> {
         Panel::lines(
             "Who asks",
             "ops",
-            "Looks at the keys of issuers, and sessions that were ended because an old refresh token came again.",
+            "Looks at the keys of issuers, sessions that were ended because an old refresh token came again, and who asks too fast.",
         )
         .ask("sum by (outcome) (rate(identity_key_looks_total[$__rate_interval]))", "keys, {{outcome}}")
-        .ask("sum(rate(identity_stolen_sessions_total[$__rate_interval]))", "stolen sessions"),
+        .ask("sum(rate(identity_stolen_sessions_total[$__rate_interval]))", "stolen sessions")
+        .ask("sum by (limit) (rate(identity_too_fast_total[$__rate_interval]))", "too fast, {{limit}}"),
     ]
 }
 
