@@ -37,9 +37,8 @@ async fn start() -> Result<()> {
         return runtime::health::ask(config.api_addr, "/ready");
     }
     telemetry::init_logs(&config.telemetry.logs)?;
-    let recorder = telemetry::init_metrics()?;
+    let metrics = telemetry::open_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into())?;
     let traces = Exporter::start(&config.traces, "api")?;
-    let metrics = telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into())?;
     let listener = serve::bind(config.api_addr, "API_ADDR")?;
     let database = Database::new(&config.database.database_url, "api")?;
     let read_database = match &config.database.database_read_url {
@@ -59,7 +58,7 @@ async fn start() -> Result<()> {
     let api = Api { listener, database, read_database, broker, settings, accept_deadline, identity };
     crew.spawn("api", run(api, stop.clone()));
     if let Some(metrics) = metrics {
-        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, Some(internal), stop.clone()));
+        crew.spawn("metrics", telemetry::run_metrics(metrics, Some(internal), stop.clone()));
     }
     crew.spawn("signals", signals);
     let outcome = crew.run(GRACE).await;

@@ -28,14 +28,13 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
         return runtime::health::ask(settings.gateway.gateway_mock_addr, "/health");
     }
     telemetry::init_logs(&settings.telemetry.logs)?;
-    let recorder = telemetry::init_metrics()?;
+    let metrics = telemetry::open_metrics(&settings.telemetry, SocketAddr::from(([127, 0, 0, 1], 9103)))?;
     let listener = serve::bind(settings.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR")?;
-    let metrics = telemetry::bind_metrics(&settings.telemetry, SocketAddr::from(([127, 0, 0, 1], 9103)))?;
     let stop = Stop::new();
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     if let Some(metrics) = metrics {
-        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, None, stop.clone()));
+        crew.spawn("metrics", telemetry::run_metrics(metrics, None, stop.clone()));
     }
     crew.spawn("signals", signals);
     crew.spawn("gateway", run(settings.gateway, listener, stop));

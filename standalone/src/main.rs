@@ -48,7 +48,6 @@ fn start() -> Result<()> {
     }
     telemetry::init_logs(&config.telemetry.logs)?;
     config.worker.check()?;
-    let recorder = telemetry::init_metrics()?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     // Ports first: a taken one should be told at once, and not after a database was made.
     let listeners = {
@@ -57,7 +56,7 @@ fn start() -> Result<()> {
     };
     // Here and not on a thread of the runtime: the server is to end with this thread, whatever ends it.
     let private = postgres::find_or_start(&config.database)?;
-    let outcome = runtime.block_on(run(config, listeners, recorder, &private.url));
+    let outcome = runtime.block_on(run(config, listeners, &private.url));
     drop(private);
     outcome
 }
@@ -73,7 +72,7 @@ fn migrate(config: &MigrateConfig) -> Result<()> {
 struct Listeners {
     api: TcpListener,
     gateway: TcpListener,
-    metrics: Option<TcpListener>,
+    metrics: Option<telemetry::Metrics>,
 }
 
 impl Listeners {
@@ -81,21 +80,16 @@ impl Listeners {
         Ok(Self {
             api: serve::bind(config.api_addr, "API_ADDR")?,
             gateway: serve::bind(config.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR")?,
-            metrics: telemetry::bind_metrics(&config.telemetry, ([127, 0, 0, 1], 9100).into())?,
+            metrics: telemetry::open_metrics(&config.telemetry, ([127, 0, 0, 1], 9100).into())?,
         })
     }
 }
 
-async fn run(
-    mut config: StandaloneConfig,
-    listeners: Listeners,
-    recorder: telemetry::Recorder,
-    database_url: &str,
-) -> Result<()> {
+async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &str) -> Result<()> {
     let traces = Exporter::start(&config.traces, "standalone")?;
     let api_addr = listeners.api.local_addr()?;
     let gateway_addr = listeners.gateway.local_addr()?;
-    let metrics_addr = listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+    let metrics_addr = listeners.metrics.as_ref().map(telemetry::Metrics::local_addr).transpose()?;
     let database = Database::new(database_url, "standalone")?;
     database.prepare_as(&config.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::InProcess(InProcess::new(QUEUE));
@@ -127,8 +121,8 @@ async fn run(
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     crew.spawn("signals", signals);
-    if let Some(listener) = listeners.metrics {
-        crew.spawn("metrics", telemetry::run_metrics(listener, recorder, Some(internal), stop.clone()));
+    if let Some(metrics) = listeners.metrics {
+        crew.spawn("metrics", telemetry::run_metrics(metrics, Some(internal), stop.clone()));
     }
     // A stop follows an order's way: first nothing more is accepted, then what is in hand is charged and settled,
     // and only then the gateway goes.

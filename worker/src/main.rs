@@ -40,9 +40,8 @@ async fn start() -> Result<()> {
     }
     telemetry::init_logs(&config.telemetry.logs)?;
     config.settings.check()?;
-    let recorder = telemetry::init_metrics()?;
+    let metrics = telemetry::open_metrics(&config.telemetry, metrics_addr)?;
     let traces = Exporter::start(&config.traces, "worker")?;
-    let metrics = telemetry::bind_metrics(&config.telemetry, metrics_addr)?;
     let database = Database::new(&config.database.database_url, "worker")?;
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "worker"));
@@ -53,7 +52,7 @@ async fn start() -> Result<()> {
     tracing::info!(gateway = config.settings.gateway_url, "working");
     crew.spawn("worker", run(Worker { database, broker, settings: config.settings }, stop.clone()));
     if let Some(metrics) = metrics {
-        crew.spawn("metrics", telemetry::run_metrics(metrics, recorder, None, stop.clone()));
+        crew.spawn("metrics", telemetry::run_metrics(metrics, None, stop.clone()));
     }
     crew.spawn("signals", signals);
     let outcome = crew.run(GRACE).await;

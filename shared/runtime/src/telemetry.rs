@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -26,6 +27,9 @@ const ORDER_SECONDS: [f64; 16] =
     [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0];
 /// Tries of a payment: three and a void are the default's most, but for those that spend nothing.
 const TRIES: [f64; 8] = [1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 13.0, 21.0];
+
+/// How often samples of histograms are summed up. At ten thousand orders a second some hundred thousand gather, a few MB.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Sends logs to standard output. A program calls it once, first.
 pub fn init_logs(config: &LogConfig) -> Result<()> {
@@ -83,22 +87,31 @@ pub fn metrics_addr(config: &TelemetryConfig, default: SocketAddr) -> Result<Opt
     }
 }
 
-/// Opens the metrics address; `None` where it is switched off.
-pub fn bind_metrics(config: &TelemetryConfig, default: SocketAddr) -> Result<Option<TcpListener>> {
-    match metrics_addr(config, default)? {
-        Some(addr) => bind(addr, "METRICS_ADDR").map(Some),
-        None => Ok(None),
+/// Metrics that are served.
+#[derive(Debug)]
+pub struct Metrics {
+    listener: TcpListener,
+    recorder: Recorder,
+}
+
+impl Metrics {
+    /// Where.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
+}
+
+/// Opens the metrics address and installs the recorder: once, before the first metric. Where metrics are switched off there is
+/// neither: a recorder that nobody looks after keeps every sample for ever.
+pub fn open_metrics(config: &TelemetryConfig, default: SocketAddr) -> Result<Option<Metrics>> {
+    let Some(addr) = metrics_addr(config, default)? else { return Ok(None) };
+    Ok(Some(Metrics { listener: bind(addr, "METRICS_ADDR")?, recorder: init_metrics()? }))
 }
 
 /// Serves `/metrics` until `stop`, and `/health`, which answers for as long as the process does; and whatever else a
 /// program has for its operators and for nobody else.
-pub async fn run_metrics(
-    listener: TcpListener,
-    handle: Recorder,
-    internal: Option<Router>,
-    stop: Stop,
-) -> Result<()> {
+pub async fn run_metrics(metrics: Metrics, internal: Option<Router>, stop: Stop) -> Result<()> {
+    let Metrics { listener, recorder: handle } = metrics;
     tracing::info!("metrics at http://{}/metrics", listener.local_addr()?);
     let upkeep = handle.clone();
     let page = Router::new()
@@ -107,7 +120,7 @@ pub async fn run_metrics(
         .merge(internal.unwrap_or_default());
     let upkeep_loop = async {
         // Without it the recorder keeps every histogram sample until the next scrape, which may never come.
-        let mut tick = tokio::time::interval(std::time::Duration::from_secs(5));
+        let mut tick = tokio::time::interval(UPKEEP);
         while stop.or_stopped(tick.tick()).await.is_some() {
             upkeep.run_upkeep();
         }
@@ -119,7 +132,6 @@ pub async fn run_metrics(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
@@ -139,7 +151,8 @@ mod tests {
         let stop = Stop::new();
         let limits = ServeLimits { max_connections: 1, linger: Duration::ZERO, ..ServeLimits::default() };
         let app = Router::new().route("/", get(async || "here"));
-        let recorder = PrometheusBuilder::new().build_recorder().handle();
+        let metrics =
+            Metrics { listener: metrics, recorder: PrometheusBuilder::new().build_recorder().handle() };
         let clients = async {
             // It is answered, so it has the only place; the next one waits in the kernel.
             let mut first = TcpStream::connect(public_addr).await?;
@@ -160,8 +173,7 @@ mod tests {
             done
         };
         let served = serve(public, app, limits, stop.clone());
-        let (done, (), metrics) =
-            tokio::join!(clients, served, run_metrics(metrics, recorder, None, stop.clone()));
+        let (done, (), metrics) = tokio::join!(clients, served, run_metrics(metrics, None, stop.clone()));
         metrics.and(done)
     }
 }
