@@ -1,8 +1,10 @@
 //! The listening socket and the accept loop of every HTTP server here. `axum::serve` has no time-out for headers, takes
 //! 500 KB of them, and waits for ever on a client that sends half a request; this one bounds headers, connections and
-//! the stop. How long a connection may keep us waiting is in `patience.rs`, what is around each request in `answers.rs`.
+//! the stop. How long a connection may keep us waiting is in `patience.rs`, what it still sends when it has been answered in
+//! `last_words.rs`, what is around each request in `answers.rs`.
 
 mod answers;
+mod last_words;
 mod patience;
 
 use std::convert::Infallible;
@@ -15,7 +17,7 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
-use hyper::service::Service as HyperService;
+use hyper::service::{Service as HyperService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -207,6 +209,9 @@ fn http(limits: &ServeLimits) -> Builder<TokioExecutor> {
         .max_concurrent_streams(limits.max_streams)
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW)
+        // The same the other way: what hyper takes of an answer before its client has room for it. An answer in one piece is
+        // in memory anyway; what comes in many, a stream of events, is not to pile up.
+        .max_send_buf_size(WINDOW as usize)
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX));
     http
 }
@@ -226,6 +231,11 @@ where
         + 'static,
 {
     let (stream, patience) = patience::watch(stream, limits.header_timeout);
+    let noting = patience.clone();
+    let service = service_fn(move |request| {
+        noting.note(&request);
+        service.call(request)
+    });
     let mut http = http.clone();
     http.http1().timer(patience.clone());
     http.http2().timer(patience.clone());

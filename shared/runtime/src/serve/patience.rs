@@ -13,16 +13,26 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use axum::body::HttpBody;
+use axum::http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::rt::{Sleep, Timer};
 use hyper_util::rt::TokioTimer;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::last_words::LastWords;
+
 /// What is known of one connection. One task at a time touches it: the atomics are there for the types alone.
 #[derive(Debug, Default)]
 struct Line {
-    /// Bytes have come since hyper last began to wait for a header.
+    /// Bytes of the header that hyper waits for have come.
     begun: AtomicBool,
+    /// The last read brought bytes. Hyper reads on until none come, unless it has some that it does not want yet: then there
+    /// are more than it has looked at, in its hands or on their way.
+    more: AtomicBool,
+    /// The request in hand has a body. Nobody says whether all of it has come.
+    body: AtomicBool,
     /// Hyper has asked for a timer, and looks after the connection from then on.
     in_hand: AtomicBool,
 }
@@ -30,7 +40,7 @@ struct Line {
 /// `stream`, and the timer that hyper is to have for it.
 pub(super) fn watch<Io>(stream: Io, header: Duration) -> (Watched<Io>, Patience) {
     let line = Arc::new(Line::default());
-    (Watched { stream, line: Arc::clone(&line) }, Patience { line, header })
+    (Watched { stream, line: Arc::clone(&line), last_words: None }, Patience { line, header })
 }
 
 /// The timer of one connection. For HTTP/1 hyper's `header_read_timeout` is how long it may rest.
@@ -49,6 +59,14 @@ impl Patience {
             connection.await;
         }
     }
+
+    /// Notes what is about to be answered.
+    pub(super) fn note(&self, request: &Request<Incoming>) {
+        // A connection of HTTP/2 has many at once, and no need to be closed for one of them.
+        if !request.body().is_end_stream() && request.version() != Version::HTTP_2 {
+            self.line.body.store(true, Relaxed);
+        }
+    }
 }
 
 impl Timer for Patience {
@@ -60,11 +78,13 @@ impl Timer for Patience {
 
     /// Asked by HTTP/1 whenever it begins to wait for a header.
     fn sleep_until(&self, rested: Instant) -> Pin<Box<dyn Sleep>> {
-        // What came before the first of them told HTTP/1 from HTTP/2, and is that header's beginning.
+        // What came before the first of them told HTTP/1 from HTTP/2, and is that header's beginning; what came on the heels of
+        // the last request is the beginning of this one's.
         if self.line.in_hand.load(Relaxed) {
-            self.line.begun.store(false, Relaxed);
+            self.line.begun.store(self.line.more.load(Relaxed), Relaxed);
         }
         self.line.in_hand.store(true, Relaxed);
+        self.line.body.store(false, Relaxed);
         let timer = tokio::time::sleep_until(rested.into());
         Box::pin(Wait { timer, line: Arc::clone(&self.line), header: Some(self.header) })
     }
@@ -112,6 +132,7 @@ impl Future for Wait {
 pub(super) struct Watched<Io> {
     stream: Io,
     line: Arc<Line>,
+    last_words: Option<LastWords>,
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
@@ -121,15 +142,17 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let more = buf.filled().len() > before;
+        self.line.more.store(more, Relaxed);
+        if more {
             self.line.begun.store(true, Relaxed);
         }
-        Poll::Ready(Ok(()))
+        read
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -150,8 +173,18 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// Says that nothing more comes from us, and listens for a while to a client that is still sending: were the connection
+    /// closed with something unread, the client would be told so at once, and could not read why.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.last_words.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if !this.line.more.load(Relaxed) && !this.line.body.load(Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let listen = this.last_words.get_or_insert_with(LastWords::new);
+        listen.poll(&mut this.stream, cx).map(Ok)
     }
 }
 
@@ -164,7 +197,8 @@ mod tests {
     use anyhow::Result;
     use axum::Router;
     use axum::body::{Body, Bytes};
-    use axum::routing::get;
+    use axum::http::StatusCode;
+    use axum::routing::{any, get, post};
     use futures_util::stream;
     use hyper_util::server::graceful::GracefulShutdown;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -198,8 +232,9 @@ mod tests {
             })
         };
         let app = Router::new()
-            .route("/", get(async || "here"))
+            .route("/", any(async |_: Bytes| "here"))
             .route("/late", get(async || sleep(LONG).await))
+            .route("/early", post(async || StatusCode::PAYLOAD_TOO_LARGE))
             .route("/drops", get(async move || Body::from_stream(drops())));
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let service = answers::around(app, Arc::new(Semaphore::new(limits.max_requests)), Stop::new());
@@ -309,6 +344,90 @@ mod tests {
         });
         let closed = closed.await?;
         assert!((5..=6).contains(&closed.as_secs()), "{closed:?}");
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_header_on_the_heels_of_a_request_is_cut_off_after_its_own_time() -> Result<()> {
+        let post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody";
+        for first in [ASK, post] {
+            let closed = with(async |mut stream| {
+                ask(&mut stream, &[first, &ASK[..20]].concat()).await?;
+                anyhow::Ok(until_closed(&mut stream).await)
+            });
+            let closed = closed.await?;
+            assert!(closed.is_some_and(|after| after.as_secs() == 5), "{closed:?}");
+        }
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whole_requests_on_the_heels_of_others_leave_a_connection_that_rests() -> Result<()> {
+        let closed = with(async |mut stream| {
+            stream.write_all(&[ASK, ASK, ASK].concat()).await?;
+            let mut answers = String::new();
+            while answers.matches("HTTP/1.1 200 ").count() < 3 {
+                answers += &answer(&mut stream).await?;
+            }
+            anyhow::Ok(until_closed(&mut stream).await)
+        });
+        let closed = closed.await?;
+        assert!(closed.is_some_and(|after| after.as_secs() == 75), "{closed:?}");
+        Ok(())
+    }
+
+    /// An answer that comes before all of the request has: 413, 401.
+    const EARLY: &[u8] = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_all_before_reading_reads_what_was_wrong_with_it() -> Result<()> {
+        let told = with(async |mut stream| {
+            stream.write_all(EARLY).await?;
+            // Far more than the pipe between the two holds.
+            stream.write_all(&vec![b' '; 8_000_000]).await?;
+            let mut told = String::new();
+            stream.read_to_string(&mut told).await?;
+            anyhow::Ok(told)
+        });
+        let told = told.await?;
+        assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_on_sending_after_the_answer_is_cut_off() -> Result<()> {
+        // Without end, as fast as it goes; and a byte now and then.
+        let flood = with(async |mut stream| {
+            stream.write_all(EARLY).await?;
+            let mut sent = 0;
+            while stream.write_all(&[b' '; 64 * 1024]).await.is_ok() {
+                sent += 64;
+            }
+            anyhow::Ok(sent / 1024)
+        });
+        let flood = flood.await?;
+        assert!((31..=34).contains(&flood), "{flood} MiB");
+        let dawdle = with(async |mut stream| {
+            stream.write_all(EARLY).await?;
+            let begun = Instant::now();
+            while stream.write_all(b" ").await.is_ok() {
+                sleep(Duration::from_millis(500)).await;
+            }
+            anyhow::Ok(begun.elapsed())
+        });
+        let dawdle = dawdle.await?;
+        assert!((10..=11).contains(&dawdle.as_secs()), "{dawdle:?}");
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_listened_to_who_has_sent_all() -> Result<()> {
+        let closed = with(async |mut stream| {
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+            anyhow::Ok(until_closed(&mut stream).await)
+        });
+        let closed = closed.await?;
+        assert!(closed.is_some_and(|after| after.is_zero()), "{closed:?}");
         Ok(())
     }
 
