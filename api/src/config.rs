@@ -47,9 +47,12 @@ pub struct ApiSettings {
     /// Movers, each with a database connection: what staff and customers do with orders, one transaction each
     #[arg(long, env = "API_MOVERS", default_value_t = 4)]
     pub api_movers: usize,
-    /// Connections for reads
+    /// Connections for reads, and as many to the replica where there is one; two are kept for what decides something
     #[arg(long, env = "API_READERS", default_value_t = 8)]
     pub api_readers: u32,
+    /// How far the replica may be behind, in seconds: past it the primary is read instead
+    #[arg(long, env = "API_REPLICA_LAG_SECONDS", default_value = "5", value_parser = runtime::config::seconds)]
+    pub api_replica_lag: Duration,
     /// How long a lost publish goes unnoticed, in seconds: then a worker's sweep takes the payment up
     #[arg(long, env = "PUBLISH_GRACE_SECONDS", default_value = "3", value_parser = runtime::config::seconds)]
     pub publish_grace: Duration,

@@ -18,12 +18,13 @@ use broker::Broker;
 use runtime::serve::{ServeLimits, serve};
 use runtime::tasks::{Crew, Stop};
 use store::Database;
+use store::reads::Reads;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::config::ApiSettings;
 use crate::http::body::Room;
-use crate::http::gauges;
+use crate::http::{gauges, replica};
 use crate::identity::Identity;
 use crate::orders::mover::Mover;
 use crate::orders::publish::{self, BrokerUp};
@@ -37,8 +38,10 @@ pub struct Api {
     pub listener: TcpListener,
     /// Where it writes; the schema is in place.
     pub database: Database,
-    /// Where it reads.
+    /// The same, for reads.
     pub read_database: Database,
+    /// A replica for what is only shown.
+    pub replica: Option<Database>,
     /// Where it publishes.
     pub broker: Broker,
     /// How it does all that.
@@ -54,12 +57,13 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Accepts and reads orders until `stop`; then answers what is under way, publishes what is durable, and returns.
 pub async fn run(api: Api, stop: Stop) -> Result<()> {
-    let Api { listener, database, read_database, broker, settings, accept_deadline, identity } = api;
+    let Api { listener, database, read_database, replica, broker, settings, accept_deadline, identity } = api;
     runtime::trace::declare_metrics();
     let (desk, lane) = runtime::batch::desk(settings.api_backlog, config::MAX_BATCH);
     let (publish, hints) = mpsc::channel(config::MAX_HINTS);
     let broker_up = BrokerUp::default();
-    let readers = read_database.read_pool(settings.api_readers);
+    let (size, may_lag) = (settings.api_readers, settings.api_replica_lag);
+    let reads = Arc::new(Reads::new(&read_database, replica.as_ref(), size, may_lag));
 
     let mut crew = Crew::new(stop.clone());
     for _ in 0..settings.api_writers.max(1) {
@@ -70,7 +74,8 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     for _ in 0..settings.api_movers.max(1) {
         crew.spawn("moves", Mover::new(move_lane.clone(), database.session()).run());
     }
-    crew.spawn("gauges", gauges::run(desk.clone(), publish.clone(), readers.clone(), stop.clone()));
+    crew.spawn("gauges", gauges::run(desk.clone(), publish.clone(), reads.clone(), stop.clone()));
+    crew.spawn("replica", replica::run(reads.clone(), stop.clone()));
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, move_lane, publish));
     crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
@@ -79,7 +84,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         accept: desk,
         moves,
         room: Room::new(usize::from(settings.api_bodies_mib) * 1024 * 1024),
-        readers: readers.clone(),
+        reads: reads.clone(),
         accept_deadline,
         keep_keys: settings.idempotency_key_age,
         identity,
@@ -94,6 +99,6 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         Ok(())
     });
     let outcome = crew.run(GRACE).await;
-    readers.close().await;
+    reads.close();
     outcome
 }

@@ -41,10 +41,9 @@ async fn start() -> Result<()> {
     let traces = Exporter::start(&config.traces, "api")?;
     let listener = serve::bind(config.api_addr, "API_ADDR")?;
     let database = Database::new(&config.database.database_url, "api")?;
-    let read_database = match &config.database.database_read_url {
-        Some(url) => Database::replica(url, "api-read")?,
-        None => database.named("api-read"),
-    };
+    let read_database = database.named("api-read");
+    let replica = config.database.database_read_url.as_ref();
+    let replica = replica.map(|url| Database::replica(url, "api-read")).transpose()?;
     let identity = Identity::open(&config.settings.identity, &database)?;
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
@@ -55,7 +54,7 @@ async fn start() -> Result<()> {
     let mut crew = Crew::new(stop.clone());
     tracing::info!("accepting orders at http://{}/api/v1/orders", listener.local_addr()?);
     let (settings, accept_deadline) = (config.settings, config.accept_deadline);
-    let api = Api { listener, database, read_database, broker, settings, accept_deadline, identity };
+    let api = Api { listener, database, read_database, replica, broker, settings, accept_deadline, identity };
     crew.spawn("api", run(api, stop.clone()));
     if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, Some(internal), stop.clone()));

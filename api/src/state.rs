@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::tasks::Stop;
-use store::readers::Readers;
+use store::reads::Reads;
 
 use crate::http::body::Room;
 use crate::identity::Identity;
@@ -24,8 +24,8 @@ pub(crate) struct Shared {
     pub moves: MoveDesk,
     /// Where large bodies are held.
     pub room: Room,
-    /// Connections for reads.
-    pub readers: Readers,
+    /// Where reads go.
+    pub reads: Arc<Reads>,
     /// How long the kitchen has to take an order that needs no charge.
     pub accept_deadline: Duration,
     /// How long an idempotency key is remembered.

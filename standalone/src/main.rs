@@ -111,6 +111,7 @@ async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &
         listener: listeners.api,
         database: database.clone(),
         read_database: database.clone(),
+        replica: None,
         broker: broker.clone(),
         settings: config.api,
         accept_deadline: worker_settings.accept_deadline,

@@ -1,12 +1,13 @@
 //! What `/metrics` says of this process's queues and connections, looked at once a second: counting them at every
 //! order would cost more than they tell.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use domain::message::PaymentsDue;
 use runtime::tasks::Stop;
-use store::readers::Readers;
+use store::reads::Reads;
 use tokio::sync::mpsc;
 
 use crate::orders::writer::AcceptDesk;
@@ -17,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn run(
     accept: AcceptDesk,
     hints: mpsc::Sender<PaymentsDue>,
-    readers: Readers,
+    reads: Arc<Reads>,
     stop: Stop,
 ) -> Result<()> {
     let waiting_orders = metrics::gauge!("accept_waiting_orders");
@@ -28,9 +29,9 @@ pub(crate) async fn run(
     while stop.or_stopped(tick.tick()).await.is_some() {
         waiting_orders.set(count(accept.waiting()));
         waiting_batches.set(count(hints.max_capacity() - hints.capacity()));
-        let free = readers.num_idle();
+        let (size, free) = reads.connections();
         idle.set(count(free));
-        used.set(count(readers.size().saturating_sub(free)));
+        used.set(count(size.saturating_sub(free)));
     }
     Ok(())
 }

@@ -1,7 +1,5 @@
-//! `GET /health`: this process lives. `GET /ready`: and can do its work. A dead broker only slows payments down, so
-//! it is shown and is no 503; without the database nothing can be accepted.
-
-use std::time::Duration;
+//! `GET /health`: this process lives. `GET /ready`: and can do its work. A dead broker only slows payments down, and for a
+//! replica the primary is read, so both are shown and are no 503; without the primary nothing can be accepted.
 
 use axum::Json;
 use axum::extract::State;
@@ -9,12 +7,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use runtime::tasks::uncancelled;
 use serde::Serialize;
-use store::read;
+use store::replica::Standing;
 
 use crate::state::AppState;
-
-/// How long the database may take to answer before it counts as down.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// This process lives.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -26,12 +21,16 @@ pub(crate) struct Health {
 /// What this process needs, and whether it is there.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Readiness {
-    /// `ok`; `degraded`: orders are accepted, payments wait for a sweep; `unavailable`: nothing is accepted; `stopping`:
-    /// orders are accepted for a moment more, send the next elsewhere.
+    /// `ok`; `degraded`: orders are accepted, and something else is not as it should be; `unavailable`: nothing is accepted;
+    /// `stopping`: orders are accepted for a moment more, send the next elsewhere.
     status: &'static str,
-    /// `up` or `down`.
+    /// Where orders are written: `up` or `down`.
     database: &'static str,
-    /// `up` or `down`.
+    /// Where what is only shown is read: `up`, `lags` or `down`; the database is read while it is not up. Left out where there
+    /// is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replica: Option<&'static str>,
+    /// `up` or `down`: payments wait for a sweep.
     broker: &'static str,
 }
 
@@ -48,18 +47,22 @@ pub(crate) async fn health() -> Json<Health> {
 ))]
 pub(crate) async fn ready(State(state): State<AppState>) -> Response {
     let stopping = state.stop.is_stopped();
-    let readers = state.readers.clone();
-    let ping = uncancelled(async move {
-        tokio::time::timeout(PATIENCE, read::ping(&readers)).await.is_ok_and(|answer| answer.is_ok())
-    });
-    let database = ping.await.unwrap_or(false);
+    let reads = state.reads.clone();
+    let database = uncancelled(async move { reads.primary_is_up().await }).await.unwrap_or(false);
+    let replica = state.reads.replica().map(|(standing, _)| standing);
     let broker = state.broker_up.get();
-    let (code, status) = match (database, broker) {
+    let (code, status) = match database {
         _ if stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
-        (true, true) => (StatusCode::OK, "ok"),
-        (true, false) => (StatusCode::OK, "degraded"),
-        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        true if broker && replica.is_none_or(|standing| standing == Standing::Up) => (StatusCode::OK, "ok"),
+        true => (StatusCode::OK, "degraded"),
     };
     let word = |up| if up { "up" } else { "down" };
-    (code, Json(Readiness { status, database: word(database), broker: word(broker) })).into_response()
+    let replica = replica.map(|standing| match standing {
+        Standing::Up => "up",
+        Standing::Lags => "lags",
+        Standing::Down => "down",
+    });
+    let readiness = Readiness { status, database: word(database), replica, broker: word(broker) };
+    (code, Json(readiness)).into_response()
 }

@@ -9,4 +9,5 @@ pub(crate) mod health;
 pub(crate) mod observe;
 pub(crate) mod parameters;
 pub(crate) mod problems;
+pub(crate) mod replica;
 pub(crate) mod work;

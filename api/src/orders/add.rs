@@ -21,7 +21,7 @@ use crate::http::problems::{BadBody, Faults, NoOrder, TokenNeeded};
 use crate::identity::caller::Caller;
 use crate::orders::mover::Ask;
 use crate::orders::moves::hand_in;
-use crate::orders::read::{on_reader, parse_id};
+use crate::orders::read::{decisive, parse_id};
 use crate::orders::view::{ItemBody, OrderView};
 use crate::state::AppState;
 
@@ -53,7 +53,7 @@ pub(crate) async fn add_items(
     let body = body::read_json(&headers, body, &state.room).await?;
     let request: AdditionRequest<'_> = body::parse(&body)?;
     // Prices are read in the order's currency, which never changes.
-    let order = on_reader(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
+    let order = decisive(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
     let order = order.ok_or_else(|| ApiError::not_found("order"))?;
     let addition =
         NewAddition::parse(&request, order_id, order.total.currency()).map_err(ApiError::invalid)?;

@@ -18,7 +18,7 @@ use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{BadBody, ChannelOnly, Faults};
 use crate::identity::caller::OfChannel;
 use crate::orders::accept::{accepted, channel_id_reused, commit, under};
-use crate::orders::read::on_reader;
+use crate::orders::read::decisive;
 use crate::orders::view::OrderView;
 use crate::state::AppState;
 
@@ -75,7 +75,7 @@ pub(crate) async fn accept_channel_order(
     let order = ChannelOrder::parse(channel.clone(), &document, paid).map_err(ApiError::invalid)?;
     let list = if order.needs_list() {
         let plus = order.unpriced();
-        on_reader(state.clone(), move |conn| Box::pin(async move { prices::of(conn, &channel, &plus).await }))
+        decisive(state.clone(), move |conn| Box::pin(async move { prices::of(conn, &channel, &plus).await }))
             .await?
     } else {
         PriceList::default()
@@ -93,7 +93,7 @@ pub(crate) async fn accept_channel_order(
 
 /// The answer to an order that was accepted when its articles still had prices; `None`: there is no such order.
 async fn answered_before(state: AppState, name: ChannelKey) -> Result<Option<Response>, ApiError> {
-    let found = on_reader(state, move |conn| {
+    let found = decisive(state, move |conn| {
         Box::pin(async move { store::accept::answered_before(conn, &name).await })
     })
     .await?;

@@ -48,7 +48,7 @@ pub(crate) async fn read_order(
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>, ApiError> {
     let id = parse_id(&id)?;
-    let found = on_reader(state, move |conn| Box::pin(read::whole(conn, id))).await?;
+    let found = found(state, move |conn| Box::pin(read::whole(conn, id))).await?;
     let whole = found.filter(|whole| caller.may_see(&whole.order.customer_id));
     Ok(Json(OrderView::whole(whole.ok_or_else(|| ApiError::not_found("order"))?)))
 }
@@ -69,7 +69,7 @@ pub(crate) async fn read_history(
     Path(id): Path<String>,
 ) -> Result<Json<HistoryView>, ApiError> {
     let id = parse_id(&id)?;
-    let found = on_reader(state, move |conn| {
+    let found = found(state, move |conn| {
         Box::pin(async move {
             let Some(order) = read::order(conn, id).await? else { return Ok(None) };
             let imported = if order.details.is_some() { read::imported(conn, id).await? } else { None };
@@ -130,7 +130,8 @@ pub(crate) async fn list_orders(
             return Err(ApiError::forbidden("only the restaurant may list the orders of others"));
         }
     }
-    let Page { mut orders, total } = on_reader(state, move |conn| {
+    let Page { mut orders, total } = shown(state, move |conn| {
+        let filter = filter.clone();
         // One more than asked tells whether there is a next page.
         Box::pin(async move { list::page(conn, &filter, start, page_size + 1).await })
     })
@@ -216,14 +217,30 @@ pub(crate) fn parse_id(text: &str) -> Result<Uuid, ApiError> {
     Uuid::try_parse(text).map_err(|_| ApiError::not_found("order"))
 }
 
-/// Runs a read on a connection of the pool, to its end even if the client hangs up meanwhile.
-pub(crate) async fn on_reader<T: Send + 'static>(
+/// Reads what decides something, at the primary; to its end even if the client hangs up meanwhile, like all reads here.
+pub(crate) async fn decisive<T: Send + 'static>(
     state: AppState,
     work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
 ) -> Result<T, ApiError> {
     to_the_end(async move {
-        let mut conn = state.readers.acquire().await?;
+        let mut conn = state.reads.deciding().await?;
         work(&mut conn).await
     })
     .await
+}
+
+/// Reads what is only shown: it may be as old as the replica is.
+async fn shown<T: Send + 'static>(
+    state: AppState,
+    work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + Sync + 'static,
+) -> Result<T, ApiError> {
+    to_the_end(async move { state.reads.show(work).await }).await
+}
+
+/// Reads one thing, which may have come to be a moment ago.
+async fn found<T: Send + 'static>(
+    state: AppState,
+    work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<Option<T>>> + Send + Sync + 'static,
+) -> Result<Option<T>, ApiError> {
+    to_the_end(async move { state.reads.find(work).await }).await
 }

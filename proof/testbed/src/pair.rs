@@ -77,6 +77,41 @@ impl Pair {
         until_counted(&mut conn, "the standby has it all", behind, 0).await
     }
 
+    /// A database's URL at the standby alone.
+    pub async fn standby_url(&self, database: &str) -> Result<String> {
+        let name = database.to_owned();
+        with(self.standby(), move |standby| standby.url(&name)).await
+    }
+
+    /// From now on the standby shows nothing of what it hears, until [`Pair::catch_up`].
+    pub async fn hold_back(&self) -> Result<()> {
+        let mut conn = admin(self.standby()).await?;
+        run(&mut conn, "SELECT pg_wal_replay_pause()").await?;
+        let paused = "SELECT count(*) WHERE pg_get_wal_replay_pause_state() = 'paused'".to_owned();
+        until_counted(&mut conn, "the standby is held back", paused, 1).await
+    }
+
+    /// The standby shows again what it has.
+    pub async fn catch_up(&self) -> Result<()> {
+        run(&mut admin(self.standby()).await?, "SELECT pg_wal_replay_resume()").await?;
+        self.until_equal().await
+    }
+
+    /// The standby dies.
+    pub async fn lose_standby(&self) -> Result<()> {
+        with(self.standby(), Postgres::kill).await?
+    }
+
+    /// The standby is there again.
+    pub async fn restore_standby(&self) -> Result<()> {
+        with(self.standby(), Postgres::restart).await?
+    }
+
+    /// The primary dies, and nobody takes over.
+    pub async fn lose_primary(&self) -> Result<()> {
+        with(self.primary(), Postgres::kill).await?
+    }
+
     /// From now on the standby hears nothing of the primary.
     pub async fn cut_off(&self) -> Result<()> {
         let mut conn = admin(self.standby()).await?;

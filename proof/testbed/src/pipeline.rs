@@ -38,6 +38,8 @@ pub struct Options {
     pub worker: WorkerSettings,
     /// Whether there is a worker at all.
     pub with_worker: bool,
+    /// A replica for the api's reads.
+    pub replica: Option<Database>,
     /// Somebody else's gateway to use instead of one of its own.
     pub gateway: Option<String>,
 }
@@ -72,7 +74,7 @@ impl Options {
         let issuers_file = crate::people::issuers_file().ok();
         let identity = IdentitySettings { issuers_file, rate_limits, ..api.identity };
         let api = ApiSettings { api_linger: Duration::from_millis(10), identity, ..api };
-        Self { via, api, worker, with_worker: true, gateway: None }
+        Self { via, api, worker, with_worker: true, replica: None, gateway: None }
     }
 }
 
@@ -115,6 +117,7 @@ impl Pipeline {
             listener,
             database: database.clone(),
             read_database: database.clone(),
+            replica: options.replica,
             broker: broker.clone(),
             settings: options.api,
             accept_deadline: settings.accept_deadline,

@@ -376,7 +376,13 @@ pub const ALL: &[Metric] = &[
         "When the facts from the database were last seen, as Unix time; their age is `time()` less this.",
     )),
     // read
-    gauge("read_connections", &[of("state", &["idle", "used"])], API, "Connections of the pool for reads."),
+    gauge("read_connections", &[of("state", &["idle", "used"])], API, "Connections of the pools for reads."),
+    gauge(
+        "read_replica_behind_seconds",
+        &[],
+        API,
+        "How far the replica (`DATABASE_READ_URL`) is behind; 0 where there is none.",
+    ),
     // gateway
     counter("gateway_charges_total", &[GATEWAY_OUTCOME], GATEWAY, "Requests to charge, by how they ended."),
     counter("gateway_voids_total", &[GATEWAY_OUTCOME], GATEWAY, "Requests to void a key, by how they ended."),

@@ -2,7 +2,7 @@
 //! after the move, and takes a connection, so that the caller shows the transaction.
 //!
 //! The hot paths (accept, claim, settle) each write a whole batch at once, on a connection of their own
-//! (`session`); only reads share some (`readers`). `connect` finds the primary for both.
+//! (`session`); only reads share some (`readers`), at the primary or at a replica (`reads`). `connect` finds the primary for both.
 
 pub mod accept;
 pub mod accounts;
@@ -22,7 +22,9 @@ pub mod names;
 pub mod prices;
 pub mod read;
 pub mod readers;
+pub mod reads;
 pub mod refunds;
+pub mod replica;
 pub mod session;
 pub mod settle;
 pub mod sweep;
@@ -54,8 +56,10 @@ const WRITERS_PLANS: Plans = &[
     ("jit", "off"),
 ];
 
-/// Of reads: a plan made while a table was empty is kept when it is full.
-const READERS_PLANS: Plans = &[("enable_seqscan", "off")];
+/// Of reads: a plan made while a table was empty is kept when it is full. Each finds a few rows by keys, whatever the tables
+/// hold; compiling one would take longer than running it.
+const READERS_PLANS: Plans =
+    &[("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
 
 /// Of whoever looks on: it may take minutes.
 const LOOKERS_PLANS: Plans = &[("statement_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];

@@ -15,7 +15,6 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::events::history;
-use super::readers::Readers;
 
 /// An order as it was accepted, whatever became of it since: what its first event says.
 #[derive(Debug, Clone)]
@@ -293,10 +292,4 @@ pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(Paid::try_from).collect()
-}
-
-/// Whether the database answers.
-pub async fn ping(readers: &Readers) -> sqlx::Result<()> {
-    let mut conn = readers.acquire().await?;
-    sqlx::query!(r#"SELECT 1 AS "one!""#).fetch_one(&mut *conn).await.map(drop)
 }

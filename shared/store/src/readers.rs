@@ -70,8 +70,15 @@ impl Readers {
     }
 
     /// Lends no more.
-    pub async fn close(&self) {
+    pub fn close(&self) {
         self.pool.close();
+    }
+}
+
+impl Reader {
+    /// Ends it instead of giving it back.
+    pub(crate) fn discard(self) {
+        drop(Object::take(self.0));
     }
 }
 

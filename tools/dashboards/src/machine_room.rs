@@ -97,6 +97,12 @@ fn batches() -> Vec<Panel> {
         Panel::lines("Connections for reads", "short", "Of each api's pool (API_READERS).")
             .ask("read_connections", "{{instance}} {{state}}"),
         Panel::lines(
+            "Replica behind",
+            "s",
+            "How far DATABASE_READ_URL is behind; past API_REPLICA_LAG_SECONDS the primary is read instead. 0: there is none.",
+        )
+        .ask("read_replica_behind_seconds", "{{instance}}"),
+        Panel::lines(
             "In hand",
             "short",
             "Payments claimed and not settled yet, by worker (WORKER_CONCURRENCY).",

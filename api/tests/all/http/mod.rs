@@ -1,2 +1,4 @@
 mod outage;
+mod readiness;
+mod replica;
 mod rude_clients;

@@ -12,3 +12,4 @@ mod migrate;
 mod moves;
 mod orders;
 mod prepare;
+mod reads;
