@@ -25,6 +25,7 @@ run: ## everything in one process, with a private PostgreSQL below .local/ (or t
 test: ## every test, with servers of its own; ARGS="-p api" or a test's name narrows it down
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
+	@scripts/install-pgbouncer
 	cargo build -p servers
 	$(TARGET)/debug/with-servers -- $(TESTS) $(if $(ARGS),$(ARGS),--workspace)
 

@@ -1,4 +1,4 @@
-# Sourced by install-postgres and install-rabbitmq: one way to install with whatever package manager is here,
+# Sourced by install-postgres, install-rabbitmq and install-pgbouncer: one way to install with whatever package manager is here,
 # never asking a question, and never leaving a system service started that nobody asked for.
 
 say() { echo "comanda: $*" >&2; }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use domain::person::Role;
-use runtime::config::{LogConfig, MigrateConfig};
+use runtime::config::{LogConfig, MigrateConfig, PasswordConfig};
 use store::{Database, migrate};
 
 use crate::identity::bootstrap::{self, NewToken};
@@ -78,6 +78,9 @@ pub struct DatabaseConfig {
     pub database_url: String,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub password: PasswordConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
     pub logs: LogConfig,
 }
 
@@ -120,6 +123,6 @@ impl Command {
 impl DatabaseConfig {
     fn open(&self) -> Result<Database> {
         runtime::telemetry::init_logs(&self.logs)?;
-        Database::new(&self.database_url, "people")
+        Database::new(&self.password.put_into(&self.database_url)?, "people")
     }
 }

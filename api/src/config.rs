@@ -53,6 +53,9 @@ pub struct ApiSettings {
     /// How far the replica may be behind, in seconds: past it the primary is read instead
     #[arg(long, env = "API_REPLICA_LAG_SECONDS", default_value = "5", value_parser = runtime::config::seconds)]
     pub api_replica_lag: Duration,
+    /// Where the internal endpoints are served. Without it they are where `/metrics` is, if only this machine can ask there
+    #[arg(long, env = "INTERNAL_ADDR")]
+    pub internal_addr: Option<SocketAddr>,
     /// How long a lost publish goes unnoticed, in seconds: then a worker's sweep takes the payment up
     #[arg(long, env = "PUBLISH_GRACE_SECONDS", default_value = "3", value_parser = runtime::config::seconds)]
     pub publish_grace: Duration,
@@ -74,6 +77,19 @@ pub struct ApiSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub identity: IdentitySettings,
+}
+
+/// Connections of the internal endpoints: one for those who look, one for those who change something.
+const INTERNAL_CONNECTIONS: usize = 2;
+
+impl ApiSettings {
+    /// Connections to the primary that an api has at most: its writers, movers and readers, the internal endpoints, whoever
+    /// follows people, and the embedded issuer. A second one of each is open for a moment where the first was lost.
+    pub fn connections(&self) -> usize {
+        let readers = usize::try_from(self.api_readers).unwrap_or(usize::MAX).max(1);
+        let issuer = usize::from(self.identity.identity_key_file.is_some());
+        self.api_writers.max(1) + self.api_movers.max(1) + readers + INTERNAL_CONNECTIONS + 1 + issuer
+    }
 }
 
 /// The largest body of a request. Two hundred lines with long names are 150 KB.

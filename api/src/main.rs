@@ -39,11 +39,12 @@ async fn start() -> Result<()> {
     telemetry::init_logs(&config.telemetry.logs)?;
     let metrics = telemetry::open_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into())?;
     let traces = Exporter::start(&config.traces, "api")?;
+    let own_internal = api::operations::bind_own(&config.settings)?;
     let listener = serve::bind(config.api_addr, "API_ADDR")?;
-    let database = Database::new(&config.database.database_url, "api")?;
+    let database = Database::new(&config.database.url()?, "api")?;
     let read_database = database.named("api-read");
-    let replica = config.database.database_read_url.as_ref();
-    let replica = replica.map(|url| Database::replica(url, "api-read")).transpose()?;
+    let replica = config.database.read_url()?;
+    let replica = replica.map(|url| Database::replica(&url, "api-read")).transpose()?;
     let identity = Identity::open(&config.settings.identity, &database)?;
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
@@ -52,12 +53,24 @@ async fn start() -> Result<()> {
     let stop = Stop::new();
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
-    tracing::info!("accepting orders at http://{}/api/v1/orders", listener.local_addr()?);
+    let connections = config.settings.connections();
+    tracing::info!(
+        database_connections = connections,
+        "accepting orders at http://{}/api/v1/orders",
+        listener.local_addr()?
+    );
     let (settings, accept_deadline) = (config.settings, config.accept_deadline);
     let api = Api { listener, database, read_database, replica, broker, settings, accept_deadline, identity };
     crew.spawn("api", run(api, stop.clone()));
+    let internal = match own_internal {
+        Some(own) => {
+            crew.spawn("internal", api::operations::run(own, internal, stop.clone()));
+            None
+        }
+        None => api::operations::beside(metrics.as_ref(), internal),
+    };
     if let Some(metrics) = metrics {
-        crew.spawn("metrics", telemetry::run_metrics(metrics, Some(internal), stop.clone()));
+        crew.spawn("metrics", telemetry::run_metrics(metrics, internal, stop.clone()));
     }
     crew.spawn("signals", signals);
     let outcome = crew.run(GRACE).await;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use api::config::ApiSettings;
 use clap::{Args, Parser, Subcommand};
 use gateway_mock::GatewayMockConfig;
-use runtime::config::{LogConfig, SchemaConfig, TelemetryConfig, TraceConfig};
+use runtime::config::{LogConfig, PasswordConfig, SchemaConfig, TelemetryConfig, TraceConfig};
 use worker::config::WorkerSettings;
 
 /// Comanda in one process: api, worker and gateway-mock over a private PostgreSQL.
@@ -45,6 +45,9 @@ pub(crate) struct DatabaseConfig {
     /// A PostgreSQL to use instead of a private one
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// Its password.
+    #[command(flatten)]
+    pub password: PasswordConfig,
     /// Where the private PostgreSQL and the gateway's memory are kept
     #[arg(long, env = "COMANDA_DATA_DIR", default_value = ".local", value_name = "DIR")]
     pub data_dir: PathBuf,

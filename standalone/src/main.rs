@@ -73,6 +73,7 @@ struct Listeners {
     api: TcpListener,
     gateway: TcpListener,
     metrics: Option<telemetry::Metrics>,
+    internal: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -81,6 +82,7 @@ impl Listeners {
             api: serve::bind(config.api_addr, "API_ADDR")?,
             gateway: serve::bind(config.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR")?,
             metrics: telemetry::open_metrics(&config.telemetry, ([127, 0, 0, 1], 9100).into())?,
+            internal: api::operations::bind_own(&config.api)?,
         })
     }
 }
@@ -107,6 +109,8 @@ async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &
     let (identity, people) =
         people::open(&mut config.api, api_addr, &config.database.data_dir, &database).await?;
     let internal = api::operations::router(&database, &identity);
+    let connections = config.api.connections() + usize::from(worker_settings.worker_database_connections);
+    tracing::info!(database_connections = connections, "starting");
     let api = Api {
         listener: listeners.api,
         database: database.clone(),
@@ -122,8 +126,15 @@ async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     crew.spawn("signals", signals);
+    let internal = match listeners.internal {
+        Some(own) => {
+            crew.spawn("internal", api::operations::run(own, internal, stop.clone()));
+            None
+        }
+        None => api::operations::beside(listeners.metrics.as_ref(), internal),
+    };
     if let Some(metrics) = listeners.metrics {
-        crew.spawn("metrics", telemetry::run_metrics(metrics, Some(internal), stop.clone()));
+        crew.spawn("metrics", telemetry::run_metrics(metrics, internal, stop.clone()));
     }
     // A stop follows an order's way: first nothing more is accepted, then what is in hand is charged and settled,
     // and only then the gateway goes.

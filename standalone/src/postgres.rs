@@ -2,7 +2,7 @@
 //! data stays.
 
 use anyhow::{Context, Result};
-use servers::{Home, Postgres, PostgresSettings};
+use servers::{Postgres, PostgresSettings};
 
 use crate::config::DatabaseConfig;
 
@@ -18,12 +18,12 @@ pub(crate) struct Found {
 /// Takes the given database, or starts the private one.
 pub(crate) fn find_or_start(config: &DatabaseConfig) -> Result<Found> {
     if let Some(url) = &config.database_url {
-        return Ok(Found { url: url.clone(), _server: None });
+        return Ok(Found { url: config.password.put_into(url)?, _server: None });
     }
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot make {} (COMANDA_DATA_DIR)", config.data_dir.display()))?;
-    let home = Home::Persistent(config.data_dir.join("postgres"));
-    let server = Postgres::start(&PostgresSettings { home, bin_dir: config.pg_bindir.clone() })?;
+    let settings = PostgresSettings::persistent(config.data_dir.join("postgres"));
+    let server = Postgres::start(&PostgresSettings { bin_dir: config.pg_bindir.clone(), ..settings })?;
     tracing::info!(port = server.port(), data = %server.dir().display(), "a private PostgreSQL is up");
     Ok(Found { url: server.url("comanda"), _server: Some(server) })
 }

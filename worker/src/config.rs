@@ -41,6 +41,10 @@ pub struct WorkerSettings {
     /// second, and about 10 MB
     #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..=16_384))]
     pub worker_concurrency: u16,
+    /// Connections to PostgreSQL at most, which the worker's loops take turns with; one that idles has one or two. Five: none
+    /// ever waits for another. One is enough for hundreds of payments a second, and for fifty workers on a small server
+    #[arg(long, env = "WORKER_DATABASE_CONNECTIONS", default_value_t = LOOPS, value_parser = clap::value_parser!(u8).range(1..=i64::from(LOOPS)))]
+    pub worker_database_connections: u8,
     /// How long a claim holds, in seconds: a payment whose worker died is taken up after it. Longer than two gateway
     /// time-outs, so that a living worker never loses one
     #[arg(long, env = "LEASE_SECONDS", default_value = "20", value_parser = seconds)]
@@ -96,6 +100,8 @@ impl WorkerSettings {
     }
 }
 
+/// Loops with statements: consume, sweep, settle, chores, facts.
+const LOOPS: u8 = 5;
 /// Payments claimed in one statement: two full messages. More would hold row locks longer than a round trip.
 pub const MAX_CLAIM: usize = 512;
 /// Settlements in one statement.

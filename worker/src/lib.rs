@@ -67,20 +67,21 @@ pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
     settings.check()?;
     runtime::trace::declare_metrics();
     let (till, lane) = till(&settings)?;
+    let sessions = database.sessions(usize::from(settings.worker_database_connections));
     let consumption =
-        Consumption::new(Claimer::new(database.session(), settings.lease), Arc::clone(&till), &settings);
-    let sweep = Sweep::new(Claimer::new(database.session(), settings.lease), till, &settings);
+        Consumption::new(Claimer::new(sessions.session(), settings.lease), Arc::clone(&till), &settings);
+    let sweep = Sweep::new(Claimer::new(sessions.session(), settings.lease), till, &settings);
 
-    let facts = Facts::new(database.session(), broker.clone(), consumption.in_hand(), sweep.in_hand());
+    let facts = Facts::new(sessions.session(), broker.clone(), consumption.in_hand(), sweep.in_hand());
 
     let mut crew = Crew::new(stop.clone());
     crew.spawn("facts", facts.run(stop.clone()));
     for _ in 0..SETTLE_LANES {
-        let settler = Settler::new(lane.clone(), database.session(), settings.accept_deadline);
+        let settler = Settler::new(lane.clone(), sessions.session(), settings.accept_deadline);
         crew.spawn("settle", settler.run());
     }
     drop(lane);
-    crew.spawn("chores", Chores::new(database.session(), &settings).run(stop.clone()));
+    crew.spawn("chores", Chores::new(sessions.session(), &settings).run(stop.clone()));
     crew.spawn("consume", consumption.run(broker, stop.clone()));
     crew.spawn("sweep", sweep.run(stop));
     // A request that was just sent, its settlement, and a little more.

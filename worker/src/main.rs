@@ -42,14 +42,15 @@ async fn start() -> Result<()> {
     config.settings.check()?;
     let metrics = telemetry::open_metrics(&config.telemetry, metrics_addr)?;
     let traces = Exporter::start(&config.traces, "worker")?;
-    let database = Database::new(&config.database.database_url, "worker")?;
+    let database = Database::new(&config.database.url()?, "worker")?;
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "worker"));
 
     let stop = Stop::new();
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
-    tracing::info!(gateway = config.settings.gateway_url, "working");
+    let connections = config.settings.worker_database_connections;
+    tracing::info!(gateway = config.settings.gateway_url, database_connections = connections, "working");
     crew.spawn("worker", run(Worker { database, broker, settings: config.settings }, stop.clone()));
     if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, None, stop.clone()));

@@ -1,5 +1,5 @@
-//! What is for the operators alone, on the address of the metrics and never on the public one: the refunds, a sweep of
-//! unanswered orders, the clock that deadlines go by, and the channels' price lists (`catalogue/price_list.rs`).
+//! What is for the operators alone, on an address of its own or of the metrics and never on the public one: the refunds, a
+//! sweep of unanswered orders, the clock that deadlines go by, and the channels' price lists (`catalogue/price_list.rs`).
 
 mod clock;
 mod refunds;
@@ -8,12 +8,18 @@ mod sweeps;
 
 use std::sync::Arc;
 
+use anyhow::Result;
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use runtime::serve::{ServeLimits, bind, serve};
+use runtime::tasks::Stop;
+use runtime::telemetry::Metrics;
 use store::Database;
+use tokio::net::TcpListener;
 
 use self::state::Internal;
 use crate::catalogue::price_list;
+use crate::config::ApiSettings;
 use crate::http::observe::observed;
 use crate::identity::Identity;
 
@@ -28,4 +34,29 @@ pub fn router(database: &Database, identity: &Arc<Identity>) -> Router {
     let router = route(router, "/internal/clock", get(clock::read_clock).post(clock::trust_clock));
     let prices = get(price_list::read).put(price_list::replace);
     route(router, "/internal/channels/{channel}/prices", prices).with_state(Internal::new(database, identity))
+}
+
+/// Opens the address that they have for themselves, if they have one.
+pub fn bind_own(settings: &ApiSettings) -> Result<Option<TcpListener>> {
+    settings.internal_addr.map(|addr| bind(addr, "INTERNAL_ADDR")).transpose()
+}
+
+/// The routes, if they may be served beside the metrics: where only this machine can ask there. Who scrapes metrics from
+/// another need not be able to reach them.
+pub fn beside(metrics: Option<&Metrics>, routes: Router) -> Option<Router> {
+    let addr = metrics?.local_addr().ok()?;
+    if addr.ip().is_loopback() {
+        return Some(routes);
+    }
+    tracing::warn!(
+        "other machines can ask at {addr}: no internal endpoints there; INTERNAL_ADDR gives them an address"
+    );
+    None
+}
+
+/// Serves the routes on an address of their own, until `stop`.
+pub async fn run(listener: TcpListener, routes: Router, stop: Stop) -> Result<()> {
+    tracing::info!("internal endpoints at http://{}/internal", listener.local_addr()?);
+    serve(listener, routes, ServeLimits::default(), stop).await;
+    Ok(())
 }

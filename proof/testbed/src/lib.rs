@@ -3,6 +3,7 @@
 //!
 //! A test that fails here with `DATABASE_URL` was not run by `make test`.
 
+mod authority;
 mod client;
 mod pair;
 pub mod people;
@@ -11,6 +12,7 @@ mod pipeline;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+pub use authority::Authority;
 use broker::{Broker, amqp::Amqp};
 pub use client::Client;
 pub use pair::{Commits, Pair};

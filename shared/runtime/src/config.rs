@@ -1,6 +1,7 @@
 //! Settings: one documented struct per concern, each setting a flag and an environment variable, read once in
 //! `main`. Nothing below a `main` reads the environment.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -65,7 +66,37 @@ pub struct DatabaseConfig {
     pub database_read_url: Option<String>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub password: PasswordConfig,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub schema: SchemaConfig,
+}
+
+impl DatabaseConfig {
+    /// `DATABASE_URL`, with its password.
+    pub fn url(&self) -> anyhow::Result<String> {
+        self.password.put_into(&self.database_url)
+    }
+
+    /// `DATABASE_READ_URL`, with its password.
+    pub fn read_url(&self) -> anyhow::Result<Option<String>> {
+        self.database_read_url.as_deref().map(|url| self.password.put_into(url)).transpose()
+    }
+}
+
+/// A password that is not in the URL.
+#[derive(Debug, Clone, Args)]
+pub struct PasswordConfig {
+    /// A file with the password for URLs of the database that name none: `postgres://user@host:5432/comanda`
+    #[arg(long, env = "DATABASE_PASSWORD_FILE", value_name = "FILE")]
+    pub database_password_file: Option<PathBuf>,
+}
+
+impl PasswordConfig {
+    /// `url` with it.
+    pub fn put_into(&self, url: &str) -> anyhow::Result<String> {
+        crate::password::put_into(url, self.database_password_file.as_deref(), "DATABASE_PASSWORD_FILE")
+    }
 }
 
 /// Who applies the schema.
@@ -82,6 +113,9 @@ pub struct MigrateConfig {
     /// The database that is to have the schema, e.g. `postgres://user:password@host:5432/comanda`
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub password: PasswordConfig,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
     pub logs: LogConfig,

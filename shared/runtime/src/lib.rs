@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod config;
 pub mod health;
 pub mod metric_list;
+pub mod password;
 pub mod serve;
 pub mod tasks;
 pub mod telemetry;

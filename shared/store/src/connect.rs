@@ -1,6 +1,7 @@
 //! Connecting: to a primary, with the settings that the statements rely on, and no session shared with anybody. All three
 //! are looked at on each new connection: a server may have become a standby, a setting may have been dropped on the way.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -53,6 +54,18 @@ pub enum Unfit {
         "PostgreSQL did not take the setting {0}, or a pooler before it dropped it; name PostgreSQL itself"
     )]
     Ignored(String),
+    /// On another machine, and without TLS.
+    #[error(
+        "PostgreSQL at {0} speaks no TLS, and the password would travel in the clear: let it (ssl=on), or say sslmode=disable \
+         in the URL where the network is your own"
+    )]
+    Plain(String),
+    /// It may be somebody else.
+    #[error(
+        "PostgreSQL at {0} does not prove who it is ({1}): name the authority that signed its certificate (sslrootcert=FILE in \
+         the URL), and the host as the certificate does"
+    )]
+    Unproven(String, String),
     /// Said by a pooler.
     #[error(
         "a pooler refuses what the database's URL says in `options`; name PostgreSQL itself, or leave them out ({0})"
@@ -64,6 +77,11 @@ impl Unfit {
     /// Whether waiting may help.
     pub(crate) const fn passes(&self) -> bool {
         matches!(self, Self::NoPrimary(_))
+    }
+
+    /// Whether it is the fault of this server, and another one may do.
+    const fn is_its_own(&self) -> bool {
+        matches!(self, Self::NoPrimary(_) | Self::Plain(_) | Self::Unproven(..))
     }
 
     /// What `error` says of a server, if it does.
@@ -149,7 +167,9 @@ impl Servers {
                     self.note(server);
                     return Ok(Connected { conn, server });
                 }
-                Err(error) if Unfit::of(&error).is_some_and(|unfit| !unfit.passes()) => return Err(error),
+                Err(error) if Unfit::of(&error).is_some_and(|unfit| !unfit.is_its_own()) => {
+                    return Err(error);
+                }
                 Err(error) => complaints.push(complaint(&self.hosts[server], &error)),
             }
         }
@@ -164,7 +184,9 @@ impl Servers {
 
     /// A connection to this one, if it will do.
     async fn fit(&self, server: usize, plans: Plans) -> sqlx::Result<PgConnection> {
-        let mut conn = PgConnection::connect_with(&self.hosts[server]).await.map_err(said_by_a_pooler)?;
+        let host = &self.hosts[server];
+        let conn = PgConnection::connect_with(host).await;
+        let mut conn = conn.map_err(|error| in_our_words(error, host))?;
         let seen = fit_out(&mut conn, plans).await?;
         if self.wanted == Wanted::Primary && !seen.writable {
             let _ = conn.close().await;
@@ -177,17 +199,35 @@ impl Servers {
 fn complaint(host: &PgConnectOptions, error: &sqlx::Error) -> String {
     match Unfit::of(error) {
         Some(Unfit::NoPrimary(words)) => words.clone(),
+        Some(unfit) => unfit.to_string(),
         _ if matches!(error, sqlx::Error::PoolTimedOut) => format!("{} does not answer", place(host)),
         _ => format!("{}: {error}", place(host)),
     }
 }
 
-fn said_by_a_pooler(error: sqlx::Error) -> sqlx::Error {
-    let words = error.as_database_error().map(|refusal| refusal.message().to_owned());
-    match words.filter(|words| words.contains("unsupported startup parameter")) {
-        Some(words) => Unfit::Options(words).into(),
-        None => error,
-    }
+/// What an operator has to mend, in words that say how.
+fn in_our_words(error: sqlx::Error, host: &PgConnectOptions) -> sqlx::Error {
+    let unfit = match &error {
+        sqlx::Error::Tls(cause) if cause.to_string().contains("does not support TLS") => {
+            Unfit::Plain(place(host))
+        }
+        sqlx::Error::Tls(cause) => Unfit::Unproven(place(host), cause.to_string()),
+        // What the TLS of a connection takes offence at.
+        sqlx::Error::Io(cause) if cause.kind() == ErrorKind::InvalidData => {
+            Unfit::Unproven(place(host), cause.to_string())
+        }
+        sqlx::Error::Database(refusal) if refusal.message().contains("unsupported startup parameter") => {
+            Unfit::Options(refusal.message().to_owned())
+        }
+        _ => return error,
+    };
+    unfit.into()
+}
+
+/// Whether a server that is well has no connection to spare for us, as a whole or for this role or database.
+pub(crate) fn is_full(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|refusal| refusal.code());
+    code.is_some_and(|code| code == "53300")
 }
 
 /// What a new session turned out to be.
@@ -200,10 +240,11 @@ struct Seen {
 async fn fit_out(conn: &mut PgConnection, plans: Plans) -> sqlx::Result<Seen> {
     let mark = Uuid::new_v4().simple().to_string();
     let mut settings: Vec<(&str, &str)> = vec![
+        // First: where it is lost, so is the rest, and the reason is this one's.
+        (MARK, &mark),
         ("statement_timeout", STATEMENT_TIMEOUT),
         // A lost client must not hold its locks for ever.
         ("idle_in_transaction_session_timeout", "10s"),
-        (MARK, &mark),
     ];
     settings.retain(|(name, _)| plans.iter().all(|(other, _)| name != other));
     settings.extend(plans);

@@ -10,6 +10,7 @@ pub mod additions;
 pub mod claim;
 pub mod clock;
 mod connect;
+mod connections;
 pub mod deadline;
 pub mod events;
 pub mod facts;
@@ -39,11 +40,13 @@ use tokio::time::{Instant, timeout};
 use runtime::chaos::sabotaged;
 
 pub use self::connect::Unfit;
-use self::connect::{Plans, Servers, Wanted, refuse_shared};
+use self::connect::{Plans, Servers, Wanted, is_full, refuse_shared};
 use self::readers::{ACQUIRE_TIMEOUT, Readers};
 
 /// Between looks for a server that is away at the start.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// Between looks whether a server that is well has a connection to spare: each costs it a process.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(1);
 
 /// How the writers' statements are planned, which only ever look up rows by their keys. Left to itself the planner sees
 /// a new, empty table, joins by scanning it, and keeps that plan for as long as the table grows without an ANALYZE;
@@ -101,9 +104,14 @@ impl Database {
         Ok(self.servers.connect(self.plans).await?.conn)
     }
 
-    /// A session for a writer: see [`session::Session`].
+    /// A session for a writer, with a connection of its own: see [`session::Session`].
     pub fn session(&self) -> session::Session {
-        session::Session::new(Self { plans: WRITERS_PLANS, ..self.clone() })
+        self.sessions(1).session()
+    }
+
+    /// Sessions for writers that have no more than so many connections together.
+    pub fn sessions(&self, most: usize) -> session::Sessions {
+        session::Sessions::new(Self { plans: WRITERS_PLANS, ..self.clone() }, most)
     }
 
     /// Connections for reads; connects when first used.
@@ -111,16 +119,27 @@ impl Database {
         Readers::new(self.clone(), size)
     }
 
-    /// Waits until the server is there, and looks whether it keeps what a session is told.
+    /// Waits until the server is there, and looks whether it keeps what a session is told. For a connection that it has to spare
+    /// it waits however long that takes: others of us may have to go first.
     async fn wait(&self, deadline: Instant) -> Result<PgConnection> {
         let mut told = false;
+        let mut told_full = false;
         loop {
             let error = match self.connect_alone().await {
                 Ok(Ok(conn)) => return Ok(conn),
-                Ok(Err(error)) if Unfit::of(&error).is_some_and(|unfit| !unfit.passes()) => {
-                    bail!("DATABASE_URL: {error}")
+                Ok(Err(error)) if is_full(&error) => {
+                    if !std::mem::replace(&mut told_full, true) {
+                        let places = self.servers.places();
+                        tracing::warn!(%error, "waiting until PostgreSQL at {places} has a connection to spare (max_connections)");
+                    }
+                    tokio::time::sleep(LOOK_FOR_ROOM).await;
+                    continue;
                 }
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => match Unfit::of(&error) {
+                    Some(unfit) if !unfit.passes() => bail!("DATABASE_URL: {unfit}"),
+                    Some(unfit) => unfit.to_string(),
+                    None => error.to_string(),
+                },
                 Err(_) => "no answer".to_owned(),
             };
             let places = self.servers.places();

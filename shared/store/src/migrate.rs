@@ -66,7 +66,7 @@ impl fmt::Display for Applied {
 /// The command `migrate`: applies the schema and says in plain words what it did.
 pub async fn run(config: &MigrateConfig, patience: Duration) -> Result<()> {
     telemetry::init_logs(&config.logs)?;
-    run_on(&config.database_url, patience).await
+    run_on(&config.password.put_into(&config.database_url)?, patience).await
 }
 
 /// The same where the logs are set up.

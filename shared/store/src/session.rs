@@ -1,11 +1,14 @@
-//! A writer's own connection, which heals: work that meets a dead connection is run once more on a new one.
+//! A writer's connection, which heals: work that meets a dead connection is run once more on a new one. It is the writer's
+//! own, or one of some that several take turns with ([`Sessions`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use super::{Database, Unfit};
+use crate::connections::Connections;
 
 /// Why the database did not do the work.
 #[derive(Debug, thiserror::Error)]
@@ -28,19 +31,31 @@ impl From<sqlx::Error> for StoreError {
 /// told 503.
 pub const PATIENCE: Duration = Duration::from_millis(2_500);
 
-/// A connection and the means to replace it.
+/// A connection and the means to replace it. It connects at its first work.
 #[derive(Debug)]
 pub struct Session {
-    database: Database,
-    conn: Option<PgConnection>,
+    connections: Arc<Connections>,
+}
+
+/// Some connections that several sessions take turns with.
+#[derive(Debug)]
+pub struct Sessions {
+    connections: Arc<Connections>,
+}
+
+impl Sessions {
+    /// No more than `most` connections, whatever number of sessions.
+    pub(crate) fn new(database: Database, most: usize) -> Self {
+        Self { connections: Arc::new(Connections::new(database, most)) }
+    }
+
+    /// A session that takes turns with the others.
+    pub fn session(&self) -> Session {
+        Session { connections: Arc::clone(&self.connections) }
+    }
 }
 
 impl Session {
-    /// A session that connects at its first work.
-    pub fn new(database: Database) -> Self {
-        Self { database, conn: None }
-    }
-
     /// Runs `work` on `input`, for [`PATIENCE`] at most. Where the connection turns out dead, or the server asks for
     /// another try (deadlock, going down), `work` runs a second time on a new one: it must bear having taken effect
     /// already, which ids fixed beforehand and guarded moves see to.
@@ -51,31 +66,43 @@ impl Session {
     {
         let both_tries = async {
             match self.once(input, &work).await {
-                Err(error) if is_passing(&error) => self.once(input, &work).await,
+                Err(error) if is_passing(&error) => {
+                    if !is_of_the_work(&error) {
+                        self.connections.close_idle();
+                    }
+                    self.once(input, &work).await
+                }
                 done => done,
             }
         };
         match tokio::time::timeout(PATIENCE, both_tries).await {
             Ok(done) => done.map_err(StoreError::from),
-            Err(_) => Err(StoreError::Unavailable(format!("no answer within {PATIENCE:?}"))),
+            Err(_) => {
+                self.connections.close_idle();
+                Err(StoreError::Unavailable(format!("no answer within {PATIENCE:?}")))
+            }
         }
     }
 
-    /// One try. The connection is taken out and put back only after success: whatever a failed or dropped try
-    /// left open on it ends with it.
+    /// One try. The connection is lent and given back only after success: whatever a failed or dropped try left open on it
+    /// ends with it.
     async fn once<I, T, W>(&mut self, input: &I, work: &W) -> sqlx::Result<T>
     where
         I: ?Sized + Sync,
         W: for<'c> Fn(&'c mut PgConnection, &'c I) -> BoxFuture<'c, sqlx::Result<T>>,
     {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => self.database.connect().await?,
-        };
-        let done = work(&mut conn, input).await?;
-        self.conn = Some(conn);
+        let mut lent = self.connections.lend().await?;
+        let done = work(lent.conn(), input).await?;
+        lent.give_back();
         Ok(done)
     }
+}
+
+/// Whether what went wrong says nothing of the server or of other connections: a serialization failure, a deadlock, a lock or a
+/// statement that took too long.
+fn is_of_the_work(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|refusal| refusal.code());
+    code.is_some_and(|code| matches!(&*code, "40001" | "40P01" | "55P03" | "57014"))
 }
 
 /// Whether trying again on a new connection can help.

@@ -4,12 +4,14 @@
 mod budget;
 mod channel_orders;
 mod commands;
+mod connections;
 mod failover;
 mod outages;
 mod pipeline;
 mod processes;
 mod program;
 mod races;
+mod secrets;
 mod sink;
 mod traces;
 mod upgrade;

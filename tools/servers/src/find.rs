@@ -84,6 +84,15 @@ pub(crate) fn epmd() -> Result<PathBuf> {
     }
 }
 
+/// PgBouncer, on the PATH or where Debian puts it, which is on root's PATH alone.
+pub(crate) fn pgbouncer() -> Result<PathBuf> {
+    let places = path().into_iter().chain(["/usr/sbin".into(), "/usr/bin".into()]);
+    match places.map(|dir| dir.join("pgbouncer")).find(|program| program.is_file()) {
+        Some(program) => Ok(program),
+        None => bail!("no PgBouncer on this machine: run scripts/install-pgbouncer"),
+    }
+}
+
 fn wanted_postgres(version: Option<u32>) -> String {
     let (oldest, newest) = (POSTGRES_VERSIONS.start(), POSTGRES_VERSIONS.end());
     version.map_or(format!("PostgreSQL server {oldest} to {newest}"), |version| {

@@ -1,5 +1,5 @@
-//! Private servers for `make run` and the tests: a PostgreSQL cluster and a RabbitMQ node of our own, started from the
-//! programs installed on the machine, on free ports of 127.0.0.1, beside whatever else runs there.
+//! Private servers for `make run` and the tests: a PostgreSQL cluster, a RabbitMQ node and a pooler of our own, started from
+//! the programs installed on the machine, on free ports of 127.0.0.1, beside whatever else runs there.
 //!
 //! What it promises: nothing outlives the process that started it, not even after its kill -9 (`guard`); what was
 //! killed starts again on the same data and port; and the cluster always commits for real (fsync), for
@@ -10,6 +10,7 @@
 mod find;
 mod guard;
 mod home;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
@@ -18,5 +19,6 @@ mod wait;
 
 pub use guard::{Guard, Watched};
 pub use home::Home;
-pub use postgres::{Postgres, PostgresSettings};
+pub use pgbouncer::{PgBouncer, PoolMode};
+pub use postgres::{Postgres, PostgresSettings, Tls};
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};

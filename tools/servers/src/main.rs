@@ -75,7 +75,8 @@ fn run(args: &Args) -> Result<u8> {
 fn start_postgres(args: &Args) -> Result<Postgres> {
     let begun = Instant::now();
     let home = args.keep.clone().map_or(Home::Temporary, Home::Persistent);
-    let settings = PostgresSettings { home, bin_dir: args.pg_bindir.clone() };
+    let settings =
+        PostgresSettings { home, bin_dir: args.pg_bindir.clone(), ..PostgresSettings::temporary() };
     let postgres = Postgres::start(&settings)?;
     say("PostgreSQL", postgres.port(), begun);
     Ok(postgres)

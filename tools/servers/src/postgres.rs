@@ -23,7 +23,7 @@ use crate::process::Process;
 use crate::wait;
 
 /// The role that owns the cluster, and the database made with it.
-const NAME: &str = "comanda";
+pub(crate) const NAME: &str = "comanda";
 
 /// Half a second usually; minutes only where a crash left gigabytes of log to replay.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -64,19 +64,32 @@ pub struct PostgresSettings {
     pub home: Home,
     /// The directory with `postgres` and `initdb`; looked for if not given.
     pub bin_dir: Option<PathBuf>,
+    /// Settings of the server's that are to be other than here.
+    pub config: Vec<(&'static str, String)>,
+    /// Takes TLS, and shows this certificate.
+    pub tls: Option<Tls>,
+}
+
+/// Who a server says that it is, in PEM.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate, and those between it and the authority, if any.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
 }
 
 impl PostgresSettings {
     /// A cluster for a test, gone in the end.
     #[must_use]
     pub fn temporary() -> Self {
-        Self { home: Home::Temporary, bin_dir: None }
+        Self { home: Home::Temporary, bin_dir: None, config: Vec::new(), tls: None }
     }
 
     /// A cluster whose data stays in this directory.
     #[must_use]
     pub fn persistent(dir: impl Into<PathBuf>) -> Self {
-        Self { home: Home::Persistent(dir.into()), bin_dir: None }
+        Self { home: Home::Persistent(dir.into()), ..Self::temporary() }
     }
 }
 
@@ -90,6 +103,7 @@ pub struct Postgres {
     user: Option<User>,
     password: String,
     port: u16,
+    config: Vec<(&'static str, String)>,
 }
 
 impl Postgres {
@@ -103,9 +117,13 @@ impl Postgres {
         let bin_dir = find::postgres(settings.bin_dir.as_deref(), version_of(&home.join("data"))?)?;
         let password = home.remembered("password", random_password)?;
         let port = home.remembered("port", String::new)?.trim().parse().unwrap_or(0);
-        let mut postgres = Self { process: None, home, bin_dir, user, password, port };
+        let config = settings.config.clone();
+        let mut postgres = Self { process: None, home, bin_dir, user, password, port, config };
         if !postgres.data().join("PG_VERSION").exists() {
             postgres.make()?;
+        }
+        if let Some(tls) = &settings.tls {
+            postgres.take_tls(tls)?;
         }
         postgres.start_on_a_free_port()?;
         Ok(postgres)
@@ -119,7 +137,8 @@ impl Postgres {
     pub fn standby(&self) -> Result<Self> {
         let home = Dir::open(&Home::Temporary, "postgres", self.user.as_ref(), &STOP)?;
         let (bin_dir, user, password) = (self.bin_dir.clone(), self.user.clone(), self.password.clone());
-        let mut standby = Self { process: None, home, bin_dir, user, password, port: 0 };
+        let config = self.config.clone();
+        let mut standby = Self { process: None, home, bin_dir, user, password, port: 0, config };
         standby.follow(self)?;
         Ok(standby)
     }
@@ -148,6 +167,10 @@ impl Postgres {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{NAME}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    pub(crate) fn password(&self) -> &str {
+        &self.password
     }
 
     /// The port on 127.0.0.1; the same after every restart.
@@ -230,14 +253,25 @@ impl Postgres {
         Ok(())
     }
 
+    /// Lets clients speak TLS, if they wish.
+    fn take_tls(&mut self, tls: &Tls) -> Result<()> {
+        for (setting, name, text) in
+            [("ssl_cert_file", "server.crt", &tls.certificate), ("ssl_key_file", "server.key", &tls.key)]
+        {
+            let path = self.home.write(name, text)?;
+            chown_to(self.user.as_ref(), &path)?;
+            self.config.push((setting, path.display().to_string()));
+        }
+        self.config.push(("ssl", "on".to_owned()));
+        Ok(())
+    }
+
     /// A directory with nothing in it, which the server's user owns.
     fn empty(&self, name: &str) -> Result<PathBuf> {
         let directory = self.home.join(name);
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        if let Some(user) = &self.user {
-            chown(&directory, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-        }
+        chown_to(self.user.as_ref(), &directory)?;
         Ok(directory)
     }
 
@@ -245,9 +279,7 @@ impl Postgres {
     fn make(&self) -> Result<()> {
         let unfinished = self.empty("data.new")?;
         let password_file = self.home.write("password.initdb", &self.password)?;
-        if let Some(user) = &self.user {
-            chown(&password_file, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-        }
+        chown_to(self.user.as_ref(), &password_file)?;
         self.finish(
             self.command("initdb")
                 .args([
@@ -293,6 +325,9 @@ impl Postgres {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
         for (name, value) in SETTINGS {
+            command.args(["-c", &format!("{name}={value}")]);
+        }
+        for (name, value) in &self.config {
             command.args(["-c", &format!("{name}={value}")]);
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -369,8 +404,16 @@ impl Drop for Postgres {
     }
 }
 
+/// Gives a file to the user that the server runs as.
+pub(crate) fn chown_to(user: Option<&User>, path: &Path) -> Result<()> {
+    if let Some(user) = user {
+        chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    }
+    Ok(())
+}
+
 /// Whom to run as: nobody else, unless we are root.
-fn unprivileged_user() -> Result<Option<User>> {
+pub(crate) fn unprivileged_user() -> Result<Option<User>> {
     if !geteuid().is_root() {
         return Ok(None);
     }

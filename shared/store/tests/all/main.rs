@@ -3,6 +3,7 @@
 mod additions;
 mod board;
 mod clock;
+mod connections;
 mod described;
 mod facts;
 mod failover;
@@ -11,5 +12,7 @@ mod guards;
 mod migrate;
 mod moves;
 mod orders;
+mod pooler;
 mod prepare;
 mod reads;
+mod tls;

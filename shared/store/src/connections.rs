@@ -1,0 +1,143 @@
+//! Connections that sessions share: opened when one is needed, the one used last lent first, and closed when nobody needed it
+//! for a while. So a program that idles has one, and one that is busy no more than it may.
+//!
+//! A server may have none to spare. Then what there is goes round, and whoever comes waits for his turn.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use crate::Database;
+use crate::connect::is_full;
+
+/// One that nobody needed for so long is closed. To open it again takes some milliseconds, and each statement is prepared anew.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+/// A server that had none to spare is not asked again before.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    database: Database,
+    /// A place for each that there may be now.
+    places: Semaphore,
+    state: Mutex<State>,
+    /// How many there are, lent or not.
+    open: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Those that are not lent; the one used last comes last.
+    idle: Vec<(PgConnection, Instant)>,
+    /// Places that the server has no connection for, and when it said so.
+    refused: Option<(usize, Instant)>,
+}
+
+/// One of them. Dropped, it is closed: only what is known to be well is given back.
+#[derive(Debug)]
+pub(crate) struct Lent<'a> {
+    conn: Option<PgConnection>,
+    of: &'a Connections,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Connections {
+    /// Up to `most` to `database`; opens none.
+    pub(crate) fn new(database: Database, most: usize) -> Self {
+        Self {
+            database,
+            places: Semaphore::new(most.max(1)),
+            state: Mutex::default(),
+            open: AtomicUsize::new(0),
+        }
+    }
+
+    /// Lends one, when it is the caller's turn.
+    pub(crate) async fn lend(&self) -> sqlx::Result<Lent<'_>> {
+        self.ask_again();
+        loop {
+            let Ok(place) = self.places.acquire().await else { return Err(sqlx::Error::PoolClosed) };
+            let idle = self.state().idle.pop();
+            if let Some((conn, _)) = idle {
+                return Ok(Lent { conn: Some(conn), of: self, _place: place });
+            }
+            match self.database.connect().await {
+                Ok(conn) => {
+                    self.open.fetch_add(1, Ordering::Relaxed);
+                    return Ok(Lent { conn: Some(conn), of: self, _place: place });
+                }
+                // Those that there are have places of their own, so one is left.
+                Err(error) if is_full(&error) && self.open.load(Ordering::Relaxed) > 0 => {
+                    self.do_without(place, &error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Closes those that are not lent: one of them has turned out dead, and they are as old.
+    pub(crate) fn close_idle(&self) {
+        let idle = std::mem::take(&mut self.state().idle);
+        self.open.fetch_sub(idle.len(), Ordering::Relaxed);
+    }
+
+    /// A place fewer, until the server is asked again.
+    fn do_without(&self, place: SemaphorePermit<'_>, error: &sqlx::Error) {
+        place.forget();
+        let mut state = self.state();
+        let (count, _) = state.refused.unwrap_or((0, Instant::now()));
+        state.refused = Some((count + 1, Instant::now()));
+        if count == 0 {
+            let open = self.open.load(Ordering::Relaxed);
+            tracing::warn!(%error, open, "PostgreSQL has no connection to spare; working with those that are open");
+        }
+    }
+
+    fn ask_again(&self) {
+        let mut state = self.state();
+        if let Some((count, at)) = state.refused
+            && at.elapsed() > ASK_AGAIN
+        {
+            state.refused = None;
+            self.places.add_permits(count);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lent<'_> {
+    /// The connection.
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        self.conn.as_mut().expect("it is there until it is given back")
+    }
+
+    /// Gives it back, well.
+    pub(crate) fn give_back(mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        let now = Instant::now();
+        let mut state = self.of.state();
+        state.idle.push((conn, now));
+        let old =
+            if now.duration_since(state.idle[0].1) > MAX_IDLE { Some(state.idle.remove(0)) } else { None };
+        drop(state);
+        if old.is_some() {
+            self.of.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if self.conn.is_some() {
+            self.of.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
