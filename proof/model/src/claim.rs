@@ -129,6 +129,12 @@ pub fn record(design: &Design, state: &mut State, hand: &Hand) {
         let epoch = if design.abandoned_under_new_epoch { hand.epoch } else { epoch };
         write_try(state, hand.payment, number, epoch);
     }
+    if let Some((number, _)) = left_open
+        && !design.abandoned_counts_as_unsent
+    {
+        let row = state.payment_mut(hand.payment);
+        row.looked = row.looked.with(number);
+    }
 }
 
 /// Whether the order of what is held is decided.

@@ -49,6 +49,12 @@ pub struct Design {
     pub message_makes_payment: bool,
     /// A cancellation ends an order whose charge is under way.
     pub cancel_kills: bool,
+    /// Whether a charge was ever sent is read before the cancellation's own transaction.
+    pub unsent_from_snapshot: bool,
+    /// A charge counts as never sent whatever its tries came to.
+    pub doubt_counts_as_unsent: bool,
+    /// So does one whose try a dead worker left open.
+    pub abandoned_counts_as_unsent: bool,
     /// A settlement moves its order wherever that stands.
     pub settle_resurrects: bool,
     /// The end of an order leaves a payment that nobody has claimed.
@@ -95,6 +101,8 @@ pub struct Design {
     pub sweep_unguarded: bool,
     /// So does a cancellation.
     pub cancel_unguarded: bool,
+    /// And whoever says that nobody came for it.
+    pub no_show_unguarded: bool,
     /// The gateway forgets that it declined a key. Not ours to switch: what we rely on.
     pub decline_forgotten: bool,
 }
@@ -124,10 +132,11 @@ pub struct Scope {
 
 impl Scope {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("deep", Self::DEEP),
         ("wide", Self::WIDE),
         ("cancel", Self::CANCEL),
+        ("deadline", Self::DEADLINE),
         ("kitchen", Self::KITCHEN),
         ("additions", Self::ADDITIONS),
     ];
@@ -137,12 +146,24 @@ impl Scope {
     pub const WIDE: Self = Self { orders: 2, faults: 2, budget: 1, verbs: &[], durable: false };
     /// One order that its client may cancel at any moment, and the refund that may follow.
     pub const CANCEL: Self = Self { orders: 1, faults: 3, budget: 1, verbs: &[Verb::Cancel], durable: false };
+    /// One order whose charge may take too long, and that its client may cancel at the same moment.
+    pub const DEADLINE: Self =
+        Self { orders: 1, faults: 3, budget: 1, verbs: &[Verb::Cancel, Verb::CallOff], durable: true };
     /// One order that the kitchen, the clock and the customer pull at.
     pub const KITCHEN: Self = Self {
         orders: 1,
         faults: 2,
         budget: 1,
-        verbs: &[Verb::Cancel, Verb::Accept, Verb::Reject, Verb::Expire, Verb::Prepare, Verb::Ready],
+        verbs: &[
+            Verb::Cancel,
+            Verb::Accept,
+            Verb::Reject,
+            Verb::Expire,
+            Verb::Prepare,
+            Verb::Ready,
+            Verb::NoShow,
+            Verb::NoShowKept,
+        ],
         durable: true,
     };
     /// One order to which something is added, and which may be cancelled, rejected, or paid anew.

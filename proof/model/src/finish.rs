@@ -1,5 +1,5 @@
-//! finish: what the end of an order by hand does, and by the clock: in the transaction of the move, charges that nobody
-//! ever claimed are closed, those under way are only voided from now on, and what was taken is asked back. What is under
+//! finish: what the end of an order by hand does, and by the clock: in the transaction of the move, charges that were
+//! never sent are closed, those that may have been are only voided from now on, and what was taken is asked back. What is under
 //! way is left to its settlement, which finds the order finished and gives back what came late. A settlement that ends its
 //! order does none of this but for its own charge: additions are held until then, and the sweep closes them.
 
@@ -23,16 +23,25 @@ pub fn is_decided(state: &State, order: u8) -> bool {
     !matches!(status, None | Some(OrderStatus::Pending | OrderStatus::PaymentProcessing))
 }
 
-/// Ends an order in one transaction.
-pub fn finish(design: &Design, state: &mut State, order: u8, to: OrderStatus) {
-    end(design, state, order, to);
+/// Charges that wait for another try, and at which no gateway ever looked: each of their tries says so.
+pub fn unsent(design: &Design, state: &State, order: u8) -> Bits {
+    let is_unsent = |charge: &u8| {
+        let row = state.payment(*charge);
+        row.standing == Standing::Waiting && (row.looked.is_empty() || design.doubt_counts_as_unsent)
+    };
+    Bits::of(state.charges(order).iter().filter(is_unsent))
+}
+
+/// Ends an order in one transaction. `unsent`: what was claimed, and still may be closed.
+pub fn finish(design: &Design, state: &mut State, order: u8, to: OrderStatus, unsent: Bits) {
+    end(design, state, order, to, unsent);
     for charge in taken(state, order).iter() {
         give_back(design, state, charge);
     }
 }
 
-/// Moves it, closes what nobody claimed, and calls off what may be on its way.
-pub fn end(design: &Design, state: &mut State, order: u8, to: OrderStatus) {
+/// Moves it, closes what was never sent, and calls off what may be on its way.
+pub fn end(design: &Design, state: &mut State, order: u8, to: OrderStatus, unsent: Bits) {
     state.move_order(order, to);
     for charge in state.charges(order).iter() {
         match state.payment(charge).standing {
@@ -44,6 +53,9 @@ pub fn end(design: &Design, state: &mut State, order: u8, to: OrderStatus) {
                 state.move_payment(charge, Standing::Failed);
             }
             Standing::Held | Standing::Pending => state.move_payment(charge, Standing::Failed),
+            Standing::Processing | Standing::Waiting if unsent.has(charge) => {
+                state.move_payment(charge, Standing::Failed);
+            }
             Standing::Processing | Standing::Waiting => call_off(design, state, charge),
             Standing::Succeeded | Standing::Failed => {}
         }

@@ -22,6 +22,7 @@ impl State {
             told_cancelled: false,
             accepted: false,
             rejected: false,
+            kept: Bits::default(),
         };
         let mut state = Self {
             orders: std::array::from_fn(order),
@@ -47,9 +48,11 @@ impl State {
     }
 
     /// The charge that decides an order: the last of its own, should it have been paid anew.
-    pub fn own_charge(&self, order: u8) -> &Payment {
-        let own = |payment: &&Payment| (payment.order, payment.kind) == (order, Kind::Charge);
-        self.payments.iter().flatten().rfind(own).expect("an order has a charge")
+    pub fn own_charge_place(&self, order: u8) -> u8 {
+        let own = |payment: &Option<Payment>| {
+            payment.as_ref().is_some_and(|one| (one.order, one.kind) == (order, Kind::Charge))
+        };
+        self.payments.iter().rposition(own).expect("an order has a charge") as u8
     }
 
     /// Whether it is the first charge of its order, which waits in the queue.

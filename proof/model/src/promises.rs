@@ -20,6 +20,8 @@ pub const FAILED_WAS_NOT_CHARGED: &str = "failed was not charged";
 /// What a charge took of an order that is cancelled, rejected or not paid is on its way back, as soon as that charge is
 /// settled; and it comes back, because nothing ends before ([`ACCEPTED_ENDS`]).
 pub const FINISHED_KEEPS_NOTHING: &str = "finished keeps nothing";
+/// Money that stays with an order that nobody came for is not given back, and nothing stays with any other.
+pub const KEPT_STAYS: &str = "kept stays";
 /// Nothing is given back that was not taken, or twice.
 pub const REFUNDED_ONCE: &str = "refunded once";
 /// A refund that counts as done was done.
@@ -91,12 +93,20 @@ pub fn always() -> Vec<Property<Protocol>> {
                     .any(|request| matches!(request, Request::Owes(charges) if charges.has(charge)))
             };
             orders().filter(|order| finish::is_finished(state, *order)).all(|order| {
+                let kept = state.orders[usize::from(order)].kept;
                 charges(state, order).filter(|(_, p)| !p.taken.is_empty() && p.standing.is_final()).all(
                     |(charge, _)| {
                         let mut asked = finish::refunds(state, charge);
-                        asked.any(|p| p.standing != Standing::Failed) || to_come(charge)
+                        kept.has(charge) || asked.any(|p| p.standing != Standing::Failed) || to_come(charge)
                     },
                 )
+            })
+        }),
+        Property::always(KEPT_STAYS, |_, state: &State| {
+            let cancelled = Some(OrderStatus::Cancelled);
+            state.orders.iter().filter(|order| !order.kept.is_empty()).all(|order| {
+                let given_back = |charge| finish::refunds(state, charge).next().is_some();
+                order.status == cancelled && !order.kept.iter().any(given_back)
             })
         }),
         Property::always(REFUNDED_ONCE, |_, state: &State| {
@@ -168,9 +178,12 @@ pub fn always() -> Vec<Property<Protocol>> {
             })
         }),
         Property::always(OUTAGE_FAILS_NOTHING, |protocol, state: &State| {
+            // Or by its own deadline.
+            let called_off = state.requests[Verb::CallOff as usize] == Request::Done;
             with(state, OrderStatus::PaymentFailed).all(|order| {
-                own_charges(state, order)
-                    .all(|(_, p)| !p.declined.is_empty() || p.sent.len() >= protocol.scope.budget.into())
+                called_off
+                    || own_charges(state, order)
+                        .all(|(_, p)| !p.declined.is_empty() || p.sent.len() >= protocol.scope.budget.into())
             })
         }),
         Property::always(ACCEPTED_ENDS, |protocol, state: &State| {
@@ -220,6 +233,13 @@ pub fn sometimes(scope: &Scope) -> Vec<Property<Protocol>> {
     if scope.asks(Verb::Cancel) {
         seen.extend(sometimes_cancelled());
     }
+    if scope.asks(Verb::CallOff) {
+        seen.push(Property::sometimes("took too long, and nothing was sent", |_, state: &State| {
+            with(state, OrderStatus::PaymentFailed).any(|order| {
+                own_charges(state, order).all(|(_, p)| p.epoch > 0 && p.sent.is_empty() && p.voids.is_empty())
+            })
+        }));
+    }
     if scope.asks(Verb::Expire) {
         seen.extend(sometimes_in_the_kitchen());
     }
@@ -236,6 +256,12 @@ fn sometimes_cancelled() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("cancelled in time", |_, state: &State| {
             with(state, OrderStatus::Cancelled).any(|order| charges(state, order).all(|(_, p)| p.epoch == 0))
+        }),
+        Property::sometimes("cancelled at once, though it was tried", |_, state: &State| {
+            with(state, OrderStatus::Cancelled).any(|order| {
+                !state.orders[usize::from(order)].wish
+                    && charges(state, order).all(|(_, p)| p.attempts > 0 && p.standing == Standing::Failed)
+            })
         }),
         Property::sometimes("a wish granted, nothing taken", |_, state: &State| {
             with(state, OrderStatus::Cancelled).any(|order| {
@@ -263,6 +289,16 @@ fn sometimes_in_the_kitchen() -> Vec<Property<Protocol>> {
         Property::sometimes("ready, and too late to cancel", |_, state: &State| {
             with(state, OrderStatus::Ready).next().is_some()
                 && state.requests[Verb::Cancel as usize] == Request::Done
+        }),
+        Property::sometimes("nobody came, and its money stays", |_, state: &State| {
+            state.orders.iter().any(|order| !order.kept.is_empty())
+        }),
+        Property::sometimes("nobody came, and its money went back", |_, state: &State| {
+            with(state, OrderStatus::Cancelled).any(|order| {
+                is_refunded(state, order)
+                    && state.requests[Verb::NoShow as usize] == Request::Done
+                    && state.requests[Verb::Cancel as usize] == Request::Unasked
+            })
         }),
         Property::sometimes("cancelled while the kitchen was at it", |_, state: &State| {
             with(state, OrderStatus::Cancelled).any(|order| state.orders[usize::from(order)].accepted)

@@ -34,29 +34,40 @@ pub fn actions(design: &Design, scope: &Scope, state: &State, actions: &mut Vec<
 pub fn ask(design: &Design, state: &mut State, verb: Verb) {
     let status = state.shown(ORDER).expect("it is asked of an order that there is");
     let taken = if design.refunds_from_snapshot { finish::taken(state, ORDER) } else { Bits::default() };
+    let unsent =
+        if design.unsent_from_snapshot { finish::unsent(design, state, ORDER) } else { Bits::default() };
     state.requests[verb as usize] =
-        if verb.may(status) { Request::Saw { status, taken } } else { Request::Done };
+        if verb.may(status) { Request::Saw { status, taken, unsent } } else { Request::Done };
 }
 
 /// One transaction, guarded by the status that was seen.
 pub fn decide(design: &Design, state: &mut State, verb: Verb) {
-    let Request::Saw { status: saw, taken } = state.requests[verb as usize] else {
+    let Request::Saw { status: saw, taken, unsent } = state.requests[verb as usize] else {
         unreachable!("only what was seen is decided")
     };
     let unguarded = match verb {
         Verb::Expire => design.sweep_unguarded,
         Verb::Cancel => design.cancel_unguarded,
+        Verb::NoShow | Verb::NoShowKept => design.no_show_unguarded,
         _ => false,
     };
     if state.shown(ORDER) != Some(saw) && !unguarded {
         return ask(design, state, verb);
     }
     state.requests[verb as usize] = Request::Done;
+    let unsent = if design.unsent_from_snapshot { unsent } else { finish::unsent(design, state, ORDER) };
+    let seen = Seen { taken, unsent };
     match verb {
-        Verb::Cancel => cancel(design, state, taken),
+        Verb::Cancel => cancel(design, state, seen),
+        Verb::CallOff => call_off(design, state, seen),
         Verb::Reject | Verb::Expire => {
             state.orders[usize::from(ORDER)].rejected = true;
-            finish(design, state, verb, OrderStatus::Rejected, taken);
+            finish(design, state, verb, OrderStatus::Rejected, seen);
+        }
+        Verb::NoShow => finish(design, state, verb, OrderStatus::Cancelled, seen),
+        Verb::NoShowKept => {
+            finish::end(design, state, ORDER, OrderStatus::Cancelled, unsent);
+            state.orders[usize::from(ORDER)].kept = finish::taken(state, ORDER);
         }
         Verb::Accept => {
             state.orders[usize::from(ORDER)].accepted = true;
@@ -88,12 +99,42 @@ fn may_pay_anew(design: &Design, state: &State) -> bool {
     design.pays_anew_early || state.open_additions(ORDER).is_empty()
 }
 
-/// Ends the order; or, while its own charge may be at the gateway, leaves a wish for that to be settled by.
-fn cancel(design: &Design, state: &mut State, taken: Bits) {
-    let under_way = matches!(state.own_charge(ORDER).standing, Standing::Processing | Standing::Waiting);
-    if under_way {
+/// What is known of the charges of the order when it is decided.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// They took money.
+    taken: Bits,
+    /// They were claimed, and never sent.
+    unsent: Bits,
+}
+
+/// Whether the order's own charge may be at the gateway. What is only shown of it is stored, whatever follows.
+fn may_be_sent(state: &mut State, unsent: Bits) -> bool {
+    let own = state.own_charge_place(ORDER);
+    let claimed = matches!(state.payment(own).standing, Standing::Processing | Standing::Waiting);
+    if claimed {
         state.note_processing(ORDER);
     }
+    claimed && !unsent.has(own)
+}
+
+/// Its charge took too long: the order ends, where nothing was ever sent; else that is only voided from now on.
+fn call_off(design: &Design, state: &mut State, seen: Seen) {
+    if may_be_sent(state, seen.unsent) {
+        let own = state.own_charge_place(ORDER);
+        return finish::call_off(design, state, own);
+    }
+    if state.orders[usize::from(ORDER)].status == Some(OrderStatus::Pending) {
+        state.move_order(ORDER, OrderStatus::PaymentProcessing);
+    }
+    let wish = state.orders[usize::from(ORDER)].wish;
+    let to = if wish { OrderStatus::Cancelled } else { OrderStatus::PaymentFailed };
+    finish(design, state, Verb::CallOff, to, seen);
+}
+
+/// Ends the order; or, while its own charge may be at the gateway, leaves a wish for that to be settled by.
+fn cancel(design: &Design, state: &mut State, seen: Seen) {
+    let under_way = may_be_sent(state, seen.unsent);
     if under_way && !design.cancel_kills {
         state.orders[usize::from(ORDER)].wish = true;
         for charge in state.charges(ORDER).iter() {
@@ -101,18 +142,18 @@ fn cancel(design: &Design, state: &mut State, taken: Bits) {
         }
         state.orders[usize::from(ORDER)].told_cancelled = design.wish_told_as_done;
     } else {
-        finish(design, state, Verb::Cancel, OrderStatus::Cancelled, taken);
+        finish(design, state, Verb::Cancel, OrderStatus::Cancelled, seen);
         state.orders[usize::from(ORDER)].told_cancelled = true;
     }
 }
 
 /// As [`finish::finish`], where a weakened protocol goes other ways.
-fn finish(design: &Design, state: &mut State, verb: Verb, to: OrderStatus, seen: Bits) {
+fn finish(design: &Design, state: &mut State, verb: Verb, to: OrderStatus, seen: Seen) {
     if !design.refund_in_second_transaction && !design.refunds_from_snapshot {
-        return finish::finish(design, state, ORDER, to);
+        return finish::finish(design, state, ORDER, to, seen.unsent);
     }
-    finish::end(design, state, ORDER, to);
-    let taken = if design.refunds_from_snapshot { seen } else { finish::taken(state, ORDER) };
+    finish::end(design, state, ORDER, to, seen.unsent);
+    let taken = if design.refunds_from_snapshot { seen.taken } else { finish::taken(state, ORDER) };
     state.requests[verb as usize] = Request::Owes(taken);
     if !design.refund_in_second_transaction {
         owe(design, state, verb);

@@ -83,8 +83,12 @@ pub fn settle(design: &Design, scope: &Scope, state: &mut State, worker: u8, hea
     let next = next(design, scope, &hand, answer);
     if is_ours(design, state, &hand) {
         commit(design, state, &hand, next);
+        note_looked(state, hand.payment, hand.number, answer);
     } else {
         close_abandoned(design, state, &hand);
+        if state.payment(hand.payment).rows[usize::from(hand.number)] == hand.epoch {
+            note_looked(state, hand.payment, hand.number, answer);
+        }
         if design.payment_unguarded && state.is_first(hand.payment) && next.is_final() {
             let row = state.payment_mut(hand.payment);
             let paid_before = std::mem::replace(&mut row.listed, true);
@@ -97,6 +101,15 @@ pub fn settle(design: &Design, scope: &Scope, state: &mut State, worker: u8, hea
         state.faults -= 1;
         state.hand_mut(worker).step = Step::Unheard(answer);
     }
+}
+
+/// What the row of a try says: whether the gateway may have looked at it.
+fn note_looked(state: &mut State, payment: u8, number: u8, answer: Answer) {
+    let row = state.payment_mut(payment);
+    row.looked = match answer {
+        Answer::Unavailable => row.looked.without(number),
+        Answer::Done | Answer::Declined | Answer::Voided | Answer::InDoubt => row.looked.with(number),
+    };
 }
 
 /// What a weakened protocol has put off until the answer is there.

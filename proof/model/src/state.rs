@@ -48,6 +48,8 @@ pub struct Order {
     pub accepted: bool,
     /// It was rejected, by the kitchen or by the clock.
     pub rejected: bool,
+    /// Charges whose money stays although it was cancelled: nobody came for it.
+    pub kept: Bits,
 }
 
 /// How far the api has come with an order.
@@ -74,6 +76,8 @@ pub enum Request {
         status: OrderStatus,
         /// What a weakened protocol believes was taken.
         taken: Bits,
+        /// And of what it believes that it was never sent.
+        unsent: Bits,
     },
     /// A weakened protocol: the order is moved, the refunds of these are still to be asked for.
     Owes(Bits),
@@ -149,6 +153,8 @@ pub struct Payment {
     pub refunded: bool,
     /// Rows of `payment_attempts`: the epoch of the row with each number, from 1; 0: no such row.
     pub rows: [u8; Bits::LIMIT as usize],
+    /// Numbers of those rows that do not say that the gateway never looked: it may have.
+    pub looked: Bits,
     /// Messages in the queue that name it.
     pub messages: u8,
     /// Epochs under which a charge (or a refund) was sent that the gateway did not turn away.
@@ -186,6 +192,7 @@ impl Payment {
             voiding: false,
             refunded: false,
             rows: [0; Bits::LIMIT as usize],
+            looked: Bits::default(),
             messages: 0,
             sent: Bits::default(),
             voids: Bits::default(),

@@ -17,6 +17,12 @@ pub enum Verb {
     Prepare,
     /// By the kitchen.
     Ready,
+    /// By the staff: nobody came for it, and its money goes back.
+    NoShow,
+    /// The same, and its money stays.
+    NoShowKept,
+    /// By the sweep: its charge took too long.
+    CallOff,
     /// By the customer: something more, with a charge of its own.
     Add,
     /// By the customer, after a payment that failed.
@@ -25,20 +31,23 @@ pub enum Verb {
 
 impl Verb {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Cancel,
         Self::Accept,
         Self::Reject,
         Self::Expire,
         Self::Prepare,
         Self::Ready,
+        Self::NoShow,
+        Self::NoShowKept,
+        Self::CallOff,
         Self::Add,
         Self::PayAnew,
     ];
 
     /// Whether it may be asked of an order that stands so.
     pub const fn may(self, status: OrderStatus) -> bool {
-        use OrderStatus::{Accepted, Confirmed, PaymentFailed, PaymentProcessing, Pending, Preparing};
+        use OrderStatus::{Accepted, Confirmed, PaymentFailed, PaymentProcessing, Pending, Preparing, Ready};
         match self {
             Self::Cancel => matches!(
                 status,
@@ -47,6 +56,8 @@ impl Verb {
             Self::Accept | Self::Reject | Self::Expire => matches!(status, Confirmed),
             Self::Prepare => matches!(status, Confirmed | Accepted),
             Self::Ready => matches!(status, Preparing),
+            Self::NoShow | Self::NoShowKept => matches!(status, Ready),
+            Self::CallOff => matches!(status, Pending | PaymentProcessing),
             Self::Add => matches!(status, Pending | PaymentProcessing | Confirmed),
             Self::PayAnew => matches!(status, PaymentFailed),
         }

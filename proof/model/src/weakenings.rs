@@ -130,6 +130,27 @@ pub fn all() -> Vec<Weakening> {
             promises::REFUNDED_WAS_GIVEN,
             Design { declined_refund_fails: true, ..full },
         ),
+        cancel(
+            "unsent_from_snapshot",
+            promises::FAILED_WAS_NOT_CHARGED,
+            Design { unsent_from_snapshot: true, ..full },
+        ),
+        cancel(
+            "unsent_from_snapshot_and_no_late_capture",
+            promises::FINISHED_KEEPS_NOTHING,
+            Design { unsent_from_snapshot: true, late_capture_ignored: true, ..full },
+        ),
+        cancel(
+            "doubt_counts_as_unsent",
+            promises::FAILED_WAS_NOT_CHARGED,
+            Design { doubt_counts_as_unsent: true, ..full },
+        ),
+        cancel(
+            "abandoned_counts_as_unsent",
+            promises::FAILED_WAS_NOT_CHARGED,
+            Design { abandoned_counts_as_unsent: true, ..full },
+        ),
+        kitchen("no_show_unguarded", promises::KEPT_STAYS, Design { no_show_unguarded: true, ..full }),
         kitchen("sweep_unguarded", promises::ACCEPTED_OR_REJECTED, Design { sweep_unguarded: true, ..full }),
         kitchen("cancel_unguarded", promises::MOVES_ARE_LEGAL, Design { cancel_unguarded: true, ..full }),
         additions(

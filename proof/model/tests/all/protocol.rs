@@ -28,6 +28,11 @@ fn an_order_that_may_be_cancelled_at_any_moment() {
     holds("cancel", Design::full(), Scope::CANCEL);
 }
 
+#[test]
+fn a_charge_that_takes_too_long_and_may_be_cancelled() {
+    holds("deadline", Design::full(), Scope::DEADLINE);
+}
+
 /// A message is a hint and nothing more: what acknowledging it too early loses, the sweep finds.
 #[test]
 fn acknowledging_too_early_loses_nothing_while_the_sweep_runs() {
@@ -172,6 +177,11 @@ weakenings! {
     wish_told_as_done
     refund_in_second_transaction
     declined_refund_fails
+    unsent_from_snapshot
+    unsent_from_snapshot_and_no_late_capture
+    doubt_counts_as_unsent
+    abandoned_counts_as_unsent
+    no_show_unguarded
     sweep_unguarded
     cancel_unguarded
     late_capture_ignored

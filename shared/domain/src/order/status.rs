@@ -35,7 +35,7 @@ pub enum OrderStatus {
 
 /// The one table of legal moves. The database refuses all others (`migrations/`, trigger `orders_legal_move`);
 /// a test compares the two.
-pub const LEGAL_MOVES: [(OrderStatus, OrderStatus); 17] = {
+pub const LEGAL_MOVES: [(OrderStatus, OrderStatus); 18] = {
     use OrderStatus::{
         Accepted, Cancelled, Confirmed, Delivered, PaymentFailed, PaymentProcessing, Pending, Preparing,
         Ready, Rejected,
@@ -58,6 +58,7 @@ pub const LEGAL_MOVES: [(OrderStatus, OrderStatus); 17] = {
         (Preparing, Accepted),
         (Preparing, Cancelled),
         (Ready, Delivered),
+        (Ready, Cancelled),
     ]
 };
 
