@@ -4,7 +4,9 @@
 CREATE TYPE name_kind AS ENUM ('idempotency_key', 'channel_order', 'payment_reference');
 
 CREATE TABLE names (
-    named uuid        NOT NULL,                       -- the order, or the payment, that is called so
+    named   uuid      NOT NULL,                       -- the order, or the payment, that is called so
+    -- Of a key under which an order was moved, added to or paid anew: the request that did. NULL: the order came under it.
+    request uuid,
     until timestamptz,                                -- from then on it may be forgotten; NULL: it is for good
     kind  name_kind   NOT NULL,
     scope text        NOT NULL,                       -- within which it is unique: the key's principal, the channel, the order

@@ -1,20 +1,15 @@
-//! What a request carries: its content type, its body within size, time and room, the client's key.
+//! What a request carries: its content type, its body within size, time and room.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use axum::body::{Body, HttpBody};
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde::Deserialize;
 
 use crate::config::{BODY_TIMEOUT, MAX_BODY, SMALL_BODY};
 use crate::http::error::ApiError;
-
-/// The header of a client's key.
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Longest idempotency key; what others who take them allow, too.
-const MAX_KEY: usize = 255;
 
 /// 415, where the body is not JSON by its content type.
 pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -127,19 +122,4 @@ pub(crate) fn parse_as<'a, T: Deserialize<'a>>(
     wanted: &str,
 ) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::unreadable(&error, code, wanted))
-}
-
-/// The `Idempotency-Key`, where there is one.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| (b' '..=b'~').contains(&b)) => {
-            Ok(Some(key.to_owned()))
-        }
-        _ => Err(ApiError::invalid_one(
-            "Idempotency-Key",
-            "invalid",
-            format!("must be 1 to {MAX_KEY} visible ASCII characters"),
-        )),
-    }
 }

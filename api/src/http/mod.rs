@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod gauges;
 pub(crate) mod health;
+pub(crate) mod key;
 pub(crate) mod observe;
 pub(crate) mod parameters;
 pub(crate) mod problems;

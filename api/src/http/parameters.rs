@@ -8,3 +8,15 @@ pub(crate) struct OrderId {
     /// The order's id
     id: String,
 }
+
+/// What a request may have that is not to be carried out twice.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct KeyHeader {
+    /// Your name for this request, 1 to 255 visible ASCII characters, in quotes or without. The same request again under the same
+    /// key (same method, path and query, same content) gives the same answer and is not carried out again; another one is 422
+    /// `key_reused`. What was refused may be sent again under its key
+    #[param(rename = "Idempotency-Key")]
+    key: Option<String>,
+}

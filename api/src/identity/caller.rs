@@ -117,9 +117,9 @@ pub(crate) struct Staff(pub(crate) Actor);
 pub(crate) struct OfChannel(Option<Arc<Principal>>);
 
 impl OfChannel {
-    /// Whose idempotency keys they are.
-    pub(crate) fn name(&self) -> String {
-        self.0.as_ref().map_or_else(|| Actor::Unnamed.name(), |principal| principal.id.clone())
+    /// The same as they deal with orders otherwise.
+    pub(crate) fn actor(&self) -> Actor {
+        self.0.as_deref().map_or(Actor::Unnamed, named)
     }
 
     /// Whether it may for this channel.
@@ -137,22 +137,22 @@ impl OfChannel {
 /// Where all orders belong that name no location.
 const MAIN: &str = "main";
 
-fn actor(principal: &Principal) -> Result<Actor, ApiError> {
+fn named(principal: &Principal) -> Actor {
     let id = principal.id.clone();
     match principal.role {
-        Role::Customer => Ok(Actor::Customer(id)),
-        Role::Service => Ok(Actor::Service(id.strip_prefix("service:").unwrap_or(&id).to_owned())),
-        Role::Admin => Ok(Actor::Staff(Some(id))),
-        // Who is named for no place in particular belongs to the first.
-        Role::Staff | Role::Manager => {
-            let here = principal.locations.is_empty() || principal.locations.iter().any(|at| at == MAIN);
-            if here {
-                Ok(Actor::Staff(Some(id)))
-            } else {
-                Err(ApiError::forbidden("these are orders of another location"))
-            }
-        }
+        Role::Customer => Actor::Customer(id),
+        Role::Service => Actor::Service(id.strip_prefix("service:").unwrap_or(&id).to_owned()),
+        Role::Staff | Role::Manager | Role::Admin => Actor::Staff(Some(id)),
     }
+}
+
+fn actor(principal: &Principal) -> Result<Actor, ApiError> {
+    // Who is named for no place in particular belongs to the first.
+    let here = principal.locations.is_empty() || principal.locations.iter().any(|at| at == MAIN);
+    if matches!(principal.role, Role::Staff | Role::Manager) && !here {
+        return Err(ApiError::forbidden("these are orders of another location"));
+    }
+    Ok(named(principal))
 }
 
 impl FromRequestParts<AppState> for Caller {

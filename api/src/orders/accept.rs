@@ -1,21 +1,17 @@
 //! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable. Orders of channels
 //! (`from_channel.rs`) are committed and answered here, too.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, Request, State};
-use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
-use domain::order::NewOrder;
+use axum::response::{IntoResponse, Response};
 use domain::order::request::OrderRequest;
 use domain::order::status::OrderStatus;
+use domain::order::{NewOrder, Order};
 use domain::origin::Origin;
 use domain::trace_parent::TraceParent;
 use runtime::batch::NotTaken;
 use runtime::trace::{Kind, Span};
-use sha2::{Digest, Sha256};
 use store::accept::{Accept, Accepted, IdempotencyKey};
 use uuid::Uuid;
 
@@ -23,6 +19,8 @@ use crate::config::ANSWER_TIMEOUT;
 use crate::http::arrival::{Arrival, Id};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::key::{Replayed, SentKey, key_reused};
+use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, Faults, TokenNeeded};
 use crate::identity::caller::Anyone;
 use crate::orders::fault::Fault;
@@ -33,12 +31,12 @@ use crate::state::AppState;
 /// Accept an order.
 ///
 /// The order is durable when the answer arrives; its payment follows. With an `Idempotency-Key` the request can be retried
-/// safely: the same key with the same body gives the same answer and no second order. The same is true, without a time limit,
+/// safely: the same content under the same key gives the same answer and no second order. The same is true, without a time limit,
 /// of the same content under the same `channel` and `channel_order_id`.
 #[utoipa::path(
     post, path = "/api/v1/orders", tag = "orders",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters"),
+        KeyHeader,
         ("X-Request-Id" = Option<String>, Header, description = "1 to 128 visible ASCII characters without a space. \
             Returned in the answer, written to the logs, and sent to the gateway with the payment. Without one, the order's id is used"),
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context: the order becomes part of that trace. \
@@ -48,11 +46,12 @@ use crate::state::AppState;
     responses(
         (status = 202, description = "Accepted, durable", body = OrderView, headers(
             ("Location" = String, description = "The order"),
+            ("Idempotency-Replayed" = Option<bool>, description = "`true`: this was the answer before. Left out on a first answer"),
             ("X-Request-Id" = String, description = "The request's id, given or made"),
             ("traceparent" = String, description = "The request's place in its trace; left out where there is none"),
         )),
         (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The JSON is not a valid order, or the `Idempotency-Key` was used before with another body (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid order, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -65,20 +64,15 @@ pub(crate) async fn accept_order(
     // Not by extractors of their own: that of the headers copies them.
     let (mut parts, body) = request.into_parts();
     let Anyone(by) = Anyone::from_request_parts(&mut parts, &state).await?;
-    let Parts { headers, .. } = parts;
-    body::expect_json(&headers)?;
-    let key = body::idempotency_key(&headers)?;
+    body::expect_json(&parts.headers)?;
+    let key = SentKey::of(&parts)?;
+    drop(parts);
     let body = body::read(body, &state.room).await?;
     let order = parse(&body)?;
     if !by.may_see(&order.customer_id) {
         return Err(ApiError::forbidden("customer_id is somebody else"));
     }
-    commit(&state, arrival, order, key.map(|key| under(by.name(), key, &body, state.keep_keys))).await
-}
-
-/// A client's key with the body that came under it. Nobody's key is anybody else's.
-pub(crate) fn under(principal: String, key: String, body: &[u8], keep: Duration) -> IdempotencyKey {
-    IdempotencyKey { principal, key, request_hash: Sha256::digest(body).into(), keep }
+    commit(&state, arrival, order, key.with_body(&body).by(&by, &state)).await
 }
 
 /// Hands an order to a writer and answers once it is durable.
@@ -100,11 +94,9 @@ pub(crate) async fn commit(
     drop(wait);
     match answer.map_err(Fault::from).flatten() {
         Ok(Accepted::New { created_at }) => Ok(accepted(&OrderView::accepted(order, created_at))),
-        Ok(Accepted::Replay(earlier)) => Ok(accepted(&OrderView::as_accepted(*earlier))),
+        Ok(Accepted::Replay(earlier)) => Ok(replayed(*earlier)),
         Ok(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
-        Ok(Accepted::KeyReused) => {
-            Err(ApiError::invalid_one("Idempotency-Key", "key_reused", "was used before, with another body"))
-        }
+        Ok(Accepted::KeyReused) => Err(key_reused()),
         Err(Fault::Internal) => Err(ApiError::internal(&"the writer could not store the order")),
         Err(Fault::Full) => Err(ApiError::unavailable("too many orders are waiting to be stored")),
         Err(Fault::Unavailable) => Err(ApiError::unavailable("orders cannot be stored right now")),
@@ -127,7 +119,12 @@ pub(crate) fn channel_id_reused(status: OrderStatus) -> ApiError {
     ApiError::conflict("duplicate_channel_order_id", detail, status)
 }
 
-pub(crate) fn accepted(view: &OrderView) -> Response {
+/// The first answer once more.
+pub(crate) fn replayed(earlier: Order) -> Response {
+    (Replayed(true), accepted(&OrderView::as_accepted(earlier))).into_response()
+}
+
+fn accepted(view: &OrderView) -> Response {
     // Piece by piece: axum's tuples would first say that bytes are bytes.
     let mut response = Response::new(Body::from(view.to_json()));
     *response.status_mut() = StatusCode::ACCEPTED;

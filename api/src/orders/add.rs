@@ -1,7 +1,6 @@
 //! `POST /orders/{id}/items`: more lines for an order that is still open, with a charge of their own; and
 //! `POST /orders/{id}/payment`: a new charge for an order whose payment failed.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -16,11 +15,12 @@ use store::read;
 
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::parameters::OrderId;
+use crate::http::key::SentKey;
+use crate::http::parameters::{KeyHeader, OrderId};
 use crate::http::problems::{BadBody, Faults, NoOrder, TokenNeeded};
 use crate::identity::caller::Caller;
-use crate::orders::mover::Ask;
-use crate::orders::moves::hand_in;
+use crate::orders::mover::{Ask, Asked};
+use crate::orders::moves::{Answer, hand_in};
 use crate::orders::read::{decisive, parse_id};
 use crate::orders::view::{ItemBody, OrderView};
 use crate::state::AppState;
@@ -29,13 +29,13 @@ use crate::state::AppState;
 ///
 /// Possible up to `CONFIRMED`. The same article at the same price raises its quantity. The addition has a charge of its own,
 /// which is made once the order's first charge has succeeded. If it fails, the addition is removed and the order goes on.
-/// A retry must have the same `payment_reference`.
+/// A retry must have the same `payment_reference`; under the same `Idempotency-Key` it is answered as the first one.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/items", tag = "orders",
-    params(OrderId),
+    params(OrderId, KeyHeader),
     request_body = AdditionBody,
     responses(
-        (status = 200, description = "Added", body = OrderView),
+        (status = 200, description = "Added", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid addition, or the order would have more than it may", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Faults,
@@ -46,9 +46,10 @@ pub(crate) async fn add_items(
     State(state): State<AppState>,
     Caller(by): Caller,
     Path(id): Path<String>,
+    key: SentKey,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<OrderView>, ApiError> {
+) -> Result<Answer, ApiError> {
     let order_id = parse_id(&id)?;
     let body = body::read_json(&headers, body, &state.room).await?;
     let request: AdditionRequest<'_> = body::parse(&body)?;
@@ -57,18 +58,20 @@ pub(crate) async fn add_items(
     let order = order.ok_or_else(|| ApiError::not_found("order"))?;
     let addition =
         NewAddition::parse(&request, order_id, order.total.currency()).map_err(ApiError::invalid)?;
-    hand_in(&state, Ask::Add(Add { order_id, by, addition }), order.status).await
+    let key = key.with_body(&body).by(&by, &state);
+    hand_in(&state, Asked { ask: Ask::Add(Add { order_id, by, addition }), key }, order.status).await
 }
 
 /// Pay anew.
 ///
-/// For an order whose payment failed: charges its total again. A retry must have the same `payment_reference`.
+/// For an order whose payment failed: charges its total again. A retry must have the same `payment_reference`;
+/// under the same `Idempotency-Key` it is answered as the first one.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/payment", tag = "orders",
-    params(OrderId),
+    params(OrderId, KeyHeader),
     request_body = PaymentBody,
     responses(
-        (status = 200, description = "The charge is under way", body = OrderView),
+        (status = 200, description = "The charge is under way", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`duplicate_payment_reference`, `same_status`, `illegal_move` or `charges_open`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`payment_reference` is missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Faults,
@@ -79,9 +82,10 @@ pub(crate) async fn pay_anew(
     State(state): State<AppState>,
     Caller(by): Caller,
     Path(id): Path<String>,
+    key: SentKey,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<OrderView>, ApiError> {
+) -> Result<Answer, ApiError> {
     #[derive(Deserialize)]
     struct Raw {
         payment_reference: Option<serde_json::Value>,
@@ -95,8 +99,9 @@ pub(crate) async fn pay_anew(
     if let Some((code, detail)) = text_problem(reference, MAX_ID_CHARS) {
         return wrong(code, detail);
     }
+    let key = key.with_body(&body).by(&by, &state);
     let ask = PayAnew { order_id, by, payment_id: new_payment_id(order_id), reference: reference.to_owned() };
-    hand_in(&state, Ask::Pay(ask), OrderStatus::PaymentProcessing).await
+    hand_in(&state, Asked { ask: Ask::Pay(ask), key }, OrderStatus::PaymentProcessing).await
 }
 
 /// What is to be added.

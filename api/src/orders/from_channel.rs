@@ -15,9 +15,11 @@ use store::{self, prices};
 use crate::http::arrival::Arrival;
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
+use crate::http::key::SentKey;
+use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, ChannelOnly, Faults};
 use crate::identity::caller::OfChannel;
-use crate::orders::accept::{accepted, channel_id_reused, commit, under};
+use crate::orders::accept::{channel_id_reused, commit, replayed};
 use crate::orders::read::decisive;
 use crate::orders::view::OrderView;
 use crate::state::AppState;
@@ -40,7 +42,7 @@ pub(crate) struct PaidQuery {
         ("channel" = String, Path, description = "The channel's name, 1 to 50 characters, in any case"),
         ("paid" = Option<bool>, Query, description = "true: the channel took the money. The order is CONFIRMED at once and never \
             charged; should it be rejected or cancelled, the channel has to give the money back. Left out or false: it is charged"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters; not needed, as the channel's name for the order does the same"),
+        KeyHeader,
         ("X-Request-Id" = Option<String>, Header, description = "As with POST /orders"),
         ("traceparent" = Option<String>, Header, description = "As with POST /orders"),
     ),
@@ -48,6 +50,7 @@ pub(crate) struct PaidQuery {
     responses(
         (status = 202, description = "Accepted, durable", body = OrderView, headers(
             ("Location" = String, description = "The order"),
+            ("Idempotency-Replayed" = Option<bool>, description = "`true`: this was the answer before. Left out on a first answer"),
         )),
         (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid document, or an item has no price, neither there nor in the channel's price list (`no_price`)", body = ProblemBody, content_type = "application/problem+json"),
@@ -61,6 +64,7 @@ pub(crate) async fn accept_channel_order(
     by: OfChannel,
     Path(channel): Path<String>,
     query: Result<Query<PaidQuery>, axum::extract::rejection::QueryRejection>,
+    key: SentKey,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -68,7 +72,6 @@ pub(crate) async fn accept_channel_order(
     by.expect(&channel)?;
     let paid = paid(query)?;
     body::expect_json(&headers)?;
-    let key = body::idempotency_key(&headers)?;
     let body = body::read(body, &state.room).await?;
     let wanted = "must be a JSON object with channelOrderId and items, each given once";
     let document: ChannelRequest<'_> = body::parse_as(&body, "not_an_order", wanted)?;
@@ -82,9 +85,7 @@ pub(crate) async fn accept_channel_order(
     };
     let name = order.key().clone();
     match order.priced(&list, state.accept_deadline) {
-        Ok(order) => {
-            commit(&state, arrival, order, key.map(|key| under(by.name(), key, &body, state.keep_keys))).await
-        }
+        Ok(order) => commit(&state, arrival, order, key.with_body(&body).by(&by.actor(), &state)).await,
         Err(problems) => {
             answered_before(state.clone(), name).await?.ok_or_else(|| ApiError::invalid(problems))
         }
@@ -98,7 +99,7 @@ async fn answered_before(state: AppState, name: ChannelKey) -> Result<Option<Res
     })
     .await?;
     match found {
-        Some(Accepted::Replay(order)) => Ok(Some(accepted(&OrderView::as_accepted(*order)))),
+        Some(Accepted::Replay(order)) => Ok(Some(replayed(*order))),
         Some(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
         _ => Ok(None),
     }

@@ -8,12 +8,23 @@ use domain::order::moves::Move;
 use metrics::{Counter, Histogram};
 use runtime::batch::{Desk, Lane};
 use runtime::chaos::crash_point;
+use store::accept::IdempotencyKey;
 use store::additions::{Add, PayAnew, add, pay_anew};
+use store::keyed::Keyed;
 use store::moves::{Moved, carry_out};
 use store::session::{Session, StoreError};
 use uuid::Uuid;
 
 use crate::orders::fault::Fault;
+
+/// What people ask for, under a key where they gave one.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What.
+    pub ask: Ask,
+    /// The `Idempotency-Key`.
+    pub key: Option<IdempotencyKey>,
+}
 
 /// What people ask for.
 #[derive(Debug, Clone)]
@@ -39,9 +50,9 @@ impl Ask {
 /// What a handler gets back.
 pub type Answer = Result<Moved, Fault>;
 /// Where handlers hand in.
-pub type MoveDesk = Desk<Ask, Answer>;
+pub type MoveDesk = Desk<Asked, Answer>;
 /// Where a mover takes its requests from.
-pub type MoveLane = Lane<Ask, Answer>;
+pub type MoveLane = Lane<Asked, Answer>;
 
 /// Carries requests out.
 #[derive(Debug)]
@@ -56,6 +67,8 @@ struct Metrics {
     commit_seconds: Histogram,
     moved: Counter,
     wished: Counter,
+    replayed: Counter,
+    key_reused: Counter,
     refused: Counter,
     failed: Counter,
 }
@@ -68,6 +81,8 @@ impl Mover {
             commit_seconds: metrics::histogram!("move_commit_seconds"),
             moved: outcome("moved"),
             wished: outcome("wished"),
+            replayed: outcome("replayed"),
+            key_reused: outcome("key_reused"),
             refused: outcome("refused"),
             failed: outcome("failed"),
         };
@@ -84,35 +99,41 @@ impl Mover {
     pub async fn run_once(&mut self) -> bool {
         let Some(batch) = self.lane.collect().await else { return false };
         let mut answers = Vec::with_capacity(batch.commands.len());
-        for ask in &batch.commands {
-            answers.push(self.carry_out(ask).await);
+        for asked in &batch.commands {
+            answers.push(self.carry_out(asked).await);
         }
         batch.answer(answers);
         true
     }
 
-    async fn carry_out(&mut self, ask: &Ask) -> Answer {
+    async fn carry_out(&mut self, asked: &Asked) -> Answer {
         let started = Instant::now();
-        let outcome = match ask {
-            Ask::Move(ask) => self.session.run(ask, |conn, ask| Box::pin(carry_out(conn, ask))).await,
-            Ask::Add(ask) => self.session.run(ask, |conn, ask| Box::pin(add(conn, ask))).await,
-            Ask::Pay(ask) => self.session.run(ask, |conn, ask| Box::pin(pay_anew(conn, ask))).await,
-        };
+        let outcome = self.session.run(asked, |conn, Asked { ask, key }| {
+            let key = key.as_ref();
+            match ask {
+                Ask::Move(ask) => Box::pin(carry_out(conn, Keyed { ask, key })),
+                Ask::Add(ask) => Box::pin(add(conn, Keyed { ask, key })),
+                Ask::Pay(ask) => Box::pin(pay_anew(conn, Keyed { ask, key })),
+            }
+        });
+        let outcome = outcome.await;
         crash_point("api.after_move");
         self.metrics.commit_seconds.record(started.elapsed());
         match &outcome {
             Ok(Moved::Done { wish: false, .. }) => self.metrics.moved.increment(1),
             Ok(Moved::Done { wish: true, .. }) => self.metrics.wished.increment(1),
+            Ok(Moved::Replayed { .. }) => self.metrics.replayed.increment(1),
+            Ok(Moved::KeyReused) => self.metrics.key_reused.increment(1),
             Ok(Moved::Refused { .. } | Moved::NotFound) => self.metrics.refused.increment(1),
             Err(_) => self.metrics.failed.increment(1),
         }
         outcome.map_err(|error| match error {
             StoreError::Unavailable(cause) => {
-                tracing::warn!(cause, order = %ask.order_id(), "cannot move an order");
+                tracing::warn!(cause, order = %asked.ask.order_id(), "cannot move an order");
                 Fault::Unavailable
             }
             StoreError::Refused(_) => {
-                tracing::error!(%error, order = %ask.order_id(), "an order was not moved through a fault of ours");
+                tracing::error!(%error, order = %asked.ask.order_id(), "an order was not moved through a fault of ours");
                 Fault::Internal
             }
         })

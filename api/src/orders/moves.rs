@@ -15,11 +15,12 @@ use uuid::Uuid;
 use crate::config::ANSWER_TIMEOUT;
 use crate::http::body::{self, Room};
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::parameters::OrderId;
+use crate::http::key::{Replayed, SentKey, key_reused};
+use crate::http::parameters::{KeyHeader, OrderId};
 use crate::http::problems::{BadBody, Faults, NoOrder, StaffOnly, TokenNeeded};
 use crate::identity::caller::{Caller, Staff};
 use crate::orders::fault::Fault;
-use crate::orders::mover::Ask;
+use crate::orders::mover::{Ask, Asked};
 use crate::orders::read::parse_id;
 use crate::orders::view::OrderView;
 use crate::state::AppState;
@@ -29,10 +30,11 @@ use crate::state::AppState;
 /// The kitchen takes a confirmed order, before its `accept_by`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/accept", tag = "kitchen",
-    params(OrderId),
+    params(OrderId, KeyHeader),
     responses(
-        (status = 200, description = "Taken", body = OrderView),
+        (status = 200, description = "Taken", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         NoOrder, StaffOnly, Faults,
     ),
     security(("token" = []))
@@ -41,10 +43,11 @@ pub(crate) async fn accept(
     State(state): State<AppState>,
     Staff(by): Staff,
     Path(id): Path<String>,
-) -> Result<Json<OrderView>, ApiError> {
+    key: SentKey,
+) -> Result<Answer, ApiError> {
     let order_id = parse_id(&id)?;
     let ask = Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Accept, by, reason: None };
-    carry_out(&state, ask).await
+    carry_out(&state, ask, key).await
 }
 
 /// Refuse an order.
@@ -52,10 +55,10 @@ pub(crate) async fn accept(
 /// The kitchen refuses a confirmed order; its money goes back.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/reject", tag = "kitchen",
-    params(OrderId),
+    params(OrderId, KeyHeader),
     request_body = RejectBody,
     responses(
-        (status = 200, description = "Refused; each charge has a refund", body = OrderView),
+        (status = 200, description = "Refused; each charge has a refund", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`reason` is missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, StaffOnly, Faults,
@@ -66,15 +69,17 @@ pub(crate) async fn reject(
     State(state): State<AppState>,
     Staff(by): Staff,
     Path(id): Path<String>,
+    key: SentKey,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<OrderView>, ApiError> {
+) -> Result<Answer, ApiError> {
     let order_id = parse_id(&id)?;
-    let MoveBody { reason, .. } = MoveBody::read(&headers, body, &state.room).await?;
+    let (MoveBody { reason, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
     if reason.is_none() {
         return Err(ApiError::invalid_one("reason", "required", "is required"));
     }
-    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Reject, by, reason }).await
+    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Reject, by, reason }, key)
+        .await
 }
 
 /// Call an order off.
@@ -83,10 +88,10 @@ pub(crate) async fn reject(
 /// a wish: the answer shows it as `cancel_requested`, and the order is `CANCELLED` once the charge is known.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/cancel", tag = "orders",
-    params(OrderId),
+    params(OrderId, KeyHeader),
     request_body = Option<CancelBody>,
     responses(
-        (status = 200, description = "Cancelled, or to be cancelled once the charge is known", body = OrderView),
+        (status = 200, description = "Cancelled, or to be cancelled once the charge is known", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`reason` is not valid", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Faults,
@@ -97,12 +102,14 @@ pub(crate) async fn cancel(
     State(state): State<AppState>,
     Caller(by): Caller,
     Path(id): Path<String>,
+    key: SentKey,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<OrderView>, ApiError> {
+) -> Result<Answer, ApiError> {
     let order_id = parse_id(&id)?;
-    let MoveBody { reason, .. } = MoveBody::read(&headers, body, &state.room).await?;
-    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Cancel, by, reason }).await
+    let (MoveBody { reason, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
+    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Cancel, by, reason }, key)
+        .await
 }
 
 /// Move an order on.
@@ -111,10 +118,10 @@ pub(crate) async fn cancel(
 /// `PREPARING` to `ACCEPTED`.
 #[utoipa::path(
     put, path = "/api/v1/orders/{id}/status", tag = "kitchen",
-    params(OrderId),
+    params(OrderId, KeyHeader),
     request_body = StatusBody,
     responses(
-        (status = 200, description = "Moved", body = OrderView),
+        (status = 200, description = "Moved", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`status` is not one of the statuses, or a step back has no `reason`", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, StaffOnly, Faults,
@@ -125,30 +132,32 @@ pub(crate) async fn set_status(
     State(state): State<AppState>,
     Staff(by): Staff,
     Path(id): Path<String>,
+    key: SentKey,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<OrderView>, ApiError> {
+) -> Result<Answer, ApiError> {
     let order_id = parse_id(&id)?;
-    let MoveBody { reason, status } = MoveBody::read(&headers, body, &state.room).await?;
+    let (MoveBody { reason, status }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
     let status = status.ok_or_else(|| ApiError::invalid_one("status", "required", "is required"))?;
     let wanted = Wanted::Status(status);
-    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason }).await
+    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason }, key).await
 }
 
-async fn carry_out(state: &AppState, ask: Move) -> Result<Json<OrderView>, ApiError> {
-    let to = ask.wanted.to();
-    hand_in(state, Ask::Move(ask), to).await
+/// The order as it stands now, and whether that was so before.
+pub(crate) type Answer = (Replayed, Json<OrderView>);
+
+async fn carry_out(state: &AppState, ask: Move, key: SentKey) -> Result<Answer, ApiError> {
+    let (to, key) = (ask.wanted.to(), key.by(&ask.by, state));
+    hand_in(state, Asked { ask: Ask::Move(ask), key }, to).await
 }
 
 /// Hands in what is to lead to `to`, and answers what came of it.
-pub(crate) async fn hand_in(
-    state: &AppState,
-    ask: Ask,
-    to: OrderStatus,
-) -> Result<Json<OrderView>, ApiError> {
+pub(crate) async fn hand_in(state: &AppState, asked: Asked, to: OrderStatus) -> Result<Answer, ApiError> {
     // The mover, not this future, does the writing: it is dropped when the client hangs up.
-    match state.moves.ask(ask, ANSWER_TIMEOUT).await.map_err(Fault::from).flatten() {
-        Ok(Moved::Done { whole, .. }) => Ok(Json(OrderView::whole(*whole))),
+    match state.moves.ask(asked, ANSWER_TIMEOUT).await.map_err(Fault::from).flatten() {
+        Ok(Moved::Done { whole, .. }) => Ok((Replayed(false), Json(OrderView::whole(*whole)))),
+        Ok(Moved::Replayed { whole }) => Ok((Replayed(true), Json(OrderView::whole(*whole)))),
+        Ok(Moved::KeyReused) => Err(key_reused()),
         Ok(Moved::Refused { refusal, status }) => Err(refused(refusal, status, to)),
         Ok(Moved::NotFound) => Err(ApiError::not_found("order")),
         Err(Fault::Internal) => Err(ApiError::internal(&"the mover could not move the order")),
@@ -200,23 +209,33 @@ struct MoveBody {
 }
 
 impl MoveBody {
-    /// Reads a body that may be left out.
-    async fn read(headers: &HeaderMap, body: Body, room: &Room) -> Result<Self, ApiError> {
+    /// Reads a body that may be left out; what it says belongs to the key.
+    async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        room: &Room,
+        key: SentKey,
+    ) -> Result<(Self, SentKey), ApiError> {
         #[derive(Deserialize)]
         struct Raw {
             reason: Option<serde_json::Value>,
             status: Option<serde_json::Value>,
         }
         let body = body::read(body, room).await?;
+        let key = key.with_body(&body);
         if body.is_empty() {
-            return Ok(Self::default());
+            return Ok((Self::default(), key));
         }
         body::expect_json(headers)?;
         let raw: Raw = body::parse(&body)?;
         let mut problems = Vec::new();
         let reason = raw.reason.and_then(|value| reason(&value, &mut problems));
         let status = raw.status.and_then(|value| status(&value, &mut problems));
-        if problems.is_empty() { Ok(Self { reason, status }) } else { Err(ApiError::invalid(problems)) }
+        if problems.is_empty() {
+            Ok((Self { reason, status }, key))
+        } else {
+            Err(ApiError::invalid(problems))
+        }
     }
 }
 

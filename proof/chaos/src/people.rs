@@ -1,7 +1,8 @@
 //! What people do with an order after its 202: its customer adds to it, calls it off or pays anew, the kitchen takes it,
-//! refuses it, moves it on or lets it lie. Everybody asks again as long as nobody says what became of it, and takes a 409
-//! for an answer; what was promised is kept, to be compared in the end.
+//! refuses it, moves it on or lets it lie. Everybody asks again as long as nobody says what became of it, under the same key, and
+//! takes a 409 for an answer; what was promised is kept, to be compared in the end.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use domain::order::status::OrderStatus;
@@ -190,7 +191,8 @@ impl Client {
     ) -> Result<Reply, u16> {
         let url = format!("{}/{path}", self.urls[self.place(number, tries)]);
         let request = if path.ends_with("/status") { self.http.put(url) } else { self.http.post(url) };
-        let mut request = request.timeout(ANSWER_WITHIN);
+        let mut request =
+            request.timeout(ANSWER_WITHIN).header("idempotency-key", key(path, body.as_deref()));
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
@@ -201,6 +203,13 @@ impl Client {
             status => Err(status),
         }
     }
+}
+
+/// Whoever asks for the same again means the same request: each is asked for once in a life.
+fn key(path: &str, body: Option<&str>) -> String {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    format!("{path} {:x}", hasher.finish())
 }
 
 /// Reads a 409. That it stands there already, or that the payment is there already, is a promise as good as a 200: an

@@ -2,6 +2,7 @@
 //! message. Pure: nothing here reads a clock, a file or a socket.
 
 pub mod channel;
+pub mod content;
 pub mod event;
 pub mod gateway;
 pub mod limits;

@@ -80,10 +80,12 @@ impl Orders {
         self.0.get_mut(&id)
     }
 
-    /// That a name is given once, the database sees to; what is left to check is where it leads.
+    /// That a name is given once, the database sees to; what is left to check is where it leads. An order has one key that it
+    /// came under, and any number under which it was moved.
     pub(super) async fn read_names(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
         let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
-            "SELECT named, kind = 'idempotency_key' FROM names WHERE kind IN ('idempotency_key', 'channel_order')",
+            "SELECT named, kind = 'idempotency_key' AND request IS NULL FROM names
+             WHERE kind IN ('idempotency_key', 'channel_order')",
         )
         .fetch(conn);
         while let Some((id, is_key)) = rows.try_next().await? {

@@ -264,9 +264,9 @@ pub const ALL: &[Metric] = &[
     // move
     counter(
         "move_orders_total",
-        &[of("outcome", &["moved", "wished", "refused", "failed"])],
+        &[of("outcome", &["moved", "wished", "replayed", "key_reused", "refused", "failed"])],
         API,
-        "What staff and customers asked of orders, by what became of it. `wished`: cancelled once the charge is known; `refused`: not from where the order stood, a normal outcome of a race.",
+        "What staff and customers asked of orders, by what became of it. `wished`: cancelled once the charge is known; `replayed`: done before, under the same key; `refused`: not from where the order stood, a normal outcome of a race.",
     ),
     seconds("move_commit_seconds", API, "Such requests, one transaction each."),
     // sweep

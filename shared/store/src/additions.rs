@@ -17,6 +17,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::events::{Change, note};
+use super::keyed::{Keyed, Request};
 use super::moves::{Decided, Moved, answer, end, lock_charges, lock_order, note_processing};
 use super::names::name_payment;
 use super::session::is_passing;
@@ -87,11 +88,13 @@ async fn known(conn: &mut PgConnection, order_id: Uuid, payment: Uuid) -> sqlx::
 
 /// Adds lines to an order that is not beyond `CONFIRMED`, in one atomic move: the same article at the same price adds to
 /// its quantity. Running it twice is harmless.
-pub async fn add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Moved> {
+pub async fn add(conn: &mut PgConnection, asked: impl Into<Keyed<'_, Add>>) -> sqlx::Result<Moved> {
+    let Keyed { ask, key } = asked.into();
+    let request = Request { order_id: ask.order_id, id: ask.addition.payment_id, key };
     let mut tx = conn.begin().await?;
     let decided = rule_and_add(&mut tx, ask).await?;
-    end(tx, &decided).await?;
-    answer(conn, ask.order_id, decided).await
+    let decided = end(tx, decided, request).await?;
+    answer(conn, decided, request).await
 }
 
 /// What a request that changed something, or has changed it before, comes to.
@@ -167,11 +170,13 @@ async fn set_lines(
 }
 
 /// Gives an order whose payment failed a new charge, of what it comes to now. Running it twice is harmless.
-pub async fn pay_anew(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Moved> {
+pub async fn pay_anew(conn: &mut PgConnection, asked: impl Into<Keyed<'_, PayAnew>>) -> sqlx::Result<Moved> {
+    let Keyed { ask, key } = asked.into();
+    let request = Request { order_id: ask.order_id, id: ask.payment_id, key };
     let mut tx = conn.begin().await?;
     let decided = rule_and_pay(&mut tx, ask).await?;
-    end(tx, &decided).await?;
-    answer(conn, ask.order_id, decided).await
+    let decided = end(tx, decided, request).await?;
+    answer(conn, decided, request).await
 }
 
 async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Decided> {

@@ -16,6 +16,7 @@ pub mod events;
 pub mod facts;
 pub mod feed;
 pub mod hosts;
+pub mod keyed;
 pub mod list;
 pub mod migrate;
 pub mod moves;

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::events::{Change, done_before, note};
+use super::keyed::{Before, Keyed, Request};
 use super::read::{self, Whole};
 use super::refunds::{Owed, owe};
 
@@ -34,6 +35,13 @@ pub enum Moved {
         /// Where it stands.
         status: OrderStatus,
     },
+    /// The same was asked under the same key before, and done: the order as it stands now.
+    Replayed {
+        /// With all that belongs to it.
+        whole: Box<Whole>,
+    },
+    /// Something else was asked under the same key before.
+    KeyReused,
     /// There is no such order, or not for whoever asks.
     NotFound,
 }
@@ -59,40 +67,77 @@ impl Step {
 
 /// What a transaction came to.
 pub(super) enum Decided {
-    Done { wish: bool },
-    Refused { refusal: Refusal, status: OrderStatus },
+    Done {
+        wish: bool,
+    },
+    Refused {
+        refusal: Refusal,
+        status: OrderStatus,
+    },
+    /// Nothing is done: its key says that something was, before.
+    Before(Before),
     NotFound,
 }
 
-/// Carries `ask` out. Running it twice is harmless: the second run finds the first one's event.
-pub async fn carry_out(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Moved> {
+/// Carries out what is asked for. Running it twice is harmless: the second run finds the first one's event.
+pub async fn carry_out(conn: &mut PgConnection, asked: impl Into<Keyed<'_, Move>>) -> sqlx::Result<Moved> {
+    let Keyed { ask, key } = asked.into();
+    let request = Request { order_id: ask.order_id, id: ask.request, key };
     let mut tx = conn.begin().await?;
     let decided = rule_and_move(&mut tx, ask).await?;
-    end(tx, &decided).await?;
-    answer(conn, ask.order_id, decided).await
+    let decided = end(tx, decided, request).await?;
+    answer(conn, decided, request).await
 }
 
-/// Ends the transaction as what came of it says. Aloud, whatever it was: a transaction that is merely dropped keeps its
-/// locks until the connection's next use.
-pub(super) async fn end(tx: Transaction<'_, Postgres>, decided: &Decided) -> sqlx::Result<()> {
-    match decided {
-        Decided::Done { .. } => {
-            crash_point("api.before_move");
-            tx.commit().await
+/// Ends the transaction as what came of it says, with the request's key where it is done. Aloud, whatever it was: a transaction
+/// that is merely dropped keeps its locks until the connection's next use.
+pub(super) async fn end(
+    mut tx: Transaction<'_, Postgres>,
+    decided: Decided,
+    request: Request<'_>,
+) -> sqlx::Result<Decided> {
+    if let Decided::Done { .. } = decided {
+        match request.take_key(&mut tx).await? {
+            None | Some(Before::This) => {
+                crash_point("api.before_move");
+                tx.commit().await?;
+                return Ok(decided);
+            }
+            Some(before) => {
+                tx.rollback().await?;
+                return Ok(Decided::Before(before));
+            }
         }
-        Decided::Refused { .. } | Decided::NotFound => tx.rollback().await,
     }
+    tx.rollback().await?;
+    Ok(decided)
 }
 
 /// The answer. What it shows is read after the commit: nobody waits for a lock meanwhile, and it may show what happened since.
-pub(super) async fn answer(conn: &mut PgConnection, order_id: Uuid, decided: Decided) -> sqlx::Result<Moved> {
-    Ok(match decided {
-        Decided::Done { wish } => match read::whole(conn, order_id).await? {
-            Some(whole) => Moved::Done { whole: Box::new(whole), wish },
-            None => Moved::NotFound,
+/// What was refused may have been done before, by the same request.
+pub(super) async fn answer(
+    conn: &mut PgConnection,
+    decided: Decided,
+    request: Request<'_>,
+) -> sqlx::Result<Moved> {
+    let before = match decided {
+        Decided::NotFound => return Ok(Moved::NotFound),
+        Decided::Done { .. } => Before::This,
+        Decided::Before(before) => before,
+        Decided::Refused { refusal, status } => match request.before(conn).await? {
+            None => return Ok(Moved::Refused { refusal, status }),
+            Some(before) => before,
         },
-        Decided::Refused { refusal, status } => Moved::Refused { refusal, status },
-        Decided::NotFound => Moved::NotFound,
+    };
+    if before == Before::Other {
+        return Ok(Moved::KeyReused);
+    }
+    let Some(whole) = read::whole(conn, request.order_id).await?.map(Box::new) else {
+        return Ok(Moved::NotFound);
+    };
+    Ok(match decided {
+        Decided::Done { wish } => Moved::Done { whole, wish },
+        _ => Moved::Replayed { whole },
     })
 }
 

@@ -16,15 +16,6 @@ use uuid::Uuid;
 
 use super::events::history;
 
-/// An order as it was accepted, whatever became of it since: what its first event says.
-#[derive(Debug, Clone)]
-pub struct Original {
-    /// As it was answered then.
-    pub order: Order,
-    /// Where it stands now.
-    pub status_now: OrderStatus,
-}
-
 /// One try at the gateway.
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -91,7 +82,7 @@ impl TryFrom<Row> for Order {
 }
 
 /// The lines in the shape and order of fields in which they were accepted, however they came into the database.
-fn canonical_items(items: &[Item]) -> sqlx::Result<Box<RawValue>> {
+pub(super) fn canonical_items(items: &[Item]) -> sqlx::Result<Box<RawValue>> {
     serde_json::value::to_raw_value(items).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
@@ -139,30 +130,6 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
         cancel_reason: row.cancel_reason,
     })?;
     Ok(Some(Order { details, ..order }))
-}
-
-/// One order as it was accepted.
-pub async fn original(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Original>> {
-    let Some(order) = order(&mut *conn, id).await? else { return Ok(None) };
-    let first = sqlx::query!(
-        r#"SELECT to_status AS "status!: OrderStatus", items AS "items!: Json<Vec<Item>>", amount_minor AS "total_minor!"
-           FROM order_events WHERE subject = $1 AND version = 1"#,
-        id
-    )
-    .fetch_one(conn)
-    .await?;
-    let (status_now, accept_by) = (order.status, order.accept_by);
-    let order = Order {
-        status: first.status,
-        items: canonical_items(&first.items.0)?,
-        total: Money::from_minor(first.total_minor, order.total.currency()),
-        version: 1,
-        updated_at: order.created_at,
-        accept_by: accept_by.filter(|_| first.status == OrderStatus::Confirmed),
-        cancel_wish: None,
-        ..order
-    };
-    Ok(Some(Original { order, status_now }))
 }
 
 /// What came with an order of its life elsewhere, to the letter; `None`: nothing.

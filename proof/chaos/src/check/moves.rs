@@ -1,7 +1,7 @@
 //! What customers and the kitchen were told about orders after the 202, against what became of these; and the kitchen's
 //! deadline. Of the money, the reconciliation says all there is to say.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -15,9 +15,9 @@ use crate::clock;
 use crate::order::{added, paid_anew};
 use crate::tally::{Answered, What};
 
-/// Every order's events, as `(order, where it went)`, and where it stands.
+/// Every order's events, as `(order, where it went)` and how often, and where it stands.
 struct Lives {
-    moves: HashSet<(Uuid, OrderStatus)>,
+    moves: HashMap<(Uuid, OrderStatus), u32>,
     status: HashMap<Uuid, OrderStatus>,
 }
 
@@ -41,13 +41,17 @@ pub(super) async fn check(conn: &mut PgConnection, evidence: &Evidence<'_>) -> R
 
 impl Lives {
     async fn read(conn: &mut PgConnection) -> Result<Self> {
-        let moves: Vec<(Uuid, OrderStatus)> =
+        let events: Vec<(Uuid, OrderStatus)> =
             sqlx::query_as("SELECT subject, to_status FROM shown_events WHERE to_status IS NOT NULL")
                 .fetch_all(&mut *conn)
                 .await?;
+        let mut moves = HashMap::with_capacity(events.len());
+        for event in events {
+            *moves.entry(event).or_default() += 1;
+        }
         let status: Vec<(Uuid, OrderStatus)> =
             sqlx::query_as("SELECT id, status FROM shown_orders").fetch_all(conn).await?;
-        Ok(Self { moves: moves.into_iter().collect(), status: status.into_iter().collect() })
+        Ok(Self { moves, status: status.into_iter().collect() })
     }
 
     fn check(&self, answered: &[Answered]) -> Vec<Check> {
@@ -63,7 +67,7 @@ impl Lives {
             match what {
                 What::Cancelled => cancelled.look(at == Some(Cancelled), stands),
                 What::Moved(to) => {
-                    noted.look(self.moves.contains(&(*id, *to)), || {
+                    noted.look(self.moves.contains_key(&(*id, *to)), || {
                         format!("order {id} (number {number}) was never {}", to.as_str())
                     });
                     match to {
@@ -75,7 +79,21 @@ impl Lives {
                 What::Added | What::PaidAnew => {}
             }
         }
-        vec![cancelled, noted, taken, ended]
+        vec![cancelled, noted, taken, ended, self.once()]
+    }
+
+    /// A request whose answer was lost may still be on its way when the same, sent again, has been answered and the order has
+    /// gone on, and back. Only its key says then that it has been carried out.
+    fn once(&self) -> Check {
+        use OrderStatus::{Cancelled, Delivered, Preparing, Ready, Rejected};
+        let mut once =
+            Check::new("a step that the kitchen asked for once, however often it sent it, was taken once");
+        for ((id, to), times) in &self.moves {
+            if matches!(to, Preparing | Ready | Delivered | Rejected | Cancelled) {
+                once.look(*times == 1, || format!("order {id} became {} {times} times", to.as_str()));
+            }
+        }
+        once
     }
 }
 

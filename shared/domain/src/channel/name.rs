@@ -3,8 +3,8 @@
 use std::fmt;
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
+use crate::content::content_hash;
 use crate::problems::text_problem;
 
 /// Longest name of a channel. With the account behind it, it names a customer, whose name has 200 characters.
@@ -35,7 +35,7 @@ pub struct ChannelKey {
     pub channel: ChannelName,
     /// What it calls the order.
     pub order_id: String,
-    /// SHA-256 of what was ordered, whatever the spaces in the request were.
+    /// SHA-256 of what was ordered, however the request was written.
     pub content: [u8; 32],
 }
 
@@ -49,6 +49,6 @@ impl fmt::Debug for ChannelKey {
 impl ChannelKey {
     pub(crate) fn new(channel: ChannelName, order_id: String, content: &impl Serialize) -> Self {
         let content = serde_json::to_vec(content).expect("strings, numbers and decimals are JSON");
-        Self { channel, order_id, content: Sha256::digest(content).into() }
+        Self { channel, order_id, content: content_hash(&content) }
     }
 }

@@ -313,6 +313,9 @@ mod tests {
         let first = content(&with(""), None);
         assert_eq!(content(&with("").replace(',', " , "), None), first);
         assert_eq!(content(&with(r#","status":7,"statusHistory":[1],"unknown":{}"#), Some(false)), first);
+        let priced = |price| content(&with("").replace("2}", &format!(r#"2,"price":{price}}}"#)), None);
+        assert_eq!([priced("12.0"), priced("12.00")], [priced("12"); 2]);
+        assert_ne!(priced("12"), priced("12.01"));
         assert_ne!(content(&with(""), Some(true)), first);
         assert_ne!(content(&with(r#","pickupTime":"2026-01-31T18:00:00Z""#), None), first);
     }

@@ -332,9 +332,12 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
     let mut world = World::on(database.clone()).await?;
     let misled = "UPDATE names SET named = $paid WHERE kind = 'payment_reference'";
     assert_eq!(world.broken_by(misled).await?, [NamesWhole]);
-    let mut world = World::on(database).await?;
-    let another = "INSERT INTO names SELECT named, now(), kind, scope, 'other', hash FROM names WHERE kind = 'idempotency_key'";
+    let mut world = World::on(database.clone()).await?;
+    let another = "INSERT INTO names SELECT named, NULL, now(), kind, scope, 'other', hash FROM names WHERE kind = 'idempotency_key'";
     assert_eq!(world.broken_by(another).await?, [OneOrderAKey]);
+    // Those under which it was moved are as many as its moves.
+    let moved = "INSERT INTO names SELECT named, gen_random_uuid(), now(), kind, scope, 'move', hash FROM names WHERE kind = 'idempotency_key'";
+    assert_eq!(World::on(database).await?.broken_by(moved).await?, []);
     Ok(())
 }
 

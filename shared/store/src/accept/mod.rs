@@ -2,18 +2,16 @@
 
 mod columns;
 mod described;
+mod earlier;
 mod plain;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use uuid::Uuid;
 
+pub use self::earlier::answered_before;
 use self::plain::Ids;
-use crate::names::{self, NameKind, Named};
-use crate::read::{self, Original};
 
 use domain::channel::name::ChannelKey;
 use domain::order::status::OrderStatus;
@@ -35,7 +33,7 @@ pub struct IdempotencyKey {
     pub principal: String,
     /// As the client gave it.
     pub key: String,
-    /// SHA-256 of the body.
+    /// SHA-256 of what was asked: of where it was sent to, and of what it says.
     pub request_hash: [u8; 32],
     /// How long it is kept, so that the same again is no second order.
     pub keep: Duration,
@@ -49,9 +47,9 @@ pub enum Accepted {
         /// When.
         created_at: OffsetDateTime,
     },
-    /// The same key and body came before: this order, as it was accepted, was the answer.
+    /// The same was asked under the same key before: this order, as it was accepted, was the answer.
     Replay(Box<Order>),
-    /// The same key came before with another body.
+    /// Something else was asked under the same key before.
     KeyReused,
     /// The same channel gave this name to an order of another content, which stands here.
     ChannelIdReused(OrderStatus),
@@ -77,11 +75,11 @@ pub async fn accept(
         }
     };
     let missing: Vec<&Accept> = batch.iter().filter(|one| !written.has(one.order.id)).collect();
-    let mut earlier = find_earlier(conn, &missing).await?;
+    let mut earlier = earlier::find(conn, &missing).await?;
     batch
         .iter()
         .map(|one| match earlier.remove(&one.order.id) {
-            Some(found) => Ok(answer_from(one, found)),
+            Some(found) => Ok(found.answer(one)),
             None if written.has(one.order.id) => Ok(Accepted::New { created_at: written.at }),
             // Neither written nor there: its key was forgotten this very moment.
             None => Err(sqlx::Error::RowNotFound),
@@ -89,75 +87,8 @@ pub async fn accept(
         .collect()
 }
 
-/// What stands where a new order should.
-struct Earlier {
-    /// The name that was taken; `None`: the order's own id is there.
-    by: Option<(NameKind, Named)>,
-    found: Original,
-}
-
-fn answer_from(one: &Accept, earlier: Earlier) -> Accepted {
-    let Earlier { by, found } = earlier;
-    if found.order.id == one.order.id {
-        // An earlier try of this very batch took effect, though its answer was lost.
-        return Accepted::New { created_at: found.order.created_at };
-    }
-    match by {
-        Some((NameKind::ChannelOrder, named)) => by_channel(one.channel_key(), &named, found),
-        by => {
-            let asked = one.key.as_ref().map(|key| key.request_hash);
-            let before = by.and_then(|(_, named)| named.hash);
-            let same = asked.zip(before).is_some_and(|(asked, before)| asked[..] == before[..]);
-            if same { Accepted::Replay(Box::new(found.order)) } else { Accepted::KeyReused }
-        }
-    }
-}
-
-fn by_channel(asked: Option<&ChannelKey>, named: &Named, found: Original) -> Accepted {
-    let before = named.hash.as_deref();
-    let same = asked.zip(before).is_some_and(|(asked, before)| asked.content[..] == *before);
-    if same { Accepted::Replay(Box::new(found.order)) } else { Accepted::ChannelIdReused(found.status_now) }
-}
-
-/// What an order of a channel is answered that came before under this name; `None`: none did.
-pub async fn answered_before(conn: &mut PgConnection, key: &ChannelKey) -> sqlx::Result<Option<Accepted>> {
-    let kind = NameKind::ChannelOrder;
-    let Some(named) = names::find(conn, kind, key.channel.as_str(), &key.order_id).await? else {
-        return Ok(None);
-    };
-    let found = read::original(conn, named.id).await?;
-    Ok(found.map(|found| by_channel(Some(key), &named, found)))
-}
-
 impl Accept {
     fn channel_key(&self) -> Option<&ChannelKey> {
         self.order.details.as_ref()?.key.as_ref()
     }
-}
-
-/// For each of `missing`: the order that stands under its key, under its channel's name for it, or under its own id. A
-/// statement after the first, because only a new snapshot sees what others committed meanwhile.
-async fn find_earlier(conn: &mut PgConnection, missing: &[&Accept]) -> sqlx::Result<HashMap<Uuid, Earlier>> {
-    let mut found = HashMap::with_capacity(missing.len());
-    for one in missing {
-        let by = find_name(conn, one).await?;
-        let id = by.as_ref().map_or(one.order.id, |(_, named)| named.id);
-        if let Some(original) = read::original(conn, id).await? {
-            found.insert(one.order.id, Earlier { by, found: original });
-        }
-    }
-    Ok(found)
-}
-
-/// Which of its names is taken, and by what.
-async fn find_name(conn: &mut PgConnection, one: &Accept) -> sqlx::Result<Option<(NameKind, Named)>> {
-    if let Some(key) = &one.key {
-        let kind = NameKind::IdempotencyKey;
-        if let Some(named) = names::find(conn, kind, &key.principal, &key.key).await? {
-            return Ok(Some((kind, named)));
-        }
-    }
-    let Some(key) = one.channel_key() else { return Ok(None) };
-    let kind = NameKind::ChannelOrder;
-    Ok(names::find(conn, kind, key.channel.as_str(), &key.order_id).await?.map(|named| (kind, named)))
 }

@@ -35,7 +35,7 @@ async fn moved(conn: &mut PgConnection, order: &NewOrder, wanted: Wanted) -> Res
 fn refusal(moved: &Moved) -> Option<(Refusal, OrderStatus)> {
     match moved {
         Moved::Refused { refusal, status } => Some((*refusal, *status)),
-        Moved::Done { .. } | Moved::NotFound => None,
+        _ => None,
     }
 }
 

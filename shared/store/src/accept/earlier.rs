@@ -1,0 +1,188 @@
+//! What stands where new orders should: an order that came under the same key, by the same channel's name, or in an earlier run
+//! of the same batch. One look for a whole batch, because clients that got no answer ask again all at once.
+
+use std::collections::HashMap;
+
+use domain::channel::name::ChannelKey;
+use domain::order::Order;
+use domain::order::details::{Details, Handover};
+use domain::order::lines::Item;
+use domain::order::status::OrderStatus;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Accept, Accepted, IdempotencyKey};
+use crate::read::{canonical_items, money};
+
+/// What is there, as it was accepted, whatever became of it since: what its first event says.
+pub(super) struct Earlier {
+    order: Order,
+    status_now: OrderStatus,
+    by: By,
+}
+
+/// What led to it.
+enum By {
+    /// A client's key, and what came under it. `moved`: it came with a request to move that order.
+    Key { hash: Vec<u8>, moved: bool },
+    /// A channel's name, and what was ordered under it.
+    Channel(Vec<u8>),
+    /// Its own id.
+    Id,
+}
+
+/// What an order may be known by.
+struct Names<'a> {
+    id: Uuid,
+    key: Option<&'a IdempotencyKey>,
+    channel: Option<&'a ChannelKey>,
+}
+
+impl Earlier {
+    pub(super) fn answer(self, one: &Accept) -> Accepted {
+        if self.order.id == one.order.id {
+            // An earlier try of this very batch took effect, though its answer was lost.
+            return Accepted::New { created_at: self.order.created_at };
+        }
+        match &self.by {
+            By::Key { hash, moved: false }
+                if one.key.as_ref().is_some_and(|key| key.request_hash[..] == **hash) =>
+            {
+                Accepted::Replay(Box::new(self.order))
+            }
+            By::Key { .. } | By::Id => Accepted::KeyReused,
+            By::Channel(_) => self.answer_to_channel(one.channel_key()),
+        }
+    }
+
+    fn answer_to_channel(self, key: Option<&ChannelKey>) -> Accepted {
+        match self.by {
+            By::Channel(hash) if key.is_some_and(|key| key.content[..] == *hash) => {
+                Accepted::Replay(Box::new(self.order))
+            }
+            _ => Accepted::ChannelIdReused(self.status_now),
+        }
+    }
+}
+
+/// What an order of a channel is answered that came before under this name; `None`: none did.
+pub async fn answered_before(conn: &mut PgConnection, key: &ChannelKey) -> sqlx::Result<Option<Accepted>> {
+    let nobody = Names { id: Uuid::nil(), key: None, channel: Some(key) };
+    let found = look(conn, &[nobody]).await?.into_values().next();
+    Ok(found.map(|found| found.answer_to_channel(Some(key))))
+}
+
+/// For each of `missing` what is there instead. A statement after the one that inserts, because only a new snapshot sees what
+/// others committed meanwhile.
+pub(super) async fn find(
+    conn: &mut PgConnection,
+    missing: &[&Accept],
+) -> sqlx::Result<HashMap<Uuid, Earlier>> {
+    if missing.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let names: Vec<Names<'_>> = missing
+        .iter()
+        .map(|one| Names { id: one.order.id, key: one.key.as_ref(), channel: one.channel_key() })
+        .collect();
+    look(conn, &names).await
+}
+
+struct Row {
+    asked: Uuid,
+    id: Uuid,
+    key_hash: Option<Vec<u8>>,
+    moved: bool,
+    channel_hash: Option<Vec<u8>>,
+    customer_id: String,
+    currency: String,
+    created_at: OffsetDateTime,
+    accept_by: Option<OffsetDateTime>,
+    status_now: OrderStatus,
+    status: OrderStatus,
+    items: Json<Vec<Item>>,
+    total_minor: i64,
+    paid_elsewhere: Option<bool>,
+    channel: Option<String>,
+    channel_order_id: Option<String>,
+    handover: Option<Json<Handover>>,
+}
+
+/// A client's key goes before a channel's name, and that before the order's own id.
+///
+/// OFFSET 0: each is looked up by its whole key. Joined, they could be planned as a walk through all names and all orders.
+async fn look(conn: &mut PgConnection, names: &[Names<'_>]) -> sqlx::Result<HashMap<Uuid, Earlier>> {
+    let ids: Vec<Uuid> = names.iter().map(|one| one.id).collect();
+    let principals: Vec<Option<&str>> = names.iter().map(|one| Some(one.key?.principal.as_str())).collect();
+    let keys: Vec<Option<&str>> = names.iter().map(|one| Some(one.key?.key.as_str())).collect();
+    let channels: Vec<Option<&str>> = names.iter().map(|one| Some(one.channel?.channel.as_str())).collect();
+    let order_ids: Vec<Option<&str>> = names.iter().map(|one| Some(one.channel?.order_id.as_str())).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        WITH met AS (
+            SELECT input.id AS asked, coalesce(k.named, c.named, input.id) AS id, k.hash AS key_hash,
+                k.request IS NOT NULL AS moved, c.hash AS channel_hash
+            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
+                AS input(id, principal, key, channel, channel_order_id)
+            LEFT JOIN LATERAL (
+                SELECT named, hash, request FROM names
+                WHERE kind = 'idempotency_key' AND scope = input.principal AND name = input.key OFFSET 0
+            ) k ON true
+            LEFT JOIN LATERAL (
+                SELECT named, hash FROM names
+                WHERE kind = 'channel_order' AND scope = input.channel AND name = input.channel_order_id OFFSET 0
+            ) c ON true
+        )
+        SELECT met.asked AS "asked!", met.id AS "id!", met.key_hash, met.moved AS "moved!", met.channel_hash,
+            o.customer_id AS "customer_id!", o.currency AS "currency!", o.created_at AS "created_at!", o.accept_by,
+            o.status AS "status_now!: OrderStatus", first.to_status AS "status!: OrderStatus",
+            first.items AS "items!: Json<Vec<Item>>", first.amount_minor AS "total_minor!",
+            d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id, d.handover AS "handover?: Json<Handover>"
+        FROM met
+        CROSS JOIN LATERAL (SELECT * FROM shown_orders WHERE id = met.id OFFSET 0) o
+        CROSS JOIN LATERAL (SELECT * FROM order_events WHERE subject = met.id AND version = 1 OFFSET 0) first
+        LEFT JOIN LATERAL (SELECT * FROM order_details WHERE order_id = met.id OFFSET 0) d ON true
+        "#,
+        &ids,
+        &principals as &[Option<&str>],
+        &keys as &[Option<&str>],
+        &channels as &[Option<&str>],
+        &order_ids as &[Option<&str>],
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(|row| Ok((row.asked, Earlier::try_from(row)?))).collect()
+}
+
+impl TryFrom<Row> for Earlier {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Row) -> sqlx::Result<Self> {
+        let details = row.handover.map(|Json(handover)| {
+            let paid_elsewhere = row.paid_elsewhere.unwrap_or_default();
+            Box::new(Details { handover, channel: row.channel.zip(row.channel_order_id), paid_elsewhere })
+        });
+        let order = Order {
+            id: row.id,
+            customer_id: row.customer_id,
+            status: row.status,
+            items: canonical_items(&row.items.0)?,
+            total: money(row.total_minor, &row.currency)?,
+            version: 1,
+            created_at: row.created_at,
+            updated_at: row.created_at,
+            accept_by: row.accept_by.filter(|_| row.status == OrderStatus::Confirmed),
+            cancel_wish: None,
+            details,
+        };
+        let by = match (row.key_hash, row.channel_hash) {
+            (Some(hash), _) => By::Key { hash, moved: row.moved },
+            (None, Some(hash)) => By::Channel(hash),
+            (None, None) => By::Id,
+        };
+        Ok(Self { order, status_now: row.status_now, by })
+    }
+}
