@@ -41,13 +41,13 @@ async fn start() -> Result<()> {
     let traces = Exporter::start(&config.traces, "api")?;
     let own_internal = api::operations::bind_own(&config.settings)?;
     let listener = serve::bind(config.api_addr, "API_ADDR")?;
+    let broker = Broker::Amqp(Amqp::new(&config.broker, "api")?);
     let database = Database::new(&config.database.url()?, "api")?;
     let read_database = database.named("api-read");
     let replica = config.database.read_url()?;
     let replica = replica.map(|url| Database::replica(&url, "api-read")).transpose()?;
     let identity = Identity::open(&config.settings.identity, &database)?;
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
-    let broker = Broker::Amqp(Amqp::new(&config.broker, "api"));
 
     let internal = api::operations::router(&database, &identity);
     let stop = Stop::new();

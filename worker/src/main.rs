@@ -42,9 +42,9 @@ async fn start() -> Result<()> {
     config.settings.check()?;
     let metrics = telemetry::open_metrics(&config.telemetry, metrics_addr)?;
     let traces = Exporter::start(&config.traces, "worker")?;
+    let broker = Broker::Amqp(Amqp::new(&config.broker, "worker")?);
     let database = Database::new(&config.database.url()?, "worker")?;
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
-    let broker = Broker::Amqp(Amqp::new(&config.broker, "worker"));
 
     let stop = Stop::new();
     let signals = stop_on_signal(stop.clone())?;

@@ -4,20 +4,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Result;
-use broker::{Broker, Confirm, Publisher};
+use broker::{Broker, Confirm, Outage, Publisher};
 use domain::message::PaymentsDue;
-use domain::retry::RetryDelays;
 use metrics::{Counter, Histogram};
 use runtime::chaos::crash_point;
 use runtime::trace::{Kind, Span};
 use tokio::sync::mpsc;
 
-/// Between tries to reach a broker that is away.
-const RECONNECT: RetryDelays =
-    RetryDelays { initial: Duration::from_millis(200), max: Duration::from_secs(5) };
 /// Hints taken at once: what gathers during one round trip of confirms at full load, and then some.
 const MAX_TAKEN: usize = 64;
 
@@ -70,21 +65,19 @@ pub async fn run(broker: Broker, mut hints: mpsc::Receiver<PaymentsDue>, up: Bro
         batch_size: metrics::histogram!("publish_batch_size"),
     };
     up.set(false);
-    while let Some(mut publisher) = connect(&broker, &mut hints, &up, &metrics).await {
-        loop {
+    let (mut outage, mut lost) = (Outage::default(), None);
+    while let Some(mut publisher) = connect(&broker, &mut hints, &mut outage, lost, &metrics).await {
+        up.set(true);
+        outage.mended();
+        tracing::info!("publishing to the broker");
+        lost = loop {
             match run_once(&mut publisher, &mut hints, &metrics).await {
                 Ok(Step::Published { .. }) => {}
                 Ok(Step::Finished) => return Ok(()),
-                Err(error) => {
-                    up.set(false);
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "lost the broker; payments are swept meanwhile"
-                    );
-                    break;
-                }
+                Err(error) => break Some(error),
             }
-        }
+        };
+        up.set(false);
     }
     Ok(())
 }
@@ -156,35 +149,32 @@ fn begin(messages: &mut [PaymentsDue]) -> Vec<(usize, Span)> {
 async fn connect(
     broker: &Broker,
     hints: &mut mpsc::Receiver<PaymentsDue>,
-    up: &BrokerUp,
+    outage: &mut Outage,
+    mut lost: Option<anyhow::Error>,
     metrics: &Metrics,
 ) -> Option<Publisher> {
-    let mut tries = 0;
     let attempt = async {
         loop {
+            if let Some(error) = lost.take() {
+                let (delay, is_news) = outage.failed(&error);
+                if is_news {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "no broker; trying on, payments are swept meanwhile"
+                    );
+                }
+                tokio::time::sleep(delay).await;
+            }
             match broker.publisher().await {
                 Ok(publisher) => return publisher,
-                Err(error) => {
-                    tries += 1;
-                    if tries == 1 {
-                        tracing::warn!(
-                            error = format!("{error:#}"),
-                            "no broker; trying on, payments are swept meanwhile"
-                        );
-                    }
-                    tokio::time::sleep(RECONNECT.after(tries)).await;
-                }
+                Err(error) => lost = Some(error),
             }
         }
     };
     tokio::pin!(attempt);
     loop {
         tokio::select! {
-            publisher = &mut attempt => {
-                up.set(true);
-                tracing::info!("publishing to the broker");
-                return Some(publisher);
-            }
+            publisher = &mut attempt => return Some(publisher),
             hint = hints.recv() => metrics.dropped.increment(hint?.payments.len() as u64),
         }
     }

@@ -156,7 +156,7 @@ async fn sql<Client>(
 /// Publish, confirm, consume, acknowledge: full messages over the quorum queue.
 async fn broker(stack: &Stack) -> Result<Limit> {
     let ground = stack.ground().await?;
-    let broker = Broker::Amqp(Amqp::new(&ground.broker, "limit"));
+    let broker = Broker::Amqp(Amqp::new(&ground.broker, "limit")?);
     let mut publisher = broker.publisher().await?;
     let mut consumer = broker.consumer(PREFETCH).await?;
     let message = PaymentsDue::new((0..MAX_PAYMENTS).map(|_| Uuid::now_v7()).collect());

@@ -126,7 +126,7 @@ impl Stack {
     /// Removes both, so that ten runs need no more room than one.
     pub(crate) async fn clear(&self, ground: &Ground) -> Result<()> {
         self.administer(&format!("DROP DATABASE {} WITH (FORCE)", ground.database)).await?;
-        Amqp::new(&ground.broker, "bench").delete().await
+        Amqp::new(&ground.broker, "bench")?.delete().await
     }
 
     async fn administer(&self, sql: &str) -> Result<()> {

@@ -123,7 +123,7 @@ impl Ground {
     }
 
     /// The queue, as we look at it.
-    pub fn amqp(&self) -> Amqp {
+    pub fn amqp(&self) -> Result<Amqp> {
         Amqp::new(&self.broker, "chaos")
     }
 }

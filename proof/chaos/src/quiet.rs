@@ -109,7 +109,7 @@ async fn until_quiet(ground: &Ground, patience: Duration, stuck_after: Duration)
 
 /// Messages waiting, and messages laid aside.
 async fn depth(ground: &Ground) -> Result<(u64, u64)> {
-    let depth = Broker::Amqp(ground.amqp()).depth().await?;
+    let depth = Broker::Amqp(ground.amqp()?).depth().await?;
     Ok((depth.waiting, depth.dead))
 }
 

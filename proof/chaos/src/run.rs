@@ -44,7 +44,7 @@ pub async fn run(scenario: &Scenario, servers: &Servers, places: &Places, stop: 
     let report = judge(scenario, &logs, &ground, seen).await?;
     if (report.green && !scenario.keep_logs) || !scenario.keep_evidence {
         std::fs::remove_dir_all(&logs)?;
-        ground.amqp().delete().await?;
+        ground.amqp()?.delete().await?;
     } else {
         servers.keep_evidence(&ground, &logs).await?;
         std::fs::write(logs.join("report.md"), report.to_string())?;

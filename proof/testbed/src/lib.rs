@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 pub use authority::Authority;
-use broker::{Broker, amqp::Amqp};
+use broker::Broker;
+use broker::amqp::{Amqp, Limits};
 pub use client::Client;
 pub use pair::{Commits, Pair};
 pub use pipeline::{Options, Pipeline, Via};
@@ -69,18 +70,34 @@ impl TestDatabase {
 #[derive(Debug, Clone)]
 pub struct TestQueue {
     config: BrokerConfig,
+    amqp: Amqp,
 }
 
 impl TestQueue {
     /// Names it on the server that `AMQP_URL` names.
     pub fn new() -> Result<Self> {
-        Ok(Self::on(&env("AMQP_URL")?))
+        Self::on(&env("AMQP_URL")?)
     }
 
     /// Names it on another server.
-    pub fn on(amqp_url: &str) -> Self {
+    pub fn on(amqp_url: &str) -> Result<Self> {
         let amqp_queue = format!("test.{}", Uuid::new_v4().simple());
-        Self { config: BrokerConfig { amqp_url: amqp_url.to_owned(), amqp_queue } }
+        let config = BrokerConfig { amqp_url: amqp_url.to_owned(), amqp_queue };
+        let amqp = Amqp::new(&config, "test")?;
+        Ok(Self { config, amqp })
+    }
+
+    /// The same queue, reached in another way.
+    pub fn by(&self, amqp_url: &str) -> Result<Self> {
+        let config = BrokerConfig { amqp_url: amqp_url.to_owned(), ..self.config.clone() };
+        let amqp = Amqp::new(&config, "test")?;
+        Ok(Self { config, amqp })
+    }
+
+    /// The same with other bounds.
+    #[must_use]
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self { config: self.config.clone(), amqp: self.amqp.clone().with_limits(limits) }
     }
 
     /// As the programs' settings name it.
@@ -95,12 +112,12 @@ impl TestQueue {
 
     /// As RabbitMQ knows it.
     pub fn amqp(&self) -> Amqp {
-        Amqp::new(&self.config, "test")
+        self.amqp.clone()
     }
 
     /// Removes it.
     pub async fn delete(&self) -> Result<()> {
-        self.amqp().delete().await
+        self.amqp.delete().await
     }
 }
 

@@ -19,12 +19,13 @@ struct Shared {
     queue: Mutex<Queue>,
     filled: Notify,
     capacity: usize,
+    max_dead: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Message>,
-    dead: Vec<Vec<u8>>,
+    dead: VecDeque<Vec<u8>>,
 }
 
 #[derive(Debug, Clone)]
@@ -34,13 +35,18 @@ struct Message {
     redelivered: bool,
 }
 
-/// Most poisoned messages kept to be looked at: enough to see a pattern.
+/// Most poisoned messages kept to be looked at: enough to see a pattern. Of more, the oldest go.
 const MAX_DEAD: usize = 1_000;
 
 impl InProcess {
     /// A queue for `capacity` messages.
     pub fn new(capacity: usize) -> Self {
-        Self(Arc::new(Shared { queue: Mutex::default(), filled: Notify::new(), capacity }))
+        Self::with_dead(capacity, MAX_DEAD)
+    }
+
+    /// One that keeps so many poisoned messages.
+    pub fn with_dead(capacity: usize, max_dead: usize) -> Self {
+        Self(Arc::new(Shared { queue: Mutex::default(), filled: Notify::new(), capacity, max_dead }))
     }
 
     /// Puts a message in, unless the queue is full.
@@ -119,9 +125,10 @@ impl Ticket {
     pub(super) fn bury(mut self) {
         if let Some(message) = self.message.take() {
             let mut queue = self.shared.lock();
-            if queue.dead.len() < MAX_DEAD {
-                queue.dead.push(message.bytes);
+            if queue.dead.len() >= self.shared.max_dead {
+                queue.dead.pop_front();
             }
+            queue.dead.push_back(message.bytes);
         }
     }
 }

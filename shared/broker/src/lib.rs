@@ -1,15 +1,17 @@
 //! The broker: a hint that a payment may be claimed travels through it, nothing more. Two variants, one
-//! conformance suite (`tests/broker.rs`): RabbitMQ between processes, a bounded channel inside `standalone`.
+//! conformance suite (`tests/all/conformance.rs`): RabbitMQ between processes, a bounded channel inside `standalone`.
 //!
 //! Promises of both: what was confirmed is delivered at least once; what was delivered and not acknowledged is
 //! delivered again once its consumer is gone; a full queue refuses instead of dropping; poison goes aside.
 
 pub mod amqp;
 pub mod in_process;
+mod outage;
 
 use anyhow::Result;
 
 use domain::message::{Malformed, PaymentsDue};
+pub use outage::{Outage, Refused};
 
 /// Where messages go and come from; opens nothing by itself.
 #[derive(Debug, Clone)]

@@ -54,6 +54,26 @@ async fn a_wrong_setting_is_named_in_one_line() -> Result<()> {
             vec![database, amqp, ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://u:secret@here")],
             "OTEL_EXPORTER_OTLP_ENDPOINT is no URL",
         ),
+        (
+            "api",
+            vec![database, ("AMQP_URL", "amqp://u:secret@elsewhere"), ("API_ADDR", "127.0.0.1:0")],
+            "?tls=off",
+        ),
+        (
+            "worker",
+            vec![database, ("AMQP_URL", "amqp://u:secret@127.0.0.1,elsewhere")],
+            "host 2 of AMQP_URL is not this machine",
+        ),
+        (
+            "worker",
+            vec![database, ("AMQP_URL", "amqps://u:secret@h?cacertfile=/no/such.pem")],
+            "cacertfile /no/such.pem",
+        ),
+        (
+            "worker",
+            vec![database, ("AMQP_URL", "amqp://u:secret@127.0.0.1,h:port")],
+            "host 2 of AMQP_URL is none",
+        ),
         ("worker", vec![database, amqp, ("OTEL_TRACES_SAMPLER_ARG", "2")], "--traces-sampled-share"),
         ("gateway-mock", vec![("PAYMENT_MOCK_SUCCESS_RATE", "2")], "2"),
         ("gateway-mock", vec![("METRICS_ADDR", "nowhere")], "METRICS_ADDR=nowhere"),

@@ -1,11 +1,13 @@
 //! The whole pipeline: in one process over both brokers, as separate processes, and as the one-command program. Every
 //! test ends by reconciling with the gateway's ledger.
 
+mod brokers;
 mod budget;
 mod channel_orders;
 mod commands;
 mod connections;
 mod failover;
+mod logs;
 mod outages;
 mod pipeline;
 mod processes;

@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use broker::amqp::Limits;
+use domain::message::PaymentsDue;
 use serde_json::json;
 use servers::{Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
 use testbed::{Client, Options, Pipeline, TestDatabase, TestQueue, Via, until};
 use uuid::Uuid;
 
+use crate::logs::Logs;
 use crate::{count, settled};
 
 /// A blocking call of `servers`.
@@ -15,14 +18,14 @@ async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + '
     tokio::task::spawn_blocking(call).await?
 }
 
-async fn until_confirmed(database: &TestDatabase, orders: i64) -> Result<()> {
+pub(crate) async fn until_confirmed(database: &TestDatabase, orders: i64) -> Result<()> {
     until(&format!("{orders} orders are confirmed"), async || {
         Ok((count(database, "CONFIRMED").await? == orders).then_some(()))
     })
     .await
 }
 
-async fn until_broker(client: &Client, state: &str) -> Result<()> {
+pub(crate) async fn until_broker(client: &Client, state: &str) -> Result<()> {
     until(&format!("the broker is {state}"), async || {
         Ok((client.get("/ready").await?["broker"] == state).then_some(()))
     })
@@ -31,7 +34,7 @@ async fn until_broker(client: &Client, state: &str) -> Result<()> {
 
 /// Sends a hundred orders that no sweep sees, and waits until one of them is confirmed: so the api publishes and a worker
 /// consumes, however long either takes to connect. The rest may follow by either way.
-async fn until_the_broker_carries(database: &TestDatabase, client: &Client) -> Result<()> {
+pub(crate) async fn until_the_broker_carries(database: &TestDatabase, client: &Client) -> Result<()> {
     let mut conn = database.connect().await?;
     sqlx::raw_sql(
         "CREATE OR REPLACE FUNCTION due_tomorrow() RETURNS trigger LANGUAGE plpgsql AS
@@ -61,7 +64,7 @@ async fn orders_are_accepted_and_confirmed_without_rabbitmq_and_it_is_used_again
     let mut rabbitmq = blocking(|| RabbitMq::start(&RabbitMqSettings::temporary())).await?;
     let database = TestDatabase::new().await?;
     let pipeline =
-        Pipeline::start(&database, Options::new(Via::RabbitMq(TestQueue::on(&rabbitmq.url())))).await?;
+        Pipeline::start(&database, Options::new(Via::RabbitMq(TestQueue::on(&rabbitmq.url())?))).await?;
     let client = &pipeline.client;
     until_broker(client, "up").await?;
     until_the_broker_carries(&database, client).await?;
@@ -100,7 +103,7 @@ async fn a_pipeline_starts_without_rabbitmq_and_picks_it_up_when_it_comes() -> R
     let url = rabbitmq.url();
     rabbitmq = blocking(move || rabbitmq.stop().map(|()| rabbitmq)).await?;
     let database = TestDatabase::new().await?;
-    let pipeline = Pipeline::start(&database, Options::new(Via::RabbitMq(TestQueue::on(&url)))).await?;
+    let pipeline = Pipeline::start(&database, Options::new(Via::RabbitMq(TestQueue::on(&url)?))).await?;
     pipeline.client.orders(20, 4).await?;
     until_confirmed(&database, 20).await?;
     rabbitmq = blocking(move || rabbitmq.restart().map(|()| rabbitmq)).await?;
@@ -186,5 +189,40 @@ async fn postgres_stops_and_returns_under_a_running_pipeline() -> Result<()> {
     let missing = reconcile::accepted_missing(database.url(), accepted.iter().copied()).await?;
     assert!(missing.is_empty(), "accepted and not there: {missing:?}");
     pipeline.stop().await?;
+    blocking(move || postgres.stop()).await
+}
+
+/// Longer than RabbitMQ needs to lay a message aside that is returned every 0.2 s, with the bound of the test below.
+const LONG: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn without_postgres_no_message_is_laid_aside_and_the_log_stays_short() -> Result<()> {
+    let logs = Logs::listen();
+    let mut postgres = blocking(|| Postgres::start(&PostgresSettings::temporary())).await?;
+    let database = TestDatabase::on(&postgres.url("postgres")).await?;
+    let queue = TestQueue::new()?.with_limits(Limits { returns: 2, ..Limits::default() });
+    let mut options = Options::new(Via::RabbitMq(queue.clone()));
+    options.worker.gateway_timeout = Duration::from_millis(500);
+    options.worker.lease = Duration::from_secs(2);
+    let pipeline = Pipeline::start(&database, options).await?;
+    let client = &pipeline.client;
+    until_broker(client, "up").await?;
+    until_the_broker_carries(&database, client).await?;
+    // Some are in hand when it goes, and more come while it is away.
+    client.faults(json!({"latency_min_ms": 200, "latency_max_ms": 400})).await?;
+    client.orders(50, 8).await?;
+    postgres = blocking(move || postgres.kill().map(|()| postgres)).await?;
+    for _ in 0..20 {
+        queue.amqp().publish_bytes(&PaymentsDue::new(vec![Uuid::now_v7()]).to_bytes()).await?;
+    }
+    tokio::time::sleep(LONG).await;
+    postgres = blocking(move || postgres.restart().map(|()| postgres)).await?;
+    settled(database.url(), client, Some(&pipeline.broker)).await?;
+    assert_eq!(pipeline.broker.depth().await?.dead, 0);
+    let told = logs.of("worker::consume");
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].contains("cannot claim") && told[1].contains("claims work again"), "{told:#?}");
+    pipeline.stop().await?;
+    queue.delete().await?;
     blocking(move || postgres.stop()).await
 }

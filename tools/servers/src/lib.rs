@@ -15,10 +15,12 @@ mod port;
 mod postgres;
 mod process;
 mod rabbitmq;
+mod tls;
 mod wait;
 
 pub use guard::{Guard, Watched};
 pub use home::Home;
 pub use pgbouncer::{PgBouncer, PoolMode};
-pub use postgres::{Postgres, PostgresSettings, Tls};
+pub use postgres::{Postgres, PostgresSettings};
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};
+pub use tls::Tls;

@@ -20,6 +20,7 @@ use crate::guard::Watched;
 use crate::home::{Dir, Home, random_password};
 use crate::port;
 use crate::process::Process;
+use crate::tls::Tls;
 use crate::wait;
 
 /// The role that owns the cluster, and the database made with it.
@@ -68,15 +69,6 @@ pub struct PostgresSettings {
     pub config: Vec<(&'static str, String)>,
     /// Takes TLS, and shows this certificate.
     pub tls: Option<Tls>,
-}
-
-/// Who a server says that it is, in PEM.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// The certificate, and those between it and the authority, if any.
-    pub certificate: String,
-    /// Its key.
-    pub key: String,
 }
 
 impl PostgresSettings {

@@ -16,6 +16,7 @@ use crate::guard::Watched;
 use crate::home::{Dir, Home, random_password};
 use crate::port;
 use crate::process::Process;
+use crate::tls::Tls;
 use crate::wait;
 
 /// The node's name need not differ from others': names are unique within an epmd, and ours knows this node only.
@@ -48,13 +49,15 @@ pub struct RabbitMqSettings {
     pub plugins: Vec<String>,
     /// More lines for `rabbitmq.conf`.
     pub config: String,
+    /// Takes TLS, too, on a port of its own, and shows this certificate.
+    pub tls: Option<Tls>,
 }
 
 impl RabbitMqSettings {
     /// A node for a test, gone in the end.
     #[must_use]
     pub fn temporary() -> Self {
-        Self { home: Home::Temporary, sbin_dir: None, plugins: Vec::new(), config: String::new() }
+        Self { home: Home::Temporary, sbin_dir: None, plugins: Vec::new(), config: String::new(), tls: None }
     }
 
     /// A node whose data stays in this directory.
@@ -74,6 +77,7 @@ pub struct RabbitMq {
     script: PathBuf,
     password: String,
     port: u16,
+    tls_port: Option<u16>,
 }
 
 impl RabbitMq {
@@ -86,7 +90,7 @@ impl RabbitMq {
         let home = Dir::open(&settings.home, "rabbitmq", None, &STOP)?;
         let password = home.remembered("password", random_password)?;
         let port = home.remembered("port", String::new)?.trim().parse().unwrap_or(0);
-        let mut rabbitmq = Self { broker: None, epmd: None, home, script, password, port };
+        let mut rabbitmq = Self { broker: None, epmd: None, home, script, password, port, tls_port: None };
         rabbitmq.start_on_a_free_port(settings)?;
         Ok(rabbitmq)
     }
@@ -95,6 +99,12 @@ impl RabbitMq {
     #[must_use]
     pub fn url(&self) -> String {
         format!("amqp://comanda:{}@127.0.0.1:{}/%2f", self.password, self.port)
+    }
+
+    /// The same by TLS, with the host under one of the names in its certificate; none if it takes none.
+    #[must_use]
+    pub fn tls_url(&self, host: &str) -> Option<String> {
+        self.tls_port.map(|port| format!("amqps://comanda:{}@{host}:{port}/%2f", self.password))
     }
 
     /// The port on 127.0.0.1; the same after every restart.
@@ -158,13 +168,18 @@ impl RabbitMq {
                 self.port = port::free()?;
                 self.home.write("port", &self.port.to_string())?;
             }
+            self.tls_port = settings.tls.as_ref().map(|_| port::free()).transpose()?;
             self.configure(settings)?;
             match self.run() {
-                Err(_) if tries_left > 0 && !port::is_free(self.port) => {}
+                Err(_) if tries_left > 0 && self.ports().any(|port| !port::is_free(port)) => {}
                 result => return result,
             }
         }
         unreachable!("the last try returns")
+    }
+
+    fn ports(&self) -> impl Iterator<Item = u16> {
+        [self.port].into_iter().chain(self.tls_port)
     }
 
     fn configure(&self, settings: &RabbitMqSettings) -> Result<()> {
@@ -184,11 +199,26 @@ impl RabbitMq {
                  vm_memory_high_watermark.absolute = 1GB\n\
                  # Quorum queues keep up to this much in memory before they write segments; the default is 512 MB.\n\
                  raft.wal_max_size_bytes = 67108864\n\
+                 {}\n\
                  {}\n",
+                self.listen_by_tls(settings)?,
                 settings.config
             ),
         )?;
         Ok(())
+    }
+
+    fn listen_by_tls(&self, settings: &RabbitMqSettings) -> Result<String> {
+        let (Some(tls), Some(port)) = (&settings.tls, self.tls_port) else { return Ok(String::new()) };
+        let certificate = self.home.write("server.crt", &tls.certificate)?;
+        let key = self.home.write("server.key", &tls.key)?;
+        Ok(format!(
+            "listeners.ssl.local = 127.0.0.1:{port}\n\
+             ssl_options.certfile = {}\n\
+             ssl_options.keyfile = {}",
+            certificate.display(),
+            key.display()
+        ))
     }
 
     fn run(&mut self) -> Result<()> {

@@ -127,7 +127,7 @@ impl Case {
         let verdict = Verdict { case: self, accepted: told.len(), aimed, checks, took: started.elapsed() };
         if verdict.checks.hold() {
             std::fs::remove_dir_all(&logs)?;
-            ground.amqp().delete().await?;
+            ground.amqp()?.delete().await?;
         } else {
             std::fs::write(logs.join("checks"), verdict.checks.to_string())?;
             servers.keep_evidence(&ground, &logs).await?;

@@ -87,7 +87,7 @@ impl Case {
                     switch(json!({ "down": down })).await?;
                 }
                 Stir::Poison => {
-                    ground.amqp().publish_bytes(b"poison").await?;
+                    ground.amqp()?.publish_bytes(b"poison").await?;
                     poison += 1;
                 }
             }

@@ -1,31 +1,31 @@
 //! consume: messages are taken from the broker, the payments that they name are claimed in one statement and charged
 //! side by side, and each message is acknowledged when all of its payments are settled or handed to `due_at`.
+//!
+//! While PostgreSQL is away nothing is taken. What was in hand goes back at once: a worker that reaches PostgreSQL may
+//! have it, and nothing is held so long that RabbitMQ takes it away. It goes back once: RabbitMQ before 4.3 counts each
+//! return, and lays aside as poison what was returned too often.
+
+mod gather;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
-use broker::{Broker, Consumer, Delivery};
+use anyhow::Result;
+use broker::{Broker, Consumer, Delivery, Outage};
 use domain::message::MAX_PAYMENTS;
-use domain::retry::RetryDelays;
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use runtime::chaos::{crash_point, sabotaged};
 use runtime::tasks::Stop;
-use runtime::trace::{self, Kind};
+use runtime::trace;
 use store::claim::Claimed;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::gather::{ClaimSize, Messages, gather, hand_over};
 use crate::charge::Till;
-use crate::claim::{self, Claimer, Claims};
-use crate::config::{MAX_CLAIM, WorkerSettings};
-
-/// Between tries to reach a broker that is away.
-const RECONNECT: RetryDelays =
-    RetryDelays { initial: Duration::from_millis(200), max: Duration::from_secs(5) };
+use crate::claim::{Claimer, Claims};
+use crate::config::WorkerSettings;
 
 /// Takes messages and sees their payments through.
 #[derive(Debug)]
@@ -37,16 +37,8 @@ pub struct Consumption {
     claim: ClaimSize,
     under_way: TaskTracker,
     prefetch: u16,
-}
-
-/// How many payments one claim takes.
-#[derive(Debug, Clone, Copy)]
-struct ClaimSize {
-    /// A claim that names so many takes no further message: an eighth of the room. One that has to wait until most of the
-    /// room is free leaves gateway and settlements idle meanwhile; one of a single small message costs a statement.
-    enough: usize,
-    /// At most: no more than can be in hand, or it would wait for room for ever.
-    most: usize,
+    no_broker: Outage,
+    no_database: Outage,
 }
 
 /// What one step came to.
@@ -63,6 +55,17 @@ pub enum Step {
     Pause,
 }
 
+/// Why a consumer is to be dropped: what it delivered and was not acknowledged comes again.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// The broker hung up, or cannot be reached.
+    #[error("no broker")]
+    Broker(#[source] anyhow::Error),
+    /// Nothing can be claimed.
+    #[error("no claim")]
+    Database(#[source] anyhow::Error),
+}
+
 impl Consumption {
     /// Consumption with a claimer of its own.
     pub fn new(claimer: Claimer, till: Arc<Till>, settings: &WorkerSettings) -> Self {
@@ -72,10 +75,12 @@ impl Consumption {
             claimer,
             till,
             in_hand: Arc::new(Semaphore::new(in_hand)),
-            claim: ClaimSize { enough: in_hand.div_ceil(8), most: MAX_CLAIM.min(in_hand) },
+            claim: ClaimSize::of(in_hand),
             under_way: TaskTracker::new(),
             // A message may name one payment only: as many messages as payments may be in hand.
             prefetch: settings.worker_concurrency,
+            no_broker: Outage::default(),
+            no_database: Outage::default(),
         }
     }
 
@@ -86,55 +91,40 @@ impl Consumption {
     }
 
     /// Consumes until `stop`, then finishes what is in hand. Reconnects for as long as it takes, and takes nothing
-    /// while the breaker is not closed: the broker keeps what is not taken.
+    /// while the breaker is not closed or nothing can be claimed: the broker keeps what is not taken.
     pub async fn run(mut self, broker: Broker, stop: Stop) -> Result<()> {
-        let mut failures = 0;
         metrics::gauge!("claim_broker_up").set(0);
         metrics::counter!("claim_dead_letters_total").increment(0);
         while !stop.is_stopped() {
             if stop.or_stopped(self.till.breaker.closed()).await.is_none() {
                 break;
             }
-            match stop.or_stopped(broker.consumer(self.prefetch)).await {
+            let consumed = match stop.or_stopped(broker.consumer(self.prefetch)).await {
                 None => break,
-                Some(Ok(consumer)) => {
-                    if failures > 0 {
-                        tracing::info!("consuming from the broker again");
-                    }
-                    failures = u32::from(!self.consume(consumer, &stop).await);
-                }
-                Some(Err(error)) => {
-                    failures += 1;
-                    if failures == 1 {
-                        tracing::warn!(
-                            error = format!("{error:#}"),
-                            "no broker; trying on, the sweep carries the work"
-                        );
-                    }
-                }
-            }
-            if failures > 0 {
-                stop.or_stopped(tokio::time::sleep(RECONNECT.after(failures))).await;
+                Some(Ok(consumer)) => self.consume(consumer, &stop).await,
+                Some(Err(error)) => Err(Lost::Broker(error)),
+            };
+            match consumed {
+                Ok(()) => {}
+                Err(Lost::Broker(error)) => self.rest(&error, &stop).await,
+                Err(Lost::Database(error)) => self.until_claims_work(error, &stop).await,
             }
         }
         self.finish().await;
         Ok(())
     }
 
-    /// Consumes from one connection, until it is lost (false), or the breaker opens or the stop comes (true).
-    async fn consume(&mut self, mut consumer: Consumer, stop: &Stop) -> bool {
+    /// Consumes from one connection, until the breaker opens or the stop comes, or it is lost.
+    async fn consume(&mut self, mut consumer: Consumer, stop: &Stop) -> Result<(), Lost> {
+        if self.no_broker.mended() {
+            tracing::info!("consuming from the broker again");
+        }
         metrics::gauge!("claim_broker_up").set(1);
-        let well = loop {
+        let end = loop {
             match self.run_once(&mut consumer, stop).await {
                 Ok(Step::Taken { .. }) => {}
-                Ok(Step::Pause) => break true,
-                Err(error) => {
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "lost the broker or the database; trying on"
-                    );
-                    break false;
-                }
+                Ok(Step::Pause) => break Ok(()),
+                Err(lost) => break Err(lost),
             }
         };
         metrics::gauge!("claim_broker_up").set(0);
@@ -143,7 +133,40 @@ impl Consumption {
             self.finish().await;
         }
         consumer.close().await;
-        well
+        end
+    }
+
+    /// Waits a little before the broker is asked again.
+    async fn rest(&mut self, error: &anyhow::Error, stop: &Stop) {
+        let (delay, is_news) = self.no_broker.failed(error);
+        if is_news {
+            tracing::warn!(error = format!("{error:#}"), "no broker; trying on, the sweep carries the work");
+        }
+        stop.or_stopped(tokio::time::sleep(delay)).await;
+    }
+
+    /// Waits until a claim works, by claiming nothing again and again: a database that answers may still refuse to write.
+    async fn until_claims_work(&mut self, mut error: anyhow::Error, stop: &Stop) {
+        loop {
+            let (delay, is_news) = self.no_database.failed(&error);
+            if is_news {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "cannot claim; no message is taken until that works"
+                );
+            }
+            if stop.or_stopped(tokio::time::sleep(delay)).await.is_none() {
+                return;
+            }
+            match stop.or_stopped(self.claimer.named(&[])).await {
+                None => return,
+                Some(Ok(_)) => break,
+                Some(Err(again)) => error = again,
+            }
+        }
+        if self.no_database.mended() {
+            tracing::info!("claims work again; messages are taken");
+        }
     }
 
     /// Waits until all that was claimed is settled.
@@ -154,33 +177,32 @@ impl Consumption {
     }
 
     /// Takes the messages that are there (waits for one), claims their payments, and starts to charge them. Once
-    /// this returns they are under way; `finish` waits for their settlement. An error means that the consumer is to
-    /// be dropped: what it delivered comes again.
-    pub async fn run_once(&mut self, consumer: &mut Consumer, stop: &Stop) -> Result<Step> {
+    /// this returns they are under way; `finish` waits for their settlement.
+    pub async fn run_once(&mut self, consumer: &mut Consumer, stop: &Stop) -> Result<Step, Lost> {
         let first = tokio::select! {
             // Whether to take comes before what there is to take.
             biased;
             () = stop.stopped() => return Ok(Step::Pause),
             () = self.till.breaker.opened() => return Ok(Step::Pause),
-            delivery = consumer.next() => delivery?,
+            delivery = consumer.next() => delivery.map_err(Lost::Broker)?,
         };
         let begun = trace::now();
-        let mut deliveries = gather(first, consumer, self.claim).await?;
-        let named: Vec<Uuid> = deliveries.iter().flat_map(|(_, payments)| payments).copied().collect();
+        let mut messages = gather(first, consumer, self.claim).await.map_err(Lost::Broker)?;
+        let named: Vec<Uuid> = messages.iter().flat_map(|(_, payments)| payments).copied().collect();
         if named.is_empty() {
             return Ok(Step::Taken { named: 0, claimed: 0 });
         }
-        // First room, then the claim: its lease should not run while it waits.
-        let count = u32::try_from(named.len()).context("a claim is small")?;
+        // First room, then the claim: its lease should not run while it waits. (A claim is small; nobody closes the room.)
+        let count = u32::try_from(named.len()).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.in_hand).acquire_many_owned(count);
-        let Some(room) = stop.or_stopped(room).await else { return Ok(Step::Pause) };
+        let Some(Ok(room)) = stop.or_stopped(room).await else { return Ok(Step::Pause) };
         if sabotaged("repeat_is_new") {
-            self.repeat(&deliveries).await?;
+            self.repeat(&messages).await.map_err(Lost::Database)?;
         }
-        let mut claimed = self.claimer.named(&named).await?;
-        hand_over(&mut deliveries, &mut claimed.claims, begun);
+        let mut claimed = self.claimer.named(&named).await.map_err(Lost::Database)?;
+        hand_over(&mut messages, &mut claimed.claims, begun);
         let step = Step::Taken { named: named.len(), claimed: claimed.claims.len() };
-        self.start(deliveries, claimed, room?);
+        self.start(messages, claimed, room);
         Ok(step)
     }
 
@@ -205,11 +227,11 @@ impl Consumption {
     }
 
     /// Charges each message's payments side by side, and acknowledges it after the last.
-    fn start(&self, deliveries: Vec<(Delivery, Vec<Uuid>)>, claimed: Claims, mut room: OwnedSemaphorePermit) {
+    fn start(&self, messages: Messages, claimed: Claims, mut room: OwnedSemaphorePermit) {
         let since = claimed.since;
         let mut claimed: HashMap<Uuid, Claimed> =
             claimed.claims.into_iter().map(|one| (one.payment_id, one)).collect();
-        for (delivery, payments) in deliveries {
+        for (delivery, payments) in messages {
             let charges: Vec<_> = payments
                 .iter()
                 .filter_map(|id| claimed.remove(id))
@@ -242,50 +264,4 @@ impl Consumption {
             });
         }
     }
-}
-
-/// Gives each claim the origin that came with its payment's name, and notes the claim in its trace.
-fn hand_over(deliveries: &mut [(Delivery, Vec<Uuid>)], claims: &mut [Claimed], begun: Option<SystemTime>) {
-    let mut origins = HashMap::new();
-    for message in deliveries.iter_mut().filter_map(|(delivery, _)| delivery.message.as_mut().ok()) {
-        origins.extend(message.payments.iter().zip(message.origins.drain(..)));
-    }
-    if origins.is_empty() && begun.is_none() {
-        return;
-    }
-    for claim in claims {
-        claim.origin = origins.remove(&claim.payment_id).flatten();
-        claim::step(claim, "claim", Kind::Consumer, begun);
-    }
-}
-
-/// `first` and whatever else is there, up to one claim's worth. Poison is laid aside.
-async fn gather(
-    first: Delivery,
-    consumer: &mut Consumer,
-    size: ClaimSize,
-) -> Result<Vec<(Delivery, Vec<Uuid>)>> {
-    let mut deliveries = Vec::new();
-    let mut named = 0;
-    let mut next = Some(first);
-    while let Some(delivery) = next {
-        match &delivery.message {
-            Ok(message) => {
-                let payments = message.payments.clone();
-                named += payments.len();
-                deliveries.push((delivery, payments));
-            }
-            Err(malformed) => {
-                tracing::error!(%malformed, "a poisoned message; it is laid aside as a dead letter");
-                metrics::counter!("claim_dead_letters_total").increment(1);
-                crash_point("worker.before_bury");
-                delivery.bury().await?;
-            }
-        }
-        if named >= size.enough || named + MAX_PAYMENTS > size.most {
-            break;
-        }
-        next = consumer.next().now_or_never().transpose()?;
-    }
-    Ok(deliveries)
 }

@@ -3,23 +3,27 @@
 use std::future::Future;
 
 use anyhow::Result;
-use broker::{Broker, Confirm, Consumer, Depth, in_process::InProcess};
-use domain::message::{Malformed, PaymentsDue};
+use broker::amqp::Limits;
+use broker::{Broker, Confirm, Depth, in_process::InProcess};
+use domain::message::Malformed;
 use domain::origin::{Headers, Origin, RequestId};
 use domain::trace_parent::TraceParent;
-use testbed::{TestQueue, until};
-use uuid::Uuid;
+use testbed::TestQueue;
+
+use crate::{message, take, until_depth};
 
 /// Room for so many messages in the queues of these tests.
 const ROOM: u32 = 4;
+/// Room for so many dead letters.
+const DEAD: u32 = 3;
 
 /// Runs a test on both variants, each with an empty queue.
 async fn on_both<F: Future<Output = Result<()>>>(test: impl Fn(Subject) -> F) -> Result<()> {
-    let channel = InProcess::new(ROOM as usize);
+    let channel = InProcess::with_dead(ROOM as usize, DEAD as usize);
     test(Subject { broker: Broker::InProcess(channel.clone()), stranger: Stranger::InProcess(channel) })
         .await?;
     let queue = TestQueue::new()?;
-    let amqp = queue.amqp().with_max_queue(ROOM);
+    let amqp = queue.amqp().with_limits(Limits { waiting: ROOM, dead: DEAD, ..Limits::default() });
     test(Subject { broker: Broker::Amqp(amqp.clone()), stranger: Stranger::Amqp(amqp.clone()) }).await?;
     amqp.delete().await
 }
@@ -48,24 +52,6 @@ impl Stranger {
             }
         }
     }
-}
-
-fn message() -> PaymentsDue {
-    PaymentsDue::new(vec![Uuid::now_v7(), Uuid::now_v7()])
-}
-
-async fn take(consumer: &mut Consumer) -> Result<(PaymentsDue, bool)> {
-    let delivery = consumer.next().await?;
-    let taken = (delivery.message.clone()?, delivery.redelivered);
-    delivery.ack().await?;
-    Ok(taken)
-}
-
-async fn until_depth(broker: &Broker, wanted: Depth) -> Result<()> {
-    until(&format!("the broker holds {wanted:?}"), async || {
-        Ok((broker.depth().await? == wanted).then_some(()))
-    })
-    .await
 }
 
 #[tokio::test]
@@ -139,6 +125,24 @@ async fn poison_is_named_and_laid_aside() -> Result<()> {
         until_depth(&broker, Depth { waiting: 0, dead: 1 }).await?;
         consumer.close().await;
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn dead_letters_are_bounded_and_never_hold_up_the_living() -> Result<()> {
+    on_both(async |Subject { broker, stranger }| {
+        let mut consumer = broker.consumer(10).await?;
+        for _ in 0..DEAD + 4 {
+            stranger.publish(b"not ours").await?;
+            consumer.next().await?.bury().await?;
+        }
+        until_depth(&broker, Depth { waiting: 0, dead: DEAD.into() }).await?;
+        let sent = message();
+        broker.publisher().await?.publish(std::slice::from_ref(&sent)).await?;
+        assert_eq!(take(&mut consumer).await?.0, sent);
+        consumer.close().await;
+        until_depth(&broker, Depth { waiting: 0, dead: DEAD.into() }).await
     })
     .await
 }
