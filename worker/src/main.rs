@@ -50,7 +50,9 @@ async fn start() -> Result<()> {
     let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
     let connections = config.settings.worker_database_connections;
-    tracing::info!(gateway = config.settings.gateway_url, database_connections = connections, "working");
+    // Without the user and the password that may stand before the host.
+    let gateway = config.settings.gateway_url.rsplit('@').next();
+    tracing::info!(gateway, database_connections = connections, "working");
     crew.spawn("worker", run(Worker { database, broker, settings: config.settings }, stop.clone()));
     if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, None, stop.clone()));

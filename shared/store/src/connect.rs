@@ -299,12 +299,15 @@ async fn one_row(conn: &mut PgConnection, statements: String) -> sqlx::Result<Pg
     rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Whether `conn` and a second session are two: a pooler that lends sessions out gives both the same, or `conn` another.
+/// Whether `conn` and a second session are two, and a third is a new one: a pooler that lends sessions out gives two the same, or
+/// `conn` another, or leaves in one what its last client said.
 pub(crate) async fn refuse_shared(conn: &mut PgConnection, servers: &Servers) -> sqlx::Result<()> {
     let own = format!("SELECT coalesce(current_setting('{MARK}', true), '')");
     let before: String = one_row(conn, own.clone()).await?.try_get(0)?;
-    let second = servers.connect(&[]).await?;
+    servers.connect(&[]).await?.conn.close().await.ok();
     let after: String = one_row(conn, own).await?.try_get(0)?;
-    second.conn.close().await.ok();
-    if before.is_empty() || before != after { Err(Unfit::Shared.into()) } else { Ok(()) }
+    if before.is_empty() || before != after {
+        return Err(Unfit::Shared.into());
+    }
+    servers.connect(&[]).await?.conn.close().await
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use testbed::{TestDatabase, TestQueue};
+use testbed::{Client, TestDatabase, TestQueue};
 
 use crate::program::Program;
 
@@ -102,7 +102,7 @@ async fn no_log_shows_a_password() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_for_others_come_without_internal_endpoints() -> Result<()> {
     let (database, queue) = (TestDatabase::new().await?, TestQueue::new()?);
-    let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?;
+    let http = Client::new("", "")?.http;
     let status = async |addr: &str, path: &str| -> Result<u16> {
         Ok(http.get(format!("http://{addr}{path}")).send().await?.status().as_u16())
     };

@@ -67,8 +67,8 @@ async fn a_database_that_goes_away_just_after_it_came_is_waited_for() -> Result<
     Database::new(&url, "test")?.prepare(PATIENCE).await?;
     assert_eq!(
         came.load(Ordering::SeqCst),
-        4,
-        "two tries were broken off, then came the start and its second session"
+        5,
+        "two tries were broken off, then came the start and its second and third session"
     );
     Ok(())
 }
