@@ -124,7 +124,9 @@ pub struct MigrateConfig {
 /// The message broker.
 #[derive(Debug, Clone, Args)]
 pub struct BrokerConfig {
-    /// RabbitMQ 3.10 or newer, e.g. `amqp://user:password@host:5672/%2f`
+    /// RabbitMQ 3.10 or newer, e.g. `amqps://user:password@host:5671/%2f`, or with several nodes of a cluster,
+    /// `host:5671,other:5671`. TLS trusts the system's authorities, or those of `?cacertfile=`; `amqp://` to another
+    /// machine needs `?tls=off`
     #[arg(long, env = "AMQP_URL", hide_env_values = true)]
     pub amqp_url: String,
     /// The queue that carries the payments' names; its dead letters go to `<queue>.dead`

@@ -198,7 +198,7 @@ pub const ALL: &[Metric] = &[
         "claim_broker_up",
         &[],
         WORKER,
-        "1 while the worker takes messages; 0 also while the breaker is open.",
+        "1 while the worker takes messages; 0 also while the breaker is open or nothing can be claimed.",
     ),
     // charge
     counter(
@@ -367,7 +367,7 @@ pub const ALL: &[Metric] = &[
         "sweep_dead_letters",
         &[],
         WORKER,
-        "From the broker, every half minute: messages laid aside that a person should look at.",
+        "From the broker, every half minute: messages laid aside that a person should look at; the newest 10,000.",
     ),
     in_seconds(gauge(
         "sweep_facts_timestamp_seconds",

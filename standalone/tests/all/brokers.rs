@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use broker::amqp::Limits;
 use servers::{RabbitMq, RabbitMqSettings};
-use testbed::{Authority, Client, Options, Pipeline, TestDatabase, TestQueue, Via, until};
+use testbed::{Authority, Client, Options, Pipeline, TestDatabase, TestQueue, Via};
 use tokio::task::spawn_blocking;
 
 use crate::logs::Logs;

@@ -149,7 +149,7 @@ fn claim() -> Vec<Panel> {
         .limits(400.0, 512.0),
         Panel::states(
             "Takes messages",
-            "Whether each worker does; not while its breaker is open. Meanwhile the sweep finds what is due. Runbook: BrokerAway.",
+            "Whether each worker does; not while its breaker is open or nothing can be claimed. Meanwhile the sweep finds what is due. Runbook: BrokerAway.",
             &[(0, "no", "orange"), (1, "yes", "green")],
         )
         .ask("claim_broker_up", "{{instance}}"),

@@ -32,7 +32,7 @@ fn at_a_glance() -> Vec<Panel> {
         .ask("max(sweep_contradicting_orders)", "orders")
         .limits(1.0, 1.0)
         .wide(4),
-        Panel::number("Dead letters", "short", "Messages that nobody can read. Runbook: DeadLetters.")
+        Panel::number("Dead letters", "short", "Messages that nobody can read, or that came back too often. Runbook: DeadLetters.")
             .ask("max(sweep_dead_letters)", "messages")
             .limits(1.0, 10.0)
             .wide(4),
