@@ -81,14 +81,22 @@ pub struct ApiSettings {
 
 /// Connections of the internal endpoints: one for those who look, one for those who change something.
 const INTERNAL_CONNECTIONS: usize = 2;
+/// That of `/ready`, and that of whoever follows which sessions and machines' tokens were ended.
+const OTHER_CONNECTIONS: usize = 2;
 
 impl ApiSettings {
-    /// Connections to the primary that an api has at most: its writers, movers and readers, the internal endpoints, whoever
-    /// follows people, and the embedded issuer. A second one of each is open for a moment where the first was lost.
+    /// Connections to the primary that an api has at most: its writers, movers and readers, the internal endpoints, the others,
+    /// and the embedded issuer's. Where one was lost, the server may not know it yet and count it beside its successor. To a
+    /// replica it has its readers and one more.
     pub fn connections(&self) -> usize {
         let readers = usize::try_from(self.api_readers).unwrap_or(usize::MAX).max(1);
         let issuer = usize::from(self.identity.identity_key_file.is_some());
-        self.api_writers.max(1) + self.api_movers.max(1) + readers + INTERNAL_CONNECTIONS + 1 + issuer
+        self.api_writers.max(1)
+            + self.api_movers.max(1)
+            + readers
+            + INTERNAL_CONNECTIONS
+            + OTHER_CONNECTIONS
+            + issuer
     }
 }
 

@@ -161,6 +161,7 @@ impl Servers {
             })
             .collect();
         let mut complaints = Vec::with_capacity(count);
+        let mut full = None;
         while let Some((server, tried)) = tries.next().await {
             match tried {
                 Ok(conn) => {
@@ -170,8 +171,12 @@ impl Servers {
                 Err(error) if Unfit::of(&error).is_some_and(|unfit| !unfit.is_its_own()) => {
                     return Err(error);
                 }
+                Err(error) if is_full(&error) => full = Some(error),
                 Err(error) => complaints.push(complaint(&self.hosts[server], &error)),
             }
+        }
+        if let Some(full) = full {
+            return Err(full);
         }
         Err(Unfit::NoPrimary(complaints.join("; ")).into())
     }
@@ -222,6 +227,15 @@ fn in_our_words(error: sqlx::Error, host: &PgConnectOptions) -> sqlx::Error {
         _ => return error,
     };
     unfit.into()
+}
+
+/// What `error` says, without the words that sqlx puts around it.
+pub(crate) fn words(error: &sqlx::Error) -> String {
+    match (Unfit::of(error), error.as_database_error()) {
+        (Some(unfit), _) => unfit.to_string(),
+        (None, Some(refusal)) => refusal.message().to_owned(),
+        (None, None) => error.to_string(),
+    }
 }
 
 /// Whether a server that is well has no connection to spare for us, as a whole or for this role or database.

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::Database;
-use crate::connect::is_full;
+use crate::connect::{is_full, words};
 
 /// One that nobody needed for so long is closed. To open it again takes some milliseconds, and each statement is prepared anew.
 const MAX_IDLE: Duration = Duration::from_secs(30);
@@ -36,6 +36,8 @@ struct State {
     idle: Vec<(PgConnection, Instant)>,
     /// Places that the server has no connection for, and when it said so.
     refused: Option<(usize, Instant)>,
+    /// That it has none was told, and it has had none since.
+    told: bool,
 }
 
 /// One of them. Dropped, it is closed: only what is known to be well is given back.
@@ -69,6 +71,7 @@ impl Connections {
             match self.database.connect().await {
                 Ok(conn) => {
                     self.open.fetch_add(1, Ordering::Relaxed);
+                    self.state().told = false;
                     return Ok(Lent { conn: Some(conn), of: self, _place: place });
                 }
                 // Those that there are have places of their own, so one is left.
@@ -92,9 +95,13 @@ impl Connections {
         let mut state = self.state();
         let (count, _) = state.refused.unwrap_or((0, Instant::now()));
         state.refused = Some((count + 1, Instant::now()));
-        if count == 0 {
+        if !std::mem::replace(&mut state.told, true) {
             let open = self.open.load(Ordering::Relaxed);
-            tracing::warn!(%error, open, "PostgreSQL has no connection to spare; working with those that are open");
+            tracing::warn!(
+                error = words(error),
+                open,
+                "PostgreSQL has no connection to spare; working with those that are open"
+            );
         }
     }
 

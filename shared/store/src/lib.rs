@@ -41,7 +41,7 @@ use tokio::time::{Instant, timeout};
 use runtime::chaos::sabotaged;
 
 pub use self::connect::Unfit;
-use self::connect::{Plans, Servers, Wanted, is_full, refuse_shared};
+use self::connect::{Plans, Servers, Wanted, is_full, refuse_shared, words};
 use self::readers::{ACQUIRE_TIMEOUT, Readers};
 
 /// Between looks for a server that is away at the start.
@@ -131,15 +131,17 @@ impl Database {
                 Ok(Err(error)) if is_full(&error) => {
                     if !std::mem::replace(&mut told_full, true) {
                         let places = self.servers.places();
-                        tracing::warn!(%error, "waiting until PostgreSQL at {places} has a connection to spare (max_connections)");
+                        tracing::warn!(
+                            error = words(&error),
+                            "waiting until PostgreSQL at {places} has a connection to spare (max_connections)"
+                        );
                     }
                     tokio::time::sleep(LOOK_FOR_ROOM).await;
                     continue;
                 }
                 Ok(Err(error)) => match Unfit::of(&error) {
                     Some(unfit) if !unfit.passes() => bail!("DATABASE_URL: {unfit}"),
-                    Some(unfit) => unfit.to_string(),
-                    None => error.to_string(),
+                    _ => words(&error),
                 },
                 Err(_) => "no answer".to_owned(),
             };

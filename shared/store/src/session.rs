@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use super::{Database, Unfit};
+use crate::connect::words;
 use crate::connections::Connections;
 
 /// Why the database did not do the work.
@@ -23,7 +24,7 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if is_passing(&error) { Self::Unavailable(error.to_string()) } else { Self::Refused(error) }
+        if is_passing(&error) { Self::Unavailable(words(&error)) } else { Self::Refused(error) }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use runtime::config::BrokerConfig;
 use testbed::{Client, TestDatabase, TestQueue};
 
 use crate::program::Program;
@@ -135,4 +136,22 @@ async fn metrics_for_others_come_without_internal_endpoints() -> Result<()> {
         api.stop().await?;
     }
     queue.delete().await
+}
+
+/// Its containers are other machines to each other, and speak in the clear because it says so.
+#[test]
+fn compose_names_servers_that_the_programs_take() -> Result<()> {
+    let compose = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docker-compose.yml"))?;
+    let said = |name: &str| -> Result<String> {
+        let line = compose.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
+        let (before, rest) = line.context("it is set")?.split_once("${").context("a password")?;
+        let (_, after) = rest.split_once('}').context("its end")?;
+        Ok(format!("{before}{SECRET}{after}"))
+    };
+    let host = store::hosts::hosts(&said("DATABASE_URL")?)?.remove(0);
+    assert_eq!(format!("{:?}", host.get_ssl_mode()), "Disable");
+    let amqp = BrokerConfig { amqp_url: said("AMQP_URL")?, amqp_queue: "x".to_owned() };
+    broker::amqp::Amqp::new(&amqp, "test")?;
+    assert!(compose.contains("INTERNAL_ADDR: 127.0.0.1:"), "internal endpoints are within the container");
+    Ok(())
 }

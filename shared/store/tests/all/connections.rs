@@ -27,7 +27,9 @@ impl Limited {
         );
         admin.execute(sqlx::raw_sql(AssertSqlSafe(make))).await?;
         let (_, place) = database.url().split_once('@').context("a user")?;
-        let database = Database::new(&format!("postgres://{role}:x@{place}"), "test")?;
+        let (server, name) = place.split_once('/').context("a name")?;
+        // Of several servers none has one to spare, either.
+        let database = Database::new(&format!("postgres://{role}:x@{server},{server}/{name}"), "test")?;
         Ok(Self { role, database, admin })
     }
 
