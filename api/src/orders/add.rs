@@ -37,7 +37,7 @@ use crate::state::AppState;
     responses(
         (status = 200, description = "Added", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The JSON is not a valid addition, or the order would have more than it may", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid addition, or the order would have more than it may, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -73,7 +73,7 @@ pub(crate) async fn add_items(
     responses(
         (status = 200, description = "The charge is under way", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`duplicate_payment_reference`, `same_status`, `illegal_move` or `charges_open`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`payment_reference` is missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`payment_reference` is missing or not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Faults,
     ),
     security(("token" = []))

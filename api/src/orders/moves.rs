@@ -60,7 +60,7 @@ pub(crate) async fn accept(
     responses(
         (status = 200, description = "Refused; each charge has a refund", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`reason` is missing or not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`reason` is missing or not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, StaffOnly, Faults,
     ),
     security(("token" = []))
@@ -93,7 +93,7 @@ pub(crate) async fn reject(
     responses(
         (status = 200, description = "Cancelled, or to be cancelled once the charge is known", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`reason` is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`reason` is not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -123,7 +123,7 @@ pub(crate) async fn cancel(
     responses(
         (status = 200, description = "Moved", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`status` is not one of the statuses, or a step back has no `reason`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`status` is not one of the statuses, or a step back has no `reason`, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, StaffOnly, Faults,
     ),
     security(("token" = []))
