@@ -74,23 +74,27 @@ EXECUTE FUNCTION refuse_move();
 -- The orders that the kitchen has: ACCEPTED, PREPARING or READY. A restaurant's board asks for a few dozen orders among
 -- millions that are over. An index on orders.status would find them, and would cost every order a new entry in each index
 -- of its row at every move (PostgreSQL writes a row in place only where no index looks at what changed), while what is
--- not paid yet or not answered yet is found by its payment. So only what the kitchen has is listed here.
+-- not paid yet or not answered yet is found by its payment. So only what the kitchen has is listed here: each status by itself,
+-- so that the newest of one are found among a million of another.
 CREATE TABLE in_kitchen (
-    order_id uuid NOT NULL PRIMARY KEY
+    order_id uuid         NOT NULL,
+    status   order_status NOT NULL,
+    PRIMARY KEY (status, order_id)
 );
 
 -- By the database and not by the statements that move orders: programs of the version before, still running beside the
 -- new ones, and a person at a console must not make an order vanish from the board.
 CREATE FUNCTION list_in_kitchen() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF OLD.status IN ('ACCEPTED', 'PREPARING', 'READY') THEN
+        DELETE FROM in_kitchen WHERE status = OLD.status AND order_id = NEW.id;
+    END IF;
     IF NEW.status IN ('ACCEPTED', 'PREPARING', 'READY') THEN
-        INSERT INTO in_kitchen VALUES (NEW.id) ON CONFLICT DO NOTHING;
-    ELSE
-        DELETE FROM in_kitchen WHERE order_id = NEW.id;
+        INSERT INTO in_kitchen VALUES (NEW.id, NEW.status) ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
 END $$;
 
 CREATE TRIGGER orders_in_kitchen AFTER UPDATE OF status ON orders FOR EACH ROW
-WHEN ((OLD.status IN ('ACCEPTED', 'PREPARING', 'READY')) <> (NEW.status IN ('ACCEPTED', 'PREPARING', 'READY')))
+WHEN (OLD.status IN ('ACCEPTED', 'PREPARING', 'READY') OR NEW.status IN ('ACCEPTED', 'PREPARING', 'READY'))
 EXECUTE FUNCTION list_in_kitchen();

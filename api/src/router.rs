@@ -53,6 +53,7 @@ pub(crate) fn router(
     let (routes, document) = [
         routes!(accept::accept_order, read::list_orders),
         routes!(from_channel::accept_channel_order),
+        routes!(read::list_own_orders),
         routes!(read::read_order),
         routes!(read::read_history),
         routes!(moves::accept),

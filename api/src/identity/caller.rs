@@ -146,11 +146,19 @@ fn named(principal: &Principal) -> Actor {
     }
 }
 
+/// Who deals with orders of others does so at their own locations. Who is named for no place in particular belongs to the first.
+fn expect_here(by: &Principal) -> Result<(), ApiError> {
+    let here = by.locations.is_empty() || by.locations.iter().any(|at| at == MAIN);
+    if here || by.role.includes(Role::Admin) {
+        Ok(())
+    } else {
+        Err(ApiError::forbidden("these are orders of another location"))
+    }
+}
+
 fn actor(principal: &Principal) -> Result<Actor, ApiError> {
-    // Who is named for no place in particular belongs to the first.
-    let here = principal.locations.is_empty() || principal.locations.iter().any(|at| at == MAIN);
-    if matches!(principal.role, Role::Staff | Role::Manager) && !here {
-        return Err(ApiError::forbidden("these are orders of another location"));
+    if principal.role != Role::Customer {
+        expect_here(principal)?;
     }
     Ok(named(principal))
 }
@@ -194,11 +202,12 @@ impl FromRequestParts<AppState> for OfChannel {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let principal = expected(parts, &state.identity).await?;
         let may = |by: &Principal| by.role.includes(Role::Manager) || by.role == Role::Service;
-        if principal.as_deref().is_none_or(may) {
-            Ok(Self(principal))
-        } else {
-            Err(ApiError::forbidden("only a channel's machine or a manager may do this"))
+        let Some(by) = principal.as_deref() else { return Ok(Self(None)) };
+        if !may(by) {
+            return Err(ApiError::forbidden("only a channel's machine or a manager may do this"));
         }
+        expect_here(by)?;
+        Ok(Self(principal))
     }
 }
 
@@ -210,11 +219,11 @@ impl FromRequestParts<Internal> for Manager {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Internal) -> Result<Self, ApiError> {
-        let principal = expected(parts, &state.identity).await?;
-        if principal.is_none_or(|principal| principal.role.includes(Role::Manager)) {
-            Ok(Self)
-        } else {
-            Err(ApiError::forbidden("only managers may do this"))
+        let Some(by) = expected(parts, &state.identity).await? else { return Ok(Self) };
+        if !by.role.includes(Role::Manager) {
+            return Err(ApiError::forbidden("only managers may do this"));
         }
+        expect_here(&by)?;
+        Ok(Self)
     }
 }

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use store::events;
-use store::list::{self, Filter, Page, PageStart};
+use store::list::{self, Counted, Filter, MAX_COUNTED, Page, PageStart};
 use store::read;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -21,16 +21,14 @@ use crate::http::error::{ApiError, ProblemBody};
 use crate::http::parameters::OrderId;
 use crate::http::problems::{Faults, NoOrder, TokenNeeded};
 use crate::http::work::to_the_end;
-use crate::identity::caller::{Anyone, Caller};
+use crate::identity::caller::{Anyone, Caller, Known};
 use crate::orders::view::{HistoryView, OrderPage, OrderView};
 use crate::state::AppState;
 
 /// Orders on a page where the client says nothing.
-const PAGE_SIZE: i64 = 20;
+const PAGE_SIZE: usize = 20;
 /// Most orders on a page.
-const MAX_PAGE_SIZE: i64 = 100;
-/// Deepest page by number: beyond, the database would skip a million rows to show a hundred. A cursor has no depth.
-const MAX_PAGE: i64 = 10_000;
+const MAX_PAGE_SIZE: usize = 100;
 
 /// Read an order.
 #[utoipa::path(
@@ -82,35 +80,39 @@ pub(crate) async fn read_history(
     Ok(Json(HistoryView::new(&order, events, imported)))
 }
 
-/// What `GET /orders` may be asked, as it came.
-#[derive(Debug, Deserialize)]
+/// What a list may be asked, as it came.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
+    /// Only this customer's
     customer_id: Option<String>,
+    /// Only those that came by this channel; any case
     channel: Option<String>,
+    /// Only those that stand here; any case; several with commas between
     status: Option<String>,
+    /// Only those accepted at this time or later (RFC 3339)
     from: Option<String>,
+    /// Only those accepted before this time (RFC 3339)
     to: Option<String>,
+    /// 1, 2, ... with up to 10,000 orders in all; what follows them is reached by `cursor`
+    #[param(value_type = Option<i64>)]
     page: Option<String>,
+    /// 1 to 100; 20 where it is left out
+    #[param(value_type = Option<i64>)]
     page_size: Option<String>,
+    /// The last answer's next_cursor: what follows it, as quick at any depth; not together with page
     cursor: Option<String>,
 }
+
+type Queried = Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>;
 
 /// List orders, newest first.
 #[utoipa::path(
     get, path = "/api/v1/orders", tag = "orders",
-    params(
-        ("customer_id" = Option<String>, Query, description = "Only this customer's"),
-        ("channel" = Option<String>, Query, description = "Only those that came by this channel; any case"),
-        ("status" = Option<String>, Query, description = "Only those that stand here; any case; several with commas between"),
-        ("from" = Option<String>, Query, description = "Only those accepted at this time or later (RFC 3339)"),
-        ("to" = Option<String>, Query, description = "Only those accepted before this time (RFC 3339)"),
-        ("page" = Option<i64>, Query, description = "1, 2, ... up to 10000"),
-        ("page_size" = Option<i64>, Query, description = "1 to 100; 20 where it is left out"),
-        ("cursor" = Option<String>, Query, description = "The last answer's next_cursor: what follows it, as quick at any depth; not together with page"),
-    ),
+    params(ListQuery),
     responses(
         (status = 200, description = "One page", body = OrderPage),
-        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid, or the page is `too_deep`", body = ProblemBody, content_type = "application/problem+json"),
         TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -118,41 +120,47 @@ pub(crate) struct ListQuery {
 pub(crate) async fn list_orders(
     State(state): State<AppState>,
     Caller(caller): Caller,
-    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+    query: Queried,
 ) -> Result<Json<OrderPage>, ApiError> {
-    let Query(query) = query.map_err(|_| {
-        ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text")
-    })?;
-    let List { mut filter, start, page, page_size } = List::parse(query)?;
-    if let Actor::Customer(id) = caller {
-        // A customer sees orders of their own, whatever else is asked.
-        if filter.customer_id.get_or_insert_with(|| id.clone()) != &id {
-            return Err(ApiError::forbidden("only the restaurant may list the orders of others"));
-        }
+    let list = List::parse(query)?;
+    match caller {
+        Actor::Customer(id) => list.of(id)?.answer(state).await,
+        _ => list.answer(state).await,
     }
-    let Page { mut orders, total } = shown(state, move |conn| {
-        let filter = filter.clone();
-        // One more than asked tells whether there is a next page.
-        Box::pin(async move { list::page(conn, &filter, start, page_size + 1).await })
-    })
-    .await?;
-    let more = orders.len() as i64 > page_size;
-    orders.truncate(usize::try_from(page_size).unwrap_or(0));
-    let next_cursor = orders.last().filter(|_| more).map(|last| last.id.to_string());
-    let orders = orders.into_iter().map(OrderView::in_list).collect();
-    Ok(Json(OrderPage { orders, total, page, page_size, next_cursor }))
+}
+
+/// List the caller's own orders, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/orders/me", tag = "orders",
+    params(ListQuery),
+    responses(
+        (status = 200, description = "One page", body = OrderPage),
+        (status = 422, description = "A parameter is not valid, or the page is `too_deep`", body = ProblemBody, content_type = "application/problem+json"),
+        TokenNeeded, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn list_own_orders(
+    State(state): State<AppState>,
+    Known(principal): Known,
+    query: Queried,
+) -> Result<Json<OrderPage>, ApiError> {
+    List::parse(query)?.of(principal.id.clone())?.answer(state).await
 }
 
 /// What is to be listed, checked.
 struct List {
     filter: Filter,
     start: PageStart,
-    page: i64,
-    page_size: i64,
+    page: usize,
+    page_size: usize,
 }
 
 impl List {
-    fn parse(query: ListQuery) -> Result<Self, ApiError> {
+    fn parse(query: Queried) -> Result<Self, ApiError> {
+        let Query(query) = query.map_err(|_| {
+            ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text")
+        })?;
         let mut problems = Vec::new();
         let mut problem = |attr: &str, code, detail: String| {
             problems.push(Problem { code, detail, attr: attr.to_owned() });
@@ -187,7 +195,7 @@ impl List {
             time.flatten()
         };
         let (from, to) = (time("from", query.from.as_deref()), time("to", query.to.as_deref()));
-        let mut number = |attr: &str, text: Option<&str>, default: i64, max: i64| {
+        let mut number = |attr: &str, text: Option<&str>, default: usize, max: usize| {
             let number =
                 text.map_or(Some(default), |text| text.parse().ok()).filter(|n| (1..=max).contains(n));
             number.unwrap_or_else(|| {
@@ -195,8 +203,15 @@ impl List {
                 default
             })
         };
-        let page = number("page", query.page.as_deref(), 1, MAX_PAGE);
         let page_size = number("page_size", query.page_size.as_deref(), PAGE_SIZE, MAX_PAGE_SIZE);
+        let page = number("page", query.page.as_deref(), 1, usize::MAX);
+        if page.saturating_mul(page_size) > MAX_COUNTED.max(page_size) {
+            let detail = format!(
+                "pages have numbers for the first {MAX_COUNTED} orders; pass the next_cursor of the page before as cursor, \
+                 which has no depth"
+            );
+            problem("page", "too_deep", detail);
+        }
         let cursor = query.cursor.as_deref().map(|cursor| Uuid::try_parse(cursor).ok());
         if cursor == Some(None) {
             problem("cursor", "invalid", "must be the next_cursor of an earlier answer".to_owned());
@@ -209,6 +224,26 @@ impl List {
         let start = cursor.flatten().map_or(PageStart::Offset((page - 1) * page_size), PageStart::After);
         let filter = Filter { customer_id: query.customer_id, channel, statuses, from, to };
         Ok(Self { filter, start, page, page_size })
+    }
+
+    /// Only this customer's, whatever else is asked.
+    fn of(mut self, id: String) -> Result<Self, ApiError> {
+        if self.filter.customer_id.get_or_insert_with(|| id.clone()) != &id {
+            return Err(ApiError::forbidden("only the restaurant may list the orders of others"));
+        }
+        Ok(self)
+    }
+
+    async fn answer(self, state: AppState) -> Result<Json<OrderPage>, ApiError> {
+        let Self { filter, start, page, page_size } = self;
+        let listed = shown(state, move |conn| {
+            let filter = filter.clone();
+            Box::pin(async move { list::page(conn, &filter, start, page_size).await })
+        });
+        let Page { orders, next, total } = listed.await?;
+        let orders = orders.into_iter().map(OrderView::in_list).collect();
+        let Counted { orders: total, capped: total_capped } = total;
+        Ok(Json(OrderPage { orders, total, total_capped, page, page_size, next_cursor: next }))
     }
 }
 

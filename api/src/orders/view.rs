@@ -304,14 +304,17 @@ impl From<Attempt> for AttemptView {
 pub(crate) struct OrderPage {
     /// Newest first.
     pub orders: Vec<OrderView>,
-    /// How many orders match. 10,000 means 10,000 or more.
-    pub total: i64,
+    /// How many orders match, as far as they were counted: up to 10,000.
+    pub total: usize,
+    /// Whether there may be more than `total`.
+    pub total_capped: bool,
     /// The number of this page, from 1.
-    pub page: i64,
-    /// The most orders that a page has.
-    pub page_size: i64,
+    pub page: usize,
+    /// The most orders that a page has. It may have fewer, or none, though more follow: where few of the orders match, a page
+    /// ends where enough of them were looked at.
+    pub page_size: usize,
     /// Pass this as `cursor` to get the next page; null on the last page.
-    pub next_cursor: Option<String>,
+    pub next_cursor: Option<Uuid>,
 }
 
 /// Everything that happened to an order.

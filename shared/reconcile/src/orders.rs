@@ -53,7 +53,7 @@ pub(super) struct Order {
     pub(super) elsewhere_minor: i64,
     /// What a restaurant's board finds it by: a deadline of the kitchen's, and being listed as what the kitchen has.
     has_deadline: bool,
-    in_kitchen: bool,
+    in_kitchen: Option<OrderStatus>,
 }
 
 /// All orders by id.
@@ -122,20 +122,25 @@ impl Orders {
 
     /// What those that are not over are found by.
     pub(super) async fn read_board(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
-        let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
-            "SELECT order_id, true FROM in_kitchen
-             UNION ALL SELECT order_id, false FROM payments WHERE answer_by IS NOT NULL",
+        let mut rows = sqlx::query_as::<_, (Uuid, Option<OrderStatus>)>(
+            "SELECT order_id, status FROM in_kitchen
+             UNION ALL SELECT order_id, NULL FROM payments WHERE answer_by IS NOT NULL",
         )
         .fetch(conn);
-        while let Some((id, in_kitchen)) = rows.try_next().await? {
+        while let Some((id, listed)) = rows.try_next().await? {
             let order = self.0.get_mut(&id);
             report.check(Invariant::RowsBelong, order.is_some(), || {
                 format!("order {id} is listed for the kitchen, and is not")
             });
-            match order {
-                Some(order) if in_kitchen => order.in_kitchen = true,
-                Some(order) => order.has_deadline = true,
-                None => {}
+            match (order, listed) {
+                (Some(order), Some(status)) => {
+                    let before = order.in_kitchen.replace(status);
+                    report.check(Invariant::BoardWhole, before.is_none(), || {
+                        format!("order {id} is listed for the kitchen twice")
+                    });
+                }
+                (Some(order), None) => order.has_deadline = true,
+                (None, _) => {}
             }
         }
         Ok(())
@@ -197,7 +202,7 @@ impl Order {
             elsewhere: 0,
             elsewhere_minor: 0,
             has_deadline: false,
-            in_kitchen: false,
+            in_kitchen: None,
         }
     }
 
@@ -245,12 +250,12 @@ impl Order {
 
         let kitchen =
             matches!(self.status, OrderStatus::Accepted | OrderStatus::Preparing | OrderStatus::Ready);
-        let found =
-            self.in_kitchen == kitchen && (self.has_deadline || self.status != OrderStatus::Confirmed);
+        let found = self.in_kitchen == kitchen.then_some(self.status)
+            && (self.has_deadline || self.status != OrderStatus::Confirmed);
         report.check(Invariant::BoardWhole, found, || {
-            let (is, has) =
-                (if self.in_kitchen { "is" } else { "is not" }, if self.has_deadline { "a" } else { "no" });
-            format!("order {id} is {status}, {is} listed for the kitchen, and has {has} deadline")
+            let has = if self.has_deadline { "a" } else { "no" };
+            let listed = self.in_kitchen.map_or("not", OrderStatus::as_str);
+            format!("order {id} is {status}, listed for the kitchen: {listed}, and has {has} deadline")
         });
 
         // Before anything is sent, only the order's end closes its charge.

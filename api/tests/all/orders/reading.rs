@@ -47,7 +47,18 @@ async fn pages_and_cursors_show_every_order_once_newest_first() -> Result<()> {
     assert!(ann["orders"].as_array().unwrap().iter().all(|order| order["customer_id"] == "ann"));
     let none = client.get("/api/v1/orders?status=Delivered").await?;
     assert_eq!((ids(&none).len(), &none["total"]), (0, &json!(0)));
-    assert_eq!(ids(&client.get("/api/v1/orders?page=10000").await?), Vec::<String>::new());
+    assert_eq!(none["total_capped"], json!(false));
+    assert_eq!(ids(&client.get("/api/v1/orders?page=500").await?), Vec::<String>::new());
+    for deep in ["page=501", "page=100000", "page=101&page_size=100", "page=99999999999999999&page_size=100"]
+    {
+        let refused = client.get(&format!("/api/v1/orders?{deep}")).await?;
+        assert_eq!(
+            (&refused["status"], &refused["errors"][0]["code"]),
+            (&json!(422), &json!("too_deep")),
+            "{deep}"
+        );
+        assert!(refused["errors"][0]["detail"].as_str().unwrap().contains("next_cursor"), "{refused}");
+    }
     pipeline.stop().await
 }
 
@@ -92,6 +103,7 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
             "/api/v1/auth/token",
             "/api/v1/channels/{channel}/orders",
             "/api/v1/orders",
+            "/api/v1/orders/me",
             "/api/v1/orders/{id}",
             "/api/v1/orders/{id}/accept",
             "/api/v1/orders/{id}/cancel",

@@ -1,10 +1,12 @@
 //! Whose orders are whose.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use reqwest::Method;
+use runtime::tasks::Stop;
 use serde_json::{Value, json};
 use testbed::people::of;
 use testbed::{Client, Options, Pipeline, TestDatabase, Via};
+use tokio::net::TcpListener;
 
 use super::{ask, text};
 
@@ -54,6 +56,84 @@ async fn staff_of_another_location_have_no_business_here_and_machines_order_for_
     let id = text(&placed.json().await?, "id")?.to_owned();
     let taken = ask(&api, Method::POST, &format!("/orders/{id}/accept"), &till, None).await?;
     assert_eq!(taken.status(), 403, "a machine is no kitchen");
+    api.stop().await
+}
+
+#[tokio::test]
+async fn nobody_of_another_location_hands_in_channel_orders_or_sees_to_this_one() -> Result<()> {
+    let (database, api) = crate::api().await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let internal = format!("http://{}/internal/channels/dishdash/prices", listener.local_addr()?);
+    let identity = testbed::people::identity(&database.database())?;
+    let router = api::operations::router(&database.database(), &identity);
+    let serve = runtime::serve::serve(listener, router, runtime::serve::ServeLimits::default(), Stop::new());
+    tokio::select! {
+        () = serve => bail!("the internal endpoints ended"),
+        tried = try_from_everywhere(&api, &internal) => tried?,
+    }
+    api.stop().await
+}
+
+async fn try_from_everywhere(api: &Pipeline, internal: &str) -> Result<()> {
+    let at = |role: &str, locations: &[&str]| testbed::people::token_at("bo", role, locations);
+    let document = |name: &str| json!({"channelOrderId": name, "items": [{"name": "n", "plu": "P-1", "quantity": 1, "price": 5}]});
+    for (role, locations, handed_in, looked) in [
+        ("manager", &["airport"][..], 403, 403),
+        ("manager", &["airport", "main"], 202, 200),
+        ("manager", &[], 202, 200),
+        // Who sees to everything.
+        ("admin", &["airport"], 202, 200),
+        ("staff", &["main"], 403, 403),
+    ] {
+        let token = at(role, locations)?;
+        let body = Some(document(&format!("{role} of {locations:?}")));
+        let posted = ask(api, Method::POST, "/channels/dishdash/orders", &token, body).await?;
+        assert_eq!(posted.status(), handed_in, "{role} of {locations:?} hands in");
+        let list = api.client.http.get(internal).bearer_auth(&token).send().await?;
+        assert_eq!(list.status(), looked, "{role} of {locations:?} looks at the prices");
+    }
+    for (locations, status) in [(&["airport"][..], 403), (&["main"], 202), (&[], 202)] {
+        let till = at("service", locations)?;
+        let placed = ask(api, Method::POST, "/orders", &till, Some(Client::an_order())).await?;
+        assert_eq!(placed.status(), status, "a machine of {locations:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn my_orders_are_mine_whoever_i_am_and_nobodys_for_a_guest() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut options = Options { with_worker: false, ..Options::new(Via::InProcess) };
+    options.api.identity.guests = true;
+    let api = Pipeline::start(&database, options).await?;
+    let (ada, eve, till) = (of("customer:ada")?, of("customer:eve")?, of("service:till")?);
+    let mut mine = Vec::new();
+    for (who, token) in [("ada", &ada), ("eve", &eve), ("ada", &till)] {
+        let order = json!({"customer_id": who, "items": Client::an_order()["items"]});
+        let placed: Value = ask(&api, Method::POST, "/orders", token, Some(order)).await?.json().await?;
+        if who == "ada" {
+            mine.insert(0, text(&placed, "id")?.to_owned());
+        }
+    }
+    let ids = |list: &Value| -> Vec<String> {
+        list["orders"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let list: Value = ask(&api, Method::GET, "/orders/me", &ada, None).await?.json().await?;
+    assert_eq!((ids(&list), &list["total"]), (mine.clone(), &json!(2)), "{list}");
+    let page: Value = ask(&api, Method::GET, "/orders/me?page_size=1", &ada, None).await?.json().await?;
+    assert_eq!(ids(&page), mine[..1]);
+    let path = format!("/orders/me/?status=pending&cursor={}", text(&page, "next_cursor")?);
+    let rest: Value = ask(&api, Method::GET, &path, &ada, None).await?.json().await?;
+    assert_eq!((ids(&rest), &rest["next_cursor"]), (mine[1..].to_vec(), &Value::Null));
+    // Staff order as everybody does: what is theirs is not what they may see.
+    let bo: Value = ask(&api, Method::GET, "/orders/me", &of("manager:bo")?, None).await?.json().await?;
+    assert_eq!(bo["orders"], json!([]));
+    for (query, token, status) in
+        [("?customer_id=eve", &ada, 403), ("?customer_id=ada", &ada, 200), ("", &String::new(), 401)]
+    {
+        let answer = ask(&api, Method::GET, &format!("/orders/me{query}"), token, None).await?;
+        assert_eq!(answer.status(), status, "{query}");
+    }
     api.stop().await
 }
 

@@ -272,8 +272,8 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
             &[MoneyKept, StatusPaid, BoardWhole, HistoryWhole],
         ),
         ("UPDATE payments SET answer_by = NULL WHERE id = $paid.pay", &[BoardWhole]),
-        ("INSERT INTO in_kitchen VALUES ($paid)", &[BoardWhole]),
-        ("INSERT INTO in_kitchen VALUES (gen_random_uuid())", &[RowsBelong]),
+        ("INSERT INTO in_kitchen VALUES ($paid, 'READY')", &[BoardWhole]),
+        ("INSERT INTO in_kitchen VALUES (gen_random_uuid(), 'READY')", &[RowsBelong]),
         (
             "UPDATE order_events SET from_status = 'CONFIRMED' WHERE subject = $paid AND version = 3",
             &[HistoryLegal, HistoryWhole],

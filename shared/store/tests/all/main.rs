@@ -2,6 +2,7 @@
 
 mod additions;
 mod board;
+mod bounded;
 mod clock;
 mod connections;
 mod described;
