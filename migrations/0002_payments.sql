@@ -13,7 +13,8 @@ CREATE TYPE payment_status AS ENUM (
     'pending', 'processing', 'waiting', 'succeeded', 'failed'
 );
 CREATE TYPE attempt_action AS ENUM ('charge', 'void', 'refund');
-CREATE TYPE attempt_outcome AS ENUM ('succeeded', 'declined', 'voided', 'in_doubt', 'unavailable', 'abandoned');
+CREATE TYPE attempt_outcome AS ENUM ('succeeded', 'declined', 'voided', 'pending', 'in_doubt', 'refused', 'unavailable',
+                                     'misconfigured', 'abandoned');
 
 CREATE TABLE payments (
     -- The gateway's idempotency key, for good. An order's own charge has the order's id; every other has the order's time in

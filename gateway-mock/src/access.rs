@@ -1,14 +1,33 @@
-//! The access log: a line for every request that wants to move or void money, written when it arrives and before
+//! Who comes in, and the access log: a line for every request that wants to move or void money, written when it arrives and before
 //! anything is done about it, whatever becomes of it. What a merchant asked can so be compared with what it noted
 //! down before it asked. Like the journal's, a line survives the death of the process, not of the machine.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use runtime::config::Secret;
+
+use crate::problem::Problem;
+
+/// Lets merchants in who show the token, and no others.
+pub(crate) async fn admit(State(token): State<Arc<Secret>>, request: Request, next: Next) -> Response {
+    let shown =
+        request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    if shown == Some(token.expose().as_bytes()) {
+        next.run(request).await
+    } else {
+        Problem::unauthorized().into_response()
+    }
+}
 
 /// The file, where there is one.
 #[derive(Debug, Default)]

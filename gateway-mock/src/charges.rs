@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 
 use crate::Gateway;
 use crate::counters::Outcome;
-use crate::fate::Endpoint;
+use crate::fate::{Endpoint, Fate};
 use crate::faults::Faults;
 use crate::json::json;
 use crate::ledger::{Answer, ChargeOrder, Start};
 use crate::name::Name;
-use crate::play::{Pace, pause, play};
+use crate::play::{pause, play};
 use crate::problem::{Problem, bad_money, idempotency_key, parse_key, parse_name, raw_key, read_json};
 use crate::verdict::Verdict;
 use crate::wire::{ChargeReceipt, ChargeRequest, VoidReply};
@@ -29,6 +29,10 @@ pub(crate) async fn charge(State(gateway): State<Arc<Gateway>>, request: Request
         gateway.counters.charge(Outcome::Fault);
         return Problem::down().into_response();
     }
+    if !gateway.rate.admits(faults.limit_per_second) {
+        gateway.counters.fault(Fate::TooMany);
+        return Problem::too_many(faults.retry_after_seconds).into_response();
+    }
     let (key, order) = match read_charge(request).await {
         Ok(read) => read,
         Err(problem) => {
@@ -41,7 +45,7 @@ pub(crate) async fn charge(State(gateway): State<Arc<Gateway>>, request: Request
     let latency = faults.latency(Endpoint::Charge, &key, try_number);
     let verdict = faults.verdict(&key);
     let worker = Arc::clone(&gateway);
-    let pace = Pace { latency, hold: faults.timeout() };
+    let pace = faults.pace(latency);
     play(&gateway, fate, pace, move |time| async move { worker.charge(&key, order, verdict, time).await })
         .await
 }
@@ -75,7 +79,7 @@ pub(crate) async fn void(
         }
         Ok(_) => {
             count(Outcome::Voided);
-            Ok(json(StatusCode::OK, &VoidReply::Voided))
+            Ok(json(StatusCode::OK, &VoidReply::Voided { key: key.to_string() }))
         }
         Err(error) => {
             count(Outcome::Fault);
@@ -113,10 +117,15 @@ impl Gateway {
         }
         let key = parse_key(key)?;
         // Counted only while it matters, so that look-ups of unknown keys leave nothing behind.
-        let number =
-            if faults.control_error_rate > 0.0 { self.ledger.charge_keys.count_control(&key) } else { 0 };
-        pause(faults.latency(Endpoint::Control, &key, number)).await;
-        if faults.control_fails(&key, number) { Err(Problem::internal()) } else { Ok(key) }
+        let may_fail = faults.control_error_rate > 0.0 || faults.misconfigured_rate > 0.0;
+        let number = if may_fail { self.ledger.charge_keys.count_control(&key) } else { 0 };
+        let latency = faults.latency(Endpoint::Control, &key, number);
+        pause(latency).await;
+        match faults.control_fate(&key, number) {
+            Fate::Plain => Ok(key),
+            Fate::Misconfigured => Err(Problem::misconfigured(faults.pace(latency).misconfigured)),
+            _ => Err(Problem::internal()),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
-use runtime::config::TelemetryConfig;
+use runtime::config::{Secret, TelemetryConfig};
 
 use crate::faults::Faults;
 
@@ -23,6 +23,9 @@ pub struct GatewayMockConfig {
     /// A file with a line for every request to charge, refund or void: microseconds since 1970, what, which key
     #[arg(long, env = "GATEWAY_MOCK_ACCESS_LOG", value_name = "FILE")]
     pub gateway_mock_access_log: Option<PathBuf>,
+    /// What merchants have to send as `Authorization: Bearer`; without it everybody is served
+    #[arg(long, env = "GATEWAY_MOCK_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub gateway_mock_token: Option<Secret>,
     /// What goes wrong at the start; `PUT /v1/faults` changes it later.
     #[command(flatten)]
     pub faults: Faults,
@@ -34,6 +37,7 @@ impl Default for GatewayMockConfig {
             gateway_mock_addr: default_addr(),
             gateway_mock_journal: None,
             gateway_mock_access_log: None,
+            gateway_mock_token: None,
             faults: Faults::default(),
         }
     }

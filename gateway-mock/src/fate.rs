@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
+
 use crate::dice;
 use crate::faults::Faults;
 use crate::name::Name;
+use crate::play::Pace;
 use crate::verdict::{DeclineCode, Verdict};
 
 /// Which dice are thrown: a charge and a refund under one key have nothing to do with each other.
@@ -29,25 +32,33 @@ impl Endpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Plain,
+    Misconfigured,
     TooMany,
     ErrorBefore,
     TimeoutBefore,
     ErrorAfter,
     TimeoutAfter,
     Malformed,
+    ForeignReceipt,
+    Huge,
+    Pending,
     Late,
 }
 
 impl Fate {
     /// In the order of their declaration.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Plain,
+        Self::Misconfigured,
         Self::TooMany,
         Self::ErrorBefore,
         Self::TimeoutBefore,
         Self::ErrorAfter,
         Self::TimeoutAfter,
         Self::Malformed,
+        Self::ForeignReceipt,
+        Self::Huge,
+        Self::Pending,
         Self::Late,
     ];
 
@@ -55,12 +66,16 @@ impl Fate {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Plain => "none",
+            Self::Misconfigured => "misconfigured",
             Self::TooMany => "too_many",
             Self::ErrorBefore => "error",
             Self::TimeoutBefore => "timeout_before",
             Self::ErrorAfter => "error_after",
             Self::TimeoutAfter => "timeout_after",
             Self::Malformed => "malformed",
+            Self::ForeignReceipt => "foreign_receipt",
+            Self::Huge => "huge",
+            Self::Pending => "pending",
             Self::Late => "late",
         }
     }
@@ -70,18 +85,26 @@ impl Faults {
     /// What becomes of try number `try_number` of a charge or refund under `key`.
     pub(crate) fn fate(&self, endpoint: Endpoint, key: &Name, try_number: u32) -> Fate {
         let order = [
+            (Fate::Misconfigured, self.misconfigured_rate),
             (Fate::TooMany, self.too_many_rate),
             (Fate::ErrorBefore, self.error_rate),
             (Fate::TimeoutBefore, self.timeout_before_rate),
             (Fate::ErrorAfter, self.error_after_rate),
             (Fate::TimeoutAfter, self.timeout_after_rate),
             (Fate::Malformed, self.malformed_rate),
+            (Fate::ForeignReceipt, self.foreign_receipt_rate),
+            (Fate::Huge, self.huge_rate),
+            (Fate::Pending, self.pending_rate),
             (Fate::Late, self.late_rate),
         ];
+        self.first_of(&order, endpoint, key, try_number)
+    }
+
+    fn first_of(&self, order: &[(Fate, f64)], endpoint: Endpoint, key: &Name, try_number: u32) -> Fate {
         let strikes = |fate: Fate, rate: f64| {
             rate > 0.0 && dice::within(self.roll(endpoint, fate.label(), key, try_number), rate)
         };
-        order.into_iter().find(|(fate, rate)| strikes(*fate, *rate)).map_or(Fate::Plain, |(fate, _)| fate)
+        order.iter().find(|(fate, rate)| strikes(*fate, *rate)).map_or(Fate::Plain, |(fate, _)| *fate)
     }
 
     /// How long this try takes.
@@ -93,9 +116,11 @@ impl Faults {
         Duration::from_millis(dice::between(roll, self.latency_min_ms, self.latency_max_ms))
     }
 
-    /// Whether a void or look-up fails.
-    pub(crate) fn control_fails(&self, key: &Name, try_number: u32) -> bool {
-        dice::within(self.roll(Endpoint::Control, "error", key, try_number), self.control_error_rate)
+    /// What becomes of a void or look-up: none but these two.
+    pub(crate) fn control_fate(&self, key: &Name, try_number: u32) -> Fate {
+        let order =
+            [(Fate::Misconfigured, self.misconfigured_rate), (Fate::ErrorBefore, self.control_error_rate)];
+        self.first_of(&order, Endpoint::Control, key, try_number)
     }
 
     /// What the bank says to a charge: of the key alone, so that every try of it hears the same.
@@ -108,9 +133,15 @@ impl Faults {
         Verdict::Declined(DeclineCode::ALL[dice::between(roll, 0, last) as usize])
     }
 
-    /// How long a request without an answer is held.
-    pub(crate) const fn timeout(&self) -> Duration {
-        Duration::from_millis(self.timeout_ms)
+    /// What a request with this latency is played with.
+    pub(crate) fn pace(&self, latency: Duration) -> Pace {
+        Pace {
+            latency,
+            hold: Duration::from_millis(self.timeout_ms),
+            retry_after_seconds: self.retry_after_seconds,
+            misconfigured: StatusCode::from_u16(self.misconfigured_status)
+                .unwrap_or(StatusCode::UNAUTHORIZED),
+        }
     }
 
     fn roll(&self, endpoint: Endpoint, purpose: &str, key: &Name, try_number: u32) -> u64 {
@@ -135,19 +166,23 @@ mod tests {
     fn without_faults_nothing_strikes_and_with_all_each_does() {
         assert!(fates(&CALM).iter().all(|fate| *fate == Fate::Plain));
         let all = Faults {
+            misconfigured_rate: 0.2,
             too_many_rate: 0.2,
             error_rate: 0.2,
             timeout_before_rate: 0.2,
             error_after_rate: 0.2,
             timeout_after_rate: 0.2,
             malformed_rate: 0.2,
+            foreign_receipt_rate: 0.2,
+            huge_rate: 0.2,
+            pending_rate: 0.2,
             late_rate: 0.2,
             ..CALM
         };
         let drawn = fates(&all);
         for fate in Fate::ALL {
-            // Rarest is the last in the order: 0.8^6 x 0.2 = 5 % of 2,000.
-            assert!(drawn.iter().filter(|one| **one == fate).count() > 50, "{fate:?}");
+            // Rarest is the last in the order: 0.8^10 x 0.2 = 2 % of 2,000.
+            assert!(drawn.iter().filter(|one| **one == fate).count() > 20, "{fate:?}");
         }
     }
 

@@ -16,6 +16,12 @@ const LATENCY_MAX_MS: u64 = 200;
 const SUCCESS_RATE: f64 = 0.95;
 /// How long a request without an answer is held: longer than sensible clients wait.
 const TIMEOUT_MS: u64 = 30_000;
+/// What a merchant whose key is no longer good is answered.
+const MISCONFIGURED_STATUS: u16 = 401;
+/// What a wrong key, a wrong address or a wrong version of a contract may be answered.
+const MISCONFIGURED_STATUSES: [u16; 8] = [301, 302, 307, 308, 400, 401, 403, 404];
+/// What a client that is turned away is told to wait, in seconds.
+const RETRY_AFTER_SECONDS: u32 = 1;
 
 /// The switches. Rates are shares of requests from 0 to 1; where several faults strike one request, the first in
 /// the order below is played.
@@ -46,6 +52,23 @@ pub struct Faults {
     )]
     #[arg(value_name = "SHARE", default_value_t = SUCCESS_RATE, value_parser = share)]
     pub success_rate: f64,
+    /// Share of requests that are refused as if the merchant were set up wrongly, voids and look-ups, too; nothing is done
+    #[arg(id = "payment_mock_misconfigured_rate", long = "payment-mock-misconfigured-rate")]
+    #[arg(env = "PAYMENT_MOCK_MISCONFIGURED_RATE", value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(value_parser = share)]
+    pub misconfigured_rate: f64,
+    /// What these are answered: 301, 302, 307, 308, 400, 401, 403 or 404
+    #[arg(id = "payment_mock_misconfigured_status", long = "payment-mock-misconfigured-status")]
+    #[arg(env = "PAYMENT_MOCK_MISCONFIGURED_STATUS", value_name = "STATUS", default_value_t = MISCONFIGURED_STATUS)]
+    pub misconfigured_status: u16,
+    /// Charges and refunds that are looked at in one second, together; those beyond are turned away with 429. 0: any number
+    #[arg(id = "payment_mock_limit_per_second", long = "payment-mock-limit-per-second")]
+    #[arg(env = "PAYMENT_MOCK_LIMIT_PER_SECOND", value_name = "NUMBER", default_value_t = 0)]
+    pub limit_per_second: u32,
+    /// What a 429 says in Retry-After, in seconds; 0: it says nothing
+    #[arg(id = "payment_mock_retry_after_seconds", long = "payment-mock-retry-after-seconds")]
+    #[arg(env = "PAYMENT_MOCK_RETRY_AFTER_SECONDS", value_name = "SECONDS", default_value_t = RETRY_AFTER_SECONDS)]
+    pub retry_after_seconds: u32,
     /// Share of charges and refunds turned away with 429 before anything is done
     #[arg(id = "payment_mock_too_many_rate", long = "payment-mock-too-many-rate")]
     #[arg(env = "PAYMENT_MOCK_TOO_MANY_RATE", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
@@ -72,6 +95,19 @@ pub struct Faults {
     #[arg(id = "payment_mock_malformed_rate", long = "payment-mock-malformed-rate")]
     #[arg(env = "PAYMENT_MOCK_MALFORMED_RATE", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub malformed_rate: f64,
+    /// Share of charges and refunds that are done, with a receipt of another amount
+    #[arg(id = "payment_mock_foreign_receipt_rate", long = "payment-mock-foreign-receipt-rate")]
+    #[arg(env = "PAYMENT_MOCK_FOREIGN_RECEIPT_RATE", value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(value_parser = share)]
+    pub foreign_receipt_rate: f64,
+    /// Share of charges and refunds that are done, with an answer of 1 MiB
+    #[arg(id = "payment_mock_huge_rate", long = "payment-mock-huge-rate", env = "PAYMENT_MOCK_HUGE_RATE")]
+    #[arg(value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub huge_rate: f64,
+    /// Share of charges and refunds answered 202 at once, and done after the hold
+    #[arg(id = "payment_mock_pending_rate", long = "payment-mock-pending-rate")]
+    #[arg(env = "PAYMENT_MOCK_PENDING_RATE", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub pending_rate: f64,
     /// Share of charges and refunds that are done only after the hold, whether or not the client still waits
     #[arg(id = "payment_mock_late_rate", long = "payment-mock-late-rate", env = "PAYMENT_MOCK_LATE_RATE")]
     #[arg(value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
@@ -118,12 +154,19 @@ impl Faults {
             latency_min_ms: 0,
             latency_max_ms: 0,
             success_rate: 1.0,
+            misconfigured_rate: 0.0,
+            misconfigured_status: MISCONFIGURED_STATUS,
+            limit_per_second: 0,
+            retry_after_seconds: RETRY_AFTER_SECONDS,
             too_many_rate: 0.0,
             error_rate: 0.0,
             timeout_before_rate: 0.0,
             error_after_rate: 0.0,
             timeout_after_rate: 0.0,
             malformed_rate: 0.0,
+            foreign_receipt_rate: 0.0,
+            huge_rate: 0.0,
+            pending_rate: 0.0,
             late_rate: 0.0,
             control_error_rate: 0.0,
             timeout_ms: TIMEOUT_MS,
@@ -151,12 +194,16 @@ impl Faults {
     pub(crate) fn checked(mut self) -> Result<Self, String> {
         let rates = [
             ("success_rate", self.success_rate),
+            ("misconfigured_rate", self.misconfigured_rate),
             ("too_many_rate", self.too_many_rate),
             ("error_rate", self.error_rate),
             ("timeout_before_rate", self.timeout_before_rate),
             ("error_after_rate", self.error_after_rate),
             ("timeout_after_rate", self.timeout_after_rate),
             ("malformed_rate", self.malformed_rate),
+            ("foreign_receipt_rate", self.foreign_receipt_rate),
+            ("huge_rate", self.huge_rate),
+            ("pending_rate", self.pending_rate),
             ("late_rate", self.late_rate),
             ("control_error_rate", self.control_error_rate),
         ];
@@ -167,6 +214,12 @@ impl Faults {
             if millis > MAX_MILLIS {
                 return Err(format!("{name}: must be at most {MAX_MILLIS}, not {millis}"));
             }
+        }
+        if !MISCONFIGURED_STATUSES.contains(&self.misconfigured_status) {
+            let status = self.misconfigured_status;
+            return Err(format!(
+                "misconfigured_status: must be one of {MISCONFIGURED_STATUSES:?}, not {status}"
+            ));
         }
         if self.latency_min_ms > self.latency_max_ms {
             let (min, max) = (self.latency_min_ms, self.latency_max_ms);
@@ -215,6 +268,7 @@ mod tests {
             (json!({ "late_rate": "often" }), "late_rate: invalid type"),
             (json!({ "latency_max_ms": -1 }), "latency_max_ms: invalid value"),
             (json!({ "latency_min_ms": 5 }), "latency_min_ms: must not be above latency_max_ms (0), not 5"),
+            (json!({ "misconfigured_status": 200 }), "misconfigured_status: must be one of [301, 302,"),
             (json!({ "timeout_ms": 600_001 }), "timeout_ms: must be at most 600000, not 600001"),
         ] {
             let error = merge(patch).unwrap_err();

@@ -17,6 +17,7 @@ mod ledger;
 mod name;
 mod play;
 mod problem;
+mod rate;
 mod refunds;
 mod statement;
 mod verdict;
@@ -26,7 +27,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use runtime::config::Secret;
 use runtime::serve::{ServeLimits, serve};
 use runtime::tasks::Stop;
 use serde_json::{Map, Value};
@@ -39,6 +42,7 @@ use crate::access::AccessLog;
 use crate::counters::Counters;
 use crate::ledger::Ledger;
 use crate::problem::Problem;
+use crate::rate::Rate;
 
 /// Serves the gateway on `listener` until `stop`. An error says what is wrong with the settings or the journal.
 /// `config.gateway_mock_addr` is for whoever binds the listener.
@@ -53,10 +57,11 @@ pub async fn run(config: GatewayMockConfig, listener: TcpListener, stop: Stop) -
         ledger,
         access,
         faults: RwLock::new(faults),
+        rate: Rate::new(),
         counters: Counters::new(),
         stop: stop.clone(),
     };
-    serve(listener, routes(Arc::new(gateway)), ServeLimits::default(), stop).await;
+    serve(listener, routes(Arc::new(gateway), config.gateway_mock_token), ServeLimits::default(), stop).await;
     Ok(())
 }
 
@@ -65,6 +70,7 @@ pub(crate) struct Gateway {
     ledger: Ledger,
     access: AccessLog,
     faults: RwLock<Faults>,
+    rate: Rate,
     counters: Counters,
     stop: Stop,
 }
@@ -83,12 +89,16 @@ impl Gateway {
     }
 }
 
-fn routes(gateway: Arc<Gateway>) -> Router {
-    Router::new()
+fn routes(gateway: Arc<Gateway>, token: Option<Secret>) -> Router {
+    let mut merchants = Router::new()
         .route("/v1/charges", post(charges::charge))
         .route("/v1/charges/by-key/{key}", get(charges::look_up))
         .route("/v1/charges/by-key/{key}/void", post(charges::void))
-        .route("/v1/refunds", post(refunds::refund))
+        .route("/v1/refunds", post(refunds::refund));
+    if let Some(token) = token {
+        merchants = merchants.route_layer(from_fn_with_state(Arc::new(token), access::admit));
+    }
+    merchants
         .route("/v1/ledger", get(statement::ledger))
         .route("/v1/ledger/summary", get(statement::summary))
         .route("/v1/faults", get(statement::faults).put(statement::set_faults))

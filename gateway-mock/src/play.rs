@@ -4,10 +4,15 @@
 use std::future::Future;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use std::collections::BTreeMap;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::response::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use runtime::tasks::uncancelled;
+use serde_json::value::RawValue;
 
 use crate::Gateway;
 use crate::fate::Fate;
@@ -16,13 +21,20 @@ use crate::problem::Problem;
 /// What a broken proxy leaves of an answer: JSON that ends in the middle.
 const GARBAGE: &str = r#"{"id":"ch_00"#;
 
-/// Times of one request.
+/// What is added to an answer to make it huge. A reader of JSON does not mind it.
+const PADDING: usize = 1 << 20;
+
+/// Times of one request, and how it is turned away.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     /// How long the gateway takes for it.
     pub(crate) latency: Duration,
     /// How long it is held if it gets no answer.
     pub(crate) hold: Duration,
+    /// What a 429 says in Retry-After.
+    pub(crate) retry_after_seconds: u32,
+    /// What a merchant is answered who is set up wrongly.
+    pub(crate) misconfigured: StatusCode,
 }
 
 /// Runs `work`, which is given the time that it shall take, as `fate` wants it.
@@ -36,7 +48,8 @@ where
     }
     match fate {
         Fate::Plain => work(pace.latency).await,
-        Fate::TooMany => Problem::too_many().into_response(),
+        Fate::Misconfigured => Problem::misconfigured(pace.misconfigured).into_response(),
+        Fate::TooMany => Problem::too_many(pace.retry_after_seconds).into_response(),
         Fate::ErrorBefore => {
             pause(pace.latency).await;
             Problem::internal().into_response()
@@ -50,11 +63,21 @@ where
             work(pace.latency).await;
             silence(gateway, pace.hold).await
         }
-        Fate::Malformed => {
-            let mut answer = work(pace.latency).await;
-            answer.headers_mut().remove(axum::http::header::CONTENT_LENGTH);
-            *answer.body_mut() = Body::from(GARBAGE);
-            answer
+        Fate::Malformed => with_body(work(pace.latency).await, GARBAGE),
+        Fate::ForeignReceipt => {
+            let (head, body) = taken_apart(work(pace.latency).await).await;
+            let foreign = of_another_amount(&body).unwrap_or(body);
+            with_body(Response::from_parts(head, Body::empty()), foreign)
+        }
+        Fate::Huge => {
+            let (head, body) = taken_apart(work(pace.latency).await).await;
+            let huge = [&*body, &b" ".repeat(PADDING)].concat();
+            with_body(Response::from_parts(head, Body::empty()), huge)
+        }
+        Fate::Pending => {
+            #[expect(clippy::disallowed_methods, reason = "it lands whether or not anybody asks again")]
+            tokio::spawn(work(pace.hold));
+            Problem::pending().into_response()
         }
         // The one fate that a client cannot end by hanging up.
         Fate::Late => match uncancelled(work(pace.hold)).await {
@@ -65,6 +88,25 @@ where
             }
         },
     }
+}
+
+fn with_body(mut answer: Response, body: impl Into<Body>) -> Response {
+    answer.headers_mut().remove(header::CONTENT_LENGTH);
+    *answer.body_mut() = body.into();
+    answer
+}
+
+async fn taken_apart(answer: Response) -> (Parts, Bytes) {
+    let (head, body) = answer.into_parts();
+    (head, to_bytes(body, usize::MAX).await.unwrap_or_default())
+}
+
+/// A receipt with a digit before its amount; `None`: this is no receipt.
+fn of_another_amount(body: &[u8]) -> Option<Bytes> {
+    let mut receipt: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
+    let amount = receipt.get_mut("amount")?;
+    *amount = RawValue::from_string(format!("1{amount}")).ok()?;
+    serde_json::to_vec(&receipt).ok().map(Bytes::from)
 }
 
 /// Waits; for no time it does not even ask the clock.

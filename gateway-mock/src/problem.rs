@@ -2,7 +2,7 @@
 
 use axum::body::{Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::money::MoneyError;
 use serde::de::DeserializeOwned;
@@ -13,20 +13,19 @@ use crate::wire::GatewayProblem;
 
 /// A charge's body is some 150 bytes; 16 KiB is room for any client's taste.
 const MAX_BODY_BYTES: usize = 16 * 1024;
-/// What a turned-away client is told to wait, in seconds.
-const RETRY_AFTER: &str = "1";
-
 /// A refusal: status, machine code, and a sentence.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// A header that comes with it.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), header: None }
     }
 
     /// 400.
@@ -49,9 +48,35 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "The gateway is down.")
     }
 
-    /// 429.
-    pub(crate) fn too_many() -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests; try again shortly.")
+    /// 429, with what it says in Retry-After; 0: nothing.
+    pub(crate) fn too_many(retry_after_seconds: u32) -> Self {
+        let header = (retry_after_seconds > 0).then(|| (header::RETRY_AFTER, retry_after_seconds.into()));
+        let message = "Too many requests; try again shortly.";
+        Self { header, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message) }
+    }
+
+    /// 202: it is being worked on.
+    pub(crate) fn pending() -> Self {
+        Self::new(StatusCode::ACCEPTED, "pending", "The bank has not answered yet.")
+    }
+
+    /// 401.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "This merchant is not known here.")
+    }
+
+    /// As a merchant is answered who is set up wrongly.
+    pub(crate) fn misconfigured(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED => Self::unauthorized(),
+            StatusCode::FORBIDDEN => Self::new(status, "forbidden", "This merchant may not do that."),
+            StatusCode::BAD_REQUEST => Self::bad_request("version_unknown", "There is no such version."),
+            StatusCode::NOT_FOUND => Self::not_found("There is no such page."),
+            _ => {
+                let header = Some((header::LOCATION, HeaderValue::from_static("https://elsewhere.invalid/")));
+                Self { header, ..Self::new(status, "moved", "This gateway is elsewhere now.") }
+            }
+        }
     }
 
     /// 404.
@@ -64,8 +89,8 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = GatewayProblem { code: self.code.to_owned(), message: self.message };
         let mut response = json(self.status, &body);
-        if self.status == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER));
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
         }
         response
     }

@@ -12,11 +12,11 @@ use domain::money::Money;
 use crate::Gateway;
 use crate::charges::{problem_of, unbooked};
 use crate::counters::Outcome;
-use crate::fate::Endpoint;
+use crate::fate::{Endpoint, Fate};
 use crate::json::json;
 use crate::ledger::{Answer, RefundOrder, Start};
 use crate::name::Name;
-use crate::play::{Pace, pause, play};
+use crate::play::{pause, play};
 use crate::problem::{Problem, bad_money, idempotency_key, parse_name, raw_key, read_json};
 use crate::wire::RefundRequest;
 
@@ -29,6 +29,10 @@ pub(crate) async fn refund(State(gateway): State<Arc<Gateway>>, request: Request
         gateway.counters.refund(Outcome::Fault);
         return Problem::down().into_response();
     }
+    if !gateway.rate.admits(faults.limit_per_second) {
+        gateway.counters.fault(Fate::TooMany);
+        return Problem::too_many(faults.retry_after_seconds).into_response();
+    }
     let (key, order) = match read_refund(request).await {
         Ok(read) => read,
         Err(problem) => {
@@ -40,7 +44,7 @@ pub(crate) async fn refund(State(gateway): State<Arc<Gateway>>, request: Request
     let fate = faults.fate(Endpoint::Refund, &key, try_number);
     let latency = faults.latency(Endpoint::Refund, &key, try_number);
     let worker = Arc::clone(&gateway);
-    let pace = Pace { latency, hold: faults.timeout() };
+    let pace = faults.pace(latency);
     play(&gateway, fate, pace, move |time| async move { worker.refund(&key, order, time).await }).await
 }
 

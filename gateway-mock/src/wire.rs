@@ -100,7 +100,10 @@ pub struct RefundReceipt {
 #[serde(tag = "status", rename_all = "snake_case", try_from = "VoidReplyFields")]
 pub enum VoidReply {
     /// Nothing was taken under this key, and nothing ever will be: a later charge answers 410.
-    Voided,
+    Voided {
+        /// The key.
+        key: String,
+    },
     /// Too late: this was charged.
     AlreadyCharged {
         /// What was charged.
@@ -112,6 +115,7 @@ pub enum VoidReply {
 #[derive(Deserialize)]
 struct VoidReplyFields {
     status: VoidStatus,
+    key: Option<String>,
     charge: Option<ChargeReceipt>,
 }
 
@@ -127,7 +131,7 @@ impl TryFrom<VoidReplyFields> for VoidReply {
 
     fn try_from(fields: VoidReplyFields) -> Result<Self, Self::Error> {
         match fields.status {
-            VoidStatus::Voided => Ok(Self::Voided),
+            VoidStatus::Voided => Ok(Self::Voided { key: fields.key.ok_or("voided, but not which key")? }),
             VoidStatus::AlreadyCharged => {
                 let charge = fields.charge.ok_or("already_charged, but without the charge")?;
                 Ok(Self::AlreadyCharged { charge })
@@ -222,7 +226,7 @@ mod tests {
             amount: Money::from_minor(3_097, Currency::USD).to_json(),
             currency: "USD".into(),
         };
-        for reply in [VoidReply::Voided, VoidReply::AlreadyCharged { charge }] {
+        for reply in [VoidReply::Voided { key: "k".into() }, VoidReply::AlreadyCharged { charge }] {
             let written = serde_json::to_string(&reply).unwrap();
             let read: VoidReply = serde_json::from_str(&written).unwrap();
             assert_eq!(serde_json::to_string(&read).unwrap(), written);

@@ -7,6 +7,7 @@ import { GATEWAY } from './settings.js';
 export const USUAL = {
     latency_min_ms: 50, latency_max_ms: 200, success_rate: 0.95, too_many_rate: 0, error_rate: 0, timeout_before_rate: 0,
     error_after_rate: 0, timeout_after_rate: 0, malformed_rate: 0, late_rate: 0, control_error_rate: 0, down: false,
+    misconfigured_rate: 0, foreign_receipt_rate: 0, huge_rate: 0, pending_rate: 0, limit_per_second: 0,
 };
 // The same with cards that are always good: an order that fails then was failed by us.
 export const NO_DECLINES = { ...USUAL, success_rate: 1 };

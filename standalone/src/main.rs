@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn start() -> Result<()> {
-    let config: StandaloneConfig = match runtime::config::read_asked() {
+    let mut config: StandaloneConfig = match runtime::config::read_asked() {
         Asked::Do(Command::Migrate(config)) => return migrate(&config),
         Asked::Run(config) => config,
     };
@@ -47,6 +47,8 @@ fn start() -> Result<()> {
         return runtime::health::ask(config.api_addr, "/ready");
     }
     telemetry::init_logs(&config.telemetry.logs)?;
+    // Its gateway is in this process, which a listener on all addresses does not change.
+    config.worker.gateway_plain_http = true;
     config.worker.check()?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     // Ports first: a taken one should be told at once, and not after a database was made.
@@ -104,8 +106,12 @@ async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &
             .or(Some(config.database.data_dir.join("gateway.journal"))),
         ..config.gateway
     };
-    let worker_settings =
-        worker::config::WorkerSettings { gateway_url: format!("http://{gateway_addr}"), ..config.worker };
+    let worker_settings = worker::config::WorkerSettings {
+        gateway_url: format!("http://{gateway_addr}"),
+        gateway_token: gateway.gateway_mock_token.clone(),
+        gateway_token_file: None,
+        ..config.worker
+    };
     let (identity, people) =
         people::open(&mut config.api, api_addr, &config.database.data_dir, &database).await?;
     let internal = api::operations::router(&database, &identity);

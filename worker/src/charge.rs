@@ -139,14 +139,17 @@ fn age(id: Uuid) -> Option<Duration> {
     (SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)).elapsed().ok()
 }
 
-/// How long a payment rests that could not be sent because the breaker was open. It is taken up when a sweep may take
+/// How long a payment rests that could not be sent because the breaker was open, or its turn too far off. It is taken up when a sweep may take
 /// work again, whatever this says; long enough not to be looked at for nothing.
 const RELEASED_FOR: Duration = Duration::from_millis(500);
 
 impl Till {
     /// Charges (or voids, or refunds) one payment and sees it settled. Claimed but not sent, because the breaker
-    /// refused or the lease is nearly over, is released: that was no attempt.
+    /// refused, too many are before it or the lease is nearly over, is released: that was no attempt.
     pub async fn charge(&self, mut claim: Claimed, claimed_at: Instant) -> Settled {
+        if !self.breaker.turn().await {
+            return self.release(claim, RELEASED_FOR).await;
+        }
         if claimed_at.elapsed() > self.send_within {
             return self.release(claim, Duration::ZERO).await;
         }
@@ -183,7 +186,7 @@ impl Till {
         let settlement = settlement(&claim, answer, probe, self.policy);
         let outcome = settlement.outcome;
         step.note("outcome", outcome.as_str());
-        if matches!(outcome, AttemptOutcome::InDoubt | AttemptOutcome::Unavailable) {
+        if !matches!(outcome, AttemptOutcome::Succeeded | AttemptOutcome::Declined | AttemptOutcome::Voided) {
             step.fail("no answer for certain");
         }
         drop(step);

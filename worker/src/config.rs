@@ -1,11 +1,15 @@
 //! The worker's settings.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser};
 use domain::retry::RetryDelays;
-use runtime::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig, seconds};
+use runtime::config::{BrokerConfig, DatabaseConfig, Secret, TelemetryConfig, TraceConfig, seconds};
+
+use crate::gateway::address;
 
 /// Claims, charges, settles and sweeps payments.
 #[derive(Debug, Parser)]
@@ -31,9 +35,19 @@ pub struct WorkerConfig {
 /// What a worker does with payments, whatever it runs in.
 #[derive(Debug, Clone, Args)]
 pub struct WorkerSettings {
-    /// Where the payment gateway is; a user and a password in it become an `Authorization` header
+    /// Where the payment gateway is
     #[arg(long, env = "GATEWAY_URL", hide_env_values = true, default_value = "http://127.0.0.1:9090")]
     pub gateway_url: String,
+    /// What the gateway knows us by, sent as `Authorization: Bearer`; better in a file
+    #[arg(long, env = "GATEWAY_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(conflicts_with = "gateway_token_file")]
+    pub gateway_token: Option<Secret>,
+    /// A file that holds it; read again when the gateway refuses us, so that a new one takes no restart
+    #[arg(long, env = "GATEWAY_TOKEN_FILE", value_name = "FILE")]
+    pub gateway_token_file: Option<PathBuf>,
+    /// Speak plain HTTP to a gateway on another machine: whoever stands in between reads and changes what he likes
+    #[arg(long, env = "GATEWAY_PLAIN_HTTP", value_parser = BoolishValueParser::new())]
+    pub gateway_plain_http: bool,
     /// How long one request to the gateway may take, in seconds; after it the charge is in doubt
     #[arg(long, env = "GATEWAY_TIMEOUT_SECONDS", default_value = "5", value_parser = seconds)]
     pub gateway_timeout: Duration,
@@ -81,6 +95,7 @@ pub struct WorkerSettings {
 impl WorkerSettings {
     /// Refuses settings that do not go together.
     pub fn check(&self) -> Result<()> {
+        address::parse(&self.gateway_url, self.gateway_plain_http)?;
         if self.lease < self.gateway_timeout * 2 {
             bail!(
                 "LEASE_SECONDS={} must be at least twice GATEWAY_TIMEOUT_SECONDS={}, or living workers lose payments",

@@ -47,7 +47,7 @@ pub fn till(settings: &WorkerSettings) -> Result<(Arc<Till>, SettleLane)> {
     let capacity = usize::from(settings.worker_concurrency) * 2;
     let (settle, lane) = runtime::batch::desk(capacity, MAX_SETTLE);
     let till = Till {
-        gateway: Gateway::new(&settings.gateway_url, settings.gateway_timeout)?,
+        gateway: Gateway::of(settings)?,
         breaker: Breaker::new(settings.circuit_breaker_failure_threshold, settings.circuit_breaker_recovery),
         settle,
         policy: RetryPolicy {

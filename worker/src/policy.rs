@@ -21,17 +21,32 @@ pub struct RetryPolicy {
     pub refused_refund: Duration,
 }
 
+impl RetryPolicy {
+    /// Between tries that a person has to make possible and that hold nobody up: as long as after a refused refund in the end.
+    const fn patient(self) -> RetryDelays {
+        let max = if self.refused_refund.as_nanos() > self.delays.max.as_nanos() {
+            self.refused_refund
+        } else {
+            self.delays.max
+        };
+        RetryDelays { max, ..self.delays }
+    }
+}
+
 /// What an answer means for the payment. Pure: the whole policy of charging stands here. `probe`: it was asked while
 /// the breaker was not closed, which spends nothing.
 ///
-/// | | charged | declined | void | in doubt | unavailable |
-/// |---|---|---|---|---|---|
-/// | charge | succeeded | failed | failed | again, and counts; when the budget is spent: void | again |
-/// | void | succeeded | - | failed | void again | void again |
-/// | refund | succeeded | later, for ever | later, for ever | again | again |
+/// | | charged | declined | void | in doubt | pending, unavailable, too many, misconfigured | refused |
+/// |---|---|---|---|---|---|---|
+/// | charge | succeeded | failed | failed | again, and counts; when the budget is spent: void | again | ever later |
+/// | void | succeeded | - | failed | void again | void again | ever later |
+/// | refund | succeeded | later, for ever | later, for ever | again | again; misconfigured: ever later | ever later |
 pub fn settlement(claim: &Claimed, answer: Answer, probe: bool, policy: RetryPolicy) -> Settlement {
     let tries = u32::try_from(claim.number).unwrap_or(1);
     let again = |spend, void, delay| Next::Retry { delay, spend, void };
+    let later = |delays: RetryDelays, told: Option<Duration>| {
+        again(false, false, delays.after(tries).max(told.unwrap_or_default()))
+    };
     let (outcome, reason, next) = match (claim.action, answer) {
         (_, Answer::Done { gateway_id }) => (AttemptOutcome::Succeeded, None, Next::Succeeded { gateway_id }),
         // The money is owed whatever the gateway says: it stays visible, and is asked for until it goes back.
@@ -73,9 +88,19 @@ pub fn settlement(claim: &Claimed, answer: Answer, probe: bool, policy: RetryPol
         (_, Answer::InDoubt(reason)) => {
             (AttemptOutcome::InDoubt, Some(reason), again(false, false, policy.delays.after(tries)))
         }
-        (_, Answer::Unavailable { reason, retry_after }) => {
-            let delay = policy.delays.after(tries).max(retry_after.unwrap_or_default());
-            (AttemptOutcome::Unavailable, Some(reason), again(false, false, delay))
+        (_, Answer::Pending { reason, retry_after }) => {
+            (AttemptOutcome::Pending, Some(reason), later(policy.delays, retry_after))
+        }
+        (_, Answer::Unavailable { reason, retry_after } | Answer::TooMany { reason, retry_after }) => {
+            (AttemptOutcome::Unavailable, Some(reason), later(policy.delays, retry_after))
+        }
+        (_, Answer::Refused(reason)) => {
+            (AttemptOutcome::Refused, Some(reason), later(policy.patient(), None))
+        }
+        // Charges and voids are held back by the breaker, and go on as soon as that is closed.
+        (action, Answer::Misconfigured { reason, .. }) => {
+            let delays = if action == AttemptAction::Refund { policy.patient() } else { policy.delays };
+            (AttemptOutcome::Misconfigured, Some(reason), later(delays, None))
         }
     };
     let (code, message) = reason.map(|reason| (reason.code, reason.message)).unzip();

@@ -162,14 +162,13 @@ impl OrderView {
     /// An order as it stands.
     pub(crate) fn whole(whole: Whole) -> Self {
         let Whole { order, payments, attempts, events } = whole;
-        // A void takes no money and is no try to: it stands in the history's reason, not here.
-        let attempts = attempts.into_iter().filter(|attempt| attempt.action != AttemptAction::Void);
+        let attempts = attempt_views(attempts);
         Self {
             timestamps: Some(Timestamps(
                 events.iter().filter_map(|event| Some((event.to?.as_str(), Time(event.at)))).collect(),
             )),
             payments: Some(payments.into_iter().map(PaymentView::from).collect()),
-            payment_attempts: Some(attempts.map(AttemptView::from).collect()),
+            payment_attempts: Some(attempts),
             ..Self::in_list(order)
         }
     }
@@ -266,10 +265,14 @@ pub(crate) struct AttemptView {
     pub payment_id: Uuid,
     /// Counts the tries of the payment from 1.
     pub number: i32,
+    /// How many tries before this one are not shown: of a payment that was tried very often the first and the last are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_shown_before: Option<i32>,
     /// What was asked: `charge` or `refund`.
     #[schema(value_type = String)]
     pub action: AttemptAction,
-    /// How it ended: `succeeded`, `declined`, `in_doubt`, `unavailable`, `voided` or `abandoned`; null while under way.
+    /// How it ended: `succeeded`, `declined`, `voided`, `pending`, `in_doubt`, `refused`, `unavailable`, `misconfigured` or
+    /// `abandoned`; null while under way.
     #[schema(value_type = Option<String>)]
     pub outcome: Option<AttemptOutcome>,
     /// A machine code: the gateway's, or this service's.
@@ -284,11 +287,28 @@ pub(crate) struct AttemptView {
     pub finished_at: Option<OffsetDateTime>,
 }
 
-impl From<Attempt> for AttemptView {
-    fn from(attempt: Attempt) -> Self {
+/// Tries as they are shown. A void takes no money and is no try to: it stands in the history's reason, not here.
+fn attempt_views(attempts: Vec<Attempt>) -> Vec<AttemptView> {
+    let mut shown = Vec::with_capacity(attempts.len());
+    let mut before = None;
+    for attempt in attempts {
+        let last =
+            before.filter(|(payment, _)| *payment == attempt.payment_id).map_or(0, |(_, number)| number);
+        before = Some((attempt.payment_id, attempt.number));
+        let between = attempt.number - last - 1;
+        if attempt.action != AttemptAction::Void {
+            shown.push(AttemptView::new(attempt, (between > 0).then_some(between)));
+        }
+    }
+    shown
+}
+
+impl AttemptView {
+    fn new(attempt: Attempt, not_shown_before: Option<i32>) -> Self {
         Self {
             payment_id: attempt.payment_id,
             number: attempt.number,
+            not_shown_before,
             action: attempt.action,
             outcome: attempt.outcome,
             code: attempt.code,

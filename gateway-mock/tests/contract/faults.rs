@@ -1,6 +1,6 @@
 //! Each fault does what it says to the answer, and only that to the money.
 
-use gateway_mock::Faults;
+use gateway_mock::{Faults, GatewayMockConfig};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -50,6 +50,82 @@ async fn a_malformed_answer_has_charged() {
     assert_eq!(said.status, StatusCode::CREATED);
     assert!(serde_json::from_str::<Value>(&said.body).is_err(), "{said:?}");
     assert_eq!(charges_before_and_after_a_retry(&gateway.ask).await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_merchant_who_is_set_up_wrongly_is_refused_whatever_it_asks_for() {
+    let gateway = Running::with(Faults { misconfigured_rate: 1.0, ..Faults::none() }).await;
+    for (status, code) in [(401, "unauthorized"), (403, "forbidden"), (404, "not_found"), (301, "moved")] {
+        gateway.ask.set(json!({ "misconfigured_status": status })).await;
+        gateway.ask.charge(KEY).await.is_problem(status, code);
+        gateway.ask.look_up(KEY).await.is_problem(status, code);
+        gateway.ask.void(KEY).await.is_problem(status, code);
+    }
+    assert_eq!(charges_before_and_after_a_retry(&gateway.ask).await, (0, 1));
+}
+
+#[tokio::test]
+async fn a_foreign_receipt_is_of_a_charge_that_was_made() {
+    let gateway = Running::with(Faults { foreign_receipt_rate: 1.0, ..Faults::none() }).await;
+    let receipt = gateway.ask.charge(KEY).await.is_charged();
+    assert_eq!((receipt.key.as_str(), receipt.amount.get()), (KEY, "130.97"));
+    assert_eq!(gateway.ask.ledger().await.charges[0].amount.get(), "30.97");
+    assert_eq!(charges_before_and_after_a_retry(&gateway.ask).await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_huge_answer_is_a_receipt_all_the_same() {
+    let gateway = Running::with(Faults { huge_rate: 1.0, ..Faults::none() }).await;
+    let said = gateway.ask.charge(KEY).await;
+    assert!(said.body.len() > 1 << 20);
+    assert_eq!(said.is_charged().key, KEY);
+    assert_eq!(charges_before_and_after_a_retry(&gateway.ask).await, (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_pending_lands_after_its_answer() {
+    let gateway = Running::with(Faults { pending_rate: 1.0, timeout_ms: 500, ..Faults::none() }).await;
+    gateway.ask.charge(KEY).await.is_problem(202, "pending");
+    assert_eq!(gateway.ask.summary().await.charges, 0);
+    gateway.ask.calm_down().await;
+    gateway.ask.charge(KEY).await.is_problem(409, "in_progress");
+    gateway.ask.until("it lands", |summary| summary.charges == 1).await;
+    gateway.ask.charge(KEY).await.is_charged();
+}
+
+#[tokio::test]
+async fn beyond_so_many_a_second_requests_are_turned_away() {
+    let gateway = Running::calm().await;
+    gateway.ask.set(json!({ "limit_per_second": 2, "retry_after_seconds": 0 })).await;
+    let mut statuses = Vec::new();
+    for key in 0..10 {
+        statuses.push(gateway.ask.charge(&format!("key {key}")).await.status.as_u16());
+    }
+    let charged = statuses.iter().filter(|status| **status == 201).count();
+    assert!(charged >= 2 && statuses.contains(&429), "{statuses:?}");
+    assert_eq!(gateway.ask.summary().await.charges, charged as u64);
+    let request = gateway.ask.charge_request("last", uuid::Uuid::nil(), crate::running::PRICE);
+    gateway.ask.set(json!({ "too_many_rate": 1.0, "limit_per_second": 0 })).await;
+    assert!(!request.send().await.unwrap().headers().contains_key("retry-after"));
+}
+
+#[tokio::test]
+async fn a_merchant_without_the_token_is_unknown() {
+    let gateway = Running::to(GatewayMockConfig {
+        faults: Faults::none(),
+        gateway_mock_token: Some("open sesame".into()),
+        ..GatewayMockConfig::default()
+    })
+    .await;
+    gateway.ask.charge(KEY).await.is_problem(401, "unauthorized");
+    gateway.ask.void(KEY).await.is_problem(401, "unauthorized");
+    let request = || gateway.ask.charge_request(KEY, uuid::Uuid::nil(), crate::running::PRICE);
+    for wrong in ["Bearer open", "open sesame", "Basic open sesame", "Bearer "] {
+        let said = gateway.ask.send(request().header("Authorization", wrong)).await;
+        said.is_problem(401, "unauthorized");
+    }
+    assert_eq!(gateway.ask.ledger().await.requests.charges, 0, "the books are open to whoever judges");
+    gateway.ask.send(request().bearer_auth("open sesame")).await.is_charged();
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use domain::gateway::{Ledger, LedgerSummary};
 use domain::money::{Currency, Money};
 use gateway_mock::wire::{ChargeReceipt, ChargeRequest};
 use gateway_mock::{Faults, GatewayMockConfig};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use runtime::tasks::Stop;
 use serde::de::DeserializeOwned;
@@ -37,11 +38,15 @@ pub(crate) struct Running {
 impl Running {
     /// With these faults, and no journal.
     pub(crate) async fn with(faults: Faults) -> Self {
+        Self::to(GatewayMockConfig { faults, ..GatewayMockConfig::default() }).await
+    }
+
+    /// With these settings.
+    pub(crate) async fn to(config: GatewayMockConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ask = Asker::new(listener.local_addr().unwrap().to_string());
         let stop = Stop::new();
         let mut task = JoinSet::new();
-        let config = GatewayMockConfig { faults, ..GatewayMockConfig::default() };
         let gateway = gateway_mock::run(config, listener, stop.clone());
         task.spawn(async move { gateway.await.unwrap() });
         Self { ask, stop, task }
@@ -102,7 +107,13 @@ impl Asker {
     pub(crate) fn new(addr: String) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // No roots: plain HTTP needs none, and without this line no client is built where no CA bundle is installed.
-        let http = Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build().unwrap();
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .tls_certs_only([])
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
         Self { http, addr }
     }
 

@@ -10,15 +10,16 @@ use tokio::task::JoinSet;
 use crate::running::{Running, Said, read_to_end};
 
 #[track_caller]
-fn is_voided(said: &Said) {
-    assert_eq!((said.status, said.body.as_str()), (StatusCode::OK, r#"{"status":"voided"}"#));
+fn is_voided(said: &Said, key: &str) {
+    let expected = format!(r#"{{"status":"voided","key":"{key}"}}"#);
+    assert_eq!((said.status, &said.body), (StatusCode::OK, &expected));
 }
 
 #[tokio::test]
 async fn an_unknown_key_is_void_for_ever() {
     let gateway = Running::calm().await;
-    is_voided(&gateway.ask.void("never seen").await);
-    is_voided(&gateway.ask.void("never seen").await);
+    is_voided(&gateway.ask.void("never seen").await, "never seen");
+    is_voided(&gateway.ask.void("never seen").await, "never seen");
     gateway.ask.charge("never seen").await.is_problem(410, "voided");
     gateway.ask.look_up("never seen").await.is_problem(410, "voided");
     let ledger = gateway.ask.ledger().await;
@@ -30,7 +31,7 @@ async fn an_unknown_key_is_void_for_ever() {
 async fn a_declined_key_can_be_voided() {
     let gateway = Running::with(Faults { success_rate: 0.0, ..Faults::none() }).await;
     assert_eq!(gateway.ask.charge("declined").await.status, StatusCode::PAYMENT_REQUIRED);
-    is_voided(&gateway.ask.void("declined").await);
+    is_voided(&gateway.ask.void("declined").await, "declined");
     gateway.ask.charge("declined").await.is_problem(410, "voided");
 }
 
@@ -51,7 +52,7 @@ async fn a_void_wins_over_a_charge_that_is_still_under_way() {
     let gateway = Running::with(Faults { late_rate: 1.0, timeout_ms: 2_000, ..Faults::none() }).await;
     let charge = gateway.ask.half_charge("slow").await;
     gateway.ask.until("the charge arrives", |summary| summary.requests.charges == 1).await;
-    is_voided(&gateway.ask.void("slow").await);
+    is_voided(&gateway.ask.void("slow").await, "slow");
     let heard = read_to_end(charge).await;
     assert!(heard.starts_with("HTTP/1.1 410"), "{heard}");
     assert_eq!(gateway.ask.summary().await.charges, 0);
@@ -80,7 +81,7 @@ async fn of_a_charge_and_a_void_at_once_exactly_one_wins() {
     assert_eq!((charged.len() + voided.len(), ledger.charges.len()), (RACES, charged.len()));
     for (key, charge, void) in &results {
         match void.read() {
-            VoidReply::Voided => {
+            VoidReply::Voided { .. } => {
                 charge.is_problem(410, "voided");
                 assert!(voided.contains(key.as_str()));
             }

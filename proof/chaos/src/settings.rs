@@ -84,7 +84,8 @@ impl Gateway {
             "success_rate": self.success, "error_rate": self.error, "error_after_rate": self.error_after,
             "timeout_before_rate": 0.0, "timeout_after_rate": self.timeout_after,
             "malformed_rate": self.malformed, "late_rate": 0.0, "too_many_rate": self.too_many,
-            "control_error_rate": 0.0, "down": false,
+            "control_error_rate": 0.0, "misconfigured_rate": 0.0, "pending_rate": 0.0, "foreign_receipt_rate": 0.0,
+            "down": false,
         })
     }
 }

@@ -91,6 +91,16 @@ pub enum Action {
         /// Who hears it.
         worker: u8,
     },
+    /// It does so because we are set up wrongly: with a key that is no longer good, at an address that is no longer there.
+    Misconfigure {
+        /// Who hears it.
+        worker: u8,
+    },
+    /// The gateway has the request and says that it is at it. It may land yet.
+    Postpone {
+        /// Who hears it.
+        worker: u8,
+    },
     /// The breaker is open, or the lease nearly over: the claim is given back, nothing was sent.
     Release {
         /// Who.

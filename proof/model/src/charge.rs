@@ -18,6 +18,7 @@ pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
             }),
             Step::Asking if state.faults > 0 => {
                 actions.extend([Action::TimeOut { worker }, Action::Refuse { worker }]);
+                actions.extend([Action::Misconfigure { worker }, Action::Postpone { worker }]);
             }
             Step::Asking | Step::Heard(_) | Step::Unheard(_) => {}
         }
@@ -136,10 +137,16 @@ pub fn time_out(design: &Design, state: &mut State, worker: u8) {
     hear(design, state, worker, Answer::InDoubt);
 }
 
-/// Turned away unseen: as if it had never been sent.
-pub fn refuse(design: &Design, state: &mut State, worker: u8) {
+/// The gateway is at it. What it comes to, a later try is told.
+pub fn postpone(design: &Design, state: &mut State, worker: u8) {
     state.faults -= 1;
-    hear(design, state, worker, Answer::Unavailable);
+    hear(design, state, worker, Answer::Pending);
+}
+
+/// Turned away unseen, with this answer: as if it had never been sent.
+pub fn refuse(design: &Design, state: &mut State, worker: u8, answer: Answer) {
+    state.faults -= 1;
+    hear(design, state, worker, answer);
     let Hand { payment, epoch, .. } = *state.hand_mut(worker);
     let row = state.payment_mut(payment);
     row.in_flight = row.in_flight.without(epoch);

@@ -45,6 +45,10 @@ pub struct Design {
     pub ack_before_settle: bool,
     /// What was not sent, or turned away, counts against the retry budget.
     pub outage_counts: bool,
+    /// A request that a gateway refused because we are set up wrongly counts against the retry budget.
+    pub misconfigured_counts: bool,
+    /// A gateway that says that it is at it is taken to be done.
+    pub pending_is_done: bool,
     /// A message that names a payment that is not new makes a new one.
     pub message_makes_payment: bool,
     /// A cancellation ends an order whose charge is under way.
@@ -120,7 +124,7 @@ pub struct Scope {
     /// Orders, one or two.
     pub orders: u8,
     /// Faults that may strike in one run, of any kinds: a worker that dies or stops for longer than its lease, a
-    /// request without an answer, a gateway or a breaker that turns away, a message too many, a lost acknowledgement.
+    /// request without an answer, a gateway or a breaker that turns away, a wrong setting, an answer that is put off, a message too many, a lost acknowledgement.
     pub faults: u8,
     /// Tries that may end in doubt before the key is voided.
     pub budget: u8,

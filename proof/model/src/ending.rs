@@ -38,6 +38,7 @@ pub fn can_go_on(protocol: &Protocol, state: &State) -> bool {
         Action::Owe { .. } => true,
         Action::Forge { .. } | Action::Drop { .. } => false,
         Action::TimeOut { .. } | Action::Refuse { .. } => false,
+        Action::Misconfigure { .. } | Action::Postpone { .. } => false,
         Action::Settle { heard, .. } => heard,
         // Of a worker that died; that of a living one runs out by a fault.
         Action::Expire { payment } => state.holder(payment).is_none(),

@@ -2,7 +2,7 @@
 
 use crate::action::Action;
 use crate::design::{Design, Scope};
-use crate::state::State;
+use crate::state::{Answer, State};
 use crate::{accept, charge, claim, requests, settle};
 
 /// A design within a scope.
@@ -46,7 +46,9 @@ impl Protocol {
             }
             Action::Land { payment, epoch, approve } => charge::land(design, state, payment, epoch, approve),
             Action::TimeOut { worker } => charge::time_out(design, state, worker),
-            Action::Refuse { worker } => charge::refuse(design, state, worker),
+            Action::Refuse { worker } => charge::refuse(design, state, worker, Answer::Unavailable),
+            Action::Misconfigure { worker } => charge::refuse(design, state, worker, Answer::Misconfigured),
+            Action::Postpone { worker } => charge::postpone(design, state, worker),
             Action::Release { worker } => settle::release(design, scope, state, worker),
             Action::Settle { worker, heard } => settle::settle(design, scope, state, worker, heard),
             Action::SettleBoth { worker } => settle::settle_both(design, scope, state, worker),

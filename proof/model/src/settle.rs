@@ -54,7 +54,7 @@ impl Next {
     }
 }
 
-/// The policy: `settlement` of `worker/src/charge.rs`.
+/// The policy: `settlement` of `worker/src/policy.rs`.
 fn next(design: &Design, scope: &Scope, hand: &Hand, answer: Answer) -> Next {
     let spend = |void| Next::Retry { spend: true, void };
     let last = hand.spent + 1 >= scope.budget;
@@ -69,7 +69,11 @@ fn next(design: &Design, scope: &Scope, hand: &Hand, answer: Answer) -> Next {
         (Ask::Charge, Answer::InDoubt) if last && design.fail_without_asking => Next::Failed,
         (Ask::Charge, Answer::InDoubt) => spend(last),
         (Ask::Charge, Answer::Unavailable) if design.outage_counts => spend(last),
-        (_, Answer::InDoubt | Answer::Unavailable) => Next::Retry { spend: false, void: false },
+        (Ask::Charge, Answer::Misconfigured) if design.misconfigured_counts => spend(last),
+        (_, Answer::Pending) if design.pending_is_done => Next::Succeeded,
+        (_, Answer::InDoubt | Answer::Pending | Answer::Unavailable | Answer::Misconfigured) => {
+            Next::Retry { spend: false, void: false }
+        }
     }
 }
 

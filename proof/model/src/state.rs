@@ -286,8 +286,10 @@ pub enum Answer {
     Done,
     Declined,
     Voided,
+    Pending,
     InDoubt,
     Unavailable,
+    Misconfigured,
 }
 
 /// What should never have happened.

@@ -96,6 +96,17 @@ pub fn all() -> Vec<Weakening> {
             Design { ack_before_settle: true, no_sweep: true, ..full },
         ),
         deep("outage_counts", promises::OUTAGE_FAILS_NOTHING, Design { outage_counts: true, ..full }),
+        deep(
+            "misconfigured_counts",
+            promises::OUTAGE_FAILS_NOTHING,
+            Design { misconfigured_counts: true, ..full },
+        ),
+        deep("pending_is_done", promises::CONFIRMED_WAS_CHARGED, Design { pending_is_done: true, ..full }),
+        cancel(
+            "pending_refund_is_done",
+            promises::REFUNDED_WAS_GIVEN,
+            Design { pending_is_done: true, ..full },
+        ),
         deep("message_makes_payment", promises::CHARGED_ONCE, Design { message_makes_payment: true, ..full }),
         deep(
             "decline_forgotten",

@@ -111,7 +111,8 @@ impl Client {
     pub async fn no_faults(&self) -> Result<()> {
         self.faults(json!({"success_rate": 1.0, "latency_min_ms": 0, "latency_max_ms": 0, "down": false,
             "error_rate": 0.0, "error_after_rate": 0.0, "timeout_before_rate": 0.0, "timeout_after_rate": 0.0,
-            "malformed_rate": 0.0, "too_many_rate": 0.0, "control_error_rate": 0.0}))
+            "malformed_rate": 0.0, "too_many_rate": 0.0, "control_error_rate": 0.0, "misconfigured_rate": 0.0,
+            "foreign_receipt_rate": 0.0, "huge_rate": 0.0, "pending_rate": 0.0, "limit_per_second": 0, "retry_after_seconds": 0}))
             .await
     }
 }

@@ -127,18 +127,33 @@ pub enum AttemptOutcome {
     Declined,
     /// The key is void: it took nothing and never will.
     Voided,
+    /// The gateway has the request and is still at it: the money may move yet.
+    Pending,
     /// Nobody knows whether the money moved: time-out, broken reply, 5xx after send.
     InDoubt,
+    /// The gateway finds the request itself wrong (400), and does nothing about it.
+    Refused,
     /// The gateway could not be reached, or turned the request away before looking at it (503, 429).
     Unavailable,
+    /// It refuses us, whatever we ask for: a wrong key, a wrong address. Ours to mend; it did not look at the request.
+    Misconfigured,
     /// The worker that made this try never told how it ended (it died, or lost its lease).
     Abandoned,
 }
 
 impl AttemptOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 6] =
-        [Self::Succeeded, Self::Declined, Self::Voided, Self::InDoubt, Self::Unavailable, Self::Abandoned];
+    pub const ALL: [Self; 9] = [
+        Self::Succeeded,
+        Self::Declined,
+        Self::Voided,
+        Self::Pending,
+        Self::InDoubt,
+        Self::Refused,
+        Self::Unavailable,
+        Self::Misconfigured,
+        Self::Abandoned,
+    ];
 
     /// The name on the wire, in the database and in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -146,8 +161,11 @@ impl AttemptOutcome {
             Self::Succeeded => "succeeded",
             Self::Declined => "declined",
             Self::Voided => "voided",
+            Self::Pending => "pending",
             Self::InDoubt => "in_doubt",
+            Self::Refused => "refused",
             Self::Unavailable => "unavailable",
+            Self::Misconfigured => "misconfigured",
             Self::Abandoned => "abandoned",
         }
     }

@@ -116,7 +116,9 @@ impl Invariant {
                 "the events alone give an order's lines, total, wish, and the money that was charged and refunded"
             }
             Self::QueuedOrFinal => "an order's own charge waits in the queue or is a payment, never both",
-            Self::AttemptsCounted => "a payment has as many attempts as it counts, numbered from 1",
+            Self::AttemptsCounted => {
+                "a payment has as many attempts as it counts, numbered from 1; of very many the first and the last"
+            }
             Self::AttemptsClosed => "every attempt has an outcome",
             Self::AttemptsExplain => {
                 "a final payment has the attempt that made it so, and none that denies it"

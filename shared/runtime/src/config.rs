@@ -188,6 +188,30 @@ pub enum LogFormat {
     Json,
 }
 
+/// A setting that is shown to nobody: not in logs, nor where settings are printed whole. Its argument must hide the
+/// variable's value, too.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself, for whoever has to send or compare it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
 /// Whether `TOKIO_WORKER_THREADS` is set, which the runtime reads itself.
 pub(crate) fn names_worker_threads() -> bool {
     std::env::var_os("TOKIO_WORKER_THREADS").is_some()

@@ -11,6 +11,8 @@ use domain::order::status::OrderStatus;
 pub struct Facts {
     /// How long the payment that is due longest has been due, in seconds; 0 where none is.
     pub oldest_due_seconds: f64,
+    /// How long ago the oldest payment of each kind was made that is not final (nor held), in seconds; 0 where none is.
+    pub oldest_open_seconds: [(&'static str, f64); 2],
     /// Payments by status: `held`, `pending`, `processing`, `waiting`.
     pub payments: [(&'static str, i64); 4],
     /// Payments whose last answered try left open whether the money moved.
@@ -26,19 +28,21 @@ pub struct Facts {
 /// Those of both tables that are due longest. In the order of their indexes, so that no more is read than is counted.
 const OPEN: &str = "
     SELECT * FROM (
-        (SELECT id, id AS order_id, 'charge'::payment_kind AS kind, charge_status(c) AS status, attempts,
+        (SELECT id, id AS order_id, 'charge'::payment_kind AS kind, charge_status(c) AS status, attempts, created_at,
             coalesce(lease_until, due_at) AS due_at
          FROM open_charges c ORDER BY c.due_at LIMIT $1)
         UNION ALL
-        (SELECT id, order_id, kind, status, attempts, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1)
+        (SELECT id, order_id, kind, status, attempts, created_at, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1)
     ) due ORDER BY due_at LIMIT $1";
 
 /// Looks; counts no more than `limit` payments, longest due first.
 pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
-    let (oldest_due_seconds, held, pending, processing, waiting, in_doubt, refused_refunds, unanswered_seconds) = sqlx::query_as(
+    let (oldest_due_seconds, oldest_charge, oldest_refund, held, pending, processing, waiting, in_doubt, refused_refunds, unanswered_seconds) = sqlx::query_as(
         sqlx::AssertSqlSafe(format!(
             "WITH open AS ({OPEN})
          SELECT coalesce(greatest(extract(epoch FROM now() - min(due_at)), 0), 0)::float8,
+                coalesce(greatest(extract(epoch FROM now() - min(created_at) FILTER (WHERE kind = 'charge')), 0), 0)::float8,
+                coalesce(greatest(extract(epoch FROM now() - min(created_at) FILTER (WHERE kind = 'refund')), 0), 0)::float8,
                 (SELECT count(*) FROM (SELECT FROM payments WHERE status = 'held' LIMIT $1) AS held),
                 count(*) FILTER (WHERE status = 'pending'),
                 count(*) FILTER (WHERE status = 'processing'),
@@ -50,7 +54,7 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
                         AND a.number = CASE open.status WHEN 'processing' THEN open.attempts - 1 ELSE open.attempts END)),
                 count(*) FILTER (WHERE kind = 'refund' AND status = 'waiting' AND EXISTS (
                     SELECT FROM payment_attempts a
-                    WHERE a.payment_id = open.id AND a.number = open.attempts AND a.outcome IN ('declined', 'voided'))),
+                    WHERE a.payment_id = open.id AND a.number = open.attempts AND a.outcome IN ('declined', 'voided', 'refused'))),
                 (SELECT coalesce(greatest(extract(epoch FROM now() - min(answer_by)), 0), 0)::float8
                  FROM payments WHERE answer_by IS NOT NULL)
          FROM open"
@@ -67,7 +71,16 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
     .fetch_all(conn)
     .await?;
     let payments = [("held", held), ("pending", pending), ("processing", processing), ("waiting", waiting)];
-    Ok(Facts { oldest_due_seconds, payments, in_doubt, refused_refunds, unanswered_seconds, orders })
+    let oldest_open_seconds = [("charge", oldest_charge), ("refund", oldest_refund)];
+    Ok(Facts {
+        oldest_due_seconds,
+        oldest_open_seconds,
+        payments,
+        in_doubt,
+        refused_refunds,
+        unanswered_seconds,
+        orders,
+    })
 }
 
 /// How many of the newest `limit` orders stand where their payments say they cannot: confirmed or later without a

@@ -116,7 +116,7 @@ pub async fn list(
         r#"
         SELECT p.id, p.order_id, p.refund_of AS "charge_id!", c.reference AS payment_reference, p.amount_minor, p.currency,
             coalesce(p.reason, '') AS "reason!", p.status AS "status: PaymentStatus", p.attempts, p.created_at, p.due_at,
-            coalesce(p.status = 'waiting' AND last.outcome IN ('declined', 'voided'), false) AS "refused!",
+            coalesce(p.status = 'waiting' AND last.outcome IN ('declined', 'voided', 'refused'), false) AS "refused!",
             last.code AS "code?"
         FROM payments p
         LEFT JOIN payments c ON c.id = p.refund_of
@@ -124,7 +124,7 @@ pub async fn list(
             SELECT a.outcome, a.code FROM payment_attempts a
             WHERE a.payment_id = p.id AND a.outcome IS NOT NULL ORDER BY a.number DESC LIMIT 1) last ON true
         WHERE p.refund_of IS NOT NULL AND ($1::payment_status IS NULL OR p.status = $1)
-            AND (NOT $2 OR (p.status = 'waiting' AND last.outcome IN ('declined', 'voided')))
+            AND (NOT $2 OR (p.status = 'waiting' AND last.outcome IN ('declined', 'voided', 'refused')))
         ORDER BY p.created_at DESC, p.id LIMIT $3 OFFSET $4
         "#,
         filter.status as Option<PaymentStatus>,

@@ -114,6 +114,43 @@ async fn a_pipeline_starts_without_rabbitmq_and_picks_it_up_when_it_comes() -> R
     blocking(move || rabbitmq.stop()).await
 }
 
+/// The key is no longer good, for longer than three tries would take. Nobody touches the worker until all is over.
+#[tokio::test]
+async fn a_gateway_that_refuses_us_for_a_while_fails_no_order() -> Result<()> {
+    for via in [Via::InProcess, Via::RabbitMq(TestQueue::new()?)] {
+        let database = TestDatabase::new().await?;
+        let mut options = Options::new(via);
+        options.worker.payment_retry_attempts = 1;
+        options.worker.payment_retry_initial = Duration::from_millis(10);
+        options.worker.payment_retry_max = Duration::from_millis(20);
+        options.worker.circuit_breaker_recovery = Duration::from_millis(50);
+        let pipeline = Pipeline::start(&database, options).await?;
+        let client = &pipeline.client;
+        client.orders(50, 8).await?;
+        until_confirmed(&database, 50).await?;
+        client.faults(json!({"misconfigured_rate": 1.0})).await?;
+        client.orders(100, 8).await?;
+        until("the gateway has refused twenty", async || {
+            let refused: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM payment_attempts WHERE outcome = 'misconfigured'")
+                    .fetch_one(&mut database.connect().await?)
+                    .await?;
+            Ok((refused >= 20).then_some(()))
+        })
+        .await?;
+        assert_eq!(
+            (count(&database, "CONFIRMED").await?, count(&database, "PAYMENT_FAILED").await?),
+            (50, 0)
+        );
+        client.faults(json!({"misconfigured_rate": 0.0})).await?;
+        until_confirmed(&database, 150).await?;
+        assert_eq!(settled(database.url(), client, Some(&pipeline.broker)).await?, 150);
+        assert_eq!(client.ledger().await?.charges.len(), 150);
+        pipeline.stop().await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_gateway_that_is_down_fails_no_order() -> Result<()> {
     for via in [Via::InProcess, Via::RabbitMq(TestQueue::new()?)] {

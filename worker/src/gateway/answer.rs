@@ -14,14 +14,37 @@ pub enum Answer {
     Declined(Reason),
     /// The key is void: it took nothing and never will.
     Voided,
+    /// The gateway has the request, and is still at it.
+    Pending {
+        /// In its words.
+        reason: Reason,
+        /// When to come again, where the gateway said so.
+        retry_after: Option<Duration>,
+    },
     /// Nobody knows whether the money moved.
     InDoubt(Reason),
+    /// The gateway finds this request wrong, and did nothing about it. Whether it would find others wrong, nobody knows.
+    Refused(Reason),
     /// The request was not looked at.
     Unavailable {
         /// Why.
         reason: Reason,
         /// When to come again, where the gateway said so.
         retry_after: Option<Duration>,
+    },
+    /// Nor was it, because too many came.
+    TooMany {
+        /// In the gateway's words.
+        reason: Reason,
+        /// When to come again, where the gateway said so.
+        retry_after: Option<Duration>,
+    },
+    /// Nor was it, because we are set up wrongly: no request like it will be, before somebody has mended that.
+    Misconfigured {
+        /// In the gateway's words.
+        reason: Reason,
+        /// A charge was refused so: then no other is worth trying.
+        stops_charges: bool,
     },
 }
 

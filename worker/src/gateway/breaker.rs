@@ -1,26 +1,29 @@
 //! The circuit breaker in front of the gateway: failsafe's state machine with what it leaves out. While it is not
 //! closed, one probe at a time is let through (failsafe lets everybody through when half-open), and only that one's
 //! fault opens it again; its state is kept from its own callbacks (asking it changes it); old news does not count;
-//! and the loops ask here before they take work.
+//! and the loops ask here before they take work. The pace that a gateway asks for (429) is kept here, too.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use failsafe::backoff::Constant;
 use failsafe::failure_policy::ConsecutiveFailures;
-use failsafe::{Config, Instrument, StateMachine, backoff, failure_policy};
+use failsafe::{Config, FailurePolicy, Instrument, StateMachine, backoff, failure_policy};
 use tokio::sync::{Semaphore, watch};
 
 use super::answer::{Answer, Asked};
+use super::pace::Pace;
 
 /// The breaker; clones share its state.
 #[derive(Debug, Clone)]
 pub struct Breaker {
-    machine: StateMachine<ConsecutiveFailures<Constant>, Callbacks>,
+    machine: StateMachine<Opens, Callbacks>,
     state: watch::Receiver<State>,
+    set_up_wrongly: Arc<AtomicBool>,
     probe: Arc<Semaphore>,
     order: Arc<CallOrder>,
+    pace: Pace,
 }
 
 /// Which calls began before which. Time-outs come seconds after the answers to calls that began later: when new calls
@@ -49,6 +52,31 @@ impl CallOrder {
     }
 }
 
+/// What opens it: so many faults in a row, or a single one that says that no charge is worth trying.
+#[derive(Debug)]
+struct Opens {
+    in_a_row: ConsecutiveFailures<Constant>,
+    set_up_wrongly: Arc<AtomicBool>,
+    recovery: Duration,
+}
+
+impl FailurePolicy for Opens {
+    fn record_success(&mut self) {
+        self.set_up_wrongly.store(false, Ordering::Relaxed);
+        self.in_a_row.record_success();
+    }
+
+    fn mark_dead_on_failure(&mut self) -> Option<Duration> {
+        let in_a_row = self.in_a_row.mark_dead_on_failure();
+        if self.set_up_wrongly.load(Ordering::Relaxed) { Some(self.recovery) } else { in_a_row }
+    }
+
+    fn revived(&mut self) {
+        self.set_up_wrongly.store(false, Ordering::Relaxed);
+        self.in_a_row.revived();
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Closed,
@@ -61,6 +89,8 @@ enum State {
 pub enum Admission {
     /// As much as there is room for.
     All,
+    /// So many payments: the gateway takes no more now.
+    Some(usize),
     /// One payment, as a probe.
     One,
     /// None: the gateway is out.
@@ -123,10 +153,16 @@ impl Instrument for Callbacks {
 }
 
 impl Breaker {
-    /// A closed breaker that `threshold` outages in a row open for `recovery`.
+    /// A closed breaker that `threshold` outages in a row open for `recovery`, or a charge that is refused because we are set
+    /// up wrongly.
     pub fn new(threshold: u32, recovery: Duration) -> Self {
         let (sender, state) = watch::channel(State::Closed);
-        let policy = failure_policy::consecutive_failures(threshold, backoff::constant(recovery));
+        let set_up_wrongly = Arc::<AtomicBool>::default();
+        let policy = Opens {
+            in_a_row: failure_policy::consecutive_failures(threshold, backoff::constant(recovery)),
+            set_up_wrongly: Arc::clone(&set_up_wrongly),
+            recovery,
+        };
         let callbacks = Callbacks { state: sender, recovery };
         // From the start, so that the first move is seen as one.
         metrics::gauge!("breaker_state").set(0);
@@ -135,7 +171,20 @@ impl Breaker {
             metrics::counter!("breaker_moves_total", "to" => name).increment(0);
         }
         let machine = Config::new().failure_policy(policy).instrument(callbacks).build();
-        Self { machine, state, probe: Arc::new(Semaphore::new(1)), order: Arc::default() }
+        let (probe, order) = (Arc::new(Semaphore::new(1)), Arc::default());
+        Self { machine, state, set_up_wrongly, probe, order, pace: Pace::new() }
+    }
+
+    /// Waits for a turn to call; false: that would take too long. Cancel-safe.
+    pub async fn turn(&self) -> bool {
+        match self.pace.turn() {
+            Some(Duration::ZERO) => true,
+            Some(wait) => {
+                tokio::time::sleep(wait).await;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Makes the call, if it may be made. A call that is dropped half-way counts as nothing, so the time-out belongs
@@ -151,6 +200,9 @@ impl Breaker {
         }
         let number = self.order.begin();
         let asked = call.await;
+        if let Ok(Answer::TooMany { retry_after, .. }) = &asked {
+            self.pace.turned_away(*retry_after);
+        }
         match &asked {
             Ok(_) => {
                 self.order.answered(number);
@@ -159,7 +211,12 @@ impl Breaker {
             Err(_) if probe.is_some() => self.machine.on_error(),
             // The outage is known, or news of it is old: what began before it says nothing about now.
             Err(_) if *self.state.borrow() != State::Closed || self.order.is_old_news(number) => {}
-            Err(_) => self.machine.on_error(),
+            Err(answer) => {
+                if matches!(answer, Answer::Misconfigured { stops_charges: true, .. }) {
+                    self.set_up_wrongly.store(true, Ordering::Relaxed);
+                }
+                self.machine.on_error();
+            }
         }
         let (Ok(answer) | Err(answer)) = asked;
         Ok(Called { answer, probe: probe.is_some() })
@@ -169,22 +226,36 @@ impl Breaker {
     pub fn admits(&self) -> Admission {
         let state = *self.state.borrow();
         match state {
-            State::Closed => Admission::All,
+            State::Closed => match self.pace.room() {
+                None => Admission::All,
+                Some(0) => Admission::None,
+                Some(room) => Admission::Some(room),
+            },
             State::Open { until } if Instant::now() <= until => Admission::None,
             State::Open { .. } | State::HalfOpen if self.probe.available_permits() > 0 => Admission::One,
             State::Open { .. } | State::HalfOpen => Admission::None,
         }
     }
 
-    /// Returns once it is closed. Cancel-safe.
+    /// Returns once it is closed and nobody is held back. Cancel-safe.
     pub async fn closed(&self) {
-        // The sender lives in the machine, which lives in `self`.
-        let _ = self.state.clone().wait_for(|state| *state == State::Closed).await;
+        let is_closed = |state: &State| *state == State::Closed;
+        // Each may have changed while the other was waited for.
+        while !is_closed(&self.state.borrow()) || self.pace.holds_back() {
+            // The sender lives in the machine, which lives in `self`.
+            let _ = self.state.clone().wait_for(is_closed).await;
+            self.pace.free().await;
+        }
     }
 
-    /// Returns once it is not closed. Cancel-safe.
+    /// Returns once it is not closed, or somebody is held back: then the sweep alone takes work, as much as may be.
+    /// Cancel-safe.
     pub async fn opened(&self) {
-        let _ = self.state.clone().wait_for(|state| *state != State::Closed).await;
+        let mut state = self.state.clone();
+        tokio::select! {
+            _ = state.wait_for(|state| *state != State::Closed) => {}
+            () = self.pace.held_back() => {}
+        }
     }
 }
 
@@ -218,6 +289,30 @@ mod tests {
         assert_eq!(breaker.admits(), Admission::None);
         assert_eq!(ask(&breaker, fine()).await, Err(Rejected));
         breaker.opened().await;
+    }
+
+    #[tokio::test]
+    async fn a_charge_refused_because_we_are_set_up_wrongly_opens_it_at_once() {
+        let wrong = |stops_charges| {
+            let reason = crate::gateway::Reason { code: "http_401".into(), message: String::new() };
+            Err(Answer::Misconfigured { reason, stops_charges })
+        };
+        let breaker = Breaker::new(3, RECOVERY);
+        for asked in [wrong(false), wrong(false), fine(), wrong(false)] {
+            ask(&breaker, asked).await.unwrap();
+        }
+        assert_eq!(breaker.admits(), Admission::All, "a refund that is refused is one fault");
+        ask(&breaker, wrong(true)).await.unwrap();
+        assert_eq!(breaker.admits(), Admission::None);
+        while breaker.admits() == Admission::None {
+            tokio::task::yield_now().await;
+        }
+        ask(&breaker, fine()).await.unwrap();
+        // Mended, it is as before.
+        for _ in 0..2 {
+            ask(&breaker, fault()).await.unwrap();
+        }
+        assert_eq!(breaker.admits(), Admission::All);
     }
 
     #[tokio::test]

@@ -1,27 +1,33 @@
 //! The gateway as the worker sees it: one request, and what its answer means for the money.
 
+pub(crate) mod address;
 mod answer;
 pub mod breaker;
 mod client;
+mod meaning;
+mod pace;
+mod setup;
+mod token;
 mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use domain::payment::AttemptAction;
-use hyper::header::{HeaderName, HeaderValue, RETRY_AFTER};
-use hyper::{Response, StatusCode, Uri};
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::{Response, Uri};
 use runtime::chaos::sabotaged;
-use serde::de::DeserializeOwned;
 use store::claim::Claimed;
 use url::Url;
 use uuid::Uuid;
 
 pub use self::answer::{Answer, Asked, Reason};
-use self::answer::{MAX_CODE, clean};
 use self::client::{Client, Failure};
-use self::wire::{ChargeReceipt, Problem, RefundReceipt, VoidReply};
+use self::setup::Setup;
+use self::token::Token;
+use crate::config::WorkerSettings;
 
 /// A client of the gateway.
 #[derive(Debug, Clone)]
@@ -30,58 +36,52 @@ pub struct Gateway {
     charges: Uri,
     refunds: Uri,
     timeout: Duration,
+    token: Option<Arc<Token>>,
+    setup: Arc<Setup>,
 }
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// Longest delay that a gateway's Retry-After is believed.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 impl Gateway {
-    /// A client of the gateway at `url`; `timeout` bounds each request as a whole.
+    /// A client of the gateway at `url`, which asks for no token; `timeout` bounds each request as a whole.
     pub fn new(url: &str, timeout: Duration) -> Result<Self> {
-        // Without the user and the password that may stand before the host.
-        let shown = url.rsplit('@').next().unwrap_or_default();
-        let wrong = || format!("GATEWAY_URL={shown} is no URL such as http://127.0.0.1:9090");
-        let is_http = |url: &Url| matches!(url.scheme(), "http" | "https");
-        let parsed = Url::parse(url).ok().filter(is_http).with_context(wrong)?;
-        let client = Client::new(parsed, timeout).context("cannot set up the gateway client")?;
-        let charges = client.uri("/v1/charges").with_context(wrong)?;
-        let refunds = client.uri("/v1/refunds").with_context(wrong)?;
-        Ok(Self { client, charges, refunds, timeout })
+        Self::at(address::parse(url, false)?, None, timeout)
+    }
+
+    /// A client of the gateway that the settings name.
+    pub fn of(settings: &WorkerSettings) -> Result<Self> {
+        let address = address::parse(&settings.gateway_url, settings.gateway_plain_http)?;
+        Self::at(address, Token::of(settings)?, settings.gateway_timeout)
+    }
+
+    fn at(address: Url, token: Option<Token>, timeout: Duration) -> Result<Self> {
+        let wrong = format!("GATEWAY_URL={address} is no URL such as http://127.0.0.1:9090");
+        let client = Client::new(address, timeout).context("cannot set up the gateway client")?;
+        let charges = client.uri("/v1/charges").context(wrong.clone())?;
+        let refunds = client.uri("/v1/refunds").context(wrong)?;
+        meaning::declare_metrics();
+        Ok(Self { client, charges, refunds, timeout, token: token.map(Arc::new), setup: Arc::default() })
     }
 
     /// Asks what the claim says, once, under the payment's own key.
     pub async fn ask(&self, claim: &Claimed) -> Asked {
-        match claim.action {
-            AttemptAction::Charge => {
-                let sent = self.send(claim, self.charges.clone(), Some(wire::charge(claim))).await?;
-                let is_ours = |receipt: &ChargeReceipt| {
-                    is_ours(&receipt.key, claim) && receipt.money() == Ok(claim.amount)
-                };
-                done(&sent, is_ours, |receipt| receipt.id, Refusal::IsDoubt)
-            }
-            AttemptAction::Refund => {
-                let sent = self.send(claim, self.refunds.clone(), Some(wire::refund(claim))).await?;
-                let is_ours = |receipt: &RefundReceipt| is_ours(&receipt.key, claim);
-                done(&sent, is_ours, |receipt| receipt.id, Refusal::IsNo)
-            }
+        let (uri, body) = match claim.action {
+            AttemptAction::Charge => (self.charges.clone(), Some(wire::charge(claim))),
+            AttemptAction::Refund => (self.refunds.clone(), Some(wire::refund(claim))),
             AttemptAction::Void => {
                 let path = format!("/v1/charges/by-key/{}/void", claim.payment_id);
-                let uri = self.client.uri(&path).expect("a path like the others");
-                let sent = self.send(claim, uri, None).await?;
-                match read::<VoidReply>(&sent, Refusal::IsDoubt)? {
-                    Ok(VoidReply::Voided) => Ok(Answer::Voided),
-                    Ok(VoidReply::AlreadyCharged(charge)) => {
-                        Ok(Answer::Done { gateway_id: clean(charge.id, MAX_CODE) })
-                    }
-                    // A declined void is no void.
-                    Err(Answer::Declined(reason)) => Ok(Answer::InDoubt(reason)),
-                    Err(answer) => Ok(answer),
-                }
+                (self.client.uri(&path).expect("a path like the others"), None)
             }
+        };
+        let response = self.send(claim, uri, body).await?;
+        let asked = meaning::of(claim, &response);
+        self.setup.note(claim.action, response.status(), &asked);
+        if let (Err(Answer::Misconfigured { .. }), Some(token)) = (&asked, &self.token) {
+            token.read_again().await;
         }
+        asked
     }
 
     async fn send(
@@ -93,6 +93,9 @@ impl Gateway {
         let mut request = self.client.post(uri, body);
         let headers = request.headers_mut();
         headers.insert(IDEMPOTENCY_KEY, id(key_of(claim)));
+        if let Some(token) = &self.token {
+            headers.insert(AUTHORIZATION, token.header());
+        }
         let origin = claim.origin.as_deref();
         // An order whose client gave no id has its request's.
         let request_id = origin.and_then(|origin| origin.request_id.as_ref());
@@ -144,64 +147,4 @@ fn is_ours(key: &str, claim: &Claimed) -> bool {
 /// The bug of asking again under another key.
 fn is_keyed_anew(claim: &Claimed) -> bool {
     sabotaged("new_key_per_try") || (claim.refund_of.is_some() && sabotaged("new_key_per_refund"))
-}
-
-/// What it means that the gateway finds a request wrong (404, 422).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
-    /// Of a charge or a void: we send nothing wrong, so nobody knows what it made of it.
-    IsDoubt,
-    /// Of a refund: there is nothing (more) to give back. Asking soon again changes nothing.
-    IsNo,
-}
-
-/// The answer to a charge or a refund; `is_ours` compares the receipt with what was asked.
-fn done<T: DeserializeOwned>(
-    response: &Response<Bytes>,
-    is_ours: impl Fn(&T) -> bool,
-    id: impl Fn(T) -> String,
-    refusal: Refusal,
-) -> Asked {
-    match read::<T>(response, refusal)? {
-        Ok(receipt) if is_ours(&receipt) => Ok(Answer::Done { gateway_id: clean(id(receipt), MAX_CODE) }),
-        Ok(_) => {
-            Err(Answer::InDoubt(Reason::new("foreign_receipt", "the receipt is not for what was asked")))
-        }
-        Err(answer) => Ok(answer),
-    }
-}
-
-/// The body of a success, or what another status means. The outer error is an outage.
-fn read<T: DeserializeOwned>(
-    response: &Response<Bytes>,
-    refusal: Refusal,
-) -> std::result::Result<std::result::Result<T, Answer>, Answer> {
-    let (status, body) = (response.status(), response.body());
-    let retry_after = retry_after(response);
-    if status.is_success() {
-        return serde_json::from_slice(body)
-            .map(Ok)
-            .map_err(|_| Answer::InDoubt(Reason::new("malformed_reply", "the answer cannot be read")));
-    }
-    let reason = serde_json::from_slice::<Problem>(body)
-        .map(|problem| Reason::new(problem.code, problem.message))
-        .unwrap_or_else(|_| Reason::new(format!("http_{}", status.as_u16()), "the gateway gave no reason"));
-    match status {
-        StatusCode::PAYMENT_REQUIRED => Ok(Err(Answer::Declined(reason))),
-        StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY if refusal == Refusal::IsNo => {
-            Ok(Err(Answer::Declined(reason)))
-        }
-        StatusCode::GONE => Ok(Err(Answer::Voided)),
-        StatusCode::TOO_MANY_REQUESTS => Ok(Err(Answer::Unavailable { reason, retry_after })),
-        StatusCode::SERVICE_UNAVAILABLE => Err(Answer::Unavailable { reason, retry_after }),
-        status if status.is_server_error() => Err(Answer::InDoubt(reason)),
-        // In progress, or a refusal that we do not know: the gateway lives, and what happened to the money under
-        // this key is for a retry, and at last for a void, to find out.
-        _ => Ok(Err(Answer::InDoubt(reason))),
-    }
-}
-
-fn retry_after(response: &Response<Bytes>) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }

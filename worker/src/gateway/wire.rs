@@ -35,9 +35,12 @@ pub(super) struct ChargeReceipt {
 impl ChargeReceipt {
     /// The amount; an error says what is wrong with it.
     pub(super) fn money(&self) -> Result<Money, MoneyError> {
-        let currency = currency_of(&self.currency).ok_or(MoneyError::UnknownCurrency)?;
-        Money::parse(self.amount.get(), currency)
+        money(&self.amount, &self.currency)
     }
+}
+
+fn money(amount: &RawValue, currency: &str) -> Result<Money, MoneyError> {
+    Money::parse(amount.get(), currency_of(currency).ok_or(MoneyError::UnknownCurrency)?)
 }
 
 /// Answer to a refund that gave money back.
@@ -47,6 +50,17 @@ pub(super) struct RefundReceipt {
     pub(super) id: String,
     /// The key it was made under.
     pub(super) key: String,
+    /// The key of the charge that it gives back.
+    pub(super) charge_key: String,
+    amount: Box<RawValue>,
+    currency: String,
+}
+
+impl RefundReceipt {
+    /// The amount; an error says what is wrong with it.
+    pub(super) fn money(&self) -> Result<Money, MoneyError> {
+        money(&self.amount, &self.currency)
+    }
 }
 
 /// Answer to a void.
@@ -54,7 +68,10 @@ pub(super) struct RefundReceipt {
 #[serde(try_from = "VoidFields")]
 pub(super) enum VoidReply {
     /// Nothing was taken under this key, and nothing ever will be.
-    Voided,
+    Voided {
+        /// The key.
+        key: String,
+    },
     /// Too late: this was charged.
     AlreadyCharged(ChargeReceipt),
 }
@@ -63,6 +80,7 @@ pub(super) enum VoidReply {
 #[derive(Deserialize)]
 struct VoidFields {
     status: VoidStatus,
+    key: Option<String>,
     charge: Option<ChargeReceipt>,
 }
 
@@ -77,10 +95,15 @@ impl TryFrom<VoidFields> for VoidReply {
     type Error = &'static str;
 
     fn try_from(fields: VoidFields) -> Result<Self, Self::Error> {
-        match (fields.status, fields.charge) {
-            (VoidStatus::Voided, _) => Ok(Self::Voided),
-            (VoidStatus::AlreadyCharged, Some(charge)) => Ok(Self::AlreadyCharged(charge)),
-            (VoidStatus::AlreadyCharged, None) => Err("already_charged, but without the charge"),
+        match fields.status {
+            VoidStatus::Voided => {
+                let key = fields.key.ok_or("voided, but not which key")?;
+                Ok(Self::Voided { key })
+            }
+            VoidStatus::AlreadyCharged => {
+                let charge = fields.charge.ok_or("already_charged, but without the charge")?;
+                Ok(Self::AlreadyCharged(charge))
+            }
         }
     }
 }
@@ -138,19 +161,23 @@ mod tests {
             let given = theirs::RefundReceipt {
                 id: "re_1".to_owned(),
                 key,
-                charge_key: asked.charge_key,
+                charge_key: asked.charge_key.clone(),
                 reference,
                 amount: amount.to_json(),
                 currency,
             };
             let read: RefundReceipt = reread(&given);
-            assert_eq!((&*read.id, &*read.key), ("re_1", "k"));
+            assert_eq!((&*read.id, &*read.key, read.money()), ("re_1", "k", Ok(amount)));
+            assert_eq!(read.charge_key, asked.charge_key);
         }
-        assert!(matches!(reread(&theirs::VoidReply::Voided), VoidReply::Voided));
+        let voided = theirs::VoidReply::Voided { key: "k".to_owned() };
+        assert!(matches!(reread(&voided), VoidReply::Voided { key } if key == "k"));
         let problem = theirs::GatewayProblem { code: "voided".to_owned(), message: "m".to_owned() };
         let read: Problem = reread(&problem);
         assert_eq!((&*read.code, &*read.message), ("voided", "m"));
-        assert!(serde_json::from_str::<VoidReply>(r#"{"status":"already_charged"}"#).is_err());
+        for half in [r#"{"status":"already_charged"}"#, r#"{"status":"voided"}"#] {
+            assert!(serde_json::from_str::<VoidReply>(half).is_err(), "{half}");
+        }
     }
 
     fn reread<T: serde::de::DeserializeOwned>(theirs: &impl serde::Serialize) -> T {

@@ -103,6 +103,7 @@ impl Sweep {
         let limit = match admission {
             Admission::None => return Ok(0),
             Admission::One => 1,
+            Admission::Some(room) => room.min(MAX_CLAIM),
             Admission::All => MAX_CLAIM,
         };
         let limit = limit.min(self.in_hand.available_permits());

@@ -97,6 +97,9 @@ impl<M: Fn() -> usize, S: Fn() -> usize> Facts<M, S> {
         self.gauges.in_doubt.set(seen.in_doubt as f64);
         self.gauges.refused_refunds.set(seen.refused_refunds as f64);
         self.gauges.unanswered.set(seen.unanswered_seconds);
+        for (kind, age) in seen.oldest_open_seconds {
+            metrics::gauge!("sweep_oldest_open_seconds", "kind" => kind).set(age);
+        }
         for (status, number) in seen.payments {
             metrics::gauge!("sweep_open_payments", "status" => status).set(number as f64);
         }

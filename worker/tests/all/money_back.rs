@@ -237,11 +237,7 @@ async fn refunds_through_a_gateway_with_every_fault_give_everything_back_once() 
         let wanted = if place % 2 == 0 { Wanted::Cancel } else { Wanted::Reject };
         assert!(matches!(bench.move_on(order, wanted).await?, Moved::Done { .. }));
     }
-    bench
-        .faults(
-            json!({"error_rate": 0.2, "error_after_rate": 0.2, "malformed_rate": 0.1, "too_many_rate": 0.1}),
-        )
-        .await?;
+    bench.faults(json!({"error_rate": 0.2, "error_after_rate": 0.2, "malformed_rate": 0.1})).await?;
     bench.finish_all().await?;
     let ledger = bench.ledger().await?;
     assert_eq!((ledger.charges.len(), ledger.refunds.len()), (60, 60));

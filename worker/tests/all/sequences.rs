@@ -86,7 +86,7 @@ async fn sequence(bench: &mut Bench, seed: u64) -> Result<usize> {
     bench
         .faults(
             json!({"success_rate": 0.7, "error_rate": 0.15, "error_after_rate": 0.15, "malformed_rate": 0.05,
-            "too_many_rate": 0.05, "control_error_rate": 0.1}),
+            "control_error_rate": 0.1}),
         )
         .await?;
     let orders = bench.accept(ORDERS).await?;

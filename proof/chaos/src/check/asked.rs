@@ -1,6 +1,6 @@
 //! What the gateway was asked, by its own access log, against what the workers noted down before they asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use sqlx::PgConnection;
@@ -22,12 +22,20 @@ pub(super) async fn check(conn: &mut PgConnection, evidence: &Evidence<'_>) -> R
         }
     }
     let noted = read_attempts(conn).await?;
+    // Of a payment that was tried very often only the first and the last are there.
+    let many: HashSet<Uuid> = sqlx::query_scalar("SELECT payment_id FROM payment_attempts WHERE number > $1")
+        .bind(2 * store::settle::KEPT)
+        .fetch_all(&mut *conn)
+        .await?
+        .into_iter()
+        .collect();
     let mut covered =
         Check::new("before each request in the gateway's access log stands an attempt of its own");
     if strange > 0 {
         covered.look(false, || format!("{strange} requests under keys that are none of ours"));
     }
-    for ((payment, action), requests) in &mut asked {
+    for ((payment, action), requests) in asked.iter_mut().filter(|((payment, _), _)| !many.contains(payment))
+    {
         requests.sort_unstable();
         let attempts = noted.get(&(*payment, action.clone())).map_or(&[][..], Vec::as_slice);
         // The n-th request needs n attempts before it.

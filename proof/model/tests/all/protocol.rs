@@ -167,6 +167,9 @@ weakenings! {
     cancel_kills_and_claimed_is_closed
     ack_before_settle_and_no_sweep
     outage_counts
+    misconfigured_counts
+    pending_is_done
+    pending_refund_is_done
     message_makes_payment
     decline_forgotten
     new_key_per_refund

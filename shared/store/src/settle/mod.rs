@@ -4,6 +4,7 @@
 //! Two roads: own charges of orders, which wait in a queue of their own, and all the others.
 
 mod columns;
+mod few;
 mod others;
 mod own;
 #[cfg(feature = "chaos")]
@@ -19,6 +20,7 @@ use runtime::chaos::crash_point;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+pub use self::few::KEPT;
 use crate::claim::Claimed;
 use crate::events::{Change, note};
 use crate::refunds::{Owed, owe};
@@ -163,6 +165,7 @@ async fn commit(conn: &mut PgConnection, batch: &[Settlement], accept_in: Durati
     if !others.is_empty() {
         done.add(others::move_all(conn, &others, accept_in).await?);
     }
+    few::keep(conn, batch).await?;
     Ok(done)
 }
 

@@ -14,13 +14,13 @@ use store::claim::claim;
 use store::deadline::reject_unanswered;
 use store::facts::{Facts, contradicting_orders, facts};
 use store::settle::{Next, Settlement, settle};
-use testbed::TestDatabase;
+use testbed::{TestDatabase, make_due};
 use uuid::Uuid;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const MANY: i64 = 1_000;
 
-async fn accepted(conn: &mut PgConnection) -> Result<NewOrder> {
+pub(crate) async fn accepted(conn: &mut PgConnection) -> Result<NewOrder> {
     let body = json!({"customer_id": "c", "items": [
         {"item_id": "i", "item_name": "n", "quantity": 1, "price": 12.5}]})
     .to_string();
@@ -56,6 +56,7 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
     let mut conn = database.connect().await?;
     let nothing = Facts {
         oldest_due_seconds: 0.0,
+        oldest_open_seconds: [("charge", 0.0), ("refund", 0.0)],
         payments: [("held", 0), ("pending", 0), ("processing", 0), ("waiting", 0)],
         in_doubt: 0,
         refused_refunds: 0,
@@ -113,14 +114,30 @@ async fn refused_refunds_and_passed_deadlines_are_told() -> Result<()> {
     let seen = facts(&mut conn, MANY).await?;
     assert!((40.0..50.0).contains(&seen.unanswered_seconds), "{}", seen.unanswered_seconds);
     reject_unanswered(&mut conn, 10).await?;
-    let refund: Uuid =
+    let refund_id: Uuid =
         sqlx::query_scalar("SELECT id FROM payments WHERE kind = 'refund'").fetch_one(&mut conn).await?;
     assert_eq!(facts(&mut conn, MANY).await?.refused_refunds, 0);
     let later = Next::Retry { delay: HOUR, spend: false, void: false };
-    tried(&mut conn, refund, AttemptOutcome::Declined, later).await?;
+    tried(&mut conn, refund_id, AttemptOutcome::Declined, later).await?;
     let seen = facts(&mut conn, MANY).await?;
     assert_eq!((seen.refused_refunds, seen.unanswered_seconds), (1, 0.0));
     assert_eq!(seen.orders, [(OrderStatus::Rejected, 1)]);
+    // However long it rests between two tries, its age is seen; and that of no other kind.
+    assert!(seen.oldest_open_seconds[1].1 < 40.0, "{seen:?}");
+    sqlx::query("UPDATE payments SET created_at = now() - interval '1 hour'").execute(&mut conn).await?;
+    let [(_, charge), (_, refund)] = facts(&mut conn, MANY).await?.oldest_open_seconds;
+    assert!(charge == 0.0 && (3_600.0..3_700.0).contains(&refund), "{charge} {refund}");
+    let young = accepted(&mut conn).await?;
+    sqlx::query("UPDATE open_charges SET created_at = now() - interval '40 s' WHERE id = $1")
+        .bind(young.id)
+        .execute(&mut conn)
+        .await?;
+    let [(_, charge), (_, refund)] = facts(&mut conn, MANY).await?.oldest_open_seconds;
+    assert!((40.0..50.0).contains(&charge) && refund > 3_599.0, "{charge} {refund}");
+    let done = Next::Succeeded { gateway_id: "re".into() };
+    make_due(&mut conn).await?;
+    tried(&mut conn, refund_id, AttemptOutcome::Succeeded, done).await?;
+    assert_eq!(facts(&mut conn, MANY).await?.oldest_open_seconds[1].1, 0.0);
     Ok(())
 }
 

@@ -19,3 +19,4 @@ mod prepare;
 mod reads;
 mod replays;
 mod tls;
+mod tries;

@@ -23,11 +23,15 @@ fn code(asked: &Asked) -> (&'static str, &str) {
         Ok(Answer::Done { .. }) => ("done", ""),
         Ok(Answer::Voided) => ("voided", ""),
         Ok(Answer::Declined(reason)) => ("declined", &reason.code),
+        Ok(Answer::Pending { reason, .. }) => ("pending", &reason.code),
+        Ok(Answer::Refused(reason)) => ("refused", &reason.code),
+        Ok(Answer::TooMany { reason, .. }) => ("too many", &reason.code),
+        Err(Answer::Misconfigured { reason, .. }) => ("misconfigured", &reason.code),
         Ok(Answer::InDoubt(reason)) => ("in doubt, gateway well", &reason.code),
         Ok(Answer::Unavailable { reason, .. }) => ("unavailable, gateway well", &reason.code),
         Err(Answer::InDoubt(reason)) => ("in doubt, outage", &reason.code),
         Err(Answer::Unavailable { reason, .. }) => ("unavailable, outage", &reason.code),
-        Err(other) => panic!("{other:?} is no outage"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -42,7 +46,14 @@ async fn every_fault_is_understood() -> Result<()> {
         (json!({"malformed_rate": 1.0}), "in doubt, outage", Some("malformed_reply")),
         (json!({"timeout_before_rate": 1.0}), "in doubt, outage", Some("timeout")),
         (json!({"timeout_after_rate": 1.0}), "in doubt, outage", Some("timeout")),
-        (json!({"too_many_rate": 1.0}), "unavailable, gateway well", None),
+        (json!({"too_many_rate": 1.0}), "too many", None),
+        (json!({"limit_per_second": 1}), "done", None),
+        (json!({"pending_rate": 1.0, "timeout_ms": 1}), "pending", Some("pending")),
+        (json!({"foreign_receipt_rate": 1.0}), "in doubt, outage", Some("foreign_receipt")),
+        (json!({"huge_rate": 1.0}), "in doubt, outage", Some("malformed_reply")),
+        (json!({"misconfigured_rate": 1.0}), "misconfigured", Some("unauthorized")),
+        (json!({"misconfigured_rate": 1.0, "misconfigured_status": 301}), "misconfigured", Some("moved")),
+        (json!({"misconfigured_rate": 1.0, "misconfigured_status": 400}), "refused", Some("version_unknown")),
         (json!({"down": true}), "unavailable, outage", None),
     ];
     for (faults, expected, expected_code) in cases {
@@ -110,7 +121,7 @@ async fn what_a_gateway_says_is_stored_whatever_it_says() -> Result<()> {
     let mut bench = Bench::with_gateway(axum::Router::new().route(
         "/v1/charges",
         axum::routing::post(async || {
-            let body = format!(r#"{{"code":"no\u0000","message":"{}\u0000\u0007"}}"#, "x".repeat(100_000));
+            let body = format!(r#"{{"code":"no\u0000","message":"{}\u0000\u0007"}}"#, "x".repeat(50_000));
             (axum::http::StatusCode::PAYMENT_REQUIRED, body)
         }),
     ))

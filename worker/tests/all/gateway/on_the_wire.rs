@@ -103,7 +103,8 @@ async fn answered(bytes: impl AsRef<[u8]>, breaks: bool, patience: Duration) -> 
     let answer = async {
         let mut io = accept(&listener).await?;
         request(&mut io).await?;
-        io.write_all(bytes.as_ref()).await?;
+        // A client that has read enough closes before all is written.
+        let _ = io.write_all(bytes.as_ref()).await;
         anyhow::Ok((!breaks).then_some(io))
     };
     let claim = charge();
@@ -120,7 +121,6 @@ async fn a_request_says_what_it_should_below_whatever_path_the_url_has() -> Resu
     refund.origin = Origin::new(trace, id);
     let (one, two, three) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
     let json = "content-type: application/json";
-    let basic = "authorization: Basic bWU6cEBzcw==";
     let charge_body = format!(r#"{{"reference":"{two}","amount":30.97,"currency":"USD"}}"#);
     let refund_body =
         format!(r#"{{"charge_key":"{three}","reference":"{two}","amount":30.97,"currency":"USD"}}"#);
@@ -134,11 +134,11 @@ async fn a_request_says_what_it_should_below_whatever_path_the_url_has() -> Resu
             charge_body,
         ),
         (
-            format!("http://me:p%40ss@{addr}/pay/?query#part"),
+            format!("http://{addr}/pay/?query#part"),
             refund,
             "/pay/v1/refunds".to_owned(),
             "mine".to_owned(),
-            vec![basic, json],
+            vec![json],
             refund_body,
         ),
         (
@@ -219,7 +219,12 @@ async fn a_redirect_is_not_followed() -> Result<()> {
     let (elsewhere, addr) = gateway().await?;
     for status in [301, 302, 303, 307, 308] {
         let answer = format!("HTTP/1.1 {status} \r\nlocation: http://{addr}/\r\ncontent-length: 0\r\n\r\n");
-        assert_eq!(doubt(answered(answer, false, PATIENT).await?), format!("http_{status}"));
+        match answered(answer, false, PATIENT).await? {
+            Err(Answer::Misconfigured { reason, stops_charges: true }) => {
+                assert_eq!(reason.code, format!("http_{status}"))
+            }
+            other => panic!("{status} is {other:?}"),
+        }
     }
     assert!(tokio::time::timeout(IMPATIENT, elsewhere.accept()).await.is_err(), "somebody came");
     Ok(())
@@ -292,7 +297,8 @@ async fn a_gateway_that_talks_without_end_is_cut_short() -> Result<()> {
             let mut said = 0;
             while io.write_all(chunk.as_bytes()).await.is_ok() {
                 said += chunk.len();
-                assert!(said < 100 << 20, "it listens for ever");
+                // What was read, and what the kernel had already taken.
+                assert!(said < 20 << 20, "it listens for ever");
             }
             anyhow::Ok(())
         };
@@ -304,13 +310,38 @@ async fn a_gateway_that_talks_without_end_is_cut_short() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn the_longest_answer_that_is_read_has_64_kib_and_so_has_its_head() -> Result<()> {
+    let (head, body) =
+        receipt().split_once("\r\n\r\n").map(|(_, body)| ("HTTP/1.1 201 Created", body.to_owned())).unwrap();
+    let padded = |length: usize| format!("{body}{}", " ".repeat(length - body.len()));
+    let with_body = |body: &str| format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(answered(with_body(&padded(64 << 10)), false, PATIENT).await?, done());
+    assert_eq!(doubt(answered(with_body(&padded((64 << 10) + 1)), false, PATIENT).await?), "malformed_reply");
+    let with_head = |length: usize| {
+        let filling = "x".repeat(length);
+        format!("{head}\r\nx-filling: {filling}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    };
+    assert_eq!(answered(with_head(16 << 10), false, PATIENT).await?, done());
+    assert_eq!(doubt(answered(with_head(80 << 10), true, PATIENT).await?), "no_answer");
+    let many = "x-one: 1\r\n".repeat(80);
+    let many = format!("{head}\r\n{many}content-length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(doubt(answered(many, false, PATIENT).await?), "no_answer");
+    Ok(())
+}
+
 #[test]
-fn a_secret_in_the_url_is_shown_nowhere() -> Result<()> {
-    let gateway = format!("{:?}", Gateway::new("http://me:secret@127.0.0.1:1/", PATIENT)?);
-    assert!(!gateway.contains("secret") && !gateway.contains("bWU6c2VjcmV0"), "{gateway}");
-    for wrong in ["http://me:secret@", "me:secret@there", "ftp://me:secret@there", "http://me:se@secret@:x"] {
+fn a_secret_in_the_url_is_refused_and_shown_nowhere() -> Result<()> {
+    for wrong in [
+        "http://me:secret@127.0.0.1:1/",
+        "https://secret@pay.example",
+        "http://me:secret@",
+        "me:secret@there",
+        "ftp://me:secret@there",
+        "http://me:se@secret@:x",
+    ] {
         let error = format!("{:#}", Gateway::new(wrong, PATIENT).unwrap_err());
-        assert!(error.starts_with("GATEWAY_URL=") && !error.contains("secret"), "{error}");
+        assert!(error.starts_with("GATEWAY_URL") && !error.contains("secret"), "{error}");
     }
     Ok(())
 }
