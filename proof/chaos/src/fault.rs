@@ -59,6 +59,12 @@ pub enum Kind {
     GatewayTooMany,
     /// The gateway answers 503 to everything
     GatewayDown,
+    /// The gateway knows us no more: 401 to everything
+    GatewayMisconfigured,
+    /// The gateway answers 202, and charges after a moment
+    GatewayPending,
+    /// The gateway charges, and answers with a receipt of another amount
+    GatewayForeignReceipt,
 }
 
 /// Whose trouble a fault is, for the latencies by phase.
@@ -129,7 +135,10 @@ impl Kind {
             | Self::GatewayGarbage
             | Self::GatewayLate
             | Self::GatewayTooMany
-            | Self::GatewayDown => 4,
+            | Self::GatewayDown
+            | Self::GatewayMisconfigured
+            | Self::GatewayPending
+            | Self::GatewayForeignReceipt => 4,
         }
     }
 

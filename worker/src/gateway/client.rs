@@ -29,7 +29,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Longest body that is read; real ones have 200 bytes. What 1,024 requests in hand may hold is so 64 MiB, and as much of heads.
 const MAX_BODY: usize = 64 << 10;
-/// Longest head that is read; real ones have 200 bytes in five lines.
+/// Past this a head is read no further (a read may end beyond it, at less than twice as much); real ones have 200 bytes in five lines.
 const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 64;
 

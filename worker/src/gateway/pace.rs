@@ -18,7 +18,7 @@ const CUT_EVERY: Duration = Duration::from_secs(1);
 const CUT: f64 = 0.5;
 /// What is added to it each second, as a share of the pace at which the gateway turned away, and at least.
 const RISE: f64 = 0.1;
-const LEAST_RISE: f64 = 2.0;
+const LEAST_RISE: f64 = 0.5;
 /// Never slower than this, in requests a second: somebody has to find out that the gateway takes more.
 const SLOWEST: f64 = 1.0;
 /// Past so many times the pace at which it turned away, it is not held back any more.
@@ -52,11 +52,13 @@ struct Limit {
     cut_at: Instant,
     /// When the next may leave.
     next: Instant,
+    /// Not before, the gateway said: until then nothing is tried, and so nothing is learned.
+    not_before: Instant,
 }
 
 impl Limit {
     fn rise_to(&mut self, now: Instant) {
-        let risen = now.saturating_duration_since(self.at).as_secs_f64();
+        let risen = now.saturating_duration_since(self.at.max(self.not_before)).as_secs_f64();
         self.pace += risen * (self.turned_away_at * RISE).max(LEAST_RISE);
         self.at = now;
         self.next = self.next.max(now);
@@ -117,6 +119,7 @@ impl Pace {
             at: now,
             cut_at: now - CUT_EVERY,
             next: now,
+            not_before: now,
         });
         if now.saturating_duration_since(limit.cut_at) >= CUT_EVERY {
             limit.turned_away_at = limit.pace;
@@ -125,7 +128,8 @@ impl Pace {
             limit.next = limit.next.max(now + limit.slot());
         }
         if let Some(retry_after) = retry_after {
-            limit.next = limit.next.max(now + retry_after);
+            limit.not_before = limit.not_before.max(now + retry_after);
+            limit.next = limit.next.max(limit.not_before);
         }
         let pace = limit.pace;
         drop(state);

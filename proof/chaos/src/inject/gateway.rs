@@ -40,6 +40,9 @@ impl Injector {
             Kind::GatewayTimeoutAfter => json!({ "timeout_after_rate": 0.6 }),
             Kind::GatewayGarbage => json!({ "malformed_rate": 0.6 }),
             Kind::GatewayLate => json!({ "late_rate": 0.5 }),
+            Kind::GatewayMisconfigured => json!({ "misconfigured_rate": 1.0 }),
+            Kind::GatewayPending => json!({ "pending_rate": 0.6 }),
+            Kind::GatewayForeignReceipt => json!({ "foreign_receipt_rate": 0.6 }),
             Kind::GatewayTooMany => json!({ "too_many_rate": 0.8 }),
             _ => json!({ "down": true }),
         })
