@@ -112,7 +112,13 @@ fn note_looked(state: &mut State, payment: u8, number: u8, answer: Answer) {
     let row = state.payment_mut(payment);
     row.looked = match answer {
         Answer::Unavailable => row.looked.without(number),
-        Answer::Done | Answer::Declined | Answer::Voided | Answer::InDoubt => row.looked.with(number),
+        // Who says no to us, or not yet, has seen what we asked for.
+        Answer::Done
+        | Answer::Declined
+        | Answer::Voided
+        | Answer::Pending
+        | Answer::InDoubt
+        | Answer::Misconfigured => row.looked.with(number),
     };
 }
 
