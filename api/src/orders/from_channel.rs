@@ -1,9 +1,7 @@
 //! `POST /channels/{channel}/orders`: an aggregator's document as it is. What it does not price, the channel's price list
 //! does; then it goes the way of every order.
 
-use axum::body::Body;
-use axum::extract::{Extension, Path, Query, State};
-use axum::http::HeaderMap;
+use axum::extract::{Extension, Path, Query, Request, State};
 use axum::response::Response;
 use domain::channel::name::{ChannelKey, ChannelName};
 use domain::channel::order::{ChannelOrder, ChannelRequest};
@@ -64,14 +62,14 @@ pub(crate) async fn accept_channel_order(
     by: OfChannel,
     Path(channel): Path<String>,
     query: Result<Query<PaidQuery>, axum::extract::rejection::QueryRejection>,
-    key: SentKey,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let channel = channel_name(&channel)?;
     by.expect(&channel)?;
     let paid = paid(query)?;
-    body::expect_json(&headers)?;
+    let (parts, body) = request.into_parts();
+    body::expect_json(&parts.headers)?;
+    let key = SentKey::of(&parts)?;
     let body = body::read(body, &state.room).await?;
     let wanted = "must be a JSON object with channelOrderId and items, each given once";
     let document: ChannelRequest<'_> = body::parse_as(&body, "not_an_order", wanted)?;
