@@ -67,7 +67,7 @@ WHEN (NOT CASE OLD.status
     WHEN 'CONFIRMED'          THEN NEW.status IN ('ACCEPTED', 'PREPARING', 'REJECTED', 'CANCELLED')
     WHEN 'ACCEPTED'           THEN NEW.status IN ('PREPARING', 'CANCELLED')
     WHEN 'PREPARING'          THEN NEW.status IN ('READY', 'ACCEPTED', 'CANCELLED')
-    WHEN 'READY'              THEN NEW.status IN ('DELIVERED')
+    WHEN 'READY'              THEN NEW.status IN ('DELIVERED', 'CANCELLED')
     ELSE false END)
 EXECUTE FUNCTION refuse_move();
 

@@ -29,6 +29,8 @@ CREATE TABLE payments (
     -- Of the payment that confirmed its order: by then the kitchen must have answered; NULL once it has. It stands here
     -- and not with the order, because an index over it would make each move of an order write every index of it anew.
     answer_by      timestamptz,
+    -- Of a charge: it is called off if it is not final by then. NULL: so long after it was made as the workers' setting says.
+    expires_at     timestamptz,
     dropped_at     timestamptz,                       -- of a failed addition: when its lines were taken off the order
     refund_of      uuid,                              -- of a refund: the charge that it gives back
     epoch          integer        NOT NULL DEFAULT 0, -- one more with every claim; only its holder may settle
@@ -72,14 +74,14 @@ CREATE TABLE clock_trust (
 );
 INSERT INTO clock_trust (until) VALUES (now() + interval '1 hour');
 
--- A final payment stays as it is. Only a claimed one can succeed; one that was never claimed may fail: its order ended
--- before anything was sent.
+-- A final payment stays as it is. Only a claimed one can succeed; one of which nothing was sent may fail: its order ended
+-- before.
 CREATE TRIGGER payments_legal_move AFTER UPDATE OF status ON payments FOR EACH ROW
 WHEN (NOT CASE OLD.status
     WHEN 'held'       THEN NEW.status IN ('pending', 'failed')
     WHEN 'pending'    THEN NEW.status IN ('processing', 'failed')
     WHEN 'processing' THEN NEW.status IN ('processing', 'waiting', 'succeeded', 'failed')
-    WHEN 'waiting'    THEN NEW.status IN ('processing')
+    WHEN 'waiting'    THEN NEW.status IN ('processing', 'failed')
     ELSE false END)
 EXECUTE FUNCTION refuse_move();
 
@@ -104,6 +106,7 @@ CREATE TABLE open_charges (
     amount_minor bigint         NOT NULL,             -- the order's total when it came in, so no less than 0
     created_at   timestamptz    NOT NULL,
     due_at       timestamptz    NOT NULL,             -- by then someone must look at it, unless it is being tried
+    expires_at   timestamptz,                         -- as of payments
     began_at     timestamptz,                         -- of its first claim: since then its order is PAYMENT_PROCESSING
     -- The claim is the record of its try, committed before the call. Its row in `payment_attempts` is written when it is
     -- settled, or by whoever claims next.
@@ -122,6 +125,14 @@ CREATE TABLE open_charges (
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);
 -- What is due, longest first. What is being tried is met on the way and passed over: no more than all workers have in hand.
 CREATE INDEX open_charges_due ON open_charges (due_at);
+
+-- What is to be called off at a time of its own. The others are called off in the order in which they came.
+CREATE INDEX open_charges_expiring ON open_charges (expires_at) WHERE expires_at IS NOT NULL;
+
+-- The lowest id that a UUIDv7 made at this time can have.
+CREATE FUNCTION first_id(at timestamptz) RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT rpad(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0'), 32, '0')::uuid
+$$;
 
 -- A try begins with an epoch of its own and in no other way.
 CREATE FUNCTION refuse_claim() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -143,11 +154,11 @@ $$;
 
 -- Payments as they are shown: those of both tables.
 CREATE VIEW shown_payments AS
-SELECT id, order_id, amount_minor, refunded_minor, created_at, due_at, answer_by, dropped_at, refund_of, epoch, attempts, spent,
+SELECT id, order_id, amount_minor, refunded_minor, created_at, due_at, answer_by, expires_at, dropped_at, refund_of, epoch, attempts, spent,
     kind, status, voiding, currency, reference, gateway_id, failure_code, reason, added
 FROM payments
 UNION ALL
-SELECT id, id, amount_minor, 0, created_at, coalesce(lease_until, due_at), NULL, NULL, NULL, epoch, attempts, spent,
+SELECT id, id, amount_minor, 0, created_at, coalesce(lease_until, due_at), NULL, expires_at, NULL, NULL, epoch, attempts, spent,
     'charge', charge_status(c), voiding, currency, NULL, NULL, NULL, NULL, NULL
 FROM open_charges c;
 

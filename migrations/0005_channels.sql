@@ -4,7 +4,9 @@
 
 CREATE TABLE order_details (
     order_id         uuid    NOT NULL PRIMARY KEY,
+    expires_at       timestamptz,                     -- as it was asked for: when its charge is called off (0002)
     paid_elsewhere   boolean NOT NULL,                -- its payment is of the kind 'elsewhere'
+    kept             boolean NOT NULL DEFAULT false,  -- of such a one: nobody came for it, and the money stays there
     channel          text,                            -- in lower case
     channel_order_id text,                            -- what the channel calls it; a name of 0004, too
     handover         jsonb   NOT NULL,                -- fulfilment, customer, delivery_address, pickup_time

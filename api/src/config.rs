@@ -20,6 +20,9 @@ pub struct ApiConfig {
     /// How long the kitchen has to take an order whose channel took the money, in seconds; the same as the workers'
     #[arg(long, env = "ACCEPT_DEADLINE_SECONDS", default_value = "300", value_parser = runtime::config::seconds)]
     pub accept_deadline: Duration,
+    /// How long a charge may take, in seconds, where its order does not say; shown with the order, and the same as the workers'
+    #[arg(long, env = "PAYMENT_DEADLINE_SECONDS", default_value = "900", value_parser = runtime::config::seconds)]
+    pub payment_deadline: Duration,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub database: DatabaseConfig,

@@ -48,6 +48,8 @@ pub struct Api {
     pub settings: ApiSettings,
     /// How long the kitchen has to take an order that needs no charge: as long as the workers give it for the others.
     pub accept_deadline: Duration,
+    /// How long a charge may take whose order does not say: as long as the workers give it.
+    pub payment_deadline: Duration,
     /// Whom it lets in.
     pub identity: Arc<Identity>,
 }
@@ -57,7 +59,17 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Accepts and reads orders until `stop`; then answers what is under way, publishes what is durable, and returns.
 pub async fn run(api: Api, stop: Stop) -> Result<()> {
-    let Api { listener, database, read_database, replica, broker, settings, accept_deadline, identity } = api;
+    let Api {
+        listener,
+        database,
+        read_database,
+        replica,
+        broker,
+        settings,
+        accept_deadline,
+        payment_deadline,
+        identity,
+    } = api;
     runtime::trace::declare_metrics();
     let (desk, lane) = runtime::batch::desk(settings.api_backlog, config::MAX_BATCH);
     let (publish, hints) = mpsc::channel(config::MAX_HINTS);
@@ -86,6 +98,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         room: Room::new(usize::from(settings.api_bodies_mib) * 1024 * 1024),
         reads: reads.clone(),
         accept_deadline,
+        payment_deadline,
         keep_keys: settings.idempotency_key_age,
         identity,
         broker_up,

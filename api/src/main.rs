@@ -59,8 +59,17 @@ async fn start() -> Result<()> {
         "accepting orders at http://{}/api/v1/orders",
         listener.local_addr()?
     );
-    let (settings, accept_deadline) = (config.settings, config.accept_deadline);
-    let api = Api { listener, database, read_database, replica, broker, settings, accept_deadline, identity };
+    let api = Api {
+        listener,
+        database,
+        read_database,
+        replica,
+        broker,
+        settings: config.settings,
+        accept_deadline: config.accept_deadline,
+        payment_deadline: config.payment_deadline,
+        identity,
+    };
     crew.spawn("api", run(api, stop.clone()));
     let internal = match own_internal {
         Some(own) => {

@@ -59,6 +59,7 @@ pub(crate) fn router(
         routes!(moves::accept),
         routes!(moves::reject),
         routes!(moves::cancel),
+        routes!(moves::no_show),
         routes!(moves::set_status),
         routes!(add::add_items),
         routes!(add::pay_anew),

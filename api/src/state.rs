@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub reads: Arc<Reads>,
     /// How long the kitchen has to take an order that needs no charge.
     pub accept_deadline: Duration,
+    /// How long a charge may take whose order does not say.
+    pub payment_deadline: Duration,
     /// How long an idempotency key is remembered.
     pub keep_keys: Duration,
     /// Who knows people.

@@ -125,6 +125,7 @@ async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &
         broker: broker.clone(),
         settings: config.api,
         accept_deadline: worker_settings.accept_deadline,
+        payment_deadline: worker_settings.payment_deadline,
         identity,
     };
 

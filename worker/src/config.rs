@@ -84,8 +84,9 @@ pub struct WorkerSettings {
     /// How long the kitchen has to take a confirmed order, in seconds
     #[arg(long, env = "ACCEPT_DEADLINE_SECONDS", default_value = "300", value_parser = seconds)]
     pub accept_deadline: Duration,
-    /// How long a charge may be tried before its key is voided and the payment fails, in seconds: no order hangs for ever
-    #[arg(long, env = "PAYMENT_DEADLINE_SECONDS", default_value = "86400", value_parser = seconds)]
+    /// How long a charge may take from when it may first be made, in seconds, where its order names no time of its own: then it is
+    /// called off, and no order hangs for ever
+    #[arg(long, env = "PAYMENT_DEADLINE_SECONDS", default_value = "900", value_parser = seconds)]
     pub payment_deadline: Duration,
     /// How long a refund rests that the gateway refused, in seconds; it is never given up
     #[arg(long, env = "REFUND_RETRY_SECONDS", default_value = "600", value_parser = seconds)]

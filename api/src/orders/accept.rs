@@ -1,6 +1,8 @@
 //! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable. Orders of channels
 //! (`from_channel.rs`) are committed and answered here, too.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -13,6 +15,7 @@ use domain::trace_parent::TraceParent;
 use runtime::batch::NotTaken;
 use runtime::trace::{Kind, Span};
 use store::accept::{Accept, Accepted, IdempotencyKey};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::config::ANSWER_TIMEOUT;
@@ -24,6 +27,7 @@ use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, Faults, TokenNeeded};
 use crate::identity::caller::Anyone;
 use crate::orders::fault::Fault;
+use crate::orders::read::decisive;
 use crate::orders::view::{NewOrderBody, OrderView};
 use crate::orders::writer::Answer;
 use crate::state::AppState;
@@ -72,7 +76,18 @@ pub(crate) async fn accept_order(
     if !by.may_see(&order.customer_id) {
         return Err(ApiError::forbidden("customer_id is somebody else"));
     }
-    commit(&state, arrival, order, key.with_body(&body).by(&by, &state)).await
+    let key = key.with_body(&body).by(&by, &state);
+    if order.has_expired(OffsetDateTime::now_utc()) {
+        // What came before under its name is answered as it was then. (What has been forgotten since is called off at once.)
+        let asked = Accept { order: order.clone(), key: key.clone() };
+        let before = decisive(state.clone(), move |conn| {
+            Box::pin(async move { store::accept::came_before(conn, &asked).await })
+        });
+        if !before.await? {
+            return Err(ApiError::invalid_one("expires_at", "in_the_past", "must be a time to come"));
+        }
+    }
+    commit(&state, arrival, order, key).await
 }
 
 /// Hands an order to a writer and answers once it is durable.
@@ -93,8 +108,10 @@ pub(crate) async fn commit(
     wait.note("outcome", outcome(&answer));
     drop(wait);
     match answer.map_err(Fault::from).flatten() {
-        Ok(Accepted::New { created_at }) => Ok(accepted(&OrderView::accepted(order, created_at))),
-        Ok(Accepted::Replay(earlier)) => Ok(replayed(*earlier)),
+        Ok(Accepted::New { created_at }) => {
+            Ok(accepted(&OrderView::accepted(order, created_at, state.payment_deadline)))
+        }
+        Ok(Accepted::Replay(earlier)) => Ok(replayed(*earlier, state.payment_deadline)),
         Ok(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
         Ok(Accepted::KeyReused) => Err(key_reused()),
         Err(Fault::Internal) => Err(ApiError::internal(&"the writer could not store the order")),
@@ -120,8 +137,8 @@ pub(crate) fn channel_id_reused(status: OrderStatus) -> ApiError {
 }
 
 /// The first answer once more.
-pub(crate) fn replayed(earlier: Order) -> Response {
-    (Replayed(true), accepted(&OrderView::as_accepted(earlier))).into_response()
+pub(crate) fn replayed(earlier: Order, payment_deadline: Duration) -> Response {
+    (Replayed(true), accepted(&OrderView::as_accepted(earlier, payment_deadline))).into_response()
 }
 
 fn accepted(view: &OrderView) -> Response {

@@ -92,12 +92,13 @@ pub(crate) async fn accept_channel_order(
 
 /// The answer to an order that was accepted when its articles still had prices; `None`: there is no such order.
 async fn answered_before(state: AppState, name: ChannelKey) -> Result<Option<Response>, ApiError> {
+    let payment_deadline = state.payment_deadline;
     let found = decisive(state, move |conn| {
         Box::pin(async move { store::accept::answered_before(conn, &name).await })
     })
     .await?;
     match found {
-        Some(Accepted::Replay(order)) => Ok(Some(replayed(*order))),
+        Some(Accepted::Replay(order)) => Ok(Some(replayed(*order, payment_deadline))),
         Some(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
         _ => Ok(None),
     }

@@ -1,4 +1,4 @@
-//! What people do with an order: `POST /orders/{id}/accept`, `/reject`, `/cancel`, and `PUT /orders/{id}/status`.
+//! What people do with an order: `POST /orders/{id}/accept`, `/reject`, `/cancel`, `/no-show`, and `PUT /orders/{id}/status`.
 //! Parse, hand to a mover, answer with the whole order. Whoever loses a race is told where the order stands.
 
 use axum::Json;
@@ -75,17 +75,15 @@ pub(crate) async fn reject(
 ) -> Result<Answer, ApiError> {
     let order_id = parse_id(&id)?;
     let (MoveBody { reason, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
-    if reason.is_none() {
-        return Err(ApiError::invalid_one("reason", "required", "is required"));
-    }
+    expect_reason(reason.as_deref())?;
     carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Reject, by, reason }, key)
         .await
 }
 
 /// Call an order off.
 ///
-/// By its customer or the restaurant, up to `PREPARING`. What was charged goes back. While a charge is under way this is
-/// a wish: the answer shows it as `cancel_requested`, and the order is `CANCELLED` once the charge is known.
+/// By its customer or the restaurant, up to `PREPARING`. What was charged goes back. While a charge is under way that the gateway
+/// may have seen, this is a wish: the answer shows it as `cancel_requested`, and the order is `CANCELLED` once the charge is known.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/cancel", tag = "orders",
     params(OrderId, KeyHeader),
@@ -112,10 +110,41 @@ pub(crate) async fn cancel(
         .await
 }
 
+/// Nobody came.
+///
+/// The restaurant ends an order that is `READY` and that nobody fetched or took in: it becomes `CANCELLED`, with the reason
+/// `no_show`. `refund` says whether the money goes back or stays.
+#[utoipa::path(
+    post, path = "/api/v1/orders/{id}/no-show", tag = "kitchen",
+    params(OrderId, KeyHeader),
+    request_body = NoShowBody,
+    responses(
+        (status = 200, description = "Cancelled; each charge has a refund, or the history says that it is `kept`", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
+        (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`refund` is missing or not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, NoOrder, StaffOnly, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn no_show(
+    State(state): State<AppState>,
+    Staff(by): Staff,
+    Path(id): Path<String>,
+    key: SentKey,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Answer, ApiError> {
+    let order_id = parse_id(&id)?;
+    let (MoveBody { refund, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
+    let refund = refund.ok_or_else(|| ApiError::invalid_one("refund", "required", "is required"))?;
+    let wanted = Wanted::NoShow { refund };
+    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason: None }, key).await
+}
+
 /// Move an order on.
 ///
-/// `PREPARING` (taking it by that, if it was not taken yet), `READY`, `DELIVERED`; and with a reason one step back, from
-/// `PREPARING` to `ACCEPTED`.
+/// `PREPARING` (taking it by that, if it was not taken yet), `READY`, `DELIVERED`; and with a reason `REJECTED`, or one step
+/// back, from `PREPARING` to `ACCEPTED`.
 #[utoipa::path(
     put, path = "/api/v1/orders/{id}/status", tag = "kitchen",
     params(OrderId, KeyHeader),
@@ -123,7 +152,7 @@ pub(crate) async fn cancel(
     responses(
         (status = 200, description = "Moved", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`status` is not one of the statuses, or a step back has no `reason`, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`status` is not one of the statuses, or `REJECTED` or a step back has no `reason`, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, StaffOnly, Faults,
     ),
     security(("token" = []))
@@ -137,10 +166,18 @@ pub(crate) async fn set_status(
     body: Body,
 ) -> Result<Answer, ApiError> {
     let order_id = parse_id(&id)?;
-    let (MoveBody { reason, status }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
+    let (MoveBody { reason, status, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
     let status = status.ok_or_else(|| ApiError::invalid_one("status", "required", "is required"))?;
+    if status == OrderStatus::Rejected {
+        expect_reason(reason.as_deref())?;
+    }
     let wanted = Wanted::Status(status);
     carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason }, key).await
+}
+
+/// Who refuses an order says why.
+fn expect_reason(reason: Option<&str>) -> Result<(), ApiError> {
+    reason.map(|_| ()).ok_or_else(|| ApiError::invalid_one("reason", "required", "is required"))
 }
 
 /// The order as it stands now, and whether that was so before.
@@ -154,9 +191,10 @@ async fn carry_out(state: &AppState, ask: Move, key: SentKey) -> Result<Answer, 
 /// Hands in what is to lead to `to`, and answers what came of it.
 pub(crate) async fn hand_in(state: &AppState, asked: Asked, to: OrderStatus) -> Result<Answer, ApiError> {
     // The mover, not this future, does the writing: it is dropped when the client hangs up.
+    let done = |whole, before| Ok((Replayed(before), Json(OrderView::whole(whole, state.payment_deadline))));
     match state.moves.ask(asked, ANSWER_TIMEOUT).await.map_err(Fault::from).flatten() {
-        Ok(Moved::Done { whole, .. }) => Ok((Replayed(false), Json(OrderView::whole(*whole)))),
-        Ok(Moved::Replayed { whole }) => Ok((Replayed(true), Json(OrderView::whole(*whole)))),
+        Ok(Moved::Done { whole, .. }) => done(*whole, false),
+        Ok(Moved::Replayed { whole }) => done(*whole, true),
         Ok(Moved::KeyReused) => Err(key_reused()),
         Ok(Moved::Refused { refusal, status }) => Err(refused(refusal, status, to)),
         Ok(Moved::NotFound) => Err(ApiError::not_found("order")),
@@ -206,6 +244,7 @@ fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) -> ApiError {
 struct MoveBody {
     reason: Option<String>,
     status: Option<OrderStatus>,
+    refund: Option<bool>,
 }
 
 impl MoveBody {
@@ -220,6 +259,7 @@ impl MoveBody {
         struct Raw {
             reason: Option<serde_json::Value>,
             status: Option<serde_json::Value>,
+            refund: Option<serde_json::Value>,
         }
         let body = body::read(body, room).await?;
         let key = key.with_body(&body);
@@ -231,8 +271,9 @@ impl MoveBody {
         let mut problems = Vec::new();
         let reason = raw.reason.and_then(|value| reason(&value, &mut problems));
         let status = raw.status.and_then(|value| status(&value, &mut problems));
+        let refund = raw.refund.and_then(|value| refund(&value, &mut problems));
         if problems.is_empty() {
-            Ok((Self { reason, status }, key))
+            Ok((Self { reason, status, refund }, key))
         } else {
             Err(ApiError::invalid(problems))
         }
@@ -261,6 +302,15 @@ fn status(value: &serde_json::Value, problems: &mut Vec<Problem>) -> Option<Orde
     status
 }
 
+fn refund(value: &serde_json::Value, problems: &mut Vec<Problem>) -> Option<bool> {
+    let refund = value.as_bool();
+    if refund.is_none() {
+        let detail = "must be true or false".to_owned();
+        problems.push(Problem { code: "not_true_or_false", detail, attr: "refund".to_owned() });
+    }
+    refund
+}
+
 /// Why.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
@@ -279,14 +329,23 @@ pub(crate) struct CancelBody {
     reason: Option<String>,
 }
 
+/// What becomes of its money.
+#[derive(Debug, utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct NoShowBody {
+    /// true: it goes back. false: it stays.
+    #[schema(example = false)]
+    refund: bool,
+}
+
 /// Where the order stands now.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
 pub(crate) struct StatusBody {
-    /// `PREPARING`, `READY`, `DELIVERED`, or back to `ACCEPTED`; any case.
+    /// `PREPARING`, `READY`, `DELIVERED`, `REJECTED`, or back to `ACCEPTED`; any case.
     #[schema(example = "PREPARING")]
     status: String,
-    /// 1 to 500 characters; required for a step back.
+    /// 1 to 500 characters; required for `REJECTED` and for a step back.
     #[schema(example = "the stove went out", min_length = 1, max_length = 500)]
     reason: Option<String>,
 }

@@ -46,9 +46,11 @@ pub(crate) async fn read_order(
     Path(id): Path<String>,
 ) -> Result<Json<OrderView>, ApiError> {
     let id = parse_id(&id)?;
+    let payment_deadline = state.payment_deadline;
     let found = found(state, move |conn| Box::pin(read::whole(conn, id))).await?;
     let whole = found.filter(|whole| caller.may_see(&whole.order.customer_id));
-    Ok(Json(OrderView::whole(whole.ok_or_else(|| ApiError::not_found("order"))?)))
+    let whole = whole.ok_or_else(|| ApiError::not_found("order"))?;
+    Ok(Json(OrderView::whole(whole, payment_deadline)))
 }
 
 /// Read all that happened to an order.

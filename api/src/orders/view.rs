@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::thread::LocalKey;
+use std::time::Duration;
 
 use domain::event::{Event, What};
 use domain::money::{Currency, Money};
@@ -49,6 +51,10 @@ pub(crate) struct OrderView {
     /// The kitchen must accept the order before this time. Null until the order is confirmed.
     #[serde(with = "time::serde::rfc3339::option")]
     pub accept_by: Option<OffsetDateTime>,
+    /// When the order's charge is called off, should its outcome not be known by then: the order ends as `PAYMENT_FAILED`, as
+    /// soon as it is certain that nothing was taken. Left out of lists, and once the outcome is known.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339_expiry")]
+    pub expires_at: Option<OffsetDateTime>,
     /// A cancellation that waits until the outcome of the charge is known; null where there is none.
     pub cancel_requested: Option<CancelView>,
     /// The channel that sent the order, in lower case.
@@ -91,15 +97,16 @@ pub(crate) struct OrderView {
 }
 
 impl OrderView {
-    /// An order that was accepted just now.
-    pub(crate) fn accepted(order: NewOrder, created_at: OffsetDateTime) -> Self {
+    /// An order that was accepted just now. Its charge has `payment_deadline`, unless it says otherwise itself.
+    pub(crate) fn accepted(order: NewOrder, created_at: OffsetDateTime, payment_deadline: Duration) -> Self {
         let paid = order.paid_elsewhere();
         let details = order.details.map(|details| {
-            let NewDetails { handover, key, paid_elsewhere, .. } = *details;
+            let NewDetails { handover, key, paid_elsewhere, expires_at, .. } = *details;
             let channel = key.map(|key| (key.channel.as_str().to_owned(), key.order_id));
-            Box::new(Details { handover, channel, paid_elsewhere: paid_elsewhere.is_some() })
+            let paid_elsewhere = paid_elsewhere.is_some();
+            Box::new(Details { handover, channel, paid_elsewhere, kept: false, expires_at })
         });
-        Self::as_accepted(Order {
+        let order = Order {
             id: order.id,
             customer_id: order.customer_id,
             status: if paid.is_some() { OrderStatus::Confirmed } else { OrderStatus::Pending },
@@ -111,12 +118,16 @@ impl OrderView {
             accept_by: paid.map(|accept_in| created_at + accept_in),
             cancel_wish: None,
             details,
-        })
+        };
+        Self::as_accepted(order, payment_deadline)
     }
 
     /// The answer to an order that was accepted, as it was then.
-    pub(crate) fn as_accepted(order: Order) -> Self {
-        Self { payment_attempts: Some(Vec::new()), ..Self::in_list(order) }
+    pub(crate) fn as_accepted(order: Order, payment_deadline: Duration) -> Self {
+        let own = order.details.as_ref().and_then(|details| details.expires_at);
+        let is_charged = order.status == OrderStatus::Pending;
+        let expires_at = is_charged.then(|| own.unwrap_or(order.created_at + payment_deadline));
+        Self { expires_at, payment_attempts: Some(Vec::new()), ..Self::in_list(order) }
     }
 
     /// As it is sent, in one piece of memory for all but the longest: [`axum::Json`] would begin with too little, and append
@@ -130,7 +141,8 @@ impl OrderView {
     /// An order as it stands, without its attempts.
     pub(crate) fn in_list(order: Order) -> Self {
         let paid = order.is_paid_elsewhere();
-        let given_back = matches!(order.status, OrderStatus::Rejected | OrderStatus::Cancelled);
+        let kept = order.details.as_ref().is_some_and(|details| details.kept);
+        let given_back = matches!(order.status, OrderStatus::Rejected | OrderStatus::Cancelled) && !kept;
         let (handover, channel) = order.details.map(|one| (one.handover, one.channel)).unwrap_or_default();
         let (channel, channel_order_id) = channel.unzip();
         Self {
@@ -144,6 +156,7 @@ impl OrderView {
             created_at: order.created_at,
             updated_at: order.updated_at,
             accept_by: order.accept_by,
+            expires_at: None,
             cancel_requested: order.cancel_wish.map(CancelView::from),
             channel,
             channel_order_id,
@@ -160,8 +173,12 @@ impl OrderView {
     }
 
     /// An order as it stands.
-    pub(crate) fn whole(whole: Whole) -> Self {
+    pub(crate) fn whole(whole: Whole, payment_deadline: Duration) -> Self {
         let Whole { order, payments, attempts, events } = whole;
+        // Its own charge; or the one that pays it anew.
+        let is_awaited = |one: &&Paid| one.is_open_charge() && !one.is_addition;
+        let awaited = payments.iter().find(is_awaited);
+        let expires_at = awaited.map(|one| one.expires_at.unwrap_or(one.created_at + payment_deadline));
         let attempts = attempt_views(attempts);
         Self {
             timestamps: Some(Timestamps(
@@ -169,18 +186,39 @@ impl OrderView {
             )),
             payments: Some(payments.into_iter().map(PaymentView::from).collect()),
             payment_attempts: Some(attempts),
+            expires_at,
             ..Self::in_list(order)
         }
     }
 }
 
+/// A time, and how it was written.
+type Written = RefCell<(OffsetDateTime, String)>;
+
+thread_local! {
+    static LAST: Written = const { RefCell::new((OffsetDateTime::UNIX_EPOCH, String::new())) };
+    static LAST_EXPIRY: Written = const { RefCell::new((OffsetDateTime::UNIX_EPOCH, String::new())) };
+}
+
 /// As `time::serde::rfc3339`, which writes every time out anew: the orders of one commit have one time, and each has it twice.
 fn rfc3339<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    thread_local! {
-        static LAST: RefCell<(OffsetDateTime, String)> =
-            const { RefCell::new((OffsetDateTime::UNIX_EPOCH, String::new())) };
+    written(&LAST, at, serializer)
+}
+
+/// The same; those times are others, and the same for the orders of one commit, too.
+fn rfc3339_expiry<S: Serializer>(at: &Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => written(&LAST_EXPIRY, at, serializer),
+        None => serializer.serialize_none(),
     }
-    LAST.with_borrow_mut(|(last, text)| {
+}
+
+fn written<S: Serializer>(
+    last: &'static LocalKey<Written>,
+    at: &OffsetDateTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    last.with_borrow_mut(|(last, text)| {
         // Equal are all that are one moment, whatever their offsets.
         if text.is_empty() || last != at || last.offset() != at.offset() {
             *text = at.format(&Rfc3339).map_err(S::Error::custom)?;
@@ -233,7 +271,7 @@ pub(crate) struct PaymentView {
     pub reference: Option<String>,
     /// For a refund: the charge that it gives back.
     pub refund_of: Option<Uuid>,
-    /// For a refund: `rejected`, `cancelled`, `accept_deadline`, `late_capture`, ...; for a failed charge: the gateway's code.
+    /// For a refund: `rejected`, `cancelled`, `no_show`, `accept_deadline`, `late_capture`, ...; for a failed charge: the gateway's code.
     pub reason: Option<String>,
     /// Whether this is the charge of an addition.
     pub is_addition: bool,
@@ -357,7 +395,7 @@ pub(crate) struct EventView {
     /// The version of the order after this change.
     pub version: i32,
     /// What changed: `accepted`, `moved`, `added`, `addition_charged`, `addition_dropped`, `cancel_wished`, `late_capture`,
-    /// `refund_owed` or `refunded`.
+    /// `kept`, `refund_owed` or `refunded`.
     pub what: What,
     /// The status before this change; null if the order was new or did not change its status.
     pub from: Option<OrderStatus>,
@@ -448,6 +486,10 @@ pub(crate) struct NewOrderBody {
     /// When the customer fetches the order, RFC 3339.
     #[schema(example = "2026-01-31T18:30:00+01:00")]
     pickup_time: Option<String>,
+    /// When the charge is called off if its outcome is not known by then, RFC 3339: a time within seven days. By default 15
+    /// minutes after the order is accepted.
+    #[schema(example = "2026-01-31T17:40:00Z")]
+    expires_at: Option<String>,
 }
 
 /// One line of an order.
@@ -473,8 +515,6 @@ pub(crate) struct ItemBody {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use domain::order::request::OrderRequest;
     use time::macros::datetime;
 
@@ -491,18 +531,20 @@ mod tests {
         if let Some(details) = &mut order.details {
             details.paid_elsewhere = paid_elsewhere;
         }
-        let view = OrderView::accepted(order, datetime!(2026-01-31 17:02:11.5 UTC));
+        let view = OrderView::accepted(order, datetime!(2026-01-31 17:02:11.5 UTC), Duration::from_secs(900));
         String::from_utf8(view.to_json()).unwrap()
     }
 
     /// What every such answer has, and what this one has in three places.
     fn expected(status: &str, money: [&str; 3], accept_by: &str, beside: &str) -> String {
+        let expires = if status == "PENDING" { r#""expires_at":"2026-01-31T17:17:11.5Z","# } else { "" };
         let [price, total, currency] = money;
         let line = LINE.strip_suffix('5').unwrap();
         format!(
             r#"{{"id":"{ID}","customer_id":"é","status":"{status}","items":[{line}{price}}}],"total":{total},"#
         ) + &format!(r#""currency":"{currency}","version":1,"created_at":"2026-01-31T17:02:11.5Z","#)
             + &format!(r#""updated_at":"2026-01-31T17:02:11.5Z","accept_by":{accept_by},"#)
+            + expires
             + &format!(r#""cancel_requested":null,{beside}"payment_attempts":[]}}"#)
     }
 

@@ -121,6 +121,7 @@ impl Pipeline {
             broker: broker.clone(),
             settings: options.api,
             accept_deadline: settings.accept_deadline,
+            payment_deadline: settings.payment_deadline,
             identity,
         };
         let worker = Worker { database, broker: broker.clone(), settings };

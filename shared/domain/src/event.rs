@@ -28,6 +28,8 @@ pub enum What {
     CancelWished,
     /// A charge took the money after the order had ended, or beside the one that paid it: it goes back.
     LateCapture,
+    /// Nobody came for the order, and the money of this payment stays.
+    Kept,
     /// Money is to go back: there is a refund.
     RefundOwed,
     /// It went back.
@@ -36,7 +38,7 @@ pub enum What {
 
 impl What {
     /// Every kind of event.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Accepted,
         Self::Moved,
         Self::Added,
@@ -44,6 +46,7 @@ impl What {
         Self::AdditionDropped,
         Self::CancelWished,
         Self::LateCapture,
+        Self::Kept,
         Self::RefundOwed,
         Self::Refunded,
     ];
@@ -58,6 +61,7 @@ impl What {
             Self::AdditionDropped => "addition_dropped",
             Self::CancelWished => "cancel_wished",
             Self::LateCapture => "late_capture",
+            Self::Kept => "kept",
             Self::RefundOwed => "refund_owed",
             Self::Refunded => "refunded",
         }
@@ -139,6 +143,8 @@ impl Tally {
 pub struct Replayed {
     /// Where the order stands.
     pub status: Option<OrderStatus>,
+    /// Where it stood before.
+    pub before: Option<OrderStatus>,
     /// The last event's: the order's version.
     pub version: i32,
     /// What it comes to, in minor units.
@@ -151,6 +157,8 @@ pub struct Replayed {
     pub wished: bool,
     /// Charges that took money.
     pub charged: Tally,
+    /// What of it stays, although the order was cancelled; and what stays with its channel.
+    pub kept: Tally,
     /// Refunds that are owed, or were.
     pub owed: Tally,
     /// Refunds that were given.
@@ -176,12 +184,16 @@ impl Replayed {
         let is_legal = match (event.what, event.from, event.to) {
             (What::Accepted, None, Some(to)) => matches!(to, OrderStatus::Pending | OrderStatus::Confirmed),
             (What::Moved, Some(from), Some(to)) => from.may_become(to),
+            // Of any other end nothing is kept.
+            (What::Kept, None, None) => {
+                (self.before, self.status) == (Some(OrderStatus::Ready), Some(OrderStatus::Cancelled))
+            }
             (_, None, None) => !moves,
             _ => false,
         };
         self.version = event.version;
         if moves {
-            self.status = event.to;
+            self.before = std::mem::replace(&mut self.status, event.to);
         }
         self.wished |= event.what == What::CancelWished;
         let lacks = self.apply_money(event).or(self.apply_lines(event));
@@ -195,6 +207,7 @@ impl Replayed {
             What::CancelWished => return event.amount_minor.is_some().then_some("it has an amount"),
             What::Moved if event.amount_minor.is_none() => return None,
             What::Moved | What::AdditionCharged | What::LateCapture => &mut self.charged,
+            What::Kept => &mut self.kept,
             What::RefundOwed => &mut self.owed,
             What::Refunded => &mut self.refunded,
             What::Added | What::AdditionDropped => &mut Tally::default(),

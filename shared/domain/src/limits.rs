@@ -1,5 +1,7 @@
 //! How much of anything an order may have, and the currency of one that names none.
 
+use std::time::Duration;
+
 use crate::money::Currency;
 
 /// Longest id or key a client may give: 200 characters hold any UUID, ULID or URN in use.
@@ -10,5 +12,8 @@ pub const MAX_NAME_CHARS: usize = 500;
 pub const MAX_ITEMS: usize = 200;
 /// Most of one article.
 pub const MAX_QUANTITY: u32 = 10_000;
+/// Longest time that an order's charge may be given by the order itself: what is to be made later than in a week is to be ordered
+/// later.
+pub const MAX_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
 /// Currency of an order that names none.
 pub const DEFAULT_CURRENCY: Currency = Currency::USD;

@@ -137,14 +137,16 @@ impl fmt::Display for Money {
     }
 }
 
-/// The currency of an ISO 4217 code. The usual ones are tried first: the whole list is compared one by one, and a dollar
+/// The currency of an ISO 4217 code, where that is money that somebody can pay with: no metal, no unit of account, no fund, and
+/// neither the code for tests nor that for none. The usual ones are tried first: the whole list is compared one by one, and a dollar
 /// stands near its end.
 pub fn currency_of(code: &str) -> Option<Currency> {
     const USUAL: [Currency; 3] = [Currency::USD, Currency::EUR, Currency::GBP];
-    USUAL.into_iter().find(|usual| usual.code() == code).or_else(|| Currency::from_code(code))
+    let other = || Currency::from_code(code).filter(|one| !one.is_special() && !one.is_fund());
+    USUAL.into_iter().find(|usual| usual.code() == code).or_else(other)
 }
 
-/// Digits behind the point by ISO 4217; currencies that have none defined (metals, test codes) count as 0.
+/// Digits behind the point by ISO 4217; those that have none defined count as 0.
 fn decimal_places(currency: Currency) -> u32 {
     currency.exponent().map_or(0, u32::from)
 }
@@ -200,6 +202,21 @@ mod tests {
     fn the_usual_currencies_are_found_as_all_others_are() {
         for code in ["USD", "EUR", "GBP", "JPY", "KWD", "ZWL", "AAA", "usd", "US", "USDT", ""] {
             assert_eq!(currency_of(code), Currency::from_code(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_pay_with_is_no_currency() {
+        for code in
+            ["XXX", "XTS", "XAU", "XAG", "XPT", "XPD", "XDR", "XBA", "XBB", "XBC", "XBD", "XSU", "XUA", "XAD"]
+        {
+            assert_eq!(currency_of(code), None, "{code}");
+        }
+        for code in ["CLF", "UYI", "UYW", "COU", "MXV", "CHE", "CHW", "BOV", "USN"] {
+            assert_eq!(currency_of(code), None, "{code}: a unit of account or a fund");
+        }
+        for code in ["XAF", "XOF", "XPF", "XCD", "CLP", "CHF", "UYU", "BOB"] {
+            assert!(currency_of(code).is_some(), "{code}");
         }
     }
 

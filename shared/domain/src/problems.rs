@@ -113,7 +113,11 @@ impl Problems {
     pub(crate) fn currency(&mut self, raw: Option<&RawValue>) -> Option<Currency> {
         let code = serde_json::from_str::<String>(raw?.get()).ok();
         Some(code.and_then(|code| currency_of(&code)).unwrap_or_else(|| {
-            self.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
+            self.add(
+                "currency",
+                "unknown_currency",
+                "must be the ISO 4217 code of money that one can pay with, such as USD",
+            );
             DEFAULT_CURRENCY
         }))
     }

@@ -132,6 +132,7 @@ impl Story {
             let says = name(replayed.status);
             format!("order {subject} is {}, its events say {says}", order.status.as_str())
         });
+        order.kept = replayed.kept;
         let total = order.total.minor();
         report.check(Invariant::EventsExplain, replayed.total_minor == total, || {
             format!("order {subject} comes to {total}, its events to {}", replayed.total_minor)

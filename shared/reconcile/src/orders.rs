@@ -28,6 +28,9 @@ pub(super) struct Order {
     pub(super) charged: Tally,
     pub(super) owed: Tally,
     pub(super) refunded: Tally,
+    /// What stays although it was cancelled, by its events; and whether its channel was told so.
+    pub(super) kept: Tally,
+    pub(super) kept_elsewhere: bool,
     /// Somebody wished it to be cancelled.
     pub(super) is_wished: bool,
     /// The sum of the charges that succeeded, and the refunds here, of any status.
@@ -38,6 +41,8 @@ pub(super) struct Order {
     /// many of those have not failed.
     pub(super) own: (i64, Uuid, i64),
     pub(super) own_standing: u32,
+    /// How many there are of those.
+    pub(super) own_charges: u32,
     /// The sum of the additions' charges that were not dropped, in minor units.
     pub(super) added_minor: i64,
     /// Rows and money in the ledger that name this order.
@@ -105,16 +110,18 @@ impl Orders {
 
     /// What few orders have.
     pub(super) async fn read_details(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
-        let mut rows =
-            sqlx::query_as::<_, (Uuid, bool)>("SELECT order_id, paid_elsewhere FROM order_details")
-                .fetch(conn);
-        while let Some((id, paid_elsewhere)) = rows.try_next().await? {
+        let mut rows = sqlx::query_as::<_, (Uuid, bool, bool)>(
+            "SELECT order_id, paid_elsewhere, kept FROM order_details",
+        )
+        .fetch(conn);
+        while let Some((id, paid_elsewhere, kept)) = rows.try_next().await? {
             let order = self.0.get_mut(&id);
             report.check(Invariant::RowsBelong, order.is_some(), || {
                 format!("details of order {id}, which is not")
             });
             if let Some(order) = order {
                 order.paid_elsewhere = paid_elsewhere;
+                order.kept_elsewhere = kept;
             }
         }
         Ok(())
@@ -192,6 +199,9 @@ impl Order {
             refund_minor: 0,
             own: (i64::MIN, Uuid::nil(), 0),
             own_standing: 0,
+            own_charges: 0,
+            kept: Tally::default(),
+            kept_elsewhere: false,
             added_minor: 0,
             ledger_charges: 0,
             kept_minor: 0,
@@ -258,16 +268,25 @@ impl Order {
             format!("order {id} is {status}, listed for the kitchen: {listed}, and has {has} deadline")
         });
 
-        // Before anything is sent, only the order's end closes its charge.
-        let closed =
-            self.never_sent == 0 || matches!(self.status, OrderStatus::Rejected | OrderStatus::Cancelled);
+        // Before anything is sent, only the order's end closes its charge; and whoever pays anew makes another one.
+        let closed = self.never_sent == 0 || self.is_given_back() || self.never_sent < self.own_charges;
         report.check(Invariant::FailedIsClosed, closed, || {
             format!("order {id} is {status}, and a charge of it failed without a try")
         });
-        let owed = if self.is_given_back() { (self.succeeded, self.succeeded_minor) } else { (0, 0) };
+        let (kept, kept_minor) = self.kept_here();
+        let owed = if self.is_given_back() {
+            (self.succeeded.saturating_sub(kept), self.succeeded_minor - kept_minor)
+        } else {
+            (0, 0)
+        };
         report.check(Invariant::RefundsWhole, (self.refunds, self.refund_minor) == owed, || {
             let Self { succeeded, refunds, .. } = self;
-            format!("order {id} is {status} with {succeeded} charges succeeded and {refunds} refunds")
+            format!("order {id} is {status} with {succeeded} charges succeeded, {kept} kept, and {refunds} refunds")
+        });
+        let told = self.kept_elsewhere == (self.paid_elsewhere && self.kept.count > 0);
+        report.check(Invariant::RefundsWhole, told, || {
+            let said = if self.kept_elsewhere { "keeps" } else { "gives back" };
+            format!("the channel of order {id} {said} what it took, and its events say otherwise")
         });
 
         // Orders without any event are met nowhere else.
@@ -288,12 +307,20 @@ impl Order {
         matches!(self.status, PaymentFailed | Rejected | Cancelled)
     }
 
+    /// How many charges of the gateway are kept although the order was cancelled, and how much that is. Its channel, if it took
+    /// the money, keeps that, too.
+    const fn kept_here(&self) -> (u32, i64) {
+        let Tally { count, minor, .. } = self.kept;
+        if count > 0 { (count.saturating_sub(self.elsewhere), minor - self.elsewhere_minor) } else { (0, 0) }
+    }
+
     /// What the ledger must have kept in the end, refunds taken off; `None` while that is open. What a channel took is not
     /// in it, and cannot be given back by it.
     const fn to_be_kept(&self) -> Option<i64> {
         match self.status {
             OrderStatus::Pending | OrderStatus::PaymentProcessing => None,
-            OrderStatus::PaymentFailed | OrderStatus::Rejected | OrderStatus::Cancelled => Some(0),
+            OrderStatus::Cancelled => Some(self.kept_here().1),
+            OrderStatus::PaymentFailed | OrderStatus::Rejected => Some(0),
             _ if self.paid_elsewhere => Some(self.total.minor() - self.elsewhere_minor),
             _ => Some(self.total.minor()),
         }

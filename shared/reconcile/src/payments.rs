@@ -23,6 +23,8 @@ struct Attempts {
     charges: u32,
     paid: bool,
     refused: bool,
+    /// The gateway may have looked at one of them.
+    looked: bool,
 }
 
 impl Attempts {
@@ -87,8 +89,8 @@ pub(super) async fn check(
             format!("charge {} waits in the queue and is a payment", payment.id)
         });
         payment.check_attempts(&tried, rows, report);
-        payment.check_ledger(ledger, rows, report)?;
-        payment.add_to_order(orders, report)?;
+        payment.check_ledger(ledger, rows, &tried, report)?;
+        payment.add_to_order(orders, &tried, report)?;
     }
     drop(payments);
     check_refunds(conn, report).await?;
@@ -117,6 +119,7 @@ async fn read_attempts(
         attempts.count += 1;
         attempts.highest = attempts.highest.max(number);
         attempts.paid |= outcome == Some(AttemptOutcome::Succeeded);
+        attempts.looked |= outcome != Some(AttemptOutcome::Unavailable);
         attempts.refused |= matches!(outcome, Some(AttemptOutcome::Declined | AttemptOutcome::Voided));
         match action {
             AttemptAction::Charge => {
@@ -166,6 +169,19 @@ async fn check_refunds(conn: &mut PgConnection, report: &mut Report) -> Result<(
         });
     }
     drop(rows);
+    // What stays with an order that nobody came for was taken, and is not given back.
+    let mut rows = sqlx::query_as::<_, (Uuid, bool)>(
+        "SELECT e.payment_id, coalesce(p.order_id = e.subject AND p.kind <> 'refund' AND p.status = 'succeeded'
+                    AND p.amount_minor = e.amount_minor AND p.refunded_minor = 0, false)
+         FROM order_events e LEFT JOIN payments p ON p.id = e.payment_id WHERE e.what = 'kept'",
+    )
+    .fetch(&mut *conn);
+    while let Some((payment, right)) = rows.try_next().await? {
+        report.check(Invariant::RefundsWhole, right, || {
+            format!("payment {payment} is kept, and was not taken, or is given back")
+        });
+    }
+    drop(rows);
     // Whoever owes a refund adds it up on the charge first.
     let mut rows = sqlx::query_as::<_, (Uuid, i64, i64)>(
         "SELECT c.id, c.refunded_minor, coalesce(r.minor, 0)::bigint
@@ -198,7 +214,7 @@ impl Payment {
             PaymentStatus::Succeeded if self.kind == PaymentKind::Elsewhere => tried.count == 0,
             PaymentStatus::Succeeded => tried.paid && !tried.refused,
             // Unless it was closed before anything was sent.
-            PaymentStatus::Failed => tried.refused != self.never_sent() && !tried.paid,
+            PaymentStatus::Failed => tried.refused != self.never_sent(tried) && !tried.paid,
             _ => true,
         };
         report.check(Invariant::AttemptsExplain, explained, || {
@@ -214,7 +230,13 @@ impl Payment {
         }
     }
 
-    fn check_ledger(&self, ledger: &Ledger, rows: &mut LedgerRows, report: &mut Report) -> Result<()> {
+    fn check_ledger(
+        &self,
+        ledger: &Ledger,
+        rows: &mut LedgerRows,
+        tried: &Attempts,
+        report: &mut Report,
+    ) -> Result<()> {
         let Self { id, status, .. } = self;
         if self.kind == PaymentKind::Elsewhere {
             // Should the gateway have charged it, its row there stays unexplained.
@@ -243,7 +265,7 @@ impl Payment {
         }
         if *status == PaymentStatus::Failed && self.kind == PaymentKind::Charge {
             // What was never sent, the gateway does not know.
-            let closed = rows.explain_closed(*id) || self.never_sent();
+            let closed = rows.explain_closed(*id) || self.never_sent(tried);
             report.check(Invariant::FailedIsClosed, closed, || {
                 format!("charge {id} failed here and could still be charged")
             });
@@ -251,12 +273,12 @@ impl Payment {
         Ok(())
     }
 
-    /// Failed without a try: its order was cancelled before.
-    fn never_sent(&self) -> bool {
-        self.status == PaymentStatus::Failed && self.attempts == 0
+    /// Failed before any gateway looked at it: its order ended before.
+    fn never_sent(&self, tried: &Attempts) -> bool {
+        self.status == PaymentStatus::Failed && !tried.looked
     }
 
-    fn add_to_order(&self, orders: &mut Orders, report: &mut Report) -> Result<()> {
+    fn add_to_order(&self, orders: &mut Orders, tried: &Attempts, report: &mut Report) -> Result<()> {
         let Self { id, order_id, .. } = self;
         let order = orders.get_mut(*order_id);
         report.check(Invariant::RowsBelong, order.is_some(), || {
@@ -278,7 +300,7 @@ impl Payment {
             order.mixed_currencies |= currency != order.total.currency();
         } else {
             order.charges += 1;
-            order.never_sent += u32::from(self.never_sent() && !self.is_addition);
+            order.never_sent += u32::from(self.never_sent(tried) && !self.is_addition);
             if succeeded {
                 order.charged.add(*id, self.amount_minor);
                 order.succeeded += 1;
@@ -298,6 +320,7 @@ impl Payment {
                 order.added_minor += if self.is_dropped { 0 } else { self.amount_minor };
             } else {
                 // Paid anew after a failure: the newest counts, and only one is not failed.
+                order.own_charges += 1;
                 order.own_standing += u32::from(self.status != PaymentStatus::Failed);
                 order.own = order.own.max((self.created_at, *id, self.amount_minor));
             }

@@ -317,8 +317,14 @@ pub const ALL: &[Metric] = &[
         "sweep_called_off_charges_total",
         &[],
         WORKER,
-        "Charges not brought to an end within the payment deadline: from then on they are only voided.",
+        "Charges not brought to an end in time: their orders end where nothing was ever sent; the others are only voided from then on.",
     ),
+    in_seconds(gauge(
+        "sweep_oldest_order_seconds",
+        &[of("status", &["ACCEPTED", "PREPARING", "READY"])],
+        WORKER,
+        "From the database: how long an order that the kitchen has (ACCEPTED, PREPARING, READY) has stood there, the longest; 0 where none does.",
+    )),
     in_seconds(gauge(
         "sweep_unanswered_seconds",
         &[],

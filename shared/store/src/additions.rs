@@ -5,6 +5,8 @@
 //! comes to nothing never has money of an addition. A sweep lets held ones go, and takes the lines of failed ones off.
 //! As everywhere, the charges of an order are locked before the order; whoever adds one holds the others.
 
+use std::time::Duration;
+
 use domain::event::What;
 use domain::money::{Money, currency_of};
 use domain::order::additions::NewAddition;
@@ -128,7 +130,7 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
     let total = currency_of(&before.currency)
         .and_then(|currency| Money::from_minor(before.total_minor, currency).checked_add(addition.amount));
     let (Some(items), Some(total)) = (items, total) else { return refused(Refusal::TooMuch) };
-    note_processing(conn, ask.order_id).await?;
+    note_processing(conn, &[ask.order_id]).await?;
     set_lines(conn, ask.order_id, &items, total.minor()).await?;
     // Held, where the order's own charge is not known yet: not to be claimed before a sweep lets it go.
     sqlx::query!(
@@ -228,8 +230,9 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<De
 }
 
 /// Lets up to `limit` held additions go whose order's own charge is known: to be charged where the order is paid; else they
-/// end, because nothing was ever sent for them. Says how many. Those of orders that are not decided yet stand in nobody's way.
-pub async fn release_held(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
+/// end, because nothing was ever sent for them. Says how many. Those of orders that are not decided yet stand in nobody's way. The
+/// time that a charge has, `age`, begins only now.
+pub async fn release_held(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<u64> {
     let mut tx = conn.begin().await?;
     let held = sqlx::query_scalar!(
         "SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_id
@@ -253,11 +256,13 @@ pub async fn release_held(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u
         )
         UPDATE payments p SET status = CASE WHEN o.is_paid THEN 'pending' ELSE 'failed' END::payment_status,
             due_at = CASE WHEN o.is_paid THEN now() END,
+            expires_at = now() + $2::bigint * interval '1 ms',
             failure_code = CASE WHEN NOT o.is_paid THEN o.ended END
         FROM known o
         WHERE p.id = ANY($1) AND p.status = 'held' AND o.id = p.order_id
         "#,
-        &held
+        &held,
+        crate::millis(age)
     )
     .execute(&mut *tx)
     .await?;

@@ -25,7 +25,7 @@ pub enum Clock {
 }
 
 /// Pushes the bound on, as a worker that has been watching. A bound that the clock has passed stays, unless nothing is late:
-/// no order that the kitchen did not answer, no charge that is older than `charge_age` and still open.
+/// no order that the kitchen did not answer, no open charge whose time is over or that is older than `charge_age`.
 pub async fn watch(conn: &mut PgConnection, charge_age: Duration) -> sqlx::Result<Clock> {
     let beyond: Option<f64> = sqlx::query_scalar(
         "WITH kept AS (
@@ -33,7 +33,8 @@ pub async fn watch(conn: &mut PgConnection, charge_age: Duration) -> sqlx::Resul
              WHERE now() <= until
                  OR NOT (EXISTS (SELECT FROM payments WHERE answer_by <= now())
                      OR EXISTS (SELECT FROM open_charges
-                                WHERE NOT voiding AND created_at < now() - $2::bigint * interval '1 ms'))
+                                WHERE NOT voiding
+                                    AND coalesce(expires_at, created_at + $2::bigint * interval '1 ms') < now()))
              RETURNING one
          )
          SELECT extract(epoch FROM now() - until)::float8 FROM clock_trust WHERE NOT EXISTS (SELECT FROM kept)",

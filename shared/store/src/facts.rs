@@ -23,7 +23,12 @@ pub struct Facts {
     pub unanswered_seconds: f64,
     /// Orders with such a payment, by where they stand; what is missing is 0.
     pub orders: Vec<(OrderStatus, i64)>,
+    /// For how many seconds an order of the kitchen's has stood where it does, the longest; what is missing is 0.
+    pub oldest: Vec<(OrderStatus, f64)>,
 }
+
+/// Orders of the kitchen's of each status that are looked at, oldest first: should so many be left lying, it does not matter which is the oldest.
+const OLDEST: i64 = 1_000;
 
 /// Those of both tables that are due longest. In the order of their indexes, so that no more is read than is counted.
 const OPEN: &str = "
@@ -68,6 +73,16 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
          SELECT o.status, count(DISTINCT o.id) FROM open JOIN shown_orders o ON o.id = open.order_id GROUP BY o.status"
     )))
     .bind(limit)
+    .fetch_all(&mut *conn)
+    .await?;
+    let oldest = sqlx::query_as(
+        "SELECT s.status, max(extract(epoch FROM now() - o.updated_at))::float8
+         FROM unnest('{ACCEPTED,PREPARING,READY}'::order_status[]) AS s(status)
+         CROSS JOIN LATERAL (
+             SELECT order_id FROM in_kitchen WHERE status = s.status ORDER BY order_id LIMIT $1
+         ) k JOIN orders o ON o.id = k.order_id GROUP BY s.status",
+    )
+    .bind(OLDEST)
     .fetch_all(conn)
     .await?;
     let payments = [("held", held), ("pending", pending), ("processing", processing), ("waiting", waiting)];
@@ -80,12 +95,13 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
         refused_refunds,
         unanswered_seconds,
         orders,
+        oldest,
     })
 }
 
 /// How many of the newest `limit` orders stand where their payments say they cannot: confirmed or later without a
 /// charge that succeeded (or the word of its channel that it took the money); waiting for a payment that nobody will look
-/// at again; failed, rejected or cancelled with the money taken and not on its way back; or not waiting for its own charge, which
+/// at again; failed, rejected or cancelled with the money taken, neither on its way back nor said to be kept; or not waiting for its own charge, which
 /// is still in the queue.
 pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::Result<i64> {
     sqlx::query_scalar(
@@ -105,7 +121,7 @@ pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::
              WHEN o.status = 'PAYMENT_PROCESSING' THEN p.open = 0 AND NOT p.is_queued
              WHEN p.is_queued THEN true
              WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged + p.elsewhere = 0
-             ELSE p.taken > p.given END",
+             ELSE p.taken > p.given AND NOT EXISTS (SELECT FROM order_events e WHERE e.subject = o.id AND e.what = 'kept') END",
     )
     .bind(limit)
     .fetch_one(conn)

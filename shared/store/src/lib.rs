@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod accounts;
 pub mod additions;
+pub mod call_off;
 pub mod claim;
 pub mod clock;
 mod connect;

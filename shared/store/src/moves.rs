@@ -55,12 +55,14 @@ pub(super) struct Step {
     pub(super) reason: Option<String>,
     /// Why the money goes back, if any does.
     pub(super) refund_reason: &'static str,
+    /// What was taken stays.
+    pub(super) keeps: bool,
     pub(super) request: Option<Uuid>,
 }
 
 impl Step {
-    /// Whether nothing that was taken is kept.
-    const fn ends_unpaid(&self) -> bool {
+    /// Whether it ends without being delivered.
+    const fn ends(&self) -> bool {
         matches!(self.to, OrderStatus::Rejected | OrderStatus::Cancelled)
     }
 }
@@ -153,19 +155,24 @@ async fn rule_and_move(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Deci
     if to_and_fro && done_before(conn, ask.order_id, ask.request).await? {
         return Ok(Decided::Done { wish: false });
     }
+    let cancels = ask.wanted.to() == OrderStatus::Cancelled;
+    let unsent = if cancels { never_sent(conn, &charges).await? } else { Vec::new() };
     let standing = Standing {
         status: order.status,
-        in_flight: charges.iter().any(Charge::in_flight),
+        in_flight: charges.iter().any(|charge| charge.in_flight() && !unsent.contains(&charge.id)),
         late: charges.iter().any(|charge| charge.answer_by.is_some_and(|by| by <= order.seen_at)),
         wished: order.wished,
     };
     let ruling = standing.rule(ask.wanted, ask.reason.is_some());
     match ruling {
         Ruling::Move => {
-            apply(conn, &[step(ask, order.status)], &charges).await?;
+            if order.status == OrderStatus::PaymentProcessing {
+                note_processing(conn, &[ask.order_id]).await?;
+            }
+            apply(conn, &[step(ask, order.status)], &charges, &unsent).await?;
         }
         Ruling::Wish => {
-            note_processing(conn, ask.order_id).await?;
+            note_processing(conn, &[ask.order_id]).await?;
             wish(conn, ask).await?;
         }
         Ruling::Wished => {}
@@ -182,23 +189,33 @@ const fn touches_money(wanted: Wanted) -> bool {
 
 fn step(ask: &Move, from: OrderStatus) -> Step {
     let to = ask.wanted.to();
+    let (reason, refund_reason) = match ask.wanted {
+        Wanted::NoShow { .. } => (Some(NO_SHOW.to_owned()), NO_SHOW),
+        _ if to == OrderStatus::Rejected => (ask.reason.clone(), "rejected"),
+        _ => (ask.reason.clone(), "cancelled"),
+    };
     Step {
         order_id: ask.order_id,
         from,
         to,
         actor: ask.by.name(),
-        reason: ask.reason.clone(),
-        refund_reason: if to == OrderStatus::Rejected { "rejected" } else { "cancelled" },
+        reason,
+        refund_reason,
+        keeps: ask.wanted == Wanted::NoShow { refund: false },
         request: Some(ask.request),
     }
 }
 
+/// Why an order was cancelled that nobody came for, and its money went back.
+const NO_SHOW: &str = "no_show";
+
 /// A charge of an order, or what its channel took instead, locked.
 pub(super) struct Charge {
-    id: Uuid,
-    order_id: Uuid,
+    pub(super) id: Uuid,
+    pub(super) order_id: Uuid,
     kind: PaymentKind,
-    status: PaymentStatus,
+    pub(super) status: PaymentStatus,
+    amount_minor: i64,
     pub(super) answer_by: Option<OffsetDateTime>,
     /// Not that of an addition.
     own: bool,
@@ -210,9 +227,14 @@ impl Charge {
         self.own && matches!(self.status, PaymentStatus::Processing | PaymentStatus::Waiting)
     }
 
-    /// Our gateway took money for it.
+    /// Money was taken for it, here or by its channel.
     fn took_money(&self) -> bool {
-        self.kind == PaymentKind::Charge && self.status == PaymentStatus::Succeeded
+        self.status == PaymentStatus::Succeeded
+    }
+
+    /// It was our gateway that took it.
+    fn is_ours(&self) -> bool {
+        self.kind == PaymentKind::Charge
     }
 }
 
@@ -230,7 +252,7 @@ pub(super) async fn lock_charges(conn: &mut PgConnection, orders: &[Uuid]) -> sq
     }
     let others = sqlx::query_as!(
         Charge,
-        r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", answer_by,
+        r#"SELECT id, order_id, kind AS "kind: PaymentKind", status AS "status: PaymentStatus", amount_minor, answer_by,
                   added IS NULL AS "own!" FROM payments
            WHERE order_id = ANY($1) AND id <> order_id AND kind <> 'refund' ORDER BY id FOR UPDATE"#,
         orders
@@ -247,17 +269,39 @@ async fn lock_own(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<
         Charge,
         r#"
         WITH queued AS (
-            SELECT id, charge_status(c) AS status FROM open_charges c WHERE id = ANY($1) ORDER BY id FOR UPDATE
+            SELECT id, charge_status(c) AS status, amount_minor FROM open_charges c WHERE id = ANY($1) ORDER BY id FOR UPDATE
         ), final AS (
-            SELECT id, kind, status, answer_by FROM payments WHERE id = ANY($1) ORDER BY id FOR UPDATE
+            SELECT id, kind, status, amount_minor, answer_by FROM payments WHERE id = ANY($1) ORDER BY id FOR UPDATE
         )
         SELECT id AS "id!", id AS "order_id!", 'charge'::payment_kind AS "kind!: PaymentKind",
-            status AS "status!: PaymentStatus", NULL::timestamptz AS answer_by, true AS "own!"
+            status AS "status!: PaymentStatus", amount_minor AS "amount_minor!", NULL::timestamptz AS answer_by, true AS "own!"
         FROM queued
         UNION ALL
-        SELECT id, id, kind, status, answer_by, true FROM final
+        SELECT id, id, kind, status, amount_minor, answer_by, true FROM final
         "#,
         orders
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Those of these charges that wait for another try, and at which no gateway ever looked: each of their tries says so. The caller
+/// holds them, so nobody takes one to the gateway before it ends.
+///
+/// A statement of its own: what came of the last try was committed by whoever the lock was waited for, and only a new snapshot
+/// shows it.
+pub(super) async fn never_sent(conn: &mut PgConnection, charges: &[Charge]) -> sqlx::Result<Vec<Uuid>> {
+    let waiting = charges.iter().filter(|charge| charge.status == PaymentStatus::Waiting);
+    let waiting: Vec<Uuid> = waiting.map(|charge| charge.id).collect();
+    if waiting.is_empty() {
+        return Ok(waiting);
+    }
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id!" FROM unnest($1::uuid[]) AS waiting(id)
+           WHERE NOT EXISTS (
+               SELECT FROM payment_attempts a
+               WHERE a.payment_id = waiting.id AND a.outcome IS DISTINCT FROM 'unavailable')"#,
+        &waiting
     )
     .fetch_all(conn)
     .await
@@ -288,12 +332,12 @@ pub(super) async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Resul
 }
 
 /// Notes with an order that its payment is being processed, before anything else is noted there: else nobody writes that down
-/// before its charge is settled. The caller holds its charges. Does nothing where no claim has begun, or it is noted already.
-pub(super) async fn note_processing(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
+/// before its charge is settled. The caller holds orders and charges. Does nothing where no claim has begun, or it is noted already.
+pub(super) async fn note_processing(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<()> {
     sqlx::query!(
         r#"
         WITH begun AS (
-            UPDATE open_charges SET noted = true WHERE id = $1 AND began_at IS NOT NULL AND NOT noted RETURNING id, began_at
+            UPDATE open_charges SET noted = true WHERE id = ANY($1) AND began_at IS NOT NULL AND NOT noted RETURNING id, began_at
         ), moved AS (
             UPDATE orders o SET status = 'PAYMENT_PROCESSING', version = o.version + 1, updated_at = b.began_at
             FROM begun b WHERE o.id = b.id AND o.status = 'PENDING'
@@ -302,7 +346,7 @@ pub(super) async fn note_processing(conn: &mut PgConnection, order_id: Uuid) -> 
         INSERT INTO order_events (subject, at, version, what, from_status, to_status, actor)
         SELECT id, began_at, version, 'moved', 'PENDING', 'PAYMENT_PROCESSING', 'worker' FROM moved
         "#,
-        order_id
+        orders
     )
     .execute(conn)
     .await
@@ -344,29 +388,44 @@ async fn wish(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<()> {
 }
 
 /// Moves orders of which the caller holds all charges; says which moved. Where an order ends without being delivered: what
-/// was never sent is closed, what may be on its way is only voided from now on, and what was taken is given back, each
-/// charge by a refund of its own.
+/// was never sent is closed (what nobody claimed, and those of `unsent`), what may be on its way is only voided from now on, and
+/// what was taken is given back, each charge by a refund of its own; or it is written down that it stays.
 pub(super) async fn apply(
     conn: &mut PgConnection,
     steps: &[Step],
     charges: &[Charge],
+    unsent: &[Uuid],
 ) -> sqlx::Result<Vec<Uuid>> {
-    let moved = move_orders(conn, steps).await?;
-    let owed: Vec<Owed> = steps
-        .iter()
-        .filter(|step| step.ends_unpaid() && moved.contains(&step.order_id))
-        .flat_map(|step| {
-            let took = charges.iter().filter(|one| one.order_id == step.order_id && one.took_money());
-            took.map(|charge| Owed {
-                charge_id: charge.id,
-                why: step.refund_reason.to_owned(),
-                actor: step.actor.clone(),
-            })
-        })
-        .collect();
+    let moved = move_orders(conn, steps, unsent).await?;
+    let (mut kept, mut owed) = (Vec::new(), Vec::new());
+    for step in steps.iter().filter(|step| step.ends() && moved.contains(&step.order_id)) {
+        for charge in charges.iter().filter(|one| one.order_id == step.order_id && one.took_money()) {
+            if step.keeps {
+                let money = (charge.id, charge.amount_minor);
+                kept.push(Change::of_payment(step.order_id, What::Kept, &step.actor, None, money));
+            } else if charge.is_ours() {
+                let why = step.refund_reason.to_owned();
+                owed.push(Owed { charge_id: charge.id, why, actor: step.actor.clone() });
+            }
+        }
+    }
+    keep_elsewhere(conn, steps, &moved).await?;
     let changes = owe(conn, &owed).await?;
-    note(conn, &changes).await?;
+    note(conn, &[kept, changes].concat()).await?;
     Ok(moved)
+}
+
+/// What the channels of these orders took stays there, where it is to: nobody has to give it back.
+async fn keep_elsewhere(conn: &mut PgConnection, steps: &[Step], moved: &[Uuid]) -> sqlx::Result<()> {
+    let keeps = steps.iter().filter(|step| step.keeps && moved.contains(&step.order_id));
+    let keeps: Vec<Uuid> = keeps.map(|step| step.order_id).collect();
+    if keeps.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!("UPDATE order_details SET kept = true WHERE order_id = ANY($1) AND paid_elsewhere", &keeps)
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 /// The moves themselves, and what follows for charges that took nothing, in one statement. Where a step leads by another
@@ -374,7 +433,7 @@ pub(super) async fn apply(
 ///
 /// No condition of its look-ups is that of a partial index: one that was empty when the planner looked would be read
 /// whole for each order, also when it has a million entries.
-async fn move_orders(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Vec<Uuid>> {
+async fn move_orders(conn: &mut PgConnection, steps: &[Step], unsent: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     let orders: Vec<Uuid> = steps.iter().map(|step| step.order_id).collect();
     let from: Vec<OrderStatus> = steps.iter().map(|step| step.from).collect();
     let via: Vec<Option<OrderStatus>> = steps.iter().map(|step| on_the_way(step.from, step.to)).collect();
@@ -402,22 +461,25 @@ async fn move_orders(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Ve
             SELECT id, now(), version, 'moved', coalesce(via_status, from_status), to_status, actor, reason, request
             FROM moved
         ), ended AS (
-            SELECT id, why FROM moved WHERE to_status IN ('REJECTED', 'CANCELLED')
+            SELECT id, why FROM moved WHERE to_status IN ('REJECTED', 'CANCELLED', 'PAYMENT_FAILED')
         ), unsent AS (
-            DELETE FROM open_charges c USING ended e WHERE c.id = ANY(ARRAY[e.id]) AND c.epoch = 0
-            RETURNING c.id, c.amount_minor, c.created_at, c.voiding, c.currency, e.why
+            DELETE FROM open_charges c USING ended e
+            WHERE c.id = ANY(ARRAY[e.id]) AND (c.epoch = 0 OR (c.trying IS NULL AND c.id = ANY($9)))
+            RETURNING c.id, c.amount_minor, c.created_at, c.epoch, c.attempts, c.spent, c.voiding, c.currency, e.why
         ), never_sent AS (
-            INSERT INTO payments (id, order_id, amount_minor, created_at, kind, status, voiding, currency, failure_code)
-            SELECT id, id, amount_minor, created_at, 'charge', 'failed', voiding, currency, why FROM unsent
+            INSERT INTO payments (id, order_id, amount_minor, created_at, epoch, attempts, spent, kind, status, voiding, currency,
+                                  failure_code)
+            SELECT id, id, amount_minor, created_at, epoch, attempts, spent, 'charge', 'failed', voiding, currency, why
+            FROM unsent
         ), closed AS (
             UPDATE payments p SET status = 'failed', due_at = NULL, failure_code = e.why
             FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind = 'charge'
-                AND p.status IN ('held', 'pending')
+                AND (p.status IN ('held', 'pending') OR (p.status = 'waiting' AND p.id = ANY($9)))
         ), called_off AS (
             UPDATE payments p
             SET voiding = true, due_at = CASE WHEN p.status = 'waiting' THEN now() ELSE p.due_at END
             FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind = 'charge'
-                AND p.status IN ('processing', 'waiting')
+                AND (p.status = 'processing' OR (p.status = 'waiting' AND p.id <> ALL($9)))
         ), answered AS (
             UPDATE payments p SET answer_by = NULL
             FROM moved m
@@ -434,6 +496,7 @@ async fn move_orders(conn: &mut PgConnection, steps: &[Step]) -> sqlx::Result<Ve
         &reasons as &[Option<String>],
         &whys,
         &requests as &[Option<Uuid>],
+        unsent,
     )
     .fetch_all(conn)
     .await

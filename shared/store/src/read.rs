@@ -102,7 +102,7 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
                   currency AS "currency!", o.version AS "version!", created_at AS "created_at!", updated_at AS "updated_at!",
                   accept_by, cancel_requested_at, cancel_actor, cancel_reason,
                   d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id,
-                  d.handover AS "handover?: Json<Handover>"
+                  d.kept AS "kept?", d.expires_at, d.handover AS "handover?: Json<Handover>"
            FROM shown_orders o JOIN order_events first ON first.subject = o.id AND first.version = 1
            LEFT JOIN order_details d ON d.order_id = o.id WHERE o.id = $1"#,
         id
@@ -111,8 +111,13 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
     .await?;
     let Some(row) = row else { return Ok(None) };
     let details = row.handover.map(|Json(handover)| {
-        let paid_elsewhere = row.paid_elsewhere.unwrap_or_default();
-        Box::new(Details { handover, channel: row.channel.zip(row.channel_order_id), paid_elsewhere })
+        Box::new(Details {
+            handover,
+            channel: row.channel.zip(row.channel_order_id),
+            paid_elsewhere: row.paid_elsewhere.unwrap_or_default(),
+            kept: row.kept.unwrap_or_default(),
+            expires_at: row.expires_at,
+        })
     });
     let order = Order::try_from(Row {
         id: row.id,
@@ -202,6 +207,17 @@ pub struct Paid {
     pub is_addition: bool,
     /// Since when it is there.
     pub created_at: OffsetDateTime,
+    /// When it is called off, where that is said.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+impl Paid {
+    /// A charge whose outcome is not known.
+    pub const fn is_open_charge(&self) -> bool {
+        use PaymentStatus::{Held, Pending, Processing, Waiting};
+        matches!(self.kind, PaymentKind::Charge)
+            && matches!(self.status, Held | Pending | Processing | Waiting)
+    }
 }
 
 struct PaidRow {
@@ -216,6 +232,7 @@ struct PaidRow {
     reason: Option<String>,
     is_addition: bool,
     created_at: OffsetDateTime,
+    expires_at: Option<OffsetDateTime>,
 }
 
 impl TryFrom<PaidRow> for Paid {
@@ -233,6 +250,7 @@ impl TryFrom<PaidRow> for Paid {
             reason: row.reason,
             is_addition: row.is_addition,
             created_at: row.created_at,
+            expires_at: row.expires_at,
         })
     }
 }
@@ -252,7 +270,8 @@ pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
         PaidRow,
         r#"SELECT id AS "id!", order_id AS "order_id!", kind AS "kind!: PaymentKind", status AS "status!: PaymentStatus",
                   amount_minor AS "amount_minor!", currency AS "currency!", reference, refund_of,
-                  coalesce(reason, failure_code) AS reason, added IS NOT NULL AS "is_addition!", created_at AS "created_at!"
+                  coalesce(reason, failure_code) AS reason, added IS NOT NULL AS "is_addition!", created_at AS "created_at!",
+                  expires_at
            FROM shown_payments WHERE id = $1 OR (order_id = $1 AND id <> order_id) ORDER BY created_at, id"#,
         order_id
     )

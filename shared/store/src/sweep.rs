@@ -57,33 +57,3 @@ pub async fn postpone(conn: &mut PgConnection, payment_id: Uuid, by: Duration) -
     .await
     .map(drop)
 }
-
-/// Calls off up to `limit` charges of each kind (orders' own, others) that are not final and older than `age`: they are
-/// never charged again, only voided, and their orders end. Says how many.
-pub async fn call_off(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<u64> {
-    let done = sqlx::query_scalar!(
-        r#"
-        WITH own AS (
-            UPDATE open_charges SET voiding = true, due_at = CASE WHEN trying IS NULL THEN now() ELSE due_at END
-            WHERE id = ANY(ARRAY(
-                SELECT id FROM open_charges WHERE NOT voiding AND created_at < now() - $1::bigint * interval '1 ms'
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
-            RETURNING id
-        ), others AS (
-            UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
-            WHERE id = ANY(ARRAY(
-                SELECT id FROM payments
-                WHERE due_at IS NOT NULL AND kind = 'charge' AND NOT voiding
-                    AND created_at < now() - $1::bigint * interval '1 ms'
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED))
-            RETURNING id
-        )
-        SELECT (SELECT count(*) FROM own) + (SELECT count(*) FROM others) AS "count!"
-        "#,
-        super::millis(age),
-        i64::from(limit)
-    )
-    .fetch_one(conn)
-    .await?;
-    Ok(done.unsigned_abs())
-}

@@ -176,6 +176,45 @@ async fn a_gateway_that_is_down_fails_no_order() -> Result<()> {
     Ok(())
 }
 
+/// No gateway ever answers: an order may be cancelled all the same, and the others end when their time is over.
+#[tokio::test]
+async fn without_a_gateway_orders_can_be_cancelled_and_end_in_time() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    // Nothing listens there: the discard port.
+    let options = Options { gateway: Some("http://127.0.0.1:9".to_owned()), ..Options::new(Via::InProcess) };
+    let pipeline = Pipeline::start(&database, options).await?;
+    let client = &pipeline.client;
+    let ids = client.orders(30, 4).await?;
+    until("the breaker is open", async || {
+        let tried: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM payment_attempts WHERE outcome = 'unavailable'")
+                .fetch_one(&mut database.connect().await?)
+                .await?;
+        let under_way: i64 = sqlx::query_scalar("SELECT count(*) FROM open_charges WHERE trying IS NOT NULL")
+            .fetch_one(&mut database.connect().await?)
+            .await?;
+        Ok((tried >= 5 && under_way == 0).then_some(()))
+    })
+    .await?;
+    for id in &ids {
+        let answer = client.http.post(format!("{}/api/v1/orders/{id}/cancel", client.api)).send().await?;
+        let order: serde_json::Value = answer.json().await?;
+        assert_eq!(order["status"], "CANCELLED", "{order}");
+    }
+    let soon =
+        "SELECT to_char((now() + interval '2 s') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
+    let expires_at: String = sqlx::query_scalar(soon).fetch_one(&mut database.connect().await?).await?;
+    let mut order = Client::an_order();
+    order["expires_at"] = json!(expires_at);
+    let id = client.order(&order).await?;
+    let ended = client.until_status(id, "PAYMENT_FAILED").await?;
+    assert_eq!(ended["payments"][0]["reason"], "expired");
+    pipeline.stop().await?;
+    let report = reconcile::reconcile(database.url(), &domain::gateway::Ledger::default()).await?;
+    assert!(report.is_clean(), "\n{report}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn postgres_stops_and_returns_under_a_running_pipeline() -> Result<()> {
     let mut postgres = blocking(|| Postgres::start(&PostgresSettings::temporary())).await?;

@@ -220,6 +220,9 @@ fn moves() -> Vec<Panel> {
             .ask("max(sweep_unanswered_seconds)", "overdue")
             .ask("max(sweep_clock_distrusted_seconds)", "the clock is not believed")
             .limits(5.0, 30.0),
+        Panel::lines("Longest in the kitchen", "s", "How long an order has stood where it does, the longest. Runbook: OrdersLeftLying.")
+            .ask("max by (status) (sweep_oldest_order_seconds)", "{{status}}")
+            .limits(7200.0, 14400.0),
     ]
 }
 

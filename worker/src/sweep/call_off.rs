@@ -1,22 +1,28 @@
-//! call off: charges that have been tried for longer than the payment deadline are only voided from now on.
+//! call off: charges that are not final when their time is over. Where nothing was ever sent the order ends; what may have been
+//! sent is only voided from now on.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use metrics::Counter;
+use store::call_off::{CalledOff, call_off, call_off_others};
 use store::session::Session;
-use store::sweep::call_off;
 
-/// How often they are looked for: it is a matter of a day.
-const EVERY: Duration = Duration::from_secs(60);
-/// Charges called off at once.
-const AT_ONCE: u32 = 10_000;
+use super::AT_ONCE;
 
-/// Looks for old charges.
+/// How often orders' own charges are looked for: an order may have minutes.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often all others are: they have a quarter of an hour, and looking for them walks through what waits to be refunded.
+const OTHERS_EVERY: Duration = Duration::from_secs(60);
+/// Others called off at once.
+const OTHERS_AT_ONCE: u32 = 10_000;
+
+/// Looks for charges whose time is over.
 #[derive(Debug)]
 pub struct CallOff {
     payment_deadline: Duration,
     next_at: Instant,
+    others_at: Instant,
     called_off: Counter,
 }
 
@@ -24,29 +30,51 @@ impl CallOff {
     pub(super) fn new(payment_deadline: Duration) -> Self {
         let called_off = metrics::counter!("sweep_called_off_charges_total");
         called_off.increment(0);
-        Self { payment_deadline, next_at: Instant::now(), called_off }
+        let now = Instant::now();
+        Self { payment_deadline, next_at: now, others_at: now, called_off }
     }
 
-    /// Does so when its time has come.
+    /// Does so when its time has come; at once again, while there is more.
     pub(super) async fn run_if_due(&mut self, session: &mut Session) -> Result<()> {
-        if Instant::now() >= self.next_at {
-            self.next_at = Instant::now() + EVERY;
-            self.run_once(session).await?;
+        let now = Instant::now();
+        if now >= self.next_at {
+            let done = self.run_once(session).await?;
+            if done.found() < AT_ONCE as usize {
+                self.next_at = now + EVERY;
+            }
+        }
+        if now >= self.others_at {
+            self.others_at = now + OTHERS_EVERY;
+            self.run_others(session).await?;
         }
         Ok(())
     }
 
-    /// Says how many were called off.
-    pub async fn run_once(&mut self, session: &mut Session) -> Result<u64> {
+    /// Orders' own charges.
+    async fn run_once(&mut self, session: &mut Session) -> Result<CalledOff> {
+        let age = self.payment_deadline;
+        let done = session.run(&AT_ONCE, move |conn, limit| Box::pin(call_off(conn, age, *limit))).await;
+        let done = done.context("cannot call off orders whose charge takes too long")?;
+        self.tell(done);
+        Ok(done)
+    }
+
+    /// All others.
+    async fn run_others(&mut self, session: &mut Session) -> Result<()> {
         let age = self.payment_deadline;
         let done = session
-            .run(&AT_ONCE, move |conn, limit| Box::pin(call_off(conn, age, *limit)))
-            .await
-            .context("cannot call off old charges")?;
-        if done > 0 {
-            tracing::warn!(charges = done, "called off: not charged within the payment deadline");
-            self.called_off.increment(done);
+            .run(&OTHERS_AT_ONCE, move |conn, limit| Box::pin(call_off_others(conn, age, *limit)))
+            .await;
+        let voiding = done.context("cannot call off old charges")?;
+        self.tell(CalledOff { voiding: usize::try_from(voiding).unwrap_or(usize::MAX), ended: 0 });
+        Ok(())
+    }
+
+    fn tell(&self, done: CalledOff) {
+        let CalledOff { voiding, ended } = done;
+        if done.found() > 0 {
+            tracing::warn!(voiding, ended, "called off: not charged in time");
+            self.called_off.increment(done.found() as u64);
         }
-        Ok(done)
     }
 }

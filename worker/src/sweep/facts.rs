@@ -45,7 +45,11 @@ struct Gauges {
     dead_letters: Gauge,
     seen_at: Gauge,
     orders: [(OrderStatus, Gauge); OrderStatus::ALL.len()],
+    oldest: [(OrderStatus, Gauge); KITCHEN.len()],
 }
+
+/// Where an order stands that the kitchen has.
+const KITCHEN: [OrderStatus; 3] = [OrderStatus::Accepted, OrderStatus::Preparing, OrderStatus::Ready];
 
 impl<M: Fn() -> usize, S: Fn() -> usize> Facts<M, S> {
     /// Facts seen through `session` and `broker`, and the payments in hand of this process, counted by the two calls.
@@ -63,6 +67,9 @@ impl<M: Fn() -> usize, S: Fn() -> usize> Facts<M, S> {
             seen_at: metrics::gauge!("sweep_facts_timestamp_seconds"),
             orders: OrderStatus::ALL
                 .map(|status| (status, metrics::gauge!("sweep_open_orders", "status" => status.as_str()))),
+            oldest: KITCHEN.map(|status| {
+                (status, metrics::gauge!("sweep_oldest_order_seconds", "status" => status.as_str()))
+            }),
         };
         Self { session, broker, in_hand_by_message, in_hand_by_sweep, gauges }
     }
@@ -106,6 +113,11 @@ impl<M: Fn() -> usize, S: Fn() -> usize> Facts<M, S> {
         for (status, gauge) in &self.gauges.orders {
             let number = seen.orders.iter().find(|(seen, _)| seen == status).map_or(0, |(_, number)| *number);
             gauge.set(number as f64);
+        }
+        for (status, gauge) in &self.gauges.oldest {
+            let seconds =
+                seen.oldest.iter().find(|(seen, _)| seen == status).map_or(0.0, |(_, seconds)| *seconds);
+            gauge.set(seconds.max(0.0));
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         self.gauges.seen_at.set(now.context("the clock stands before 1970")?.as_secs_f64());

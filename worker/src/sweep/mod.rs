@@ -29,6 +29,7 @@ pub const AT_ONCE: u32 = 256;
 pub struct Chores {
     session: Session,
     interval: Duration,
+    payment_deadline: Duration,
     clock: Clock,
     deadlines: Deadlines,
     call_off: CallOff,
@@ -41,6 +42,7 @@ impl Chores {
         Self {
             session,
             interval: settings.sweep_interval,
+            payment_deadline: settings.payment_deadline,
             clock: Clock::new(settings.payment_deadline),
             deadlines: Deadlines::new(),
             call_off: CallOff::new(settings.payment_deadline),
@@ -98,6 +100,6 @@ impl Chores {
 
     /// Lets additions go, and takes failed ones off, up to [`AT_ONCE`] of either kind.
     pub async fn tend_additions(&mut self) -> Result<()> {
-        additions::run_once(&mut self.session).await
+        additions::run_once(&mut self.session, self.payment_deadline).await
     }
 }

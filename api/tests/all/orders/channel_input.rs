@@ -83,6 +83,7 @@ async fn every_wrong_document_is_refused_with_its_place_and_code() -> Result<()>
         ("/items/0/price", json!(-1), "items[0].price", "negative"),
         ("/items/0/price", json!("12.99"), "items[0].price", "not_decimal"),
         ("/currency", json!("XXXX"), "currency", "unknown_currency"),
+        ("/currency", json!("XAU"), "currency", "unknown_currency"),
         ("/orderIsAlreadyPaid", json!("yes"), "orderIsAlreadyPaid", "not_true_or_false"),
         ("/customer/phoneNumber", json!("call me"), "customer.phoneNumber", "no_phone_number"),
         ("/deliveryAddress/street", Value::Null, "deliveryAddress.street", "required"),

@@ -1,8 +1,12 @@
 //! Wrong input gets a clear answer in one shape, and never a 5xx.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 use testbed::Client;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::api;
 
@@ -43,6 +47,49 @@ fn with(pointer: &str, value: Value) -> Value {
     order
 }
 
+fn with_currency(code: &str) -> Value {
+    let mut order = Client::an_order();
+    order["currency"] = json!(code);
+    order
+}
+
+fn expiring(at: &str) -> Value {
+    let mut order = Client::an_order();
+    order["expires_at"] = json!(at);
+    order
+}
+
+/// Where an order names no time, its charge has a quarter of an hour; and what was asked is answered the same when it has passed.
+#[tokio::test]
+async fn an_order_says_when_its_charge_is_called_off() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let time = |value: &Value| OffsetDateTime::parse(value.as_str().unwrap_or_default(), &Rfc3339);
+    let order: Value = client.post(&Client::an_order()).await?.json().await?;
+    assert_eq!(time(&order["expires_at"])?, time(&order["created_at"])? + Duration::from_secs(900));
+    let id = order["id"].as_str().unwrap_or_default();
+    assert_eq!(client.get(&format!("/api/v1/orders/{id}")).await?["expires_at"], order["expires_at"]);
+
+    let at = OffsetDateTime::now_utc() + Duration::from_secs(1);
+    let body = expiring(&at.format(&Rfc3339)?).to_string();
+    let post = async |key: &str| -> Result<(u16, Value)> {
+        let request =
+            client.http.post(format!("{}/api/v1/orders", client.api)).header("idempotency-key", key);
+        let answer = request.header("content-type", "application/json").body(body.clone()).send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
+    };
+    let (status, first) = post("k").await?;
+    assert_eq!(
+        (status, time(&first["expires_at"])?.unix_timestamp_nanos() / 1_000),
+        (202, at.unix_timestamp_nanos() / 1_000)
+    );
+    testbed::until("it has passed", async || Ok((OffsetDateTime::now_utc() > at).then_some(()))).await?;
+    assert_eq!(post("k").await?, (202, first), "the same answer");
+    let (status, late) = post("another").await?;
+    assert_eq!((status, &late["errors"][0]["code"]), (422, &json!("in_the_past")));
+    pipeline.stop().await
+}
+
 #[tokio::test]
 async fn every_wrong_order_is_refused_with_its_place_and_code() -> Result<()> {
     let (_database, pipeline) = api().await?;
@@ -62,6 +109,13 @@ async fn every_wrong_order_is_refused_with_its_place_and_code() -> Result<()> {
         (with("/items/0/item_name", json!("a\u{0}b")), "items[0].item_name", "control_character"),
         (with("/items/0/item_name", json!(long)), "items[0].item_name", "too_long"),
         (json!({"items": [], "customer_id": "c", "currency": "XXXX"}), "currency", "unknown_currency"),
+        (with_currency("XXX"), "currency", "unknown_currency"),
+        (with_currency("XTS"), "currency", "unknown_currency"),
+        (with_currency("XAU"), "currency", "unknown_currency"),
+        (with_currency("CLF"), "currency", "unknown_currency"),
+        (expiring("soon"), "expires_at", "no_time"),
+        (expiring("2000-01-01T00:00:00Z"), "expires_at", "in_the_past"),
+        (expiring("9999-01-01T00:00:00Z"), "expires_at", "too_far"),
         (json!([1, 2]), "body", "not_an_order"),
         (json!("an order"), "body", "not_an_order"),
     ];

@@ -107,6 +107,125 @@ async fn an_order_goes_through_the_kitchen_and_each_answer_is_the_whole_order() 
     pipeline.stop().await
 }
 
+/// An order that waits to be fetched.
+async fn ready(database: &TestDatabase, client: &Client) -> Result<Uuid> {
+    let id = confirmed(database, client).await?;
+    for status in ["PREPARING", "READY"] {
+        assert_eq!(put_status(client, id, json!({"status": status})).await?.0, 200);
+    }
+    Ok(id)
+}
+
+#[tokio::test]
+async fn staff_alone_end_what_nobody_came_for_and_say_what_becomes_of_its_money() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    for refund in [true, false] {
+        let id = ready(&database, client).await?;
+        let path = format!("{id}/no-show");
+        let body = json!({"refund": refund});
+        assert_eq!(post(client, &path, "customer:customer_123", body.clone()).await?.0, 403);
+        for (wrong, code) in [
+            (Value::Null, "required"),
+            (json!({}), "required"),
+            (json!({"refund": null}), "required"),
+            (json!({"refund": "yes"}), "not_true_or_false"),
+        ] {
+            let (status, answer) = post(client, &path, "staff:bo", wrong.clone()).await?;
+            let problem = &answer["errors"][0];
+            assert_eq!(
+                (status, &problem["attr"], &problem["code"]),
+                (422, &json!("refund"), &json!(code)),
+                "{wrong}"
+            );
+        }
+        let (status, order) = post(client, &path, "staff:bo", body.clone()).await?;
+        assert_eq!((status, &order["status"]), (200, &json!("CANCELLED")));
+        let payments = order["payments"].as_array().context("a list")?;
+        assert_eq!(payments.len(), if refund { 2 } else { 1 });
+        if refund {
+            assert_eq!((&payments[1]["kind"], &payments[1]["reason"]), (&json!("refund"), &json!("no_show")));
+        }
+        let history = client.get(&format!("/api/v1/orders/{id}/history")).await?;
+        let events = history["history"].as_array().context("a list")?;
+        let [end, money] = &events[events.len() - 2..] else { panic!() };
+        assert_eq!(
+            (&end["from"], &end["to"], &end["reason"], &end["actor"]),
+            (&json!("READY"), &json!("CANCELLED"), &json!("no_show"), &json!("staff:bo"))
+        );
+        assert_eq!(money["what"], if refund { "refund_owed" } else { "kept" });
+        assert_eq!(money["amount"], json!(30.97));
+        assert_eq!(conflict(&post(client, &path, "staff", body).await?), (409, "same_status", "CANCELLED"));
+    }
+    let early = confirmed(&database, client).await?;
+    let early = post(client, &format!("{early}/no-show"), "staff", json!({"refund": true})).await?;
+    assert_eq!(conflict(&early), (409, "illegal_move", "CONFIRMED"));
+    // Not by another road, which would not say what becomes of the money.
+    let id = ready(&database, client).await?;
+    let cancelled = put_status(client, id, json!({"status": "CANCELLED", "reason": "gone"})).await?;
+    assert_eq!(conflict(&cancelled), (409, "illegal_move", "READY"));
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn what_a_channel_took_for_an_order_that_nobody_came_for_is_to_be_given_back_or_not() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    for refund in [true, false] {
+        let document = json!({"channelOrderId": refund.to_string(), "orderIsAlreadyPaid": true,
+            "items": [{"name": "Tea", "plu": "T", "quantity": 1, "price": 2.5}]});
+        let url = format!("{}/api/v1/channels/dish/orders", client.api);
+        let answer = client.http.post(url).json(&document).send().await?;
+        assert_eq!(answer.status(), 202);
+        let order: Value = answer.json().await?;
+        assert_eq!(order["expires_at"], Value::Null, "nothing is charged");
+        let id: Uuid = order["id"].as_str().context("an id")?.parse()?;
+        for status in ["PREPARING", "READY"] {
+            assert_eq!(put_status(client, id, json!({"status": status})).await?.0, 200);
+        }
+        let (_, order) = post(client, &format!("{id}/no-show"), "staff", json!({"refund": refund})).await?;
+        let refund_by = if refund { json!("channel") } else { Value::Null };
+        assert_eq!((&order["status"], &order["refund_by"]), (&json!("CANCELLED"), &refund_by));
+        let listed = client.get("/api/v1/orders?status=CANCELLED").await?;
+        assert_eq!(listed["orders"][0]["refund_by"], refund_by);
+    }
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_rejection_by_status_has_its_reason_too() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let id = confirmed(&database, client).await?;
+    let without = put_status(client, id, json!({"status": "rejected"})).await?;
+    let of_reject = post(client, &format!("{id}/reject"), "staff", json!({})).await?;
+    assert_eq!((without.0, &without.1["errors"]), (422, &of_reject.1["errors"]));
+    assert_eq!(without.1["errors"][0]["code"], "required");
+    assert_eq!(put_status(client, id, json!({"status": "REJECTED", "reason": "no buns"})).await?.0, 200);
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_cancellation_of_what_the_gateway_never_saw_takes_effect_at_once() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let id = client.order(&Client::an_order()).await?;
+    let mut conn = database.connect().await?;
+    let claim = claim(&mut conn, &[id], HOUR).await?.pop().context("it can be claimed")?;
+    let again = Next::Retry { delay: HOUR, spend: false, void: false };
+    settle(&mut conn, &[Settlement::new(&claim, AttemptOutcome::Unavailable, again)], HOUR).await?;
+    let (status, order) = post(client, &format!("{id}/cancel"), "customer:customer_123", Value::Null).await?;
+    assert_eq!(
+        (status, &order["status"], &order["cancel_requested"]),
+        (200, &json!("CANCELLED"), &Value::Null)
+    );
+    assert_eq!(
+        (&order["payments"][0]["status"], &order["payments"][0]["reason"]),
+        (&json!("failed"), &json!("cancelled"))
+    );
+    pipeline.stop().await
+}
+
 #[tokio::test]
 async fn a_rejected_order_shows_its_refund_and_so_does_the_list_of_refunds() -> Result<()> {
     let (database, pipeline) = api().await?;

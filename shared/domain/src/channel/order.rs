@@ -158,6 +158,7 @@ impl ChannelOrder {
             key: Some(self.key),
             imported: Some(self.imported),
             paid_elsewhere: self.paid.then_some(accept_in),
+            expires_at: None,
         };
         let order = NewOrder::new(self.customer_id, &items, total);
         Ok(NewOrder { details: Some(Box::new(details)), ..order })

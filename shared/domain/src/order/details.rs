@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
 use crate::channel::name::{ChannelKey, ChannelName};
-use crate::limits::{MAX_ID_CHARS, MAX_NAME_CHARS};
+use crate::limits::{MAX_EXPIRY, MAX_ID_CHARS, MAX_NAME_CHARS};
 use crate::problems::Problems;
 
 /// Longest city or postal code.
@@ -118,6 +118,8 @@ pub struct NewDetails {
     pub imported: Option<Box<RawValue>>,
     /// How long the kitchen has to take it: where the channel took the money, so that it is confirmed from the start.
     pub paid_elsewhere: Option<Duration>,
+    /// When its charge is called off, where the order says so itself.
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// Without what was imported, which may name anybody.
@@ -140,6 +142,10 @@ pub struct Details {
     pub channel: Option<(String, String)>,
     /// Whether the channel took the money.
     pub paid_elsewhere: bool,
+    /// Of such an order: nobody came for it, and the money stays there.
+    pub kept: bool,
+    /// When its charge is called off, where the order says so itself.
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// What the fields are called where they come from: a problem names its place as its sender knows it.
@@ -231,6 +237,22 @@ impl Problems {
         Some(text)
     }
 
+    /// When an order's charge is to be called off: a time within [`MAX_EXPIRY`], as the database keeps it. One that has passed
+    /// is none for a new order, but for one that came before: so that is not for here to say.
+    pub(crate) fn expiry(&mut self, attr: &str, raw: &RawValue) -> Option<OffsetDateTime> {
+        let text = self.text(attr, Some(raw), MAX_TIME_CHARS)?;
+        let Ok(at) = OffsetDateTime::parse(&text, &Rfc3339) else {
+            self.add(attr, "no_time", "must be a time such as 2026-01-31T18:00:00Z");
+            return None;
+        };
+        if at - OffsetDateTime::now_utc() > MAX_EXPIRY {
+            self.add(attr, "too_far", "must be within seven days");
+        }
+        // Whole microseconds.
+        let micros = at.microsecond() * 1_000;
+        at.to_offset(time::UtcOffset::UTC).replace_nanosecond(micros).ok()
+    }
+
     /// A channel and its name for the order: both or none.
     pub(crate) fn channel_key(
         &mut self,
@@ -287,7 +309,13 @@ mod tests {
             pickup_time: None,
         };
         let imported = Some(RawValue::from_string("\"Ada\"".into()).unwrap());
-        let details = NewDetails { handover: handover.clone(), key: None, imported, paid_elsewhere: None };
+        let details = NewDetails {
+            handover: handover.clone(),
+            key: None,
+            imported,
+            paid_elsewhere: None,
+            expires_at: None,
+        };
         let told = format!("{handover:?} {details:?}");
         for secret in ["Ada", "0100", "James", "London"] {
             assert!(!told.contains(secret), "{told}");

@@ -55,6 +55,11 @@ impl NewOrder {
         }
     }
 
+    /// Whether its charge would be called off already.
+    pub fn has_expired(&self, now: OffsetDateTime) -> bool {
+        self.details.as_ref().and_then(|details| details.expires_at).is_some_and(|at| at <= now)
+    }
+
     /// How long the kitchen has for it from the start: where its channel took the money, so that it needs no charge.
     pub fn paid_elsewhere(&self) -> Option<Duration> {
         self.details.as_ref().and_then(|details| details.paid_elsewhere)

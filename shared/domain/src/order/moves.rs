@@ -48,6 +48,11 @@ pub enum Wanted {
     Reject,
     /// It is called off.
     Cancel,
+    /// It was ready, and nobody came for it.
+    NoShow {
+        /// Whether the money goes back; else it stays.
+        refund: bool,
+    },
     /// It stands here now.
     Status(OrderStatus),
 }
@@ -58,7 +63,7 @@ impl Wanted {
         match self {
             Self::Accept => OrderStatus::Accepted,
             Self::Reject => OrderStatus::Rejected,
-            Self::Cancel => OrderStatus::Cancelled,
+            Self::Cancel | Self::NoShow { .. } => OrderStatus::Cancelled,
             Self::Status(status) => status,
         }
     }
@@ -96,7 +101,7 @@ pub struct Move {
 pub struct Standing {
     /// Where it stands.
     pub status: OrderStatus,
-    /// A charge was claimed, and nobody knows yet what came of it.
+    /// A charge was claimed, the gateway may have looked at it, and nobody knows yet what came of it.
     pub in_flight: bool,
     /// The kitchen's deadline has passed.
     pub late: bool,
@@ -142,8 +147,9 @@ impl Standing {
     /// What becomes of a request for `wanted`.
     pub fn rule(self, wanted: Wanted, has_reason: bool) -> Ruling {
         use OrderStatus::{
-            Accepted, Cancelled, Confirmed, PaymentFailed, PaymentProcessing, Pending, Preparing,
+            Accepted, Cancelled, Confirmed, PaymentFailed, PaymentProcessing, Pending, Preparing, Ready,
         };
+        let no_show = matches!(wanted, Wanted::NoShow { .. });
         let (from, to) = (self.status, wanted.to());
         match (from, to) {
             _ if from == to => Ruling::Refused(Refusal::SameStatus),
@@ -152,6 +158,8 @@ impl Standing {
                 Ruling::Refused(Refusal::IllegalMove)
             }
             _ if !from.may_become(to) => Ruling::Refused(Refusal::IllegalMove),
+            // Who ends what is ready says what becomes of its money; and nobody was to come for anything else.
+            (_, Cancelled) if no_show != (from == Ready) => Ruling::Refused(Refusal::IllegalMove),
             // Cancelling it now and charging it a moment later would keep the money of a cancelled order.
             (Pending | PaymentProcessing, Cancelled) if self.in_flight => {
                 if self.wished {
@@ -210,6 +218,24 @@ mod tests {
                 };
                 assert_eq!(ruling, expected, "{from:?} -> {to:?}");
             }
+        }
+    }
+
+    #[test]
+    fn nobody_comes_only_for_what_is_ready_and_that_ends_in_no_other_way() {
+        for refund in [true, false] {
+            for from in OrderStatus::ALL {
+                let ruling = at(from).rule(Wanted::NoShow { refund }, false);
+                let expected = match from {
+                    Ready => Ruling::Move,
+                    Cancelled => Ruling::Refused(Refusal::SameStatus),
+                    _ => Ruling::Refused(Refusal::IllegalMove),
+                };
+                assert_eq!(ruling, expected, "{from:?}");
+            }
+        }
+        for wanted in [Wanted::Cancel, Wanted::Status(Cancelled)] {
+            assert_eq!(at(Ready).rule(wanted, true), Ruling::Refused(Refusal::IllegalMove));
         }
     }
 

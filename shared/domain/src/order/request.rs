@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 
 use super::NewOrder;
 use super::details::{Handover, HandoverRequest, NewDetails, SNAKE_CASE};
@@ -32,6 +33,8 @@ pub struct OrderRequest<'a> {
     delivery_address: Option<&'a RawValue>,
     #[serde(borrow)]
     pickup_time: Option<&'a RawValue>,
+    #[serde(borrow)]
+    expires_at: Option<&'a RawValue>,
 }
 
 impl NewOrder {
@@ -43,11 +46,13 @@ impl NewOrder {
         let (items, total) = priced(&mut problems, request.items, currency);
         let handover = request.handover().parse(&SNAKE_CASE, &mut problems);
         let key = problems.channel_key(request.channel, request.channel_order_id);
+        let expires_at = request.expires_at.and_then(|raw| problems.expiry("expires_at", raw));
         match (customer_id, total) {
             (Some(customer_id), Some(total)) if problems.0.is_empty() => {
                 let mut order = Self::new(customer_id, &items, total);
-                if key.is_some() || !handover.is_empty() {
-                    order.details = Some(Box::new(NewDetails::of_request(&order, handover, key)));
+                if key.is_some() || expires_at.is_some() || !handover.is_empty() {
+                    let details = NewDetails::of_request(&order, handover, expires_at, key);
+                    order.details = Some(Box::new(details));
                 }
                 Ok(order)
             }
@@ -68,14 +73,16 @@ impl NewDetails {
     pub(crate) fn of_request(
         order: &NewOrder,
         handover: Handover,
+        expires_at: Option<OffsetDateTime>,
         named: Option<(ChannelName, String)>,
     ) -> Self {
         let key = named.map(|(channel, order_id)| {
             let NewOrder { customer_id, items, total, .. } = order;
-            let content = (customer_id, total.currency().code(), items, &handover);
+            let expires_at = expires_at.map(|at| (at.unix_timestamp(), at.microsecond()));
+            let content = (customer_id, total.currency().code(), items, &handover, expires_at);
             ChannelKey::new(channel, order_id, &content)
         });
-        Self { handover, key, imported: None, paid_elsewhere: None }
+        Self { handover, key, imported: None, paid_elsewhere: None, expires_at }
     }
 }
 
@@ -103,6 +110,38 @@ mod tests {
         let order = parse(&one_item("2", "12.50")).unwrap();
         assert_eq!(order.total.to_string(), "25.00");
         assert_eq!(order.items.get(), r#"[{"item_id":"i","item_name":"n","quantity":2,"price":12.50}]"#);
+    }
+
+    #[test]
+    fn its_charge_may_end_at_a_time_of_its_own_that_is_to_come_and_not_too_far() {
+        let expiring = |at: &str| {
+            let order = one_item("1", "1")
+                .replace("\"customer_id\"", &format!("\"expires_at\":{at},\"customer_id\""));
+            parse(&order).map(|order| order.details.and_then(|details| details.expires_at))
+        };
+        let rfc3339 = |at: OffsetDateTime| {
+            format!("\"{}\"", at.format(&time::format_description::well_known::Rfc3339).unwrap())
+        };
+        let code = |at: &str| expiring(at).unwrap_err().remove(0).code;
+        let now = OffsetDateTime::now_utc();
+        let soon = now + time::Duration::minutes(2);
+        let elsewhere = soon.to_offset(time::UtcOffset::from_hms(5, 30, 0).unwrap());
+        let whole = soon.replace_nanosecond(soon.microsecond() * 1_000).unwrap();
+        for at in [soon, elsewhere] {
+            let read = expiring(&rfc3339(at)).unwrap().unwrap();
+            assert_eq!((read, read.offset()), (whole, time::UtcOffset::UTC), "to the microsecond");
+        }
+        assert_eq!(expiring("null").unwrap(), None);
+        assert!(
+            expiring(&rfc3339(now)).is_ok(),
+            "whether that is too late depends on whether it came before"
+        );
+        assert_eq!(code(&rfc3339(now + time::Duration::days(8))), "too_far");
+        assert_eq!(code("\"9999-12-31T23:59:59Z\""), "too_far");
+        assert_eq!(
+            (code("\"soon\""), code("\"2026-01-31\""), code("1769878800")),
+            ("no_time", "no_time", "not_text")
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use reconcile::{Invariant, reconcile};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use store::accept::{Accept, accept};
 use store::additions::{Add, PayAnew, add, drop_failed, pay_anew, release_held};
+use store::call_off::{CalledOff, call_off};
 use store::claim::claim;
 use store::deadline::reject_unanswered;
 use store::moves::{Moved, carry_out};
@@ -125,12 +126,37 @@ async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
     let anew = accepted(conn).await?;
     added(conn, &anew, "held").await?;
     tried(conn, &[anew.payment_id()], AttemptOutcome::Declined).await?;
-    ensure!(release_held(conn, 10).await? == 1 && drop_failed(conn, 10).await? == 2, "two are taken off");
+    ensure!(
+        release_held(conn, Duration::from_secs(900), 10).await? == 1 && drop_failed(conn, 10).await? == 2,
+        "two are taken off"
+    );
     let (payment_id, reference) = (new_payment_id(anew.id), "anew".to_owned());
     pay_anew(conn, &PayAnew { order_id: anew.id, by: Actor::Unnamed, payment_id, reference }).await?;
     tried(conn, &[payment_id], AttemptOutcome::Succeeded).await?;
     conn.execute("UPDATE payments SET answer_by = now() WHERE answer_by IS NOT NULL").await?;
     ensure!(reject_unanswered(conn, 10).await?.rejected == 2, "two were never answered");
+    // Nobody came: once the money goes back, once it stays.
+    for refund in [true, false] {
+        let ready = paid(conn).await?;
+        for status in [Preparing, Ready] {
+            moved(conn, &ready, Wanted::Status(status)).await?;
+        }
+        moved(conn, &ready, Wanted::NoShow { refund }).await?;
+    }
+    // Tried in an outage, and cancelled; or called off, and paid anew.
+    let (unsent, expired) = (accepted(conn).await?, accepted(conn).await?);
+    for order in [&unsent, &expired] {
+        let claims = claim(conn, &[order.payment_id()], SOON).await?;
+        let again = Next::Retry { delay: SOON, spend: false, void: false };
+        settle(conn, &[Settlement::new(&claims[0], AttemptOutcome::Unavailable, again)], SOON).await?;
+    }
+    moved(conn, &unsent, Wanted::Cancel).await?;
+    conn.execute("UPDATE open_charges SET expires_at = now()").await?;
+    ensure!(call_off(conn, SOON, 10).await? == CalledOff { voiding: 0, ended: 1 }, "nothing was sent");
+    let (payment_id, reference) = (new_payment_id(expired.id), "anew".to_owned());
+    pay_anew(conn, &PayAnew { order_id: expired.id, by: Actor::Unnamed, payment_id, reference }).await?;
+    tried(conn, &[payment_id], AttemptOutcome::Succeeded).await?;
+    moved(conn, &expired, Wanted::Accept).await?;
     // Cancelled while it was charged; and rejected while an addition was.
     for succeeds in [AttemptOutcome::Succeeded, AttemptOutcome::Declined] {
         let wished = accepted(conn).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::order::details::NewDetails;
 use sqlx::{Connection, PgConnection};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Accept;
@@ -26,12 +27,32 @@ pub(super) async fn insert(
     let free = |one: &&Accept| one.order.details.is_none() || described.contains(&one.order.id);
     let wanted: Vec<&Accept> = batch.iter().filter(free).collect();
     let written = insert_orders(&mut tx, &wanted, due_in).await?;
+    let fresh: Vec<&Accept> = wanted.into_iter().filter(|one| written.has(one.order.id)).collect();
+    set_expiry(&mut tx, &fresh).await?;
     let orphans: Vec<Uuid> = described.iter().filter(|id| !written.has(**id)).copied().collect();
     if !orphans.is_empty() {
         forget_orphans(&mut tx, &orphans).await?;
     }
     tx.commit().await?;
     Ok(written)
+}
+
+/// Of some of these orders, which say so, the charge is called off at a time of its own.
+async fn set_expiry(conn: &mut PgConnection, orders: &[&Accept]) -> sqlx::Result<()> {
+    let expiring = |one: &&Accept| Some((one.order.payment_id(), one.order.details.as_ref()?.expires_at?));
+    let (ids, times): (Vec<Uuid>, Vec<OffsetDateTime>) = orders.iter().filter_map(expiring).unzip();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "UPDATE open_charges c SET expires_at = i.expires_at
+         FROM unnest($1::uuid[], $2::timestamptz[]) AS i(id, expires_at) WHERE c.id = ANY(ARRAY[i.id])",
+        &ids,
+        &times
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Takes back what was written for orders under whose `Idempotency-Key` another one stands. Few, and each name by its whole key:
@@ -74,11 +95,13 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         .map_err(|error| sqlx::Error::Encode(error.into()))?;
     let imported: Vec<Option<String>> =
         all().map(|one| one.imported.as_ref().map(|imported| imported.get().to_owned())).collect();
+    let expire: Vec<Option<OffsetDateTime>> = all().map(|one| one.expires_at).collect();
     let described = sqlx::query_scalar!(
         r#"
         WITH input AS (
-            SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[])
-                AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported)
+            SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[],
+                                 $8::timestamptz[])
+                AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported, expires_at)
         ), called AS (
             INSERT INTO names (named, kind, scope, name, hash)
             SELECT order_id, 'channel_order', channel, channel_order_id, content_hash
@@ -86,8 +109,8 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
             ON CONFLICT (kind, scope, name) DO NOTHING
             RETURNING named
         )
-        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover, imported)
-        SELECT order_id, paid_elsewhere, channel, channel_order_id, handover::jsonb, imported::json
+        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover, imported, expires_at)
+        SELECT order_id, paid_elsewhere, channel, channel_order_id, handover::jsonb, imported::json, expires_at
         FROM input WHERE channel IS NULL OR order_id IN (SELECT named FROM called)
         ON CONFLICT DO NOTHING
         RETURNING order_id
@@ -99,6 +122,7 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         &contents as &[Option<Vec<u8>>],
         &handovers,
         &imported as &[Option<String>],
+        &expire as &[Option<OffsetDateTime>],
     )
     .fetch_all(conn)
     .await?;

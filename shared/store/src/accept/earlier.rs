@@ -74,6 +74,11 @@ pub async fn answered_before(conn: &mut PgConnection, key: &ChannelKey) -> sqlx:
     Ok(found.map(|found| found.answer_to_channel(Some(key))))
 }
 
+/// Whether something came before under one of the names of `one`.
+pub async fn came_before(conn: &mut PgConnection, one: &Accept) -> sqlx::Result<bool> {
+    Ok(!find(conn, &[one]).await?.is_empty())
+}
+
 /// For each of `missing` what is there instead. A statement after the one that inserts, because only a new snapshot sees what
 /// others committed meanwhile.
 pub(super) async fn find(
@@ -108,6 +113,7 @@ struct Row {
     channel: Option<String>,
     channel_order_id: Option<String>,
     handover: Option<Json<Handover>>,
+    expires_at: Option<OffsetDateTime>,
 }
 
 /// A client's key goes before a channel's name, and that before the order's own id.
@@ -140,7 +146,8 @@ async fn look(conn: &mut PgConnection, names: &[Names<'_>]) -> sqlx::Result<Hash
             o.customer_id AS "customer_id!", o.currency AS "currency!", o.created_at AS "created_at!", o.accept_by,
             o.status AS "status_now!: OrderStatus", first.to_status AS "status!: OrderStatus",
             first.items AS "items!: Json<Vec<Item>>", first.amount_minor AS "total_minor!",
-            d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id, d.handover AS "handover?: Json<Handover>"
+            d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id, d.handover AS "handover?: Json<Handover>",
+            d.expires_at
         FROM met
         CROSS JOIN LATERAL (SELECT * FROM shown_orders WHERE id = met.id OFFSET 0) o
         CROSS JOIN LATERAL (SELECT * FROM order_events WHERE subject = met.id AND version = 1 OFFSET 0) first
@@ -162,8 +169,13 @@ impl TryFrom<Row> for Earlier {
 
     fn try_from(row: Row) -> sqlx::Result<Self> {
         let details = row.handover.map(|Json(handover)| {
-            let paid_elsewhere = row.paid_elsewhere.unwrap_or_default();
-            Box::new(Details { handover, channel: row.channel.zip(row.channel_order_id), paid_elsewhere })
+            Box::new(Details {
+                handover,
+                channel: row.channel.zip(row.channel_order_id),
+                paid_elsewhere: row.paid_elsewhere.unwrap_or_default(),
+                kept: false,
+                expires_at: row.expires_at,
+            })
         });
         let order = Order {
             id: row.id,

@@ -89,10 +89,11 @@ async fn reject_late(conn: &mut PgConnection, limit: u32, only: Option<Uuid>) ->
             actor: "sweep".to_owned(),
             reason: Some("accept_deadline".to_owned()),
             refund_reason: "accept_deadline",
+            keeps: false,
             request: None,
         })
         .collect();
-    let rejected = apply(&mut tx, &steps, &locked).await?.len();
+    let rejected = apply(&mut tx, &steps, &locked, &[]).await?.len();
     // Whatever else the order did meanwhile: the question is answered.
     sqlx::query!(
         "UPDATE payments SET answer_by = NULL WHERE id = ANY($1) AND answer_by IS NOT NULL",

@@ -176,7 +176,7 @@ fn rows(number: usize) -> i64 {
 async fn add_details(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
     let rows = sqlx::query!(
-        r#"SELECT order_id, paid_elsewhere, channel, channel_order_id, handover AS "handover: Json<Handover>"
+        r#"SELECT order_id, paid_elsewhere, kept, expires_at, channel, channel_order_id, handover AS "handover: Json<Handover>"
            FROM order_details WHERE order_id = ANY($1)"#,
         &ids
     )
@@ -185,8 +185,13 @@ async fn add_details(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Res
     for row in rows {
         if let Some(order) = orders.iter_mut().find(|order| order.id == row.order_id) {
             let channel = row.channel.zip(row.channel_order_id);
-            let details = Details { handover: row.handover.0, channel, paid_elsewhere: row.paid_elsewhere };
-            order.details = Some(Box::new(details));
+            order.details = Some(Box::new(Details {
+                handover: row.handover.0,
+                channel,
+                paid_elsewhere: row.paid_elsewhere,
+                kept: row.kept,
+                expires_at: row.expires_at,
+            }));
         }
     }
     Ok(())

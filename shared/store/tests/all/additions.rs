@@ -42,10 +42,16 @@ async fn an_addition_does_not_wait_for_those_of_other_orders() -> Result<()> {
         added(&mut conn, order).await?;
     }
     let addition = added(&mut conn, paid).await?;
-    assert_eq!(release_held(&mut conn, AT_ONCE).await?, 0, "no order is decided");
+    assert_eq!(release_held(&mut conn, HOUR, AT_ONCE).await?, 0, "no order is decided");
     let claim = claimed(&mut conn, std::slice::from_ref(paid)).await?.remove(0);
     settle(&mut conn, &[ends(&claim, AttemptOutcome::Succeeded)], HOUR).await?;
-    assert_eq!(release_held(&mut conn, AT_ONCE).await?, 1);
+    assert_eq!(release_held(&mut conn, HOUR, AT_ONCE).await?, 1);
+    let from_now: bool = sqlx::query_scalar(
+        "SELECT bool_and(expires_at > now() + interval '59 min') FROM payments WHERE added IS NOT NULL AND status = 'pending'",
+    )
+    .fetch_one(&mut conn)
+    .await?;
+    assert!(from_now, "its time begins when it is let go");
     let due: Vec<Uuid> = sqlx::query_scalar(
         "SELECT id FROM payments WHERE due_at <= now() AND added IS NOT NULL AND NOT voiding",
     )

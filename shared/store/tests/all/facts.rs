@@ -62,6 +62,7 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
         refused_refunds: 0,
         unanswered_seconds: 0.0,
         orders: vec![],
+        oldest: vec![],
     };
     assert_eq!(facts(&mut conn, MANY).await?, nothing);
 
@@ -186,5 +187,34 @@ async fn orders_that_contradict_their_payments_are_counted() -> Result<()> {
     sqlx::query(back).bind(queued.id).execute(&mut conn).await?;
     assert_eq!(contradicting_orders(&mut conn, MANY).await?, 5);
     assert_eq!(contradicting_orders(&mut conn, 1).await?, 1, "only the newest are looked at");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_has_stood_longest_in_the_kitchen_is_told_by_where_it_stands() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let orders = crate::orders::confirmed(&mut conn, 4).await?;
+    for (order, (status, seconds)) in
+        orders.iter().zip([("READY", 7_200), ("READY", 60), ("PREPARING", 600), ("DELIVERED", 9_000)])
+    {
+        for status in ["ACCEPTED", "PREPARING", "READY", "DELIVERED"].iter().take_while(|one| **one != status)
+        {
+            let on = sqlx::AssertSqlSafe(format!("UPDATE orders SET status = '{status}' WHERE id = $1"));
+            sqlx::query(on).bind(order.id).execute(&mut conn).await?;
+        }
+        let there = format!(
+            "UPDATE orders SET status = '{status}', updated_at = now() - interval '{seconds} s' WHERE id = $1"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(there)).bind(order.id).execute(&mut conn).await?;
+    }
+    let mut oldest = facts(&mut conn, MANY).await?.oldest;
+    oldest.sort_by_key(|(status, _)| status.as_str());
+    let whole: Vec<(OrderStatus, i64)> = oldest.iter().map(|(status, age)| (*status, *age as i64)).collect();
+    let near = |age: i64, is: i64| (is..is + 60).contains(&age);
+    assert!(
+        matches!(whole[..], [(OrderStatus::Preparing, a), (OrderStatus::Ready, b)] if near(a, 600) && near(b, 7_200)),
+        "{whole:?}"
+    );
     Ok(())
 }

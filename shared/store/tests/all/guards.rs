@@ -104,7 +104,7 @@ async fn the_database_knows_the_same_legal_moves_as_the_table() -> Result<()> {
             assert_eq!(moved.is_ok(), is_legal, "{from:?} -> {to:?}: {moved:?}");
         }
     }
-    assert_eq!(LEGAL_MOVES.len(), 17);
+    assert_eq!(LEGAL_MOVES.len(), 18);
     Ok(())
 }
 

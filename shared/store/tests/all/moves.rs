@@ -11,13 +11,15 @@ use domain::order::status::OrderStatus;
 use domain::payment::{AttemptAction, AttemptOutcome};
 use futures_util::future::{join_all, try_join_all};
 use sqlx::PgConnection;
-use store::claim::claim;
+use store::additions::{PayAnew, pay_anew};
+use store::call_off::{CalledOff, call_off};
+use store::claim::{Claimed, claim};
 use store::deadline::{Unanswered, reject_unanswered};
 use store::events;
 use store::moves::{Moved, carry_out};
 use store::read;
-use store::settle::settle;
-use store::sweep::{call_off, claim_due};
+use store::settle::{Next, Settlement, release, settle};
+use store::sweep::claim_due;
 use testbed::{TestDatabase, make_due, until};
 use uuid::Uuid;
 
@@ -590,24 +592,308 @@ async fn accepting_at_the_deadline_and_rejecting_at_it_never_both_happen() -> Re
     Ok(())
 }
 
+/// The gateway did not look at it; it is to be tried again at once.
+fn turned_away(claim: &Claimed) -> Settlement {
+    let again = Next::Retry { delay: Duration::ZERO, spend: false, void: false };
+    Settlement::new(claim, AttemptOutcome::Unavailable, again)
+}
+
+/// Where the charge of an order stands: its status, its tries, and whether it waits in the queue.
+async fn charge(conn: &mut PgConnection, order: &NewOrder) -> Result<(String, i32, bool)> {
+    Ok(sqlx::query_as(
+        "SELECT status::text, attempts, EXISTS (SELECT FROM open_charges WHERE id = $1) FROM shown_payments WHERE id = $1",
+    )
+    .bind(order.payment_id())
+    .fetch_one(conn)
+    .await?)
+}
+
 #[tokio::test]
-async fn a_charge_that_takes_too_long_is_called_off() -> Result<()> {
+async fn what_no_gateway_ever_looked_at_ends_with_its_cancellation_at_once() -> Result<()> {
     let database = TestDatabase::new().await?;
     let mut conn = database.connect().await?;
-    let [old, young]: [NewOrder; 2] = accepted(&mut conn, 2).await?.try_into().unwrap();
-    let claims = claimed(&mut conn, &[old.clone(), young.clone()]).await?;
-    let doubts: Vec<_> = claims.iter().map(|claim| ends(claim, AttemptOutcome::InDoubt)).collect();
-    settle(&mut conn, &doubts, HOUR).await?;
-    sqlx::query("UPDATE open_charges SET created_at = now() - interval '25 h' WHERE id = $1")
-        .bind(old.payment_id())
-        .execute(&mut conn)
+    for (tries, wished) in [(0, false), (1, false), (3, false), (1, true)] {
+        let order = accepted(&mut conn, 1).await?.remove(0);
+        let hints = [order.payment_id()];
+        if wished {
+            // The wish came while its first try was under way, which then came to nothing.
+            let claim = claimed(&mut conn, std::slice::from_ref(&order)).await?.remove(0);
+            assert!(matches!(
+                moved(&mut conn, &order, Wanted::Cancel).await?,
+                Moved::Done { wish: true, .. }
+            ));
+            settle(&mut conn, &[turned_away(&claim)], HOUR).await?;
+        } else {
+            for _ in 0..tries {
+                let claim = claim(&mut conn, &hints, HOUR).await?.remove(0);
+                settle(&mut conn, &[turned_away(&claim)], HOUR).await?;
+            }
+            // Given back before anything was sent: no try.
+            let claims = claim(&mut conn, &hints, HOUR).await?;
+            assert_eq!(release(&mut conn, &claims, Duration::ZERO).await?, 1);
+        }
+        let Moved::Done { whole, wish: false } = moved(&mut conn, &order, Wanted::Cancel).await? else {
+            panic!("a wish")
+        };
+        assert_eq!(whole.order.status, OrderStatus::Cancelled);
+        assert_eq!(charge(&mut conn, &order).await?, ("failed".to_owned(), tries, false));
+        make_due(&mut conn).await?;
+        assert!(claim(&mut conn, &hints, HOUR).await?.is_empty(), "it is gone");
+        let history = events::history(&mut conn, order.id).await?;
+        let to: Vec<_> = history.iter().filter_map(|event| event.to).collect();
+        use OrderStatus::{Cancelled, PaymentProcessing, Pending};
+        assert_eq!(to, [Pending, PaymentProcessing, Cancelled]);
+    }
+    Ok(())
+}
+
+/// A dead worker may have sent its try; so may one whose answer nobody could read.
+#[tokio::test]
+async fn what_a_gateway_may_have_looked_at_is_still_a_wish() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let [abandoned, doubtful]: [NewOrder; 2] = accepted(&mut conn, 2).await?.try_into().unwrap();
+    claim(&mut conn, &[abandoned.payment_id()], Duration::ZERO).await?;
+    let claims = claimed(&mut conn, std::slice::from_ref(&doubtful)).await?;
+    settle(&mut conn, &[ends(&claims[0], AttemptOutcome::InDoubt)], HOUR).await?;
+    for order in [&abandoned, &doubtful] {
+        make_due(&mut conn).await?;
+        let again = claim(&mut conn, &[order.payment_id()], HOUR).await?.remove(0);
+        assert_eq!(again.number, 2);
+        settle(&mut conn, &[turned_away(&again)], HOUR).await?;
+        let wish = moved(&mut conn, order, Wanted::Cancel).await?;
+        assert!(matches!(wish, Moved::Done { wish: true, .. }), "{wish:?}");
+        assert_eq!(charge(&mut conn, order).await?, ("waiting".to_owned(), 2, true));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_order_that_is_paid_anew_and_was_never_sent_is_cancelled_at_once_too() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let order = accepted(&mut conn, 1).await?.remove(0);
+    let claims = claimed(&mut conn, std::slice::from_ref(&order)).await?;
+    settle(&mut conn, &[ends(&claims[0], AttemptOutcome::Declined)], HOUR).await?;
+    let (payment_id, by) = (Uuid::now_v7(), Actor::Staff(None));
+    pay_anew(&mut conn, &PayAnew { order_id: order.id, by, payment_id, reference: "2".into() }).await?;
+    let anew = claim(&mut conn, &[payment_id], HOUR).await?.remove(0);
+    settle(&mut conn, &[turned_away(&anew)], HOUR).await?;
+    let Moved::Done { wish: false, .. } = moved(&mut conn, &order, Wanted::Cancel).await? else {
+        panic!("a wish")
+    };
+    assert_eq!(status(&mut conn, &order).await?, OrderStatus::Cancelled);
+    make_due(&mut conn).await?;
+    assert!(claim(&mut conn, &[payment_id], HOUR).await?.is_empty());
+    Ok(())
+}
+
+/// Each charge waits for another try when its cancellation and its claim come at the same moment: one of them is first.
+#[tokio::test]
+async fn a_cancellation_and_a_claim_that_race_for_what_was_never_sent_leave_one_of_two_ends() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let orders = accepted(&mut conn, 400).await?;
+    for some in orders.chunks(100) {
+        let claims = claimed(&mut conn, some).await?;
+        settle(&mut conn, &claims.iter().map(turned_away).collect::<Vec<_>>(), HOUR).await?;
+    }
+    let cancel = async || -> Result<usize> {
+        let mut conn = database.connect().await?;
+        let mut at_once = 0;
+        for order in &orders {
+            let moved = moved(&mut conn, order, Wanted::Cancel).await?;
+            let Moved::Done { wish, .. } = moved else { panic!("{moved:?}") };
+            at_once += usize::from(!wish);
+        }
+        Ok(at_once)
+    };
+    let work = async || -> Result<()> {
+        let mut conn = database.connect().await?;
+        for some in orders.chunks(2) {
+            let claims = claimed(&mut conn, some).await?;
+            let taken = claims.iter().filter(|claim| claim.action == AttemptAction::Charge);
+            let taken: Vec<_> = taken.map(|claim| ends(claim, AttemptOutcome::Succeeded)).collect();
+            settle(&mut conn, &taken, HOUR).await?;
+        }
+        Ok(())
+    };
+    let (at_once, worked) = tokio::join!(cancel(), work());
+    worked?;
+    let (cancelled, charged, refunded, both): (i64, i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM orders WHERE status = 'CANCELLED'),
+                count(*) FILTER (WHERE kind = 'charge' AND status = 'succeeded'),
+                count(*) FILTER (WHERE kind = 'refund'),
+                count(*) FILTER (WHERE kind = 'charge' AND status = 'failed' AND EXISTS (
+                    SELECT FROM payment_attempts a WHERE a.payment_id = shown_payments.id AND a.outcome <> 'unavailable'))
+         FROM shown_payments",
+    )
+    .fetch_one(&mut conn)
+    .await?;
+    println!("{} cancelled at once, {charged} charged and given back", at_once?);
+    assert_eq!(
+        (cancelled, both),
+        (400, 0),
+        "each has ended, none with a charge that somebody took to the gateway"
+    );
+    assert_eq!(charged, refunded);
+    assert!((1..400).contains(&charged), "{charged} of 400 were charged: no race");
+    Ok(())
+}
+
+/// An order whose id says that it is so old.
+async fn aged(conn: &mut PgConnection, age: Duration) -> Result<NewOrder> {
+    let mut order = accepted(conn, 1).await?.remove(0);
+    let fresh = order.id;
+    let millis = u128::from(u64::try_from(age.as_millis())?);
+    order.id = Uuid::from_u128(fresh.as_u128() - (millis << 80));
+    for (table, column) in [("orders", "id"), ("open_charges", "id"), ("order_events", "subject")] {
+        let aged = format!("UPDATE {table} SET {column} = $1 WHERE {column} = $2");
+        sqlx::query(sqlx::AssertSqlSafe(aged)).bind(order.id).bind(fresh).execute(&mut *conn).await?;
+    }
+    sqlx::query("UPDATE open_charges SET created_at = now() - $2 * interval '1 s' WHERE id = $1")
+        .bind(order.id)
+        .bind(age.as_secs_f64())
+        .execute(conn)
         .await?;
-    assert_eq!(call_off(&mut conn, HOUR * 24, 10).await?, 1);
-    assert_eq!(call_off(&mut conn, HOUR * 24, 10).await?, 0);
+    Ok(order)
+}
+
+#[tokio::test]
+async fn a_charge_that_takes_too_long_is_called_off_and_ends_its_order_where_nothing_was_sent() -> Result<()>
+{
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let long = Duration::from_secs(901);
+    let [doubtful, unclaimed, tried, wished, tried_now] = [
+        aged(&mut conn, long).await?,
+        aged(&mut conn, long).await?,
+        aged(&mut conn, long).await?,
+        aged(&mut conn, long).await?,
+        aged(&mut conn, long).await?,
+    ];
+    let young = aged(&mut conn, Duration::from_secs(899)).await?;
+    for (order, outcome) in [(&doubtful, AttemptOutcome::InDoubt), (&tried, AttemptOutcome::Unavailable)] {
+        let claim = claim(&mut conn, &[order.payment_id()], HOUR).await?.remove(0);
+        let next = Next::Retry { delay: HOUR, spend: false, void: false };
+        settle(&mut conn, &[Settlement::new(&claim, outcome, next)], HOUR).await?;
+    }
+    let wish = claim(&mut conn, &[wished.payment_id()], HOUR).await?.remove(0);
+    moved(&mut conn, &wished, Wanted::Cancel).await?;
+    settle(&mut conn, &[turned_away(&wish)], HOUR).await?;
+    claim(&mut conn, &[tried_now.payment_id()], HOUR).await?;
+
+    let quarter = Duration::from_secs(900);
+    let found = call_off(&mut conn, quarter, 10).await?;
+    assert_eq!(found, CalledOff { voiding: 2, ended: 3 });
+    assert_eq!(call_off(&mut conn, quarter, 10).await?, CalledOff::default(), "once");
+    for (order, stands) in [
+        (&doubtful, OrderStatus::PaymentProcessing),
+        (&tried_now, OrderStatus::PaymentProcessing),
+        (&unclaimed, OrderStatus::PaymentFailed),
+        (&tried, OrderStatus::PaymentFailed),
+        (&wished, OrderStatus::Cancelled),
+        (&young, OrderStatus::Pending),
+    ] {
+        assert_eq!(status(&mut conn, order).await?, stands);
+    }
+    for order in [&unclaimed, &tried] {
+        let last = events::history(&mut conn, order.id).await?.pop().unwrap();
+        assert_eq!((last.actor.as_str(), last.reason.as_deref()), ("sweep", Some("expired")));
+    }
     let due = claim_due(&mut conn, 10, HOUR).await?;
     assert_eq!(
         due.iter().map(|one| (one.payment_id, one.action)).collect::<Vec<_>>(),
-        [(old.payment_id(), AttemptAction::Void)]
+        [(doubtful.payment_id(), AttemptAction::Void)]
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_orders_own_time_counts_whatever_the_default_and_not_by_a_clock_that_nobody_believes() -> Result<()>
+{
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let orders = accepted(&mut conn, 3).await?;
+    let expires = "UPDATE open_charges SET expires_at = now() + $2 * interval '1 s' WHERE id = $1";
+    for (order, seconds) in [(&orders[0], -1.0), (&orders[1], 60.0)] {
+        sqlx::query(expires).bind(order.payment_id()).bind(seconds).execute(&mut conn).await?;
+    }
+    let patient = aged(&mut conn, HOUR).await?;
+    sqlx::query(expires).bind(patient.payment_id()).bind(60.0).execute(&mut conn).await?;
+    let trust = "UPDATE clock_trust SET until = now() + $1 * interval '1 h'";
+    sqlx::query(trust).bind(-1.0).execute(&mut conn).await?;
+    assert_eq!(call_off(&mut conn, HOUR, 10).await?, CalledOff::default());
+    sqlx::query(trust).bind(1.0).execute(&mut conn).await?;
+    assert_eq!(call_off(&mut conn, Duration::from_secs(900), 10).await?, CalledOff { voiding: 0, ended: 1 });
+    assert_eq!(status(&mut conn, &orders[0]).await?, OrderStatus::PaymentFailed);
+    assert_eq!(status(&mut conn, &patient).await?, OrderStatus::Pending, "it has a time of its own");
+    Ok(())
+}
+
+/// The queue is walked by its indexes, however long it is.
+#[tokio::test]
+async fn many_sweeps_that_call_off_at_once_end_each_order_once() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let orders = accepted(&mut conn, 200).await?;
+    sqlx::query("UPDATE open_charges SET expires_at = now()").execute(&mut conn).await?;
+    let sweeps = (0..4).map(async |_| {
+        let mut conn = database.connect().await?;
+        let mut ended = 0;
+        loop {
+            let found = call_off(&mut conn, HOUR, 16).await?;
+            if found.found() == 0 {
+                return anyhow::Ok(ended);
+            }
+            ended += found.ended;
+        }
+    });
+    assert_eq!(try_join_all(sweeps).await?.iter().sum::<usize>(), 200);
+    for order in &orders {
+        assert_eq!(events::history(&mut conn, order.id).await?.len(), 3);
+    }
+    Ok(())
+}
+
+/// What was taken for an order that nobody came for goes back once, or stays and is said to.
+#[tokio::test]
+async fn an_order_that_nobody_came_for_gives_its_money_back_or_keeps_it() -> Result<()> {
+    use OrderStatus::{Cancelled, Preparing, Ready};
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    for refund in [true, false] {
+        let order = confirmed(&mut conn, 1).await?.remove(0);
+        let more = another_charge(&mut conn, &order).await?;
+        let claim = claim(&mut conn, &[more], HOUR).await?.remove(0);
+        settle(&mut conn, &[ends(&claim, AttemptOutcome::Succeeded)], HOUR).await?;
+        let early = moved(&mut conn, &order, Wanted::NoShow { refund }).await?;
+        assert_eq!(refusal(&early), Some((Refusal::IllegalMove, OrderStatus::Confirmed)));
+        for to in [Preparing, Ready] {
+            moved(&mut conn, &order, Wanted::Status(to)).await?;
+        }
+        let ask = ask(order.id, Wanted::NoShow { refund });
+        for _ in 0..2 {
+            assert!(
+                matches!(carry_out(&mut conn, &ask).await?, Moved::Done { wish: false, .. }),
+                "run twice"
+            );
+        }
+        let other = moved(&mut conn, &order, Wanted::NoShow { refund: !refund }).await?;
+        assert_eq!(refusal(&other), Some((Refusal::SameStatus, Cancelled)));
+        let history = events::history(&mut conn, order.id).await?;
+        let end = history.iter().rfind(|event| event.to.is_some()).unwrap();
+        assert_eq!(
+            (end.from, end.to, end.reason.as_deref()),
+            (Some(Ready), Some(Cancelled), Some("no_show"))
+        );
+        let after: Vec<_> = history.iter().skip_while(|event| event.to != Some(Cancelled)).skip(1).collect();
+        let what = if refund { What::RefundOwed } else { What::Kept };
+        assert!(after.iter().all(|event| event.what == what && event.actor == "staff:bo"), "{after:?}");
+        assert_eq!(after.iter().filter_map(|event| event.amount_minor).sum::<i64>(), 2_600);
+        assert_eq!(refunds(&mut conn, &order).await?, vec!["no_show"; if refund { 2 } else { 0 }]);
+    }
+    let listed: i64 = sqlx::query_scalar("SELECT count(*) FROM in_kitchen").fetch_one(&mut conn).await?;
+    assert_eq!(listed, 0, "it has left the kitchen");
     Ok(())
 }
