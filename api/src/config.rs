@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::identity::settings::IdentitySettings;
+use anyhow::{Result, ensure};
 use clap::{Args, Parser};
 use runtime::config::{BrokerConfig, DatabaseConfig, TelemetryConfig, TraceConfig};
+
+use crate::http::cors;
+use crate::identity::settings::IdentitySettings;
 
 /// Accepts orders and reads them back.
 #[derive(Debug, Parser)]
@@ -65,8 +68,12 @@ pub struct ApiSettings {
     /// How long an idempotency key is remembered, in seconds
     #[arg(long, env = "IDEMPOTENCY_KEY_SECONDS", default_value = "86400", value_parser = runtime::config::seconds)]
     pub idempotency_key_age: Duration,
+    /// The largest body of a request, in KiB. Two hundred lines with long names are 150 KB; a channel's document may have more
+    /// in it that is not for us
+    #[arg(long, env = "API_BODY_KIB", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub api_body_kib: u32,
     /// Room for the bodies over 4 KiB of all requests in hand, in MiB; who comes when it is full gets 503. The default is
-    /// 256 of the largest at once
+    /// 64 of the largest at once
     #[arg(long, env = "API_BODIES_MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub api_bodies_mib: u16,
     /// How long a connection may rest between two requests, in seconds: longer than your load balancer keeps its own, or
@@ -77,6 +84,10 @@ pub struct ApiSettings {
     /// balancer takes to notice
     #[arg(long, env = "API_LINGER_SECONDS", default_value = "0.3", value_parser = runtime::config::seconds)]
     pub api_linger: Duration,
+    /// Web pages of other origins that may call the api, such as `https://shop.example.com`; several with commas between, or
+    /// `*` for all. Without it, none
+    #[arg(long, env = "API_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
+    pub api_cors_origins: Vec<String>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub identity: IdentitySettings,
@@ -103,8 +114,28 @@ impl ApiSettings {
     }
 }
 
-/// The largest body of a request. Two hundred lines with long names are 150 KB.
-pub const MAX_BODY: usize = 256 * 1024;
+impl ApiSettings {
+    /// What one setting cannot know of another.
+    pub fn check(&self) -> Result<()> {
+        let (largest, all) = (self.api_body_kib, self.api_bodies_mib);
+        ensure!(
+            self.largest_body() <= self.bodies(),
+            "API_BODY_KIB={largest} is more than all bodies together may have: API_BODIES_MIB={all}"
+        );
+        cors::origins(&self.api_cors_origins).map(drop)
+    }
+
+    /// The largest body of a request, in bytes.
+    pub(crate) const fn largest_body(&self) -> usize {
+        self.api_body_kib as usize * 1024
+    }
+
+    /// What all may have at once, in bytes.
+    pub(crate) fn bodies(&self) -> usize {
+        usize::from(self.api_bodies_mib) * 1024 * 1024
+    }
+}
+
 /// What a body may have without taking any of `API_BODIES_MIB`. An order of twenty lines is 2 KB.
 pub const SMALL_BODY: usize = 4 * 1024;
 /// A client that has not sent its body by then is cut off.

@@ -3,6 +3,7 @@
 mod catalogue;
 pub mod commands;
 pub mod config;
+pub mod door;
 mod http;
 pub mod identity;
 pub mod operations;
@@ -15,14 +16,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use broker::Broker;
-use runtime::serve::{ServeLimits, serve};
 use runtime::tasks::{Crew, Stop};
 use store::Database;
 use store::reads::Reads;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::config::ApiSettings;
+use crate::door::Door;
 use crate::http::body::Room;
 use crate::http::{gauges, replica};
 use crate::identity::Identity;
@@ -34,8 +34,8 @@ use crate::state::Shared;
 /// What an api needs, already opened.
 #[derive(Debug)]
 pub struct Api {
-    /// Where it accepts orders.
-    pub listener: TcpListener,
+    /// Where clients come in. Whoever made it serves it, from before there was a database.
+    pub door: Door,
     /// Where it writes; the schema is in place.
     pub database: Database,
     /// The same, for reads.
@@ -57,10 +57,11 @@ pub struct Api {
 /// After the last answer, how long the writers and the publisher may take to finish. They have a batch each.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Accepts and reads orders until `stop`; then answers what is under way, publishes what is durable, and returns.
+/// Accepts and reads orders until `stop`; then writes what was handed in while the door was being closed, publishes what is
+/// durable, and returns.
 pub async fn run(api: Api, stop: Stop) -> Result<()> {
     let Api {
-        listener,
+        door,
         database,
         read_database,
         replica,
@@ -70,6 +71,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         payment_deadline,
         identity,
     } = api;
+    let origins = http::cors::origins(&settings.api_cors_origins)?;
     runtime::trace::declare_metrics();
     let (desk, lane) = runtime::batch::desk(settings.api_backlog, config::MAX_BATCH);
     let (publish, hints) = mpsc::channel(config::MAX_HINTS);
@@ -95,22 +97,18 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     let state = Arc::new(Shared {
         accept: desk,
         moves,
-        room: Room::new(usize::from(settings.api_bodies_mib) * 1024 * 1024),
+        room: Room::new(settings.bodies(), settings.largest_body()),
         reads: reads.clone(),
         accept_deadline,
         payment_deadline,
         keep_keys: settings.idempotency_key_age,
         identity,
         broker_up,
-        stop: stop.clone(),
+        stop,
     });
-    let app = router::router(state);
-    crew.spawn("http", async move {
-        let (linger, keep_alive) = (settings.api_linger, settings.api_keep_alive);
-        let limits = ServeLimits { linger, keep_alive, ..ServeLimits::default() };
-        serve(listener, app, limits, stop).await;
-        Ok(())
-    });
+    door.open(router::router(state, origins));
+    // Writers and movers end when nobody can hand in any more, and that is when the door is gone.
+    drop(door);
     let outcome = crew.run(GRACE).await;
     reads.close();
     outcome

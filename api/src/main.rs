@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use api::commands::Command;
 use api::config::ApiConfig;
+use api::door::Door;
 use api::identity::Identity;
 use api::{Api, run};
 use broker::{Broker, amqp::Amqp};
@@ -37,40 +38,26 @@ async fn start() -> Result<()> {
         return runtime::health::ask(config.api_addr, "/ready");
     }
     telemetry::init_logs(&config.telemetry.logs)?;
+    config.settings.check()?;
     let metrics = telemetry::open_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into())?;
     let traces = Exporter::start(&config.traces, "api")?;
     let own_internal = api::operations::bind_own(&config.settings)?;
     let listener = serve::bind(config.api_addr, "API_ADDR")?;
+    let addr = listener.local_addr()?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "api")?);
     let database = Database::new(&config.database.url()?, "api")?;
     let read_database = database.named("api-read");
     let replica = config.database.read_url()?;
     let replica = replica.map(|url| Database::replica(&url, "api-read")).transpose()?;
     let identity = Identity::open(&config.settings.identity, &database)?;
-    database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
 
-    let internal = api::operations::router(&database, &identity);
+    // Whoever comes from now on is answered.
     let stop = Stop::new();
-    let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
-    let connections = config.settings.connections();
-    tracing::info!(
-        database_connections = connections,
-        "accepting orders at http://{}/api/v1/orders",
-        listener.local_addr()?
-    );
-    let api = Api {
-        listener,
-        database,
-        read_database,
-        replica,
-        broker,
-        settings: config.settings,
-        accept_deadline: config.accept_deadline,
-        payment_deadline: config.payment_deadline,
-        identity,
-    };
-    crew.spawn("api", run(api, stop.clone()));
+    let door = Door::default();
+    tracing::info!("listening at http://{addr}, with 503 until the database is there");
+    crew.spawn("http", door.clone().serve(listener, config.settings.clone(), stop.clone()));
+    let internal = api::operations::router(&database, &identity);
     let internal = match own_internal {
         Some(own) => {
             crew.spawn("internal", api::operations::run(own, internal, stop.clone()));
@@ -81,6 +68,23 @@ async fn start() -> Result<()> {
     if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, internal, stop.clone()));
     }
+    database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
+
+    let signals = stop_on_signal(stop.clone())?;
+    let connections = config.settings.connections();
+    tracing::info!(database_connections = connections, "accepting orders at http://{addr}/api/v1/orders");
+    let api = Api {
+        door,
+        database,
+        read_database,
+        replica,
+        broker,
+        settings: config.settings,
+        accept_deadline: config.accept_deadline,
+        payment_deadline: config.payment_deadline,
+        identity,
+    };
+    crew.spawn("api", run(api, stop));
     crew.spawn("signals", signals);
     let outcome = crew.run(GRACE).await;
     if let Some(traces) = traces {

@@ -3,21 +3,27 @@
 use std::convert::Infallible;
 
 use axum::Router;
-use axum::http::Request;
-use axum::response::{IntoResponse, Response};
+use axum::body::{Bytes, HttpBody};
+use axum::http::{Method, Request, header};
+use axum::response::IntoResponse;
 use axum::routing::any;
-use hyper::body::Incoming;
-use tower::{Layer, Service, service_fn};
-use tower_http::normalize_path::NormalizePathLayer;
+use axum::routing::future::RouteFuture;
+use tower::{BoxError, Layer, Service, service_fn};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::cors::AllowOrigin;
+use tower_http::normalize_path::{NormalizePath, NormalizePathLayer};
 use utoipa::openapi::security::{Flow, OAuth2, Password, Scopes, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::http::cors;
 use crate::http::error::ApiError;
-use crate::http::health;
 use crate::http::observe::observed;
+use crate::http::{health, pages};
 use crate::identity::{machines, sign_in, users};
 use crate::orders::{accept, add, from_channel, moves, read};
 use crate::state::AppState;
@@ -45,11 +51,51 @@ impl Modify for Tokens {
     }
 }
 
-/// The whole service. A slash at a path's end makes no difference, but for the documentation's pages, whose links
-/// depend on it.
-pub(crate) fn router(
-    state: AppState,
-) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send {
+/// What is worth compressing, in bytes: fewer fit into a packet or two as they are.
+const WORTH_COMPRESSING: u64 = 1_024;
+
+/// The whole service.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    /// The routes. A slash at a path's end makes no difference.
+    routes: NormalizePath<Router>,
+    /// The same below the documentation's pages, whose links depend on that slash, and compressed for whoever wants it.
+    /// Routers more are dear, so that only those go through them who have something from it.
+    wide: Router,
+    /// All of it, where web pages of other origins may call.
+    for_browsers: Option<Router>,
+}
+
+impl App {
+    /// Answers a request.
+    pub(crate) fn answer<B>(&self, request: Request<B>) -> RouteFuture<Infallible>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        match &self.for_browsers {
+            Some(browsers) => browsers.clone().call(request),
+            None => self.answer_here(request),
+        }
+    }
+
+    fn answer_here<B>(&self, request: Request<B>) -> RouteFuture<Infallible>
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let is_page = || !request.uri().path().starts_with("/api/");
+        let may_be_long =
+            *request.method() == Method::GET && request.headers().contains_key(header::ACCEPT_ENCODING);
+        // Routers are always ready.
+        if may_be_long || is_page() {
+            self.wide.clone().call(request)
+        } else {
+            self.routes.clone().call(request)
+        }
+    }
+}
+
+/// The whole service, for web pages of these origins, too.
+pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
     let (routes, document) = [
         routes!(accept::accept_order, read::list_orders),
         routes!(from_channel::accept_channel_order),
@@ -77,6 +123,10 @@ pub(crate) fn router(
         routes!(machines::end),
         routes!(health::health),
         routes!(health::ready),
+        routes!(pages::front),
+        routes!(pages::ping),
+        routes!(pages::problems),
+        routes!(pages::problem),
     ]
     .into_iter()
     .fold(OpenApiRouter::with_openapi(Document::openapi()), |router, routes| router.routes(watched(routes)))
@@ -84,13 +134,20 @@ pub(crate) fn router(
     .split_for_parts();
     let no_page = any(async || ApiError::not_found("page").into_response());
     let app = routes.fallback_service(no_page.layer(observed("unmatched")));
-    let mut app = NormalizePathLayer::trim_trailing_slash().layer(app);
+    let routes = NormalizePathLayer::trim_trailing_slash().layer(app);
     let pages = SwaggerUi::new("/docs").url("/openapi.json", document);
-    let mut with_pages = Router::new().merge(pages).fallback_service(app.clone());
-    // A router more is dear, and no page is below this. Neither has to be asked whether it is ready: routers always are.
-    service_fn(move |request: Request<Incoming>| {
-        if request.uri().path().starts_with("/api/") { app.call(request) } else { with_pages.call(request) }
-    })
+    // Quick: what is saved is time on the way.
+    let compressed = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(
+        SizeAbove::new(WORTH_COMPRESSING).and(NotForContentType::SSE).and(NotForContentType::IMAGES),
+    );
+    let wide = Router::new().merge(pages).fallback_service(routes.clone()).layer(compressed);
+    let app = App { routes, wide, for_browsers: None };
+    let for_browsers = origins.map(|origins| {
+        let app = app.clone();
+        let all = service_fn(move |request| app.answer_here(request));
+        Router::new().fallback_service(all).layer(cors::layer(origins))
+    });
+    App { for_browsers, ..app }
 }
 
 /// The routes of a path, with what is around them, and around the answer to a method that it does not take.

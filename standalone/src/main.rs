@@ -5,11 +5,13 @@ mod config;
 mod people;
 mod postgres;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::Api;
+use api::door::Door;
 use broker::{Broker, in_process::InProcess};
 use gateway_mock::GatewayMockConfig;
 use runtime::config::Asked;
@@ -50,15 +52,23 @@ fn start() -> Result<()> {
     // Its gateway is in this process, which a listener on all addresses does not change.
     config.worker.gateway_plain_http = true;
     config.worker.check()?;
+    config.api.check()?;
+    runtime::files::raise_limit();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    // Ports first: a taken one should be told at once, and not after a database was made.
-    let listeners = {
+    let stop = Stop::new();
+    let mut crew = Crew::new(stop.clone());
+    // Ports first: a taken one should be told at once, and not after a database was made. And whoever comes meanwhile is told
+    // to come again.
+    let open = {
         let _within = runtime.enter();
-        Listeners::bind(&config)?
+        let (listener, open) = Open::bind(&config)?;
+        tracing::info!("listening at http://{}, with 503 until the database is there", open.api_addr);
+        crew.spawn("http", open.door.clone().serve(listener, config.api.clone(), stop.clone()));
+        open
     };
     // Here and not on a thread of the runtime: the server is to end with this thread, whatever ends it.
     let private = postgres::find_or_start(&config.database)?;
-    let outcome = runtime.block_on(run(config, listeners, &private.url));
+    let outcome = runtime.block_on(run(config, open, crew, stop, &private.url));
     drop(private);
     outcome
 }
@@ -71,29 +81,41 @@ fn migrate(config: &MigrateConfig) -> Result<()> {
     runtime.block_on(store::migrate::run_on(&private.url, DATABASE_PATIENCE))
 }
 
-struct Listeners {
-    api: TcpListener,
+/// What there is before there is a database.
+struct Open {
+    door: Door,
+    api_addr: SocketAddr,
     gateway: TcpListener,
     metrics: Option<telemetry::Metrics>,
     internal: Option<TcpListener>,
 }
 
-impl Listeners {
-    fn bind(config: &StandaloneConfig) -> Result<Self> {
-        Ok(Self {
-            api: serve::bind(config.api_addr, "API_ADDR")?,
+impl Open {
+    /// All of it, and where the door is to be.
+    fn bind(config: &StandaloneConfig) -> Result<(TcpListener, Self)> {
+        let api = serve::bind(config.api_addr, "API_ADDR")?;
+        let open = Self {
+            door: Door::default(),
+            api_addr: api.local_addr()?,
             gateway: serve::bind(config.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR")?,
             metrics: telemetry::open_metrics(&config.telemetry, ([127, 0, 0, 1], 9100).into())?,
             internal: api::operations::bind_own(&config.api)?,
-        })
+        };
+        Ok((api, open))
     }
 }
 
-async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &str) -> Result<()> {
+async fn run(
+    mut config: StandaloneConfig,
+    open: Open,
+    mut crew: Crew,
+    stop: Stop,
+    database_url: &str,
+) -> Result<()> {
     let traces = Exporter::start(&config.traces, "standalone")?;
-    let api_addr = listeners.api.local_addr()?;
-    let gateway_addr = listeners.gateway.local_addr()?;
-    let metrics_addr = listeners.metrics.as_ref().map(telemetry::Metrics::local_addr).transpose()?;
+    let Open { door, api_addr, gateway: gateway_listener, metrics, internal: own_internal } = open;
+    let gateway_addr = gateway_listener.local_addr()?;
+    let metrics_addr = metrics.as_ref().map(telemetry::Metrics::local_addr).transpose()?;
     let database = Database::new(database_url, "standalone")?;
     database.prepare_as(&config.schema, DATABASE_PATIENCE).await?;
     let broker = Broker::InProcess(InProcess::new(QUEUE));
@@ -118,7 +140,7 @@ async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &
     let connections = config.api.connections() + usize::from(worker_settings.worker_database_connections);
     tracing::info!(database_connections = connections, "starting");
     let api = Api {
-        listener: listeners.api,
+        door,
         database: database.clone(),
         read_database: database.clone(),
         replica: None,
@@ -129,18 +151,15 @@ async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &
         identity,
     };
 
-    let stop = Stop::new();
-    let signals = stop_on_signal(stop.clone())?;
-    let mut crew = Crew::new(stop.clone());
-    crew.spawn("signals", signals);
-    let internal = match listeners.internal {
+    crew.spawn("signals", stop_on_signal(stop.clone())?);
+    let internal = match own_internal {
         Some(own) => {
             crew.spawn("internal", api::operations::run(own, internal, stop.clone()));
             None
         }
-        None => api::operations::beside(listeners.metrics.as_ref(), internal),
+        None => api::operations::beside(metrics.as_ref(), internal),
     };
-    if let Some(metrics) = listeners.metrics {
+    if let Some(metrics) = metrics {
         crew.spawn("metrics", telemetry::run_metrics(metrics, internal, stop.clone()));
     }
     // A stop follows an order's way: first nothing more is accepted, then what is in hand is charged and settled,
@@ -149,7 +168,7 @@ async fn run(mut config: StandaloneConfig, listeners: Listeners, database_url: &
     crew.spawn("api", then_stop(api::run(api, stop), api_done.clone()));
     let worker = worker::run(Worker { database, broker, settings: worker_settings }, api_done);
     crew.spawn("worker", then_stop(worker, worker_done.clone()));
-    crew.spawn("gateway-mock", gateway_mock::run(gateway, listeners.gateway, worker_done));
+    crew.spawn("gateway-mock", gateway_mock::run(gateway, gateway_listener, worker_done));
     greet(api_addr, gateway_addr, metrics_addr, &people);
     let outcome = crew.run(GRACE).await;
     if let Some(traces) = traces {
@@ -165,12 +184,7 @@ async fn then_stop(part: impl Future<Output = Result<()>>, next: Stop) -> Result
     outcome
 }
 
-fn greet(
-    api: std::net::SocketAddr,
-    gateway: std::net::SocketAddr,
-    metrics: Option<std::net::SocketAddr>,
-    people: &People,
-) {
+fn greet(api: SocketAddr, gateway: SocketAddr, metrics: Option<SocketAddr>, people: &People) {
     let (token_file, passwords) = (people.manager_token.display(), people.passwords.display());
     let metrics = metrics.map_or("off".to_owned(), |addr| format!("http://{addr}/metrics"));
     println!(

@@ -44,19 +44,21 @@ async fn start() -> Result<()> {
     let traces = Exporter::start(&config.traces, "worker")?;
     let broker = Broker::Amqp(Amqp::new(&config.broker, "worker")?);
     let database = Database::new(&config.database.url()?, "worker")?;
-    database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
 
     let stop = Stop::new();
-    let signals = stop_on_signal(stop.clone())?;
     let mut crew = Crew::new(stop.clone());
+    if let Some(metrics) = metrics {
+        // From now on it can be asked whether it lives.
+        crew.spawn("metrics", telemetry::run_metrics(metrics, None, stop.clone()));
+    }
+    database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
+
+    let signals = stop_on_signal(stop.clone())?;
     let connections = config.settings.worker_database_connections;
     // Without the user and the password that may stand before the host.
     let gateway = config.settings.gateway_url.rsplit('@').next();
     tracing::info!(gateway, database_connections = connections, "working");
-    crew.spawn("worker", run(Worker { database, broker, settings: config.settings }, stop.clone()));
-    if let Some(metrics) = metrics {
-        crew.spawn("metrics", telemetry::run_metrics(metrics, None, stop.clone()));
-    }
+    crew.spawn("worker", run(Worker { database, broker, settings: config.settings }, stop));
     crew.spawn("signals", signals);
     let outcome = crew.run(GRACE).await;
     if let Some(traces) = traces {

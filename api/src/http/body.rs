@@ -1,40 +1,66 @@
 //! What a request carries: its content type, its body within size, time and room.
 
+use std::any::Any;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use axum::body::{Body, HttpBody};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
+use runtime::batch::Held;
 use serde::Deserialize;
 
-use crate::config::{BODY_TIMEOUT, MAX_BODY, SMALL_BODY};
+use crate::config::{BODY_TIMEOUT, SMALL_BODY};
 use crate::http::error::ApiError;
+use crate::state::AppState;
 
-/// 415, where the body is not JSON by its content type.
+/// 415, where the body is not JSON by its content type, or JSON in other characters than JSON has.
 pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
-    if is_json(headers) { Ok(()) } else { Err(ApiError::not_json()) }
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let mut parts = value.split(';');
+    if !is_json(parts.next().unwrap_or("").trim()) {
+        return Err(ApiError::not_json());
+    }
+    if parts.all(is_utf_8) { Ok(()) } else { Err(ApiError::not_utf_8()) }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = value.split(';').next().unwrap_or("").trim();
+fn is_json(essence: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json")
         || essence.to_ascii_lowercase().strip_prefix("application/").is_some_and(|sub| sub.ends_with("+json"))
+}
+
+/// Whether a parameter of the content type names no other characters.
+fn is_utf_8(parameter: &str) -> bool {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let value = value.trim().trim_matches('"');
+    !name.trim().eq_ignore_ascii_case("charset")
+        || ["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
+}
+
+/// 415, where the body was compressed: what it becomes has no bound that its length tells.
+fn expect_plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let named = headers.get_all(header::CONTENT_ENCODING).iter();
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if named.into_iter().all(plain) { Ok(()) } else { Err(ApiError::compressed()) }
 }
 
 /// Room for the bodies of all requests in hand, in bytes. What fits into `SMALL_BODY` takes none of it: plain orders cost
 /// no count, and nobody can shut them out with large bodies.
 #[derive(Debug)]
-pub(crate) struct Room(AtomicUsize);
+pub(crate) struct Room {
+    left: AtomicUsize,
+    /// The largest body.
+    largest: usize,
+}
 
 impl Room {
-    pub(crate) const fn new(bytes: usize) -> Self {
-        Self(AtomicUsize::new(bytes))
+    pub(crate) const fn new(bytes: usize, largest: usize) -> Self {
+        Self { left: AtomicUsize::new(bytes), largest }
     }
 
     fn take(&self, bytes: usize) -> Result<(), ApiError> {
-        self.0
+        self.left
             .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes))
             .map(|_| ())
             .map_err(|_| ApiError::unavailable("too many large requests are in hand"))
@@ -52,8 +78,8 @@ pub(crate) struct Whole<'r> {
 impl Whole<'_> {
     fn add(&mut self, data: &[u8]) -> Result<(), ApiError> {
         let length = self.bytes.len() + data.len();
-        if length > MAX_BODY {
-            return Err(ApiError::too_large(MAX_BODY));
+        if length > self.room.largest {
+            return Err(ApiError::too_large(self.room.largest));
         }
         // As it comes, not as it is announced: who announces much and sends nothing must not take room from others.
         let more = length.saturating_sub(SMALL_BODY) - self.taken;
@@ -63,6 +89,28 @@ impl Whole<'_> {
         }
         self.bytes.extend_from_slice(data);
         Ok(())
+    }
+}
+
+impl<'r> Whole<'r> {
+    /// What its room is to be held by when the body itself is no longer needed: what was made of it is as large.
+    pub(crate) fn into_held(mut self, state: &AppState) -> Held {
+        let bytes = std::mem::take(&mut self.taken);
+        (bytes > 0)
+            .then(|| Box::new(HeldRoom { state: Arc::clone(state), bytes }) as Box<dyn Any + Send + Sync>)
+    }
+}
+
+/// Room that outlives its request.
+#[derive(Debug)]
+struct HeldRoom {
+    state: AppState,
+    bytes: usize,
+}
+
+impl Drop for HeldRoom {
+    fn drop(&mut self) {
+        self.state.room.left.fetch_add(self.bytes, Relaxed);
     }
 }
 
@@ -77,16 +125,21 @@ impl Deref for Whole<'_> {
 impl Drop for Whole<'_> {
     fn drop(&mut self) {
         if self.taken > 0 {
-            self.room.0.fetch_add(self.taken, Relaxed);
+            self.room.left.fetch_add(self.taken, Relaxed);
         }
     }
 }
 
 /// The whole body, within its size and time, and within what all may take.
-pub(crate) async fn read(mut body: Body, room: &Room) -> Result<Whole<'_>, ApiError> {
+pub(crate) async fn read<'r>(
+    headers: &HeaderMap,
+    mut body: Body,
+    room: &'r Room,
+) -> Result<Whole<'r>, ApiError> {
+    expect_plain(headers)?;
     // What was announced, where it was.
-    if body.size_hint().lower() > MAX_BODY as u64 {
-        return Err(ApiError::too_large(MAX_BODY));
+    if body.size_hint().lower() > room.largest as u64 {
+        return Err(ApiError::too_large(room.largest));
     }
     let whole = async {
         let mut whole = Whole { bytes: Vec::new(), room, taken: 0 };
@@ -107,7 +160,7 @@ pub(crate) async fn read_json<'r>(
     room: &'r Room,
 ) -> Result<Whole<'r>, ApiError> {
     expect_json(headers)?;
-    read(body, room).await
+    read(headers, body, room).await
 }
 
 /// Reads a JSON object of any shape.
@@ -121,5 +174,7 @@ pub(crate) fn parse_as<'a, T: Deserialize<'a>>(
     code: &'static str,
     wanted: &str,
 ) -> Result<T, ApiError> {
+    // RFC 8259 lets us pass over a byte order mark, which some editors write.
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     serde_json::from_slice(body).map_err(|error| ApiError::unreadable(&error, code, wanted))
 }

@@ -12,6 +12,7 @@ use store::session::StoreError;
 
 use crate::config::RETRY_AFTER;
 use crate::http::arrival::Id;
+use crate::http::codes;
 
 /// An answer that is no success.
 #[derive(Debug, Clone)]
@@ -22,18 +23,27 @@ pub(crate) struct ApiError {
     errors: Vec<Problem>,
     current_status: Option<OrderStatus>,
     retry: bool,
-    /// What `WWW-Authenticate` says.
-    challenge: Option<&'static str>,
+    /// A header that belongs to it.
+    header: Option<Said>,
     /// What `RateLimit-Policy` and `RateLimit` say, and the seconds to wait.
     limit: Option<Box<(String, String, u64)>>,
     /// What a fault of ours came from: for the log, never for the client.
     pub(crate) cause: Option<Box<str>>,
 }
 
+/// What a header of an answer that is no success says.
+#[derive(Debug, Clone, Copy)]
+enum Said {
+    /// `WWW-Authenticate`.
+    Challenge(&'static str),
+    /// `Accept-Encoding`: bodies as they are.
+    PlainBodies,
+}
+
 /// The body of every answer that is no success.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub(crate) struct ProblemBody {
-    /// The kind of problem, a relative URI.
+    /// The kind of problem, a relative URI with a page.
     #[schema(example = "/problems/unprocessable-entity")]
     pub r#type: String,
     /// The kind of problem, for people.
@@ -51,7 +61,7 @@ pub(crate) struct ProblemBody {
     pub trace_id: Option<String>,
     /// Everything that is wrong with the request, each with a machine code and its place.
     pub errors: Vec<Problem>,
-    /// For a conflict: the status of the order.
+    /// For a conflict, and where the order has changed: its status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_status: Option<OrderStatus>,
 }
@@ -65,7 +75,7 @@ impl ApiError {
             errors: Vec::new(),
             current_status: None,
             retry: false,
-            challenge: None,
+            header: None,
             limit: None,
             cause: None,
         }
@@ -103,15 +113,15 @@ impl ApiError {
     pub(crate) fn unauthenticated() -> Self {
         let detail = "a token is needed: Authorization: Bearer <token>";
         Self {
-            challenge: Some(r#"Bearer realm="comanda""#),
+            header: Some(Said::Challenge(r#"Bearer realm="comanda""#)),
             ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail)
         }
     }
 
     /// 401: what was shown is not good, or no longer.
     pub(crate) fn bad_token(detail: &str) -> Self {
-        let challenge = Some(r#"Bearer realm="comanda", error="invalid_token""#);
-        Self { challenge, ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail) }
+        let header = Some(Said::Challenge(r#"Bearer realm="comanda", error="invalid_token""#));
+        Self { header, ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail) }
     }
 
     /// 409: somebody else has it.
@@ -143,6 +153,19 @@ impl ApiError {
         let errors = vec![Problem { code, detail: detail.clone(), attr: "status".to_owned() }];
         let current_status = Some(status);
         Self { errors, current_status, ..Self::new(StatusCode::CONFLICT, "Conflict", detail) }
+    }
+
+    /// 412: somebody else was there first.
+    pub(crate) fn changed(version: i32, status: OrderStatus) -> Self {
+        let detail = format!("the order has changed since: it is at version {version} now");
+        let attr = "If-Match".to_owned();
+        let errors = vec![Problem { code: "version_changed", detail: detail.clone(), attr }];
+        let current_status = Some(status);
+        Self {
+            errors,
+            current_status,
+            ..Self::new(StatusCode::PRECONDITION_FAILED, "Precondition failed", detail)
+        }
     }
 
     /// 404: no such order, or no such page.
@@ -179,6 +202,21 @@ impl ApiError {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail)
     }
 
+    /// 415: JSON is written in UTF-8 (RFC 8259).
+    pub(crate) fn not_utf_8() -> Self {
+        let detail = "the body must be in UTF-8, as JSON is: leave the charset out";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail)
+    }
+
+    /// 415, with what is taken (RFC 9110, 15.5.16).
+    pub(crate) fn compressed() -> Self {
+        let detail = "the body must come as it is, without a Content-Encoding";
+        Self {
+            header: Some(Said::PlainBodies),
+            ..Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", detail)
+        }
+    }
+
     /// 500: our fault. `observe` logs the cause, with the request's id; the client is not told.
     pub(crate) fn internal(cause: &dyn std::fmt::Display) -> Self {
         let detail = "an internal error; it has been logged";
@@ -193,9 +231,9 @@ impl ApiError {
 
     /// The body, for the request of this id and this place in a trace.
     pub(crate) fn body(&self, request_id: &Id, trace: Option<TraceParent>) -> ProblemBody {
-        let slug = self.status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace(' ', "-");
+        debug_assert!(self.errors.iter().all(|one| codes::is_known(one.code)), "{:?}", self.errors);
         ProblemBody {
-            r#type: format!("/problems/{slug}"),
+            r#type: format!("/problems/{}", codes::kind(self.status)),
             title: self.title,
             status: self.status.as_u16(),
             detail: self.detail.clone(),
@@ -237,9 +275,11 @@ impl IntoResponse for ApiError {
                     .extend(HeaderValue::try_from(value).map(|value| (HeaderName::from_static(name), value)));
             }
         }
-        if let Some(challenge) = self.challenge {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
+        let said = self.header.map(|said| match said {
+            Said::Challenge(challenge) => (header::WWW_AUTHENTICATE, challenge),
+            Said::PlainBodies => (header::ACCEPT_ENCODING, "identity"),
+        });
+        response.headers_mut().extend(said.map(|(name, value)| (name, HeaderValue::from_static(value))));
         response.extensions_mut().insert(self);
         response
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
+use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
@@ -26,6 +27,11 @@ use crate::http::error::{ApiError, render};
 
 /// The header that carries a request's id.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What others call it. Where a request has several, the first of these counts.
+static OTHER_NAMES: [HeaderName; 2] =
+    [HeaderName::from_static("x-correlation-id"), HeaderName::from_static("correlation-id")];
+/// What everybody may see of what is below `/api/`, and everybody between us and the client keep for a while.
+const PUBLIC: [&str; 1] = ["/api/v1/auth/jwks.json"];
 /// The header that carries its place in a trace.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -34,6 +40,8 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 struct Pattern {
     /// The path with its placeholders.
     path: Box<str>,
+    /// Whether nobody between us and the client may keep the answers: orders, people, tokens.
+    private: bool,
     /// Every histogram that was needed so far, by method and status: a look-up by labels makes three strings each time.
     requests: RwLock<Vec<((&'static str, StatusCode), Histogram)>>,
 }
@@ -54,7 +62,8 @@ pub(crate) fn observed(
 + Sync
 + 'static
 + use<> {
-    let pattern = Arc::new(Pattern { path: path.into(), requests: RwLock::default() });
+    let private = path.starts_with("/api/") && !PUBLIC.contains(&path);
+    let pattern = Arc::new(Pattern { path: path.into(), private, requests: RwLock::default() });
     layer_fn(move |mut route: Route| {
         let pattern = Arc::clone(&pattern);
         // Routes are always ready.
@@ -70,7 +79,7 @@ fn observe(
 ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
     let started = Instant::now();
     let path = &*pattern.path;
-    let id = header(request.headers(), &REQUEST_ID, RequestId::parse);
+    let id = given(request.headers());
     let id = id.map_or_else(|| Id::Ours(Uuid::now_v7()), Id::Given);
     let method = request.method().clone();
     let mut step = begin(request.headers(), &method, path);
@@ -94,6 +103,9 @@ fn observe(
             }
         }
         let headers = response.headers_mut();
+        if pattern.private {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         if let Some(value) = id.header() {
             headers.insert(REQUEST_ID, value);
         }
@@ -140,6 +152,12 @@ fn begin(headers: &HeaderMap, method: &Method, path: &str) -> Span {
     step.note("http.request.method", method_label(method));
     step.note_with("http.route", || path.to_owned());
     step
+}
+
+/// The id that a request came with.
+fn given(headers: &HeaderMap) -> Option<RequestId> {
+    let named = |name| header(headers, name, RequestId::parse);
+    named(&REQUEST_ID).or_else(|| OTHER_NAMES.iter().find_map(|name| named(name)))
 }
 
 /// What a header says, where it is there once and can be read.

@@ -1,5 +1,15 @@
 //! What openapi.json says of the parameters that many addresses have in common.
 
+/// What a request that changes an order may have in its headers.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct Versions {
+    /// An `ETag` of the order, or its version in quotes: where it has changed since, nothing is done, and the answer is 412
+    #[param(rename = "If-Match", required = false)]
+    if_match: String,
+}
+
 /// What a request that names an order has in its path.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]

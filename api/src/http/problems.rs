@@ -35,6 +35,15 @@ impl IntoResponses for NoOrder {
     }
 }
 
+/// So may any that changes an order.
+pub(crate) struct Changed;
+
+impl IntoResponses for Changed {
+    fn responses() -> Responses {
+        problems([(412, "`version_changed`: the order is no longer as `If-Match` says")])
+    }
+}
+
 /// So may any that has a body.
 pub(crate) struct BadBody;
 
@@ -44,7 +53,7 @@ impl IntoResponses for BadBody {
             (400, "The body is not JSON"),
             (408, "The body did not arrive in time"),
             (413, "The body is too large"),
-            (415, "The `Content-Type` is not `application/json`"),
+            (415, "The `Content-Type` is not `application/json` in UTF-8, or the body is compressed"),
         ])
     }
 }

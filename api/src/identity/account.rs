@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::person::Role;
 use serde::Serialize;
@@ -42,13 +42,6 @@ pub(super) fn fault(error: &anyhow::Error) -> ApiError {
     ApiError::internal(&format!("{error:#}"))
 }
 
-/// What nobody between us and the client may keep.
-pub(super) fn private(answer: impl IntoResponse) -> Response {
-    let mut answer = answer.into_response();
-    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
-
 /// Somebody, as admins and they themselves see them.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct UserView {
@@ -62,9 +55,9 @@ pub(crate) struct UserView {
     locations: Vec<String>,
     /// Whether they may log in.
     active: bool,
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::http::times")]
     created_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::http::times")]
     updated_at: OffsetDateTime,
 }
 
@@ -98,7 +91,7 @@ pub(super) async fn make_user(
         let new = NewUser { id: Uuid::now_v7(), email, name, phone, role, locations, password_hash };
         let mut session = embedded.session.lock().await;
         match session.run(&new, |conn, new| Box::pin(users::insert(conn, new))).await? {
-            Changed::Done(user) => Ok(private((StatusCode::CREATED, Json(UserView::from(user))))),
+            Changed::Done(user) => Ok((StatusCode::CREATED, Json(UserView::from(user))).into_response()),
             other => Err(refused(&other)),
         }
     })

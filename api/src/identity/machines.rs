@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use domain::channel::name::ChannelName;
 use domain::person::Role;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use store::accounts::service_tokens::{self, ServiceToken};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::account::{MAX_LOCATIONS, embedded, fault, locations, private};
+use super::account::{MAX_LOCATIONS, embedded, fault, locations};
 use super::caller::Admin;
 use super::followed::{new_service_token, service_role};
 use crate::http::body;
@@ -37,13 +37,13 @@ pub(crate) struct ServiceTokenView {
     channels: Vec<String>,
     locations: Vec<String>,
     created_by: String,
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::http::times")]
     created_at: OffsetDateTime,
     /// It ends by itself; null: it does not.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::http::times::option")]
     until: Option<OffsetDateTime>,
     /// It was ended; null: it was not.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::http::times::option")]
     ended_at: Option<OffsetDateTime>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn make(
         }
         identity.followed.changed();
         let made = NewServiceTokenView { id: new.id, token };
-        Ok(private((StatusCode::CREATED, Json(made))))
+        Ok((StatusCode::CREATED, Json(made)).into_response())
     })
     .await
 }

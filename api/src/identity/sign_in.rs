@@ -12,7 +12,7 @@ use store::accounts::sessions::{self, Renewed};
 use store::accounts::users::{self, By};
 use uuid::Uuid;
 
-use super::account::{MAX_EMAIL, UserView, busy, embedded, fault, make_user, new_password, private};
+use super::account::{MAX_EMAIL, UserView, busy, embedded, fault, make_user, new_password};
 use super::caller::{Known, Unhurried};
 use super::embedded::Tokens;
 use super::passwords;
@@ -72,7 +72,7 @@ pub(crate) async fn log_in(
     fields.finish()?;
     let (email, password) = (email.unwrap_or_default(), password.unwrap_or_default());
     let tokens = by_password(state.clone(), email, password).await?;
-    Ok(private(Json(tokens.ok_or_else(|| ApiError::bad_token(WRONG))?)))
+    Ok(Json(tokens.ok_or_else(|| ApiError::bad_token(WRONG))?).into_response())
 }
 
 /// Tokens for who knows the password; `None`: nobody does.
@@ -119,7 +119,7 @@ pub(crate) async fn refresh(
 ) -> Result<Response, ApiError> {
     let token = refresh_token(&state, &headers, body).await?;
     let tokens = renew(state, token).await?;
-    Ok(private(Json(tokens.ok_or_else(|| ApiError::bad_token("logged out: log in again"))?)))
+    Ok(Json(tokens.ok_or_else(|| ApiError::bad_token("logged out: log in again"))?).into_response())
 }
 
 async fn refresh_token(state: &AppState, headers: &HeaderMap, body: Body) -> Result<String, ApiError> {
@@ -171,9 +171,10 @@ async fn renew(state: AppState, token: String) -> Result<Option<Tokens>, ApiErro
 pub(crate) async fn token(
     _: Unhurried,
     State(state): State<AppState>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read(body, &state.room).await?.to_vec();
+    let body = body::read(&headers, body, &state.room).await?.to_vec();
     let mut form = std::collections::BTreeMap::new();
     for (name, value) in url::form_urlencoded::parse(&body) {
         if form.insert(name.into_owned(), value.into_owned()).is_some() {
@@ -193,11 +194,11 @@ pub(crate) async fn token(
         Some(_) => return Ok(oauth_error("unsupported_grant_type")),
         None => return Ok(oauth_error("invalid_request")),
     };
-    Ok(tokens.map_or_else(|| oauth_error("invalid_grant"), |tokens| private(Json(tokens))))
+    Ok(tokens.map_or_else(|| oauth_error("invalid_grant"), |tokens| Json(tokens).into_response()))
 }
 
 fn oauth_error(code: &'static str) -> Response {
-    private((StatusCode::BAD_REQUEST, Json(json!({ "error": code }))))
+    (StatusCode::BAD_REQUEST, Json(json!({ "error": code }))).into_response()
 }
 
 /// Log out.
@@ -243,13 +244,14 @@ pub(crate) async fn log_out(
     security(("token" = []))
 )]
 pub(crate) async fn who_am_i(Known(principal): Known) -> Response {
-    private(Json(MeView {
+    let me = MeView {
         id: principal.id.clone(),
         role: principal.role,
         locations: principal.locations.clone(),
         channels: principal.channels.clone(),
         until: (principal.until < u64::MAX).then_some(principal.until),
-    }))
+    };
+    Json(me).into_response()
 }
 
 /// Change the password.

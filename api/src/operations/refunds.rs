@@ -48,9 +48,9 @@ struct RefundView {
     status: &'static str,
     attempts: i32,
     code: Option<String>,
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::http::times")]
     created_at: OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::http::times::option")]
     due_at: Option<OffsetDateTime>,
 }
 

@@ -7,14 +7,15 @@ use store::readers::Readers;
 use store::session::Session;
 use tokio::sync::Mutex;
 
-use crate::config::MAX_BODY;
 use crate::http::body::Room;
 use crate::identity::Identity;
 
 /// Connections for these reads: one person looks at a time.
 const READERS: u32 = 1;
 
-/// Room for the bodies of these requests: sixteen of the largest lists at once.
+/// The largest body of these requests: a price list of some 6,000 articles.
+const MAX_BODY: usize = 256 * 1024;
+/// Room for these bodies: sixteen of the largest at once.
 const ROOM: usize = 16 * MAX_BODY;
 
 /// Connections for those who look, and one for those who change something.
@@ -31,7 +32,7 @@ impl Internal {
         Self {
             readers: database.read_pool(READERS),
             session: Arc::new(Mutex::new(database.session())),
-            room: Arc::new(Room::new(ROOM)),
+            room: Arc::new(Room::new(ROOM, MAX_BODY)),
             identity: Arc::clone(identity),
         }
     }

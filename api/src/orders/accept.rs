@@ -12,7 +12,7 @@ use domain::order::status::OrderStatus;
 use domain::order::{NewOrder, Order};
 use domain::origin::Origin;
 use domain::trace_parent::TraceParent;
-use runtime::batch::NotTaken;
+use runtime::batch::{Held, NotTaken};
 use runtime::trace::{Kind, Span};
 use store::accept::{Accept, Accepted, IdempotencyKey};
 use time::OffsetDateTime;
@@ -70,8 +70,8 @@ pub(crate) async fn accept_order(
     let Anyone(by) = Anyone::from_request_parts(&mut parts, &state).await?;
     body::expect_json(&parts.headers)?;
     let key = SentKey::of(&parts)?;
+    let body = body::read(&parts.headers, body, &state.room).await?;
     drop(parts);
-    let body = body::read(body, &state.room).await?;
     let order = parse(&body)?;
     if !by.may_see(&order.customer_id) {
         return Err(ApiError::forbidden("customer_id is somebody else"));
@@ -87,15 +87,16 @@ pub(crate) async fn accept_order(
             return Err(ApiError::invalid_one("expires_at", "in_the_past", "must be a time to come"));
         }
     }
-    commit(&state, arrival, order, key).await
+    commit(&state, arrival, order, key, body.into_held(&state)).await
 }
 
-/// Hands an order to a writer and answers once it is durable.
+/// Hands an order to a writer and answers once it is durable; `held` is let go when the order is written or given up.
 pub(crate) async fn commit(
     state: &AppState,
     arrival: Arrival,
     order: NewOrder,
     key: Option<IdempotencyKey>,
+    held: Held,
 ) -> Result<Response, ApiError> {
     let order = of_request(order, arrival.id, arrival.trace);
     let command = Accept { order: order.clone(), key };
@@ -104,7 +105,7 @@ pub(crate) async fn commit(
     wait.note_with("order_id", || order.id.to_string());
     wait.note_with("payment_id", || order.payment_id().to_string());
     // The writer, not this future, does the writing: it is dropped when the client hangs up.
-    let answer = state.accept.ask(command, ANSWER_TIMEOUT).await;
+    let answer = state.accept.ask(command, held, ANSWER_TIMEOUT).await;
     wait.note("outcome", outcome(&answer));
     drop(wait);
     match answer.map_err(Fault::from).flatten() {

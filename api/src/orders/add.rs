@@ -16,8 +16,9 @@ use store::read;
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::key::SentKey;
-use crate::http::parameters::{KeyHeader, OrderId};
-use crate::http::problems::{BadBody, Faults, NoOrder, TokenNeeded};
+use crate::http::parameters::{KeyHeader, OrderId, Versions};
+use crate::http::problems::{BadBody, Changed, Faults, NoOrder, TokenNeeded};
+use crate::http::tag::IfMatch;
 use crate::identity::caller::Caller;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::{Answer, hand_in};
@@ -32,13 +33,13 @@ use crate::state::AppState;
 /// A retry must have the same `payment_reference`; under the same `Idempotency-Key` it is answered as the first one.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/items", tag = "orders",
-    params(OrderId, KeyHeader),
+    params(OrderId, KeyHeader, Versions),
     request_body = AdditionBody,
     responses(
         (status = 200, description = "Added", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid addition, or the order would have more than it may, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, NoOrder, TokenNeeded, Faults,
+        BadBody, NoOrder, TokenNeeded, Changed, Faults,
     ),
     security(("token" = []))
 )]
@@ -46,6 +47,7 @@ pub(crate) async fn add_items(
     State(state): State<AppState>,
     Caller(by): Caller,
     Path(id): Path<String>,
+    IfMatch(expected): IfMatch,
     key: SentKey,
     headers: HeaderMap,
     body: Body,
@@ -59,7 +61,13 @@ pub(crate) async fn add_items(
     let addition =
         NewAddition::parse(&request, order_id, order.total.currency()).map_err(ApiError::invalid)?;
     let key = key.with_body(&body).by(&by, &state);
-    hand_in(&state, Asked { ask: Ask::Add(Add { order_id, by, addition }), key }, order.status).await
+    hand_in(
+        &state,
+        Asked { ask: Ask::Add(Add { order_id, by, addition, expected }), key },
+        body.into_held(&state),
+        order.status,
+    )
+    .await
 }
 
 /// Pay anew.
@@ -68,13 +76,13 @@ pub(crate) async fn add_items(
 /// under the same `Idempotency-Key` it is answered as the first one.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/payment", tag = "orders",
-    params(OrderId, KeyHeader),
+    params(OrderId, KeyHeader, Versions),
     request_body = PaymentBody,
     responses(
         (status = 200, description = "The charge is under way", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`duplicate_payment_reference`, `same_status`, `illegal_move` or `charges_open`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`payment_reference` is missing or not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, NoOrder, TokenNeeded, Faults,
+        BadBody, NoOrder, TokenNeeded, Changed, Faults,
     ),
     security(("token" = []))
 )]
@@ -82,6 +90,7 @@ pub(crate) async fn pay_anew(
     State(state): State<AppState>,
     Caller(by): Caller,
     Path(id): Path<String>,
+    IfMatch(expected): IfMatch,
     key: SentKey,
     headers: HeaderMap,
     body: Body,
@@ -100,8 +109,14 @@ pub(crate) async fn pay_anew(
         return wrong(code, detail);
     }
     let key = key.with_body(&body).by(&by, &state);
-    let ask = PayAnew { order_id, by, payment_id: new_payment_id(order_id), reference: reference.to_owned() };
-    hand_in(&state, Asked { ask: Ask::Pay(ask), key }, OrderStatus::PaymentProcessing).await
+    let ask = PayAnew {
+        order_id,
+        by,
+        payment_id: new_payment_id(order_id),
+        reference: reference.to_owned(),
+        expected,
+    };
+    hand_in(&state, Asked { ask: Ask::Pay(ask), key }, None, OrderStatus::PaymentProcessing).await
 }
 
 /// What is to be added.

@@ -70,7 +70,7 @@ pub(crate) async fn accept_channel_order(
     let (parts, body) = request.into_parts();
     body::expect_json(&parts.headers)?;
     let key = SentKey::of(&parts)?;
-    let body = body::read(body, &state.room).await?;
+    let body = body::read(&parts.headers, body, &state.room).await?;
     let wanted = "must be a JSON object with channelOrderId and items, each given once";
     let document: ChannelRequest<'_> = body::parse_as(&body, "not_an_order", wanted)?;
     let order = ChannelOrder::parse(channel.clone(), &document, paid).map_err(ApiError::invalid)?;
@@ -83,7 +83,10 @@ pub(crate) async fn accept_channel_order(
     };
     let name = order.key().clone();
     match order.priced(&list, state.accept_deadline) {
-        Ok(order) => commit(&state, arrival, order, key.with_body(&body).by(&by.actor(), &state)).await,
+        Ok(order) => {
+            let key = key.with_body(&body).by(&by.actor(), &state);
+            commit(&state, arrival, order, key, body.into_held(&state)).await
+        }
         Err(problems) => {
             answered_before(state.clone(), name).await?.ok_or_else(|| ApiError::invalid(problems))
         }

@@ -1,13 +1,14 @@
 //! What people do with an order: `POST /orders/{id}/accept`, `/reject`, `/cancel`, `/no-show`, and `PUT /orders/{id}/status`.
 //! Parse, hand to a mover, answer with the whole order. Whoever loses a race is told where the order stands.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
+use axum::response::Response;
 use domain::order::moves::{MAX_REASON_CHARS, Move, Refusal, Wanted};
 use domain::order::status::OrderStatus;
 use domain::problems::{Problem, text_problem};
+use runtime::batch::Held;
 use serde::Deserialize;
 use store::moves::Moved;
 use uuid::Uuid;
@@ -16,8 +17,9 @@ use crate::config::ANSWER_TIMEOUT;
 use crate::http::body::{self, Room};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::key::{Replayed, SentKey, key_reused};
-use crate::http::parameters::{KeyHeader, OrderId};
-use crate::http::problems::{BadBody, Faults, NoOrder, StaffOnly, TokenNeeded};
+use crate::http::parameters::{KeyHeader, OrderId, Versions};
+use crate::http::problems::{BadBody, Changed, Faults, NoOrder, StaffOnly, TokenNeeded};
+use crate::http::tag::IfMatch;
 use crate::identity::caller::{Caller, Staff};
 use crate::orders::fault::Fault;
 use crate::orders::mover::{Ask, Asked};
@@ -30,12 +32,12 @@ use crate::state::AppState;
 /// The kitchen takes a confirmed order, before its `accept_by`.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/accept", tag = "kitchen",
-    params(OrderId, KeyHeader),
+    params(OrderId, KeyHeader, Versions),
     responses(
         (status = 200, description = "Taken", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
-        NoOrder, StaffOnly, Faults,
+        NoOrder, StaffOnly, Changed, Faults,
     ),
     security(("token" = []))
 )]
@@ -43,10 +45,11 @@ pub(crate) async fn accept(
     State(state): State<AppState>,
     Staff(by): Staff,
     Path(id): Path<String>,
+    IfMatch(expected): IfMatch,
     key: SentKey,
 ) -> Result<Answer, ApiError> {
     let order_id = parse_id(&id)?;
-    let ask = Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Accept, by, reason: None };
+    let ask = Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Accept, by, reason: None, expected };
     carry_out(&state, ask, key).await
 }
 
@@ -55,13 +58,13 @@ pub(crate) async fn accept(
 /// The kitchen refuses a confirmed order; its money goes back.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/reject", tag = "kitchen",
-    params(OrderId, KeyHeader),
+    params(OrderId, KeyHeader, Versions),
     request_body = RejectBody,
     responses(
         (status = 200, description = "Refused; each charge has a refund", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`reason` is missing or not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, NoOrder, StaffOnly, Faults,
+        BadBody, NoOrder, StaffOnly, Changed, Faults,
     ),
     security(("token" = []))
 )]
@@ -69,6 +72,7 @@ pub(crate) async fn reject(
     State(state): State<AppState>,
     Staff(by): Staff,
     Path(id): Path<String>,
+    IfMatch(expected): IfMatch,
     key: SentKey,
     headers: HeaderMap,
     body: Body,
@@ -76,8 +80,12 @@ pub(crate) async fn reject(
     let order_id = parse_id(&id)?;
     let (MoveBody { reason, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
     expect_reason(reason.as_deref())?;
-    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Reject, by, reason }, key)
-        .await
+    carry_out(
+        &state,
+        Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Reject, by, reason, expected },
+        key,
+    )
+    .await
 }
 
 /// Call an order off.
@@ -86,13 +94,13 @@ pub(crate) async fn reject(
 /// may have seen, this is a wish: the answer shows it as `cancel_requested`, and the order is `CANCELLED` once the charge is known.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/cancel", tag = "orders",
-    params(OrderId, KeyHeader),
+    params(OrderId, KeyHeader, Versions),
     request_body = Option<CancelBody>,
     responses(
         (status = 200, description = "Cancelled, or to be cancelled once the charge is known", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`reason` is not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, NoOrder, TokenNeeded, Faults,
+        BadBody, NoOrder, TokenNeeded, Changed, Faults,
     ),
     security(("token" = []))
 )]
@@ -100,14 +108,19 @@ pub(crate) async fn cancel(
     State(state): State<AppState>,
     Caller(by): Caller,
     Path(id): Path<String>,
+    IfMatch(expected): IfMatch,
     key: SentKey,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
     let order_id = parse_id(&id)?;
     let (MoveBody { reason, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
-    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Cancel, by, reason }, key)
-        .await
+    carry_out(
+        &state,
+        Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Cancel, by, reason, expected },
+        key,
+    )
+    .await
 }
 
 /// Nobody came.
@@ -116,13 +129,13 @@ pub(crate) async fn cancel(
 /// `no_show`. `refund` says whether the money goes back or stays.
 #[utoipa::path(
     post, path = "/api/v1/orders/{id}/no-show", tag = "kitchen",
-    params(OrderId, KeyHeader),
+    params(OrderId, KeyHeader, Versions),
     request_body = NoShowBody,
     responses(
         (status = 200, description = "Cancelled; each charge has a refund, or the history says that it is `kept`", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status` or `illegal_move`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`refund` is missing or not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, NoOrder, StaffOnly, Faults,
+        BadBody, NoOrder, StaffOnly, Changed, Faults,
     ),
     security(("token" = []))
 )]
@@ -131,6 +144,7 @@ pub(crate) async fn no_show(
     Staff(by): Staff,
     Path(id): Path<String>,
     key: SentKey,
+    IfMatch(expected): IfMatch,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
@@ -138,7 +152,8 @@ pub(crate) async fn no_show(
     let (MoveBody { refund, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
     let refund = refund.ok_or_else(|| ApiError::invalid_one("refund", "required", "is required"))?;
     let wanted = Wanted::NoShow { refund };
-    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason: None }, key).await
+    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason: None, expected }, key)
+        .await
 }
 
 /// Move an order on.
@@ -147,13 +162,13 @@ pub(crate) async fn no_show(
 /// back, from `PREPARING` to `ACCEPTED`.
 #[utoipa::path(
     put, path = "/api/v1/orders/{id}/status", tag = "kitchen",
-    params(OrderId, KeyHeader),
+    params(OrderId, KeyHeader, Versions),
     request_body = StatusBody,
     responses(
         (status = 200, description = "Moved", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`status` is not one of the statuses, or `REJECTED` or a step back has no `reason`, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
-        BadBody, NoOrder, StaffOnly, Faults,
+        BadBody, NoOrder, StaffOnly, Changed, Faults,
     ),
     security(("token" = []))
 )]
@@ -161,6 +176,7 @@ pub(crate) async fn set_status(
     State(state): State<AppState>,
     Staff(by): Staff,
     Path(id): Path<String>,
+    IfMatch(expected): IfMatch,
     key: SentKey,
     headers: HeaderMap,
     body: Body,
@@ -172,7 +188,7 @@ pub(crate) async fn set_status(
         expect_reason(reason.as_deref())?;
     }
     let wanted = Wanted::Status(status);
-    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason }, key).await
+    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason, expected }, key).await
 }
 
 /// Who refuses an order says why.
@@ -181,18 +197,24 @@ fn expect_reason(reason: Option<&str>) -> Result<(), ApiError> {
 }
 
 /// The order as it stands now, and whether that was so before.
-pub(crate) type Answer = (Replayed, Json<OrderView>);
+pub(crate) type Answer = (Replayed, Response);
 
 async fn carry_out(state: &AppState, ask: Move, key: SentKey) -> Result<Answer, ApiError> {
     let (to, key) = (ask.wanted.to(), key.by(&ask.by, state));
-    hand_in(state, Asked { ask: Ask::Move(ask), key }, to).await
+    hand_in(state, Asked { ask: Ask::Move(ask), key }, None, to).await
 }
 
-/// Hands in what is to lead to `to`, and answers what came of it.
-pub(crate) async fn hand_in(state: &AppState, asked: Asked, to: OrderStatus) -> Result<Answer, ApiError> {
+/// Hands in what is to lead to `to`, and answers what came of it; `held` is let go when it is done or given up.
+pub(crate) async fn hand_in(
+    state: &AppState,
+    asked: Asked,
+    held: Held,
+    to: OrderStatus,
+) -> Result<Answer, ApiError> {
     // The mover, not this future, does the writing: it is dropped when the client hangs up.
-    let done = |whole, before| Ok((Replayed(before), Json(OrderView::whole(whole, state.payment_deadline))));
-    match state.moves.ask(asked, ANSWER_TIMEOUT).await.map_err(Fault::from).flatten() {
+    let done =
+        |whole, before| Ok((Replayed(before), OrderView::whole(whole, state.payment_deadline).tagged()));
+    match state.moves.ask(asked, held, ANSWER_TIMEOUT).await.map_err(Fault::from).flatten() {
         Ok(Moved::Done { whole, .. }) => done(*whole, false),
         Ok(Moved::Replayed { whole }) => done(*whole, true),
         Ok(Moved::KeyReused) => Err(key_reused()),
@@ -235,6 +257,7 @@ fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) -> ApiError {
             let detail = "additions are still being charged; retry in a moment";
             ApiError::conflict("charges_open", detail, status)
         }
+        Refusal::VersionChanged { now } => ApiError::changed(now, status),
         Refusal::ReasonNeeded => ApiError::invalid_one("reason", "required", "is required for a step back"),
     }
 }
@@ -261,7 +284,7 @@ impl MoveBody {
             status: Option<serde_json::Value>,
             refund: Option<serde_json::Value>,
         }
-        let body = body::read(body, room).await?;
+        let body = body::read(headers, body, room).await?;
         let key = key.with_body(&body);
         if body.is_empty() {
             return Ok((Self::default(), key));

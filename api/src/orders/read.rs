@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::response::Response;
 use domain::channel::name::ChannelName;
 use domain::limits::MAX_ID_CHARS;
 use domain::order::moves::Actor;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::parameters::OrderId;
 use crate::http::problems::{Faults, NoOrder, TokenNeeded};
+use crate::http::tag::IfNoneMatch;
 use crate::http::work::to_the_end;
 use crate::identity::caller::{Anyone, Caller, Known};
 use crate::orders::view::{HistoryView, OrderPage, OrderView};
@@ -33,9 +35,15 @@ const MAX_PAGE_SIZE: usize = 100;
 /// Read an order.
 #[utoipa::path(
     get, path = "/api/v1/orders/{id}", tag = "orders",
-    params(OrderId),
+    params(
+        OrderId,
+        ("If-None-Match" = Option<String>, Header, description = "An `ETag` of this order: where nothing that is shown has changed, the answer is 304"),
+    ),
     responses(
-        (status = 200, description = "The order with its payment attempts", body = OrderView),
+        (status = 200, description = "The order with its payment attempts", body = OrderView, headers(
+            ("ETag" = String, description = "Names the order's version, for `If-Match`, and all that is shown"),
+        )),
+        (status = 304, description = "As `If-None-Match` says"),
         NoOrder, TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -44,13 +52,14 @@ pub(crate) async fn read_order(
     State(state): State<AppState>,
     Anyone(caller): Anyone,
     Path(id): Path<String>,
-) -> Result<Json<OrderView>, ApiError> {
+    known: IfNoneMatch,
+) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
     let payment_deadline = state.payment_deadline;
     let found = found(state, move |conn| Box::pin(read::whole(conn, id))).await?;
     let whole = found.filter(|whole| caller.may_see(&whole.order.customer_id));
     let whole = whole.ok_or_else(|| ApiError::not_found("order"))?;
-    Ok(Json(OrderView::whole(whole, payment_deadline)))
+    Ok(known.or(OrderView::whole(whole, payment_deadline).tagged()))
 }
 
 /// Read all that happened to an order.
@@ -189,12 +198,11 @@ impl List {
             }
         }
         let mut time = |attr: &str, text: Option<&str>| {
-            let time = text.map(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
-            if time == Some(None) {
-                let detail = "must be a time such as 2026-01-31T18:00:00Z";
-                problem(attr, "no_time", detail.to_owned());
+            let time = text.map(|text| parse_time(text).ok_or(text));
+            if let Some(Err(text)) = time {
+                problem(attr, "no_time", no_time(text));
             }
-            time.flatten()
+            time.and_then(Result::ok)
         };
         let (from, to) = (time("from", query.from.as_deref()), time("to", query.to.as_deref()));
         let mut number = |attr: &str, text: Option<&str>, default: usize, max: usize| {
@@ -246,6 +254,21 @@ impl List {
         let orders = orders.into_iter().map(OrderView::in_list).collect();
         let Counted { orders: total, capped: total_capped } = total;
         Ok(Json(OrderPage { orders, total, total_capped, page, page_size, next_cursor: next }))
+    }
+}
+
+fn parse_time(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+/// What is wrong with a time in a URL: mostly its offset, whose `+` means a space there.
+fn no_time(text: &str) -> String {
+    let wanted = "must be a time such as 2026-01-31T18:00:00Z";
+    match parse_time(&text.replace(' ', "+")) {
+        None => wanted.to_owned(),
+        Some(_) => {
+            format!("{wanted}; the + of its offset must be written as %2B, because it means a space in a URL")
+        }
     }
 }
 

@@ -1,24 +1,23 @@
 //! What a client sees and sends: the JSON shapes of the contract.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::thread::LocalKey;
 use std::time::Duration;
 
+use axum::response::Response;
 use domain::event::{Event, What};
 use domain::money::{Currency, Money};
 use domain::order::details::{Address, Customer, Details, Fulfilment, NewDetails};
 use domain::order::status::OrderStatus;
 use domain::order::{CancelWish, NewOrder, Order};
 use domain::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
-use serde::ser::Error;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use store::read::{Attempt, Paid, Whole};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::http::tag::tagged;
 
 /// Bytes of a plain order's JSON beside its items, and some to spare.
 const BESIDE_ITEMS: usize = 512;
@@ -43,17 +42,17 @@ pub(crate) struct OrderView {
     /// 1 when the order is accepted; every change adds 1.
     pub version: i32,
     /// When it was accepted.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(with = "crate::http::times")]
     pub created_at: OffsetDateTime,
     /// When it last changed.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(with = "crate::http::times")]
     pub updated_at: OffsetDateTime,
     /// The kitchen must accept the order before this time. Null until the order is confirmed.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::http::times::option")]
     pub accept_by: Option<OffsetDateTime>,
     /// When the order's charge is called off, should its outcome not be known by then: the order ends as `PAYMENT_FAILED`, as
     /// soon as it is certain that nothing was taken. Left out of lists, and once the outcome is known.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339_expiry")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::http::times::option")]
     pub expires_at: Option<OffsetDateTime>,
     /// A cancellation that waits until the outcome of the charge is known; null where there is none.
     pub cancel_requested: Option<CancelView>,
@@ -138,6 +137,11 @@ impl OrderView {
         json
     }
 
+    /// As it is sent where somebody may want to know later whether it has changed.
+    pub(crate) fn tagged(&self) -> Response {
+        tagged(self.version, self.to_json())
+    }
+
     /// An order as it stands, without its attempts.
     pub(crate) fn in_list(order: Order) -> Self {
         let paid = order.is_paid_elsewhere();
@@ -192,54 +196,18 @@ impl OrderView {
     }
 }
 
-/// A time, and how it was written.
-type Written = RefCell<(OffsetDateTime, String)>;
-
-thread_local! {
-    static LAST: Written = const { RefCell::new((OffsetDateTime::UNIX_EPOCH, String::new())) };
-    static LAST_EXPIRY: Written = const { RefCell::new((OffsetDateTime::UNIX_EPOCH, String::new())) };
-}
-
-/// As `time::serde::rfc3339`, which writes every time out anew: the orders of one commit have one time, and each has it twice.
-fn rfc3339<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    written(&LAST, at, serializer)
-}
-
-/// The same; those times are others, and the same for the orders of one commit, too.
-fn rfc3339_expiry<S: Serializer>(at: &Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => written(&LAST_EXPIRY, at, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
-fn written<S: Serializer>(
-    last: &'static LocalKey<Written>,
-    at: &OffsetDateTime,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    last.with_borrow_mut(|(last, text)| {
-        // Equal are all that are one moment, whatever their offsets.
-        if text.is_empty() || last != at || last.offset() != at.offset() {
-            *text = at.format(&Rfc3339).map_err(S::Error::custom)?;
-            *last = *at;
-        }
-        serializer.serialize_str(text)
-    })
-}
-
 /// When an order last came to stand at each status.
 #[derive(Debug, Serialize)]
 pub(crate) struct Timestamps(BTreeMap<&'static str, Time>);
 
 #[derive(Debug, Serialize)]
-struct Time(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
+struct Time(#[serde(with = "crate::http::times")] OffsetDateTime);
 
 /// A cancellation that was asked for while the charge was under way.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CancelView {
     /// When.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::http::times")]
     pub at: OffsetDateTime,
     /// By whom.
     pub by: String,
@@ -276,7 +244,7 @@ pub(crate) struct PaymentView {
     /// Whether this is the charge of an addition.
     pub is_addition: bool,
     /// When the payment was created.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::http::times")]
     pub created_at: OffsetDateTime,
 }
 
@@ -318,10 +286,10 @@ pub(crate) struct AttemptView {
     /// A text for people.
     pub message: Option<String>,
     /// When the try began, before the gateway was asked.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::http::times")]
     pub started_at: OffsetDateTime,
     /// When it ended; null while it is under way.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::http::times::option")]
     pub finished_at: Option<OffsetDateTime>,
 }
 
@@ -413,10 +381,10 @@ pub(crate) struct EventView {
     #[schema(value_type = Option<f64>, example = 30.97)]
     pub amount: Option<Box<RawValue>>,
     /// When.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(with = "crate::http::times")]
     pub at: OffsetDateTime,
     /// When the order left the status `to`; null while it has it.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(with = "crate::http::times::option")]
     pub left_at: Option<OffsetDateTime>,
     /// How long the order had the status `to`, in whole milliseconds; null while it has it.
     pub duration_ms: Option<i64>,
@@ -537,13 +505,13 @@ mod tests {
 
     /// What every such answer has, and what this one has in three places.
     fn expected(status: &str, money: [&str; 3], accept_by: &str, beside: &str) -> String {
-        let expires = if status == "PENDING" { r#""expires_at":"2026-01-31T17:17:11.5Z","# } else { "" };
+        let expires = if status == "PENDING" { r#""expires_at":"2026-01-31T17:17:11.500000Z","# } else { "" };
         let [price, total, currency] = money;
         let line = LINE.strip_suffix('5').unwrap();
         format!(
             r#"{{"id":"{ID}","customer_id":"é","status":"{status}","items":[{line}{price}}}],"total":{total},"#
-        ) + &format!(r#""currency":"{currency}","version":1,"created_at":"2026-01-31T17:02:11.5Z","#)
-            + &format!(r#""updated_at":"2026-01-31T17:02:11.5Z","accept_by":{accept_by},"#)
+        ) + &format!(r#""currency":"{currency}","version":1,"created_at":"2026-01-31T17:02:11.500000Z","#)
+            + &format!(r#""updated_at":"2026-01-31T17:02:11.500000Z","accept_by":{accept_by},"#)
             + expires
             + &format!(r#""cancel_requested":null,{beside}"payment_attempts":[]}}"#)
     }
@@ -563,22 +531,7 @@ mod tests {
         let channel = r#""channel":"dish","channel_order_id":"A-1","#;
         let fields = r#","channel":"Dish","channel_order_id":"A-1""#;
         assert_eq!(answer(fields, None), expected("PENDING", usd, "null", channel));
-        let (paid, by) = (format!(r#"{channel}"paid_by":"channel","#), r#""2026-01-31T17:07:11.5Z""#);
+        let (paid, by) = (format!(r#"{channel}"paid_by":"channel","#), r#""2026-01-31T17:07:11.500000Z""#);
         assert_eq!(answer(fields, Some(Duration::from_secs(300))), expected("CONFIRMED", usd, by, &paid));
-    }
-
-    #[test]
-    fn a_time_is_written_the_same_whichever_was_written_before() {
-        #[derive(Serialize)]
-        struct Ours(#[serde(serialize_with = "rfc3339")] OffsetDateTime);
-
-        let first = datetime!(1970-01-01 0:00 UTC);
-        let elsewhere = datetime!(1970-01-01 1:00 +1);
-        let times = [first, first, elsewhere, datetime!(2026-01-31 17:02:11.000001 UTC), first];
-        for time in times {
-            let (ours, theirs) = (serde_json::to_string(&Ours(time)), serde_json::to_string(&Time(time)));
-            assert_eq!(ours.unwrap(), theirs.unwrap());
-        }
-        assert!(serde_json::to_string(&Ours(datetime!(-1-01-01 0:00 UTC))).is_err(), "no such year there");
     }
 }

@@ -113,8 +113,9 @@ impl Pipeline {
             .with_token(&crate::people::manager()?)?;
         let identity = Identity::open(&options.api.identity, &database)?;
         let settings = WorkerSettings { gateway_url: client.gateway.clone(), ..options.worker };
+        let (door, api_settings) = (Door::default(), options.api.clone());
         let api = Api {
-            listener,
+            door: door.clone(),
             database: database.clone(),
             read_database: database.clone(),
             replica: options.replica,
@@ -128,7 +129,10 @@ impl Pipeline {
 
         // In the order in which they stop.
         let mut parts = Vec::new();
-        start(&mut parts, |stop| api::run(api, stop));
+        start(&mut parts, |stop| async move {
+            let served = door.serve(listener, api_settings, stop.clone());
+            tokio::try_join!(served, api::run(api, stop)).map(drop)
+        });
         if options.with_worker {
             start(&mut parts, |stop| worker::run(worker, stop));
         }

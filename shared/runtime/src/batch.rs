@@ -4,6 +4,7 @@
 //! The connection belongs to the lane, so that nobody's hanging up can cut a write short: a caller that goes away
 //! before its batch begins is passed over, a later one takes only its answer with it.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,19 @@ pub enum NotTaken {
     Late,
 }
 
+/// What is given back when a command is answered or given up, whoever waits for it: room in memory, say.
+pub type Held = Option<Box<dyn Any + Send + Sync>>;
+
 struct Command<C, A> {
     command: C,
+    caller: Caller<A>,
+}
+
+/// Whoever waits for an answer, and what is held for as long.
+#[derive(Debug)]
+struct Caller<A> {
     answer: oneshot::Sender<A>,
+    _held: Held,
 }
 
 /// Where commands are handed in. Lanes end when the last one is dropped and all that was handed in is done.
@@ -60,17 +71,24 @@ impl<C, A> Clone for Lane<C, A> {
 impl<C, A> Desk<C, A> {
     /// Hands in a command and awaits its answer; refused at once where too many wait already.
     pub async fn offer(&self, command: C) -> Result<A, NotTaken> {
+        self.offer_holding(command, None).await
+    }
+
+    async fn offer_holding(&self, command: C, held: Held) -> Result<A, NotTaken> {
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Command { command, answer }).map_err(|error| match error {
+        let caller = Caller { answer, _held: held };
+        self.0.try_send(Command { command, caller }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => NotTaken::Full,
             mpsc::error::TrySendError::Closed(_) => NotTaken::Stopped,
         })?;
         answered.await.map_err(|_| NotTaken::Stopped)
     }
 
-    /// The same, for as long as a client waits.
-    pub async fn ask(&self, command: C, within: Duration) -> Result<A, NotTaken> {
-        tokio::time::timeout(within, self.offer(command)).await.unwrap_or(Err(NotTaken::Late))
+    /// The same, for as long as a client waits. `held` is let go only with the command: a client that hangs up leaves that
+    /// behind.
+    pub async fn ask(&self, command: C, held: Held, within: Duration) -> Result<A, NotTaken> {
+        let answer = self.offer_holding(command, held);
+        tokio::time::timeout(within, answer).await.unwrap_or(Err(NotTaken::Late))
     }
 
     /// How many commands wait to be taken.
@@ -81,7 +99,8 @@ impl<C, A> Desk<C, A> {
     /// Hands in a command, waiting for a place if need be, and awaits its answer.
     pub async fn submit(&self, command: C) -> Result<A, NotTaken> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Command { command, answer }).await.map_err(|_| NotTaken::Stopped)?;
+        let caller = Caller { answer, _held: None };
+        self.0.send(Command { command, caller }).await.map_err(|_| NotTaken::Stopped)?;
         answered.await.map_err(|_| NotTaken::Stopped)
     }
 }
@@ -91,7 +110,7 @@ impl<C, A> Desk<C, A> {
 pub struct Batch<C, A> {
     /// The commands, in the order in which they came.
     pub commands: Vec<C>,
-    answers: Vec<oneshot::Sender<A>>,
+    callers: Vec<Caller<A>>,
 }
 
 impl<C, A> Lane<C, A> {
@@ -103,20 +122,20 @@ impl<C, A> Lane<C, A> {
                 return None;
             }
             // Whoever was told 503 meanwhile, or hung up, should not find the command carried out.
-            taken.retain(|one| !one.answer.is_closed());
+            taken.retain(|one| !one.caller.answer.is_closed());
         }
-        let (commands, answers) = taken.into_iter().map(|one| (one.command, one.answer)).unzip();
-        Some(Batch { commands, answers })
+        let (commands, callers) = taken.into_iter().map(|one| (one.command, one.caller)).unzip();
+        Some(Batch { commands, callers })
     }
 }
 
 impl<C, A> Batch<C, A> {
     /// Gives each caller its answer, in the order of the commands.
     pub fn answer(self, answers: Vec<A>) {
-        debug_assert_eq!(answers.len(), self.answers.len(), "an answer for each command");
-        for (caller, answer) in self.answers.into_iter().zip(answers) {
+        debug_assert_eq!(answers.len(), self.callers.len(), "an answer for each command");
+        for (caller, answer) in self.callers.into_iter().zip(answers) {
             // A caller that is gone needs no answer.
-            let _ = caller.send(answer);
+            let _ = caller.answer.send(answer);
         }
     }
 }
@@ -155,7 +174,7 @@ mod tests {
         let mut first = Box::pin(desk.offer(1));
         assert!(futures_util::poll!(&mut first).is_pending());
         assert_eq!(desk.offer(2).await, Err(NotTaken::Full));
-        assert_eq!(desk.ask(2, Duration::from_secs(60)).await, Err(NotTaken::Full));
+        assert_eq!(desk.ask(2, None, Duration::from_secs(60)).await, Err(NotTaken::Full));
         drop(lane);
         assert_eq!(first.await, Err(NotTaken::Stopped));
     }
@@ -163,7 +182,26 @@ mod tests {
     #[tokio::test]
     async fn who_waited_long_enough_is_told_that_nobody_knows() {
         let (desk, _lane) = desk::<u32, u32>(1, 8);
-        assert_eq!(desk.ask(1, Duration::from_millis(1)).await, Err(NotTaken::Late));
+        assert_eq!(desk.ask(1, None, Duration::from_millis(1)).await, Err(NotTaken::Late));
+    }
+
+    #[tokio::test]
+    async fn what_is_held_for_a_command_is_held_until_it_is_answered_or_given_up() {
+        let (desk, lane) = desk::<u32, u32>(8, 8);
+        let room = Arc::new(());
+        let ask = |n: u32| Box::pin(desk.ask(n, Some(Box::new(Arc::clone(&room))), Duration::from_secs(60)));
+        let mut callers: Vec<_> = (1..=2).map(ask).collect();
+        for caller in &mut callers {
+            assert!(futures_util::poll!(caller).is_pending());
+        }
+        drop(callers.remove(0));
+        assert_eq!(Arc::strong_count(&room), 3, "its command is still in the queue");
+        let batch = lane.collect().await.unwrap();
+        assert_eq!(Arc::strong_count(&room), 2, "that of the one who waits");
+        drop(callers.remove(0));
+        assert_eq!(Arc::strong_count(&room), 2, "its command is being carried out");
+        batch.answer(vec![20]);
+        assert_eq!(Arc::strong_count(&room), 1);
     }
 
     #[tokio::test]

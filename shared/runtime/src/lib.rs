@@ -1,8 +1,9 @@
-//! How a process runs: settings, supervised tasks, group commit, the accept loop, health, logs, metrics, traces.
+//! How a process runs: settings, supervised tasks, group commit, the accept loop, open files, health, logs, metrics, traces.
 
 pub mod batch;
 pub mod chaos;
 pub mod config;
+pub mod files;
 pub mod health;
 pub mod metric_list;
 pub mod password;

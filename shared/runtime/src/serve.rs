@@ -28,6 +28,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use crate::files;
 use crate::tasks::Stop;
 
 /// What one client may take, and how long a stop may last.
@@ -52,8 +53,7 @@ pub struct ServeLimits {
     pub unread: Duration,
     /// Request line and headers together. 32 KiB: four times what browsers and proxies send at most.
     pub max_header_bytes: usize,
-    /// Connections open at once; further ones wait in the kernel's backlog. 8,192: below the usual limit of open files
-    /// once it is raised for servers. docs/operations.md sums up what they can take of memory.
+    /// Connections open at once, if so many files may be; further ones wait in the kernel's backlog. docs/operations.md sums up what they can take of memory.
     pub max_connections: usize,
     /// After a stop, how long new requests are still answered, each answer being the last of its connection: whoever
     /// keeps connections open goes elsewhere of his own accord, instead of sending a request into one that is just
@@ -129,7 +129,7 @@ where
     if let Err(error) = notice_lost_peers(&listener, limits.unread) {
         tracing::warn!(%error, "cannot have lost peers noticed");
     }
-    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let places = Arc::new(Semaphore::new(files::connections(limits.max_connections)));
     let requests = Arc::new(Semaphore::new(limits.max_requests));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();

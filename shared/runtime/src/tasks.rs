@@ -19,6 +19,7 @@ pub fn runtime() -> Result<Runtime> {
     // Best effort: it saves memory, nothing more.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_thp_disable(true);
+    crate::files::raise_limit();
     let mut builder = Builder::new_multi_thread();
     if !crate::config::names_worker_threads() {
         builder

@@ -11,7 +11,7 @@ use domain::event::What;
 use domain::money::{Money, currency_of};
 use domain::order::additions::NewAddition;
 use domain::order::lines::{Item, add_items, take_off};
-use domain::order::moves::{Actor, Refusal};
+use domain::order::moves::{Actor, Expected, Refusal};
 use domain::order::status::OrderStatus;
 use runtime::chaos::sabotaged;
 use sqlx::types::Json;
@@ -33,6 +33,8 @@ pub struct Add {
     pub by: Actor,
     /// What is to be added, with the id of its charge fixed.
     pub addition: NewAddition,
+    /// What they have seen.
+    pub expected: Expected,
 }
 
 /// A request to pay anew for an order whose payment failed.
@@ -46,6 +48,8 @@ pub struct PayAnew {
     pub payment_id: Uuid,
     /// The client's name for it.
     pub reference: String,
+    /// What they have seen.
+    pub expected: Expected,
 }
 
 /// What an order is made of.
@@ -113,6 +117,9 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
     let refused = |refusal| Ok(Decided::Refused { refusal, status });
     if known(conn, ask.order_id, addition.payment_id).await?.this {
         return Ok(DONE);
+    }
+    if !ask.expected.has(order.version) {
+        return Ok(order.changed());
     }
     if !name_payment(conn, ask.order_id, addition.payment_id, &addition.reference).await? {
         return refused(Refusal::DuplicateReference);
@@ -192,6 +199,9 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<De
     let known = known(conn, ask.order_id, ask.payment_id).await?;
     if known.this {
         return Ok(DONE);
+    }
+    if !ask.expected.has(order.version) {
+        return Ok(order.changed());
     }
     if !name_payment(conn, ask.order_id, ask.payment_id, &ask.reference).await? {
         return refused(Refusal::DuplicateReference);

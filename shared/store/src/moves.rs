@@ -155,6 +155,13 @@ async fn rule_and_move(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Deci
     if to_and_fro && done_before(conn, ask.order_id, ask.request).await? {
         return Ok(Decided::Done { wish: false });
     }
+    if !ask.expected.has(order.version) {
+        // It has changed, perhaps by this very request.
+        return Ok(match done_before(conn, ask.order_id, ask.request).await? {
+            true => Decided::Done { wish: order.wished },
+            false => order.changed(),
+        });
+    }
     let cancels = ask.wanted.to() == OrderStatus::Cancelled;
     let unsent = if cancels { never_sent(conn, &charges).await? } else { Vec::new() };
     let standing = Standing {
@@ -310,19 +317,29 @@ pub(super) async fn never_sent(conn: &mut PgConnection, charges: &[Charge]) -> s
 /// What of an order decides, locked.
 pub(super) struct Locked {
     pub(super) status: OrderStatus,
+    pub(super) version: i32,
     pub(super) customer_id: String,
     pub(super) wished: bool,
     pub(super) seen_at: OffsetDateTime,
 }
 
-/// Locks an order. Its status is the one that is shown, the time one that is believed (`clock.rs`).
+impl Locked {
+    /// The answer to somebody who has seen another version.
+    pub(super) const fn changed(&self) -> Decided {
+        Decided::Refused { refusal: Refusal::VersionChanged { now: self.version }, status: self.status }
+    }
+}
+
+/// Locks an order. Its status and version are those that are shown, the time one that is believed (`clock.rs`).
 pub(super) async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Locked>> {
     sqlx::query_as!(
         Locked,
         r#"SELECT CASE WHEN status = 'PENDING' AND EXISTS (
                       SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL)
                       THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
-                  customer_id, cancel_requested_at IS NOT NULL AS "wished!", 
+                  version + (status = 'PENDING' AND EXISTS (
+                      SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL))::int AS "version!",
+                  customer_id, cancel_requested_at IS NOT NULL AS "wished!",
                   least(clock_timestamp(), (SELECT until FROM clock_trust)) AS "seen_at!"
            FROM orders o WHERE id = $1 FOR UPDATE"#,
         id

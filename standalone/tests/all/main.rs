@@ -15,6 +15,7 @@ mod program;
 mod races;
 mod secrets;
 mod sink;
+mod starting;
 mod traces;
 mod upgrade;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use domain::order::NewOrder;
-use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Wanted};
 use reconcile::reconcile;
 use serde_json::json;
 use store::claim::{Claimed, claim};
@@ -19,7 +19,14 @@ use crate::{Bench, tries};
 impl Bench {
     async fn move_on(&self, order: &NewOrder, wanted: Wanted) -> Result<Moved> {
         let by = Actor::Customer("customer_123".to_owned());
-        let ask = Move { request: Uuid::now_v7(), order_id: order.id, wanted, by, reason: None };
+        let ask = Move {
+            request: Uuid::now_v7(),
+            order_id: order.id,
+            wanted,
+            by,
+            reason: None,
+            expected: Expected::default(),
+        };
         Ok(carry_out(&mut self.database.connect().await?, &ask).await?)
     }
 

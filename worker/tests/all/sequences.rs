@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use domain::money::Currency;
 use domain::order::NewOrder;
 use domain::order::additions::{AdditionRequest, NewAddition};
-use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::status::OrderStatus;
 use futures_util::future::try_join_all;
 use rand::rngs::StdRng;
@@ -157,16 +157,29 @@ async fn ask(conn: &mut PgConnection, order: &NewOrder, dice: &mut StdRng) -> Re
     let (moved, is_payment) = match dice.random_range(0..10) {
         0 | 1 => {
             let addition = addition(request, dice)?;
-            (add(conn, &Add { order_id, by, addition }).await?, true)
+            (add(conn, &Add { order_id, by, addition, expected: Expected::default() }).await?, true)
         }
         2 => {
-            let ask = PayAnew { order_id, by, payment_id: request, reference: request.to_string() };
+            let ask = PayAnew {
+                order_id,
+                by,
+                payment_id: request,
+                reference: request.to_string(),
+                expected: Expected::default(),
+            };
             (pay_anew(conn, &ask).await?, true)
         }
         _ => {
             let wanted = wanted(dice);
             let reason = dice.random_bool(0.5).then(|| "because".to_owned());
-            (carry_out(conn, &Move { request, order_id, wanted, by, reason }).await?, false)
+            (
+                carry_out(
+                    conn,
+                    &Move { request, order_id, wanted, by, reason, expected: Expected::default() },
+                )
+                .await?,
+                false,
+            )
         }
     };
     ensure!(!stranger || matches!(moved, Moved::NotFound), "a stranger was told {moved:?}");

@@ -1,3 +1,4 @@
+mod answers;
 mod outage;
 mod readiness;
 mod replica;

@@ -71,10 +71,11 @@ async fn a_huge_header_is_refused() -> Result<()> {
 
 #[tokio::test]
 async fn large_bodies_in_hand_are_bounded_and_plain_orders_still_pass() -> Result<()> {
-    const MAX_BODY: usize = api::config::MAX_BODY;
+    const MAX_BODY: usize = 256 * 1024;
     let database = TestDatabase::new().await?;
     let mut options = Options { with_worker: false, ..Options::new(Via::InProcess) };
     options.api.api_bodies_mib = 1;
+    options.api.api_body_kib = 256;
     let pipeline = Pipeline::start(&database, options).await?;
     let client = &pipeline.client;
     let large_order = || async {
@@ -112,6 +113,71 @@ async fn large_bodies_in_hand_are_bounded_and_plain_orders_still_pass() -> Resul
         Ok((status == 202).then_some(()))
     })
     .await?;
+    pipeline.stop().await
+}
+
+/// Sends all of it, head and body apart, as Python's http.client does, and reads only then.
+async fn send_all_then_read(client: &Client, head: &str, body: &[u8]) -> Result<String> {
+    let mut stream = connect(client).await?;
+    stream.set_nodelay(true)?;
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn who_sends_too_much_reads_that_it_was_too_much() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let token = testbed::people::manager()?;
+    for mb in [2, 4, 8, 2, 4, 8] {
+        let body = vec![b' '; mb * 1_000_000];
+        for (path, token, expected) in [
+            ("/api/v1/orders", &*token, "HTTP/1.1 413 "),
+            ("/api/v1/orders", "none", "HTTP/1.1 401 "),
+            ("/x", "", "HTTP/1.1 404 "),
+        ] {
+            for length in [format!("Content-Length: {}", body.len()), "Transfer-Encoding: chunked".to_owned()]
+            {
+                let head = format!(
+                    "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                     Authorization: Bearer {token}\r\n{length}\r\n\r\n"
+                );
+                let chunk = format!("{:x}\r\n", body.len());
+                let head = if length.starts_with('T') { head + &chunk } else { head };
+                let answer = send_all_then_read(client, &head, &body).await?;
+                assert!(answer.starts_with(expected), "{mb} MB to {path}: {answer}");
+                assert!(answer.contains("application/problem+json"), "{answer}");
+            }
+        }
+    }
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_long_document_is_taken_up_to_the_limit_that_is_set() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut options = Options { with_worker: false, ..Options::new(Via::InProcess) };
+    let send = async |pipeline: &Pipeline, bytes: usize| {
+        let mut order = Client::an_order().to_string();
+        order += &" ".repeat(bytes - order.len());
+        let client = &pipeline.client;
+        let request = client.http.post(format!("{}/api/v1/orders", client.api));
+        let answer = request.header("content-type", "application/json").body(order).send().await?;
+        anyhow::Ok((answer.status().as_u16(), answer.text().await?))
+    };
+    let pipeline = Pipeline::start(&database, options.clone()).await?;
+    assert_eq!(send(&pipeline, 600_000).await?.0, 202);
+    assert_eq!(send(&pipeline, 1_048_576).await?.0, 202);
+    let (status, told) = send(&pipeline, 1_048_577).await?;
+    assert!(status == 413 && told.contains("1048576"), "{told}");
+    pipeline.stop().await?;
+    options.api.api_body_kib = 100;
+    let pipeline = Pipeline::start(&database, options).await?;
+    assert_eq!(send(&pipeline, 102_400).await?.0, 202);
+    assert_eq!(send(&pipeline, 102_401).await?.0, 413);
     pipeline.stop().await
 }
 

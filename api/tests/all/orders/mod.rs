@@ -5,3 +5,4 @@ mod keys;
 mod order_input;
 mod reading;
 mod staff_and_customers;
+mod versions;

@@ -135,7 +135,7 @@ async fn every_wrong_order_is_refused_with_its_place_and_code() -> Result<()> {
 async fn what_is_no_order_at_all_is_told_apart() -> Result<()> {
     let (_database, pipeline) = api().await?;
     let client = &pipeline.client;
-    for broken in ["", "{", "{\"customer_id\":", "nonsense", "{\"a\":1}}", "\u{feff}{}"] {
+    for broken in ["", "{", "{\"customer_id\":", "nonsense", "{\"a\":1}}"] {
         let (status, body) = post_raw(client, "application/json", broken).await?;
         assert_eq!(status, 400, "{broken:?}: {body}");
     }

@@ -93,6 +93,7 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
     assert_eq!(
         paths,
         [
+            "/",
             "/api/v1/auth/jwks.json",
             "/api/v1/auth/login",
             "/api/v1/auth/logout",
@@ -117,6 +118,9 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
             "/api/v1/users",
             "/api/v1/users/{id}",
             "/health",
+            "/ping",
+            "/problems",
+            "/problems/{name}",
             "/ready"
         ]
     );

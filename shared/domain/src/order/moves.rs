@@ -94,6 +94,24 @@ pub struct Move {
     pub by: Actor,
     /// Why.
     pub reason: Option<String>,
+    /// What they have seen.
+    pub expected: Expected,
+}
+
+/// The versions of which the order must have one, as whoever asks has seen it; or any, which is the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expected(Option<Vec<i32>>);
+
+impl Expected {
+    /// One of these.
+    pub const fn one_of(versions: Vec<i32>) -> Self {
+        Self(Some(versions))
+    }
+
+    /// Whether it is one of them.
+    pub fn has(&self, version: i32) -> bool {
+        self.0.as_ref().is_none_or(|versions| versions.contains(&version))
+    }
 }
 
 /// What of an order decides about a move.
@@ -131,6 +149,11 @@ pub enum Refusal {
     IllegalMove,
     /// Too late: a sweep is about to reject it.
     DeadlinePassed,
+    /// The order is not as whoever asks has seen it.
+    VersionChanged {
+        /// Its version now.
+        now: i32,
+    },
     /// A step back has to be explained.
     ReasonNeeded,
     /// Nothing can be added to it any more.

@@ -9,7 +9,7 @@ use domain::gateway::Ledger;
 use domain::money::Currency;
 use domain::order::NewOrder;
 use domain::order::additions::NewAddition;
-use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::status::OrderStatus;
 use domain::payment::{AttemptOutcome, new_payment_id};
 use reconcile::{Invariant, reconcile};
@@ -82,7 +82,14 @@ async fn paid(conn: &mut PgConnection) -> Result<NewOrder> {
 
 async fn moved(conn: &mut PgConnection, order: &NewOrder, wanted: Wanted) -> Result<()> {
     let (by, reason) = (Actor::Staff(None), Some("so".to_owned()));
-    let ask = Move { request: Uuid::now_v7(), order_id: order.id, wanted, by, reason };
+    let ask = Move {
+        request: Uuid::now_v7(),
+        order_id: order.id,
+        wanted,
+        by,
+        reason,
+        expected: Expected::default(),
+    };
     let moved = carry_out(conn, &ask).await?;
     ensure!(matches!(moved, Moved::Done { .. }), "{moved:?}");
     Ok(())
@@ -94,7 +101,9 @@ async fn added(conn: &mut PgConnection, order: &NewOrder, reference: &str) -> Re
     );
     let addition = NewAddition::parse(&serde_json::from_str(&body)?, order.id, Currency::USD).unwrap();
     let payment = addition.payment_id;
-    let added = add(conn, &Add { order_id: order.id, by: Actor::Unnamed, addition }).await?;
+    let added =
+        add(conn, &Add { order_id: order.id, by: Actor::Unnamed, addition, expected: Expected::default() })
+            .await?;
     ensure!(matches!(added, Moved::Done { .. }), "{added:?}");
     Ok(payment)
 }
@@ -131,7 +140,17 @@ async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
         "two are taken off"
     );
     let (payment_id, reference) = (new_payment_id(anew.id), "anew".to_owned());
-    pay_anew(conn, &PayAnew { order_id: anew.id, by: Actor::Unnamed, payment_id, reference }).await?;
+    pay_anew(
+        conn,
+        &PayAnew {
+            order_id: anew.id,
+            by: Actor::Unnamed,
+            payment_id,
+            reference,
+            expected: Expected::default(),
+        },
+    )
+    .await?;
     tried(conn, &[payment_id], AttemptOutcome::Succeeded).await?;
     conn.execute("UPDATE payments SET answer_by = now() WHERE answer_by IS NOT NULL").await?;
     ensure!(reject_unanswered(conn, 10).await?.rejected == 2, "two were never answered");

@@ -10,7 +10,7 @@ use domain::gateway::{AskedAgain, ChargeReceipt, DeclinedKey, Ledger, LedgerRequ
 use domain::money::{Currency, Money};
 use domain::order::NewOrder;
 use domain::order::additions::NewAddition;
-use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::status::OrderStatus;
 use domain::payment::AttemptOutcome;
 use reconcile::{Invariant, Missing, accepted_missing, reconcile};
@@ -162,7 +162,18 @@ async fn succeed_due(conn: &mut PgConnection) -> Result<Uuid> {
 async fn reject(conn: &mut PgConnection, order: &NewOrder) -> Result<RefundReceipt> {
     let (order_id, charge) = (order.id, order.payment_id());
     let (by, reason) = (Actor::Staff(None), Some("out of buns".to_owned()));
-    carry_out(conn, &Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Reject, by, reason }).await?;
+    carry_out(
+        conn,
+        &Move {
+            request: Uuid::now_v7(),
+            order_id,
+            wanted: Wanted::Reject,
+            by,
+            reason,
+            expected: Expected::default(),
+        },
+    )
+    .await?;
     let refund = succeed_due(conn).await?;
     Ok(RefundReceipt {
         id: gateway_id(refund),
@@ -179,7 +190,8 @@ async fn extend(conn: &mut PgConnection, order: &NewOrder) -> Result<ChargeRecei
     let body =
         r#"{"payment_reference":"more","items":[{"item_id":"j","item_name":"m","quantity":1,"price":4.99}]}"#;
     let addition = NewAddition::parse(&serde_json::from_str(body)?, order.id, Currency::USD).unwrap();
-    add(conn, &Add { order_id: order.id, by: Actor::Unnamed, addition }).await?;
+    add(conn, &Add { order_id: order.id, by: Actor::Unnamed, addition, expected: Expected::default() })
+        .await?;
     let charge = succeed_due(conn).await?;
     Ok(ChargeReceipt {
         id: gateway_id(charge),

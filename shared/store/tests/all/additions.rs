@@ -4,7 +4,7 @@ use anyhow::Result;
 use domain::money::Currency;
 use domain::order::NewOrder;
 use domain::order::additions::{AdditionRequest, NewAddition};
-use domain::order::moves::Actor;
+use domain::order::moves::{Actor, Expected};
 use domain::payment::AttemptOutcome;
 use serde_json::json;
 use sqlx::PgConnection;
@@ -25,7 +25,7 @@ async fn added(conn: &mut PgConnection, order: &NewOrder) -> Result<Uuid> {
     let request: AdditionRequest<'_> = serde_json::from_str(&body)?;
     let addition = NewAddition::parse(&request, order.id, Currency::USD).unwrap();
     let payment_id = addition.payment_id;
-    let ask = Add { order_id: order.id, by: Actor::Unnamed, addition };
+    let ask = Add { order_id: order.id, by: Actor::Unnamed, addition, expected: Expected::default() };
     assert!(matches!(add(conn, &ask).await?, Moved::Done { .. }));
     Ok(payment_id)
 }

@@ -1,7 +1,7 @@
 //! What a list shows is what the table holds, whatever is asked for; and a restaurant's board reads no more of the table
 //! than it shows.
 use anyhow::{Context, Result};
-use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::status::OrderStatus;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -43,6 +43,7 @@ async fn step(conn: &mut PgConnection, order_id: Uuid, wanted: Wanted) -> Result
         wanted,
         by: Actor::Staff(None),
         reason: Some("so".to_owned()),
+        expected: Expected::default(),
     };
     let moved = carry_out(conn, &ask).await?;
     anyhow::ensure!(matches!(moved, Moved::Done { .. }), "{wanted:?}: {moved:?}");

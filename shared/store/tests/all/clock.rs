@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Wanted};
 use sqlx::PgConnection;
 use store::clock::{Clock, Standing, standing, trust, watch};
 use store::deadline::{Unanswered, reject_unanswered};
@@ -49,6 +49,7 @@ async fn a_clock_that_went_further_than_anybody_watched_rejects_nobody_until_an_
         by: Actor::Staff(None),
         reason: None,
         request: Uuid::now_v7(),
+        expected: Expected::default(),
     };
     assert!(matches!(carry_out(&mut conn, &ask).await?, Moved::Done { .. }));
 

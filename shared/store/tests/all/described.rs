@@ -7,7 +7,7 @@ use domain::channel::name::ChannelName;
 use domain::channel::order::ChannelOrder;
 use domain::channel::price_list::PriceList;
 use domain::order::NewOrder;
-use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::request::OrderRequest;
 use domain::order::status::OrderStatus;
 use serde_json::json;
@@ -151,8 +151,14 @@ async fn what_is_paid_elsewhere_is_either_taken_in_time_or_rejected_and_never_re
     let take = async {
         for one in &batch {
             let (request, order_id) = (Uuid::now_v7(), one.order.id);
-            let ask =
-                Move { request, order_id, wanted: Wanted::Accept, by: Actor::Staff(None), reason: None };
+            let ask = Move {
+                request,
+                order_id,
+                wanted: Wanted::Accept,
+                by: Actor::Staff(None),
+                reason: None,
+                expected: Expected::default(),
+            };
             carry_out(&mut kitchen, &ask).await?;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

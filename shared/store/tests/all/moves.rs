@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use domain::event::What;
 use domain::order::NewOrder;
-use domain::order::moves::{Actor, Move, Refusal, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Refusal, Wanted};
 use domain::order::status::OrderStatus;
 use domain::payment::{AttemptAction, AttemptOutcome};
 use futures_util::future::{join_all, try_join_all};
@@ -27,7 +27,14 @@ use crate::orders::{HOUR, accepted, claimed, confirmed, ends};
 
 fn ask(order_id: Uuid, wanted: Wanted) -> Move {
     let reason = Some("because".to_owned());
-    Move { request: Uuid::now_v7(), order_id, wanted, by: Actor::Staff(Some("bo".into())), reason }
+    Move {
+        request: Uuid::now_v7(),
+        order_id,
+        wanted,
+        by: Actor::Staff(Some("bo".into())),
+        reason,
+        expected: Expected::default(),
+    }
 }
 
 async fn moved(conn: &mut PgConnection, order: &NewOrder, wanted: Wanted) -> Result<Moved> {
@@ -253,6 +260,27 @@ async fn cancelling_what_nobody_claimed_ends_its_payment_too() -> Result<()> {
     make_due(&mut conn).await?;
     assert!(claim_due(&mut conn, 10, HOUR).await?.is_empty());
     assert!(refunds(&mut conn, &order).await?.is_empty(), "nothing was taken");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_not_as_it_was_seen_stays_and_what_was_done_before_is_done() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    for wanted in [Wanted::Cancel, Wanted::Accept] {
+        let order = confirmed(&mut conn, 1).await?.remove(0);
+        let now = read::order(&mut conn, order.id).await?.unwrap().version;
+        let seen = |version| Move { expected: Expected::one_of(vec![version]), ..ask(order.id, wanted) };
+        let late = carry_out(&mut conn, &seen(now - 1)).await?;
+        assert_eq!(refusal(&late), Some((Refusal::VersionChanged { now }, OrderStatus::Confirmed)));
+        let in_time = seen(now);
+        assert!(matches!(carry_out(&mut conn, &in_time).await?, Moved::Done { .. }));
+        let then = read::order(&mut conn, order.id).await?.unwrap().version;
+        assert!(then > now, "{then}");
+        // Its answer was lost, and the same request is carried out again: it changed the version itself.
+        assert!(matches!(carry_out(&mut conn, &in_time).await?, Moved::Done { .. }));
+        assert_eq!(read::order(&mut conn, order.id).await?.unwrap().version, then);
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use domain::order::NewOrder;
-use domain::order::moves::{Actor, Move, Refusal, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Refusal, Wanted};
 use domain::order::request::OrderRequest;
 use domain::order::status::OrderStatus;
 use futures_util::future::try_join_all;
@@ -84,7 +84,14 @@ async fn a_storm_of_replays_costs_no_more_statements_than_one_and_new_orders_amo
 
 fn move_to(order: &NewOrder, wanted: Wanted) -> Move {
     let reason = Some("because".to_owned());
-    Move { request: Uuid::now_v7(), order_id: order.id, wanted, by: Actor::Staff(None), reason }
+    Move {
+        request: Uuid::now_v7(),
+        order_id: order.id,
+        wanted,
+        by: Actor::Staff(None),
+        reason,
+        expected: Expected::default(),
+    }
 }
 
 async fn under(conn: &mut PgConnection, ask: &Move, key: &IdempotencyKey) -> Result<Moved> {
