@@ -102,7 +102,7 @@ impl House {
             ("GET", _) | ("POST", "accept" | "cancel" | "clock" | "stale-orders") => {}
             _ => anyhow::bail!("what does one send to {method} {path}?"),
         }
-        Ok(Asked { path: path.replace("{channel}", "dishdash"), body })
+        Ok(Asked { path: path.replace("{channel}", "dishdash").replace("{name}", "conflict"), body })
     }
 
     /// Asks, and says what came of it.
