@@ -143,6 +143,7 @@ impl Scope {
         ("deadline", Self::DEADLINE),
         ("kitchen", Self::KITCHEN),
         ("additions", Self::ADDITIONS),
+        ("anew", Self::ANEW),
     ];
     /// One order, and many faults.
     pub const DEEP: Self = Self { orders: 1, faults: 4, budget: 2, verbs: &[], durable: false };
@@ -176,6 +177,14 @@ impl Scope {
         faults: 1,
         budget: 1,
         verbs: &[Verb::Cancel, Verb::Reject, Verb::Add, Verb::PayAnew],
+        durable: true,
+    };
+    /// One that may be paid anew, added to, and is then taken by the kitchen or too late.
+    pub const ANEW: Self = Self {
+        orders: 1,
+        faults: 1,
+        budget: 1,
+        verbs: &[Verb::Accept, Verb::Expire, Verb::Add, Verb::PayAnew],
         durable: true,
     };
 

@@ -8,7 +8,8 @@
 //! and [`finish`] what every end of an order does.
 //! [`promises`] says what must hold; [`weakenings`] breaks the protocol in one place at a time and names the promise
 //! that then falls. [`rows`] is a second, smaller model, one layer down: the statements of concurrent transactions, lock by
-//! lock. [`feed`] is a third: how what has happened is read without a gap. What is left out, and why, is in the README beside this.
+//! lock. [`feed`] is a third: how what has happened is read without a gap. [`locks`] is a fourth: in which sequence those lock who
+//! have several orders in one transaction. What is left out, and why, is in the README beside this.
 
 pub mod accept;
 pub mod action;
@@ -20,6 +21,7 @@ pub mod design;
 pub mod ending;
 pub mod feed;
 pub mod finish;
+pub mod locks;
 pub mod moves;
 pub mod promises;
 pub mod protocol;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use model::design::{Design, Scope};
 use model::protocol::Protocol;
-use model::{feed, rows, search, weakenings};
+use model::{feed, locks, rows, search, weakenings};
 
 const USAGE: &str = "usage: model                check the protocol
-       model --faults N     the same with so many faults in each run; and one of deep, wide, cancel, kitchen, additions: that alone
+       model --faults N     the same with so many faults in each run; and one of deep, wide, cancel, kitchen, additions, anew: that alone
        model --list         name the weakenings
        model --show NAME    the shortest way in which a weakened protocol breaks a promise; all: of each";
 
@@ -31,6 +31,9 @@ fn main() -> ExitCode {
                 println!("{name:<40} {falls}");
             }
             for (name, _, falls) in feed::weakenings() {
+                println!("{name:<40} {falls}");
+            }
+            for (name, _, falls) in locks::weakenings() {
                 println!("{name:<40} {falls}");
             }
             ExitCode::SUCCESS
@@ -57,6 +60,11 @@ fn check(faults: Option<u8>, only: Option<&str>) -> ExitCode {
         for (name, scope) in rows::Scope::ALL {
             let walk = search::walk_plain(rows::Statements { design: rows::Design::default(), scope });
             println!("rows, {name}: {walk}");
+            well &= walk.broken.is_empty() && walk.unseen.is_empty();
+        }
+        for (name, scope) in locks::Scope::ALL {
+            let walk = search::walk_plain(locks::Locks { design: locks::Design::default(), scope });
+            println!("locks, {name}: {walk}");
             well &= walk.broken.is_empty() && walk.unseen.is_empty();
         }
         for (name, scope) in feed::Scope::ALL {
@@ -87,6 +95,13 @@ fn show(name: &str) -> ExitCode {
     {
         shown = true;
         let path = search::shortest(*feed, falls);
+        println!("{}", how(weakening, falls, path.map(search::tell)));
+    }
+    for (weakening, locks, falls) in
+        locks::weakenings().iter().filter(|(one, ..)| [*one, "all"].contains(&name))
+    {
+        shown = true;
+        let path = search::shortest(*locks, falls);
         println!("{}", how(weakening, falls, path.map(search::tell)));
     }
     if shown { ExitCode::SUCCESS } else { usage() }

@@ -240,8 +240,14 @@ pub fn sometimes(scope: &Scope) -> Vec<Property<Protocol>> {
             })
         }));
     }
-    if scope.asks(Verb::Expire) {
+    if scope.asks(Verb::Ready) {
         seen.extend(sometimes_in_the_kitchen());
+    }
+    if scope.asks(Verb::Expire) && scope.asks(Verb::PayAnew) {
+        seen.push(Property::sometimes("paid anew, and too late", |_, state: &State| {
+            with(state, OrderStatus::Rejected)
+                .any(|order| own_charges(state, order).count() == 2 && is_refunded(state, order))
+        }));
     }
     if scope.asks(Verb::Add) {
         seen.extend(sometimes_added());

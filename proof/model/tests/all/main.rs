@@ -2,4 +2,5 @@
 //! the shortest way to each broken promise.
 
 mod feed_model;
+mod lock_model;
 mod protocol;

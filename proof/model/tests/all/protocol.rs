@@ -49,6 +49,11 @@ fn an_order_that_grows_and_may_be_paid_anew() {
     holds("additions", Design::full(), Scope::ADDITIONS);
 }
 
+#[test]
+fn an_order_that_grows_and_may_be_paid_anew_and_is_taken_or_too_late() {
+    holds("anew", Design::full(), Scope::ANEW);
+}
+
 /// Calling off what may be on its way saves a charge and its refund. No promise depends on it, because the settlement decides.
 #[test]
 fn nothing_need_be_called_off() {
