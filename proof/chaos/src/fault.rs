@@ -29,6 +29,8 @@ pub enum Kind {
     PausePostgres,
     /// kill -9 PostgreSQL's primary, promote its standby, and let the old one follow it: only where it is asked for
     Failover,
+    /// A session of nobody's holds rows of open orders: only where it is asked for
+    HeldLocks,
     /// kill -9 RabbitMQ, then start it again
     KillRabbitmq,
     /// SIGSTOP RabbitMQ, then SIGCONT
@@ -91,9 +93,9 @@ impl Kind {
         Self::value_variants().iter().copied()
     }
 
-    /// Those of a run that says nothing of faults: without what needs a standby.
+    /// Those of a run that says nothing of faults: without what needs a standby, or an operator who goes to lunch.
     pub fn everyday() -> impl Iterator<Item = Self> {
-        Self::all().filter(|kind| *kind != Self::Failover)
+        Self::all().filter(|kind| !matches!(kind, Self::Failover | Self::HeldLocks))
     }
 
     /// The name, as in `--faults` and in reports.
@@ -106,7 +108,7 @@ impl Kind {
         match self {
             Self::KillApi | Self::StopApi => Group::Api,
             Self::KillWorker | Self::StopWorker | Self::RollingRestart => Group::Worker,
-            Self::KillPostgres | Self::PausePostgres | Self::Failover => Group::Postgres,
+            Self::KillPostgres | Self::PausePostgres | Self::Failover | Self::HeldLocks => Group::Postgres,
             Self::KillRabbitmq | Self::PauseRabbitmq => Group::Rabbitmq,
             Self::Cut | Self::Delay | Self::Hole | Self::Deaf => Group::Network,
             _ => Group::Gateway,
@@ -124,7 +126,7 @@ impl Kind {
             Self::RollingRestart => 3,
             Self::KillPostgres | Self::KillRabbitmq | Self::Failover => 5,
             Self::PausePostgres | Self::PauseRabbitmq => 4,
-            Self::Cut => 17,
+            Self::Cut | Self::HeldLocks => 17,
             Self::Delay => 5,
             Self::Hole | Self::Deaf => 8,
             Self::KillGateway => 4,
@@ -168,6 +170,8 @@ impl Kind {
             Self::PausePostgres => millis(200, 4_000),
             // Beyond the 5 s that a publisher waits for its confirms.
             Self::PauseRabbitmq => millis(500, 7_000),
+            // Beyond what clients wait, and a lease.
+            Self::HeldLocks => millis(500, 7_000),
             Self::Cut => millis(0, 0),
             Self::Delay => millis(500, 3_000),
             Self::Hole => millis(300, 6_000),

@@ -50,6 +50,8 @@ pub struct Fleet {
     pub gateway_url: String,
     /// What the gateway was asked.
     pub access_log: PathBuf,
+    /// How we reach the database, past the proxies.
+    pub database_url: String,
 }
 
 /// A way from a program to a server.
@@ -113,6 +115,7 @@ impl Fleet {
             api_addrs: Vec::new(),
             gateway_url: format!("http://{gateway_addr}"),
             access_log,
+            database_url: ground.database_url.clone(),
         };
         for number in 1..=plan.apis {
             fleet.add_api(plan, ground, number).await?;

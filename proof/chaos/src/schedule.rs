@@ -56,6 +56,7 @@ impl Event {
             Kind::RollingRestart => Lane::Programs,
             Kind::KillPostgres | Kind::PausePostgres | Kind::Failover => Lane::Postgres,
             Kind::KillRabbitmq | Kind::PauseRabbitmq => Lane::Rabbitmq,
+            Kind::HeldLocks => Lane::Rows,
             Kind::Cut | Kind::Delay | Kind::Hole | Kind::Deaf => Lane::Edge(self.target),
             _ => Lane::Gateway,
         }
@@ -69,6 +70,7 @@ enum Lane {
     Programs,
     Postgres,
     Rabbitmq,
+    Rows,
     Edge(usize),
     Gateway,
 }

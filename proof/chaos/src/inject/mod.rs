@@ -2,6 +2,7 @@
 //! when it is over. What really happened, and when, is kept.
 
 mod gateway;
+mod locks;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -126,6 +127,7 @@ impl Injector {
                 self.strike_server(kind, &self.servers.rabbitmq, pause, resume, lasts).await
             }
             Kind::Cut | Kind::Delay | Kind::Hole | Kind::Deaf => self.break_way(kind, target, lasts).await,
+            Kind::HeldLocks => self.hold_locks(lasts).await,
             Kind::KillGateway => self.kill_gateway(lasts).await,
             _ => self.switch_gateway(kind, lasts).await,
         }
