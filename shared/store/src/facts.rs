@@ -15,7 +15,7 @@ pub struct Facts {
     pub oldest_open_seconds: [(&'static str, f64); 2],
     /// Payments by status: `held`, `pending`, `processing`, `waiting`.
     pub payments: [(&'static str, i64); 4],
-    /// Payments whose last answered try left open whether the money moved.
+    /// Payments of which a try left open whether the money moved, and none since has said.
     pub in_doubt: i64,
     /// Refunds that the gateway refused at the last try.
     pub refused_refunds: i64,
@@ -52,11 +52,13 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
                 count(*) FILTER (WHERE status = 'pending'),
                 count(*) FILTER (WHERE status = 'processing'),
                 count(*) FILTER (WHERE status = 'waiting'),
-                -- Of one that is being processed the last try is under way.
+                -- A try that the gateway did not look at says nothing of those before.
                 count(*) FILTER (WHERE attempts > 0 AND EXISTS (
                     SELECT FROM payment_attempts a
-                    WHERE a.payment_id = open.id AND a.outcome IN ('in_doubt', 'abandoned')
-                        AND a.number = CASE open.status WHEN 'processing' THEN open.attempts - 1 ELSE open.attempts END)),
+                    WHERE a.payment_id = open.id AND a.outcome IN ('in_doubt', 'abandoned') AND NOT EXISTS (
+                        SELECT FROM payment_attempts later
+                        WHERE later.payment_id = open.id AND later.number > a.number
+                            AND later.outcome IN ('declined', 'voided')))),
                 count(*) FILTER (WHERE kind = 'refund' AND status = 'waiting' AND EXISTS (
                     SELECT FROM payment_attempts a
                     WHERE a.payment_id = open.id AND a.number = open.attempts AND a.outcome IN ('declined', 'voided', 'refused'))),

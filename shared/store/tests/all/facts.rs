@@ -78,7 +78,10 @@ async fn what_is_open_due_and_in_doubt_is_told() -> Result<()> {
         Next::Succeeded { gateway_id: "ch".into() },
     )
     .await?;
-    tried(&mut conn, doubted.payment_id(), AttemptOutcome::InDoubt, again).await?;
+    tried(&mut conn, doubted.payment_id(), AttemptOutcome::InDoubt, again.clone()).await?;
+    // The gateway was away at the next try: that says nothing of the one before.
+    due_since(&mut conn, doubted.payment_id(), 0).await?;
+    tried(&mut conn, doubted.payment_id(), AttemptOutcome::Unavailable, again).await?;
     let seen = facts(&mut conn, MANY).await?;
     assert_eq!(seen.payments, [("held", 0), ("pending", 1), ("processing", 0), ("waiting", 1)]);
     assert_eq!((seen.in_doubt, seen.oldest_due_seconds), (1, 0.0), "nothing is due for an hour");
