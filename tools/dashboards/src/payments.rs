@@ -69,6 +69,8 @@ fn charge() -> Vec<Panel> {
             .limits(1.0, 10.0),
         Panel::lines("Voids", "ops", "Keys voided because no try was answered for certain; `succeeded`: it had been charged after all.")
             .ask(r#"sum by (outcome) (rate(charge_attempts_total{action="void"}[$__rate_interval]))"#, "{{outcome}}"),
+        Panel::lines("Foreign receipts", "ops", "Answers of success that were not for what was asked; the payment stays in doubt. Runbook: ForeignReceipts.")
+            .ask("sum(rate(charge_foreign_receipts_total[$__rate_interval]))", "receipts"),
     ]
 }
 
@@ -84,6 +86,9 @@ fn breaker() -> Vec<Panel> {
         Panel::lines("Moves", "ops", "Moves of the breaker, by where to.")
             .ask("sum by (to) (rate(breaker_moves_total[$__rate_interval]))", "to {{to}}")
             .wide(6),
+        Panel::lines("Pace", "reqps", "How often a second each worker asks the gateway at most, because it answered 429; 0: as often as there is work. Runbook: GatewayTakesNoMore.")
+            .ask("charge_pace_per_second", "{{instance}}")
+            .wide(12),
         Panel::lines("Held back", "ops", "Payments that were claimed and not sent because the breaker had opened; they are given back.")
             .ask("sum(rate(breaker_rejected_total[$__rate_interval]))", "held back")
             .wide(6),
@@ -100,6 +105,9 @@ fn settle() -> Vec<Panel> {
         Panel::lines("Refunds refused", "short", "Refunds that the gateway refused at the last try; they are tried on, slowly. Runbook: RefundsRefused.")
             .ask("max(sweep_refused_refunds)", "refunds")
             .limits(1.0, 10.0),
+        Panel::lines("Oldest payment", "s", "How long ago the oldest payment was made that is not final. Runbooks: ChargesOld, RefundsOld.")
+            .ask("max by (kind) (sweep_oldest_open_seconds)", "{{kind}}")
+            .limits(600.0, 3_600.0),
         Panel::lines("Contradictions", "short", "Of the newest 10,000 orders, those whose status and payments contradict each other.")
             .ask("max(sweep_contradicting_orders)", "orders")
             .limits(1.0, 1.0),

@@ -45,7 +45,6 @@ impl Case {
             error_after: 0.15,
             timeout_after: 0.03,
             malformed: 0.05,
-            too_many: 0.05,
         };
         let breaker = self.stir() == Stir::Breaker;
         Settings {
