@@ -491,6 +491,30 @@ mod tests {
     const ID: Uuid = Uuid::from_u128(0x0199_5f1c_7a3e_7c40_8d15_2f7a_9b63_c0de);
     const LINE: &str = r#"{"item_id":"i","item_name":"n \"1\"","quantity":2,"price":5"#;
 
+    #[test]
+    fn of_very_many_tries_it_is_told_how_many_are_not_shown() {
+        let at = datetime!(2026-01-31 12:00 UTC);
+        let attempt = |payment: u128, number, action| Attempt {
+            payment_id: Uuid::from_u128(payment),
+            kind: PaymentKind::Charge,
+            number,
+            action,
+            outcome: None,
+            code: None,
+            message: None,
+            started_at: at,
+            finished_at: None,
+        };
+        let (charge, void) = (AttemptAction::Charge, AttemptAction::Void);
+        let all =
+            [(1, 1, charge), (1, 2, charge), (1, 40, charge), (1, 41, void), (2, 1, charge), (2, 5, charge)];
+        let views =
+            attempt_views(all.map(|(payment, number, action)| attempt(payment, number, action)).into());
+        let shown: Vec<_> = views.iter().map(|one| (one.number, one.not_shown_before)).collect();
+        assert_eq!(shown, [(1, None), (2, None), (40, Some(37)), (1, None), (5, Some(3))]);
+        assert!(!serde_json::to_string(&views[0]).unwrap().contains("not_shown"));
+    }
+
     /// The answer to an order with these fields, as its writer has accepted it.
     fn answer(fields: &str, paid_elsewhere: Option<Duration>) -> String {
         let body = format!(r#"{{"customer_id":"é","items":[{LINE}}}]{fields}}}"#);
