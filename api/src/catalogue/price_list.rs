@@ -1,5 +1,5 @@
 //! `GET` and `PUT /internal/channels/{channel}/prices`: what a channel's articles cost where its orders do not say. On the
-//! metrics' address only: whoever sets prices is no client.
+//! operators' address only: whoever sets prices is no client.
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,7 @@ use futures_util::future::try_join_all;
 use servers::{PgBouncer, PoolMode, Postgres, PostgresSettings};
 use sqlx::PgConnection;
 use store::Database;
+use store::session::StoreError;
 use testbed::TestDatabase;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -84,5 +85,22 @@ async fn a_pooler_that_lends_whole_sessions_will_do() -> Result<()> {
         });
         try_join_all(sessions).await?;
     }
+    Ok(())
+}
+
+/// It lends no more than its own settings say, whatever the server has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_with_none_to_lend_is_a_database_that_is_away() -> Result<()> {
+    let ground = Ground::new().await?;
+    let (_pooler, database) = ground.pooler(PoolMode::Session, "default_pool_size = 2")?;
+    database.prepare(PATIENCE).await?;
+    let (mut one, mut other, mut third) = (database.session(), database.session(), database.session());
+    for session in [&mut one, &mut other] {
+        session.run(&(), |conn, ()| Box::pin(settings(conn))).await?;
+    }
+    let refused = third.run(&(), |conn, ()| Box::pin(settings(conn))).await;
+    assert!(matches!(&refused, Err(StoreError::Unavailable(_))), "it passes: {refused:?}");
+    drop(one);
+    third.run(&(), |conn, ()| Box::pin(settings(conn))).await?;
     Ok(())
 }
