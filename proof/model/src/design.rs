@@ -136,7 +136,7 @@ pub struct Scope {
 
 impl Scope {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("deep", Self::DEEP),
         ("wide", Self::WIDE),
         ("cancel", Self::CANCEL),
