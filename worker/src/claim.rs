@@ -2,6 +2,7 @@
 //! database refuses to hand out, through some fault of ours, must not hold up its neighbours: then each is tried by
 //! itself.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -15,14 +16,14 @@ use store::session::{Session, StoreError};
 use store::sweep::{claim_due, due, postpone};
 use uuid::Uuid;
 
-/// How long a payment rests that cannot be claimed: long enough not to fill the log, short enough to be found healed.
-const REFUSED_FOR: Duration = Duration::from_secs(300);
+use crate::aside::{Aside, may_be_one};
 
 /// Claims, on a connection of its own.
 #[derive(Debug)]
 pub struct Claimer {
     session: Session,
     lease: Duration,
+    aside: Aside,
     metrics: Metrics,
 }
 
@@ -60,7 +61,6 @@ struct Metrics {
     by_message: Counter,
     by_sweep: Counter,
     superseded: Counter,
-    refused: Counter,
 }
 
 impl Metrics {
@@ -81,9 +81,8 @@ impl Claimer {
             by_message: metrics::counter!("claim_payments_total", "by" => "message"),
             by_sweep: metrics::counter!("claim_payments_total", "by" => "sweep"),
             superseded: metrics::counter!("claim_superseded_total"),
-            refused: metrics::counter!("claim_refused_total"),
         };
-        Self { session, lease, metrics }
+        Self { session, lease, aside: Aside::new("claim"), metrics }
     }
 
     /// The connection, for a bug on purpose.
@@ -99,7 +98,7 @@ impl Claimer {
         let claimed = self.session.run(named, move |conn, named| Box::pin(claim(conn, named, lease))).await;
         let claims = match claimed {
             Ok(claims) => claims,
-            Err(StoreError::Refused(_)) => self.one_by_one(named).await?,
+            Err(error) if may_be_one(&error) => self.one_by_one(named).await?,
             Err(error) => return Err(error).context("cannot claim"),
         };
         crash_point("worker.after_claim");
@@ -116,7 +115,7 @@ impl Claimer {
             self.session.run(&limit, move |conn, limit| Box::pin(claim_due(conn, *limit, lease))).await;
         let claims = match claimed {
             Ok(claims) => claims,
-            Err(StoreError::Refused(_)) => {
+            Err(error) if may_be_one(&error) => {
                 let ids = self.session.run(&limit, |conn, limit| Box::pin(due(conn, *limit))).await;
                 self.one_by_one(&ids.context("cannot see what is due")?).await?
             }
@@ -130,22 +129,27 @@ impl Claimer {
         Ok(Claims { claims, since })
     }
 
-    /// Claims each by itself; one that is refused is told and put off.
+    /// Claims each by itself. One that is refused is put off, so that it does not come first in every round; and where not even
+    /// that can be done, it is left for as long.
     async fn one_by_one(&mut self, ids: &[Uuid]) -> Result<Vec<Claimed>> {
         let lease = self.lease;
+        let resting: HashSet<Uuid> = self.aside.resting().into_iter().collect();
         let mut claims = Vec::with_capacity(ids.len());
-        for id in ids {
+        for id in ids.iter().filter(|id| !resting.contains(id)) {
             let one = std::slice::from_ref(id);
-            match self.session.run(one, move |conn, one| Box::pin(claim(conn, one, lease))).await {
-                Ok(claimed) => claims.extend(claimed),
-                Err(StoreError::Refused(error)) => {
-                    tracing::error!(%error, payment = %id, "cannot claim through a fault of ours; put off");
-                    self.metrics.refused.increment(1);
-                    let put_off =
-                        self.session.run(id, |conn, id| Box::pin(postpone(conn, *id, REFUSED_FOR))).await;
-                    put_off.context("cannot put off what cannot be claimed")?;
+            match self.session.run_alone(one, move |conn, one| Box::pin(claim(conn, one, lease))).await {
+                Err(error) if may_be_one(&error) => {
+                    let rests_for = self.aside.put(*id, &error);
+                    let put_off = self
+                        .session
+                        .run_alone(id, move |conn, id| Box::pin(postpone(conn, *id, rests_for)))
+                        .await;
+                    if let Err(error @ StoreError::Unavailable(_)) = put_off {
+                        return Err(error).context("cannot put off what cannot be claimed");
+                    }
                 }
                 Err(error) => return Err(error).context("cannot claim"),
+                claimed => claims.extend(self.aside.heard(*id, claimed).unwrap_or_default()),
             }
         }
         Ok(claims)

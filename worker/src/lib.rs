@@ -1,6 +1,7 @@
 //! The worker: claims payments, charges them, settles them, and sweeps up what is due. Stateless; run as many as you
 //! like. What one drops by dying, the lease hands to another.
 
+pub mod aside;
 pub mod charge;
 pub mod claim;
 pub mod config;

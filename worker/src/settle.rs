@@ -1,17 +1,18 @@
 //! settle: the writers that commit what tries came to, a batch in one transaction, and give back what was not sent.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use metrics::{Counter, Histogram};
-use runtime::batch::{Desk, Lane};
+use runtime::batch::{Batch, Desk, Lane};
 use runtime::chaos::crash_point;
 use store::claim::Claimed;
 use store::session::{Session, StoreError};
 use store::settle::{self, Settlement};
 use uuid::Uuid;
 
+use crate::aside::may_be_one;
 use crate::config::SETTLE_PATIENCE;
 
 /// What is to be committed.
@@ -37,8 +38,8 @@ pub enum Settled {
     Released,
     /// The lease had run out: somebody else has the payment. A normal outcome.
     Superseded,
-    /// It could not be committed: the database was away for too long, or refused it (a fault of ours, logged). The
-    /// lease will run out and the payment be taken up again.
+    /// It could not be committed: the database was away, or somebody else held it, for too long; or it was refused (a fault of
+    /// ours, logged). The lease will run out and the payment be taken up again.
     Lost,
 }
 
@@ -59,15 +60,28 @@ pub type SettleDesk = Desk<Settle, Settled>;
 /// Where a writer takes its batches from.
 pub type SettleLane = Lane<Settle, Settled>;
 
-/// What became of a batch; what is in neither was superseded.
+/// What became of a batch.
 #[derive(Debug, Default)]
 struct Committed {
     moved: HashSet<Uuid>,
     lost: HashSet<Uuid>,
+    /// Somebody else holds the payment or its order.
+    held: HashSet<Uuid>,
 }
 
 /// Between tries while the database is away.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Between rounds of tries of what somebody else holds. A try that fails takes 50 ms, in which nothing else is settled.
+const HELD_AGAIN: Duration = Duration::from_millis(250);
+/// Such tries that may fail in one round: so two fifths of the time at most.
+const HELD_IN_VAIN: usize = 2;
+
+/// One that somebody else holds: it comes again, alone, and those that came with it do not wait for it.
+#[derive(Debug)]
+struct Held {
+    one: Batch<Settle, Settled>,
+    until: Instant,
+}
 
 /// A writer.
 #[derive(Debug)]
@@ -75,6 +89,8 @@ pub struct Settler {
     lane: SettleLane,
     session: Session,
     accept_deadline: Duration,
+    held: VecDeque<Held>,
+    held_next_at: Instant,
     metrics: Metrics,
 }
 
@@ -82,10 +98,22 @@ pub struct Settler {
 struct Metrics {
     batch_size: Histogram,
     commit_seconds: Histogram,
+    held: Counter,
     moved: Counter,
     released: Counter,
     superseded: Counter,
     lost: Counter,
+}
+
+impl Metrics {
+    fn count(&self, answer: Settled) {
+        match answer {
+            Settled::Moved => self.moved.increment(1),
+            Settled::Released => self.released.increment(1),
+            Settled::Superseded => self.superseded.increment(1),
+            Settled::Lost => self.lost.increment(1),
+        }
+    }
 }
 
 impl Settler {
@@ -96,12 +124,14 @@ impl Settler {
         let metrics = Metrics {
             batch_size: metrics::histogram!("settle_batch_size"),
             commit_seconds: metrics::histogram!("settle_commit_seconds"),
+            held: metrics::counter!("settle_held_total"),
             moved: outcome(Settled::Moved),
             released: outcome(Settled::Released),
             superseded: outcome(Settled::Superseded),
             lost: outcome(Settled::Lost),
         };
-        Self { lane, session, accept_deadline, metrics }
+        let (held, held_next_at) = (VecDeque::new(), Instant::now());
+        Self { lane, session, accept_deadline, held, held_next_at, metrics }
     }
 
     /// Settles until every desk is gone and all that was handed in is answered.
@@ -110,78 +140,114 @@ impl Settler {
         Ok(())
     }
 
-    /// Settles one batch and says how many payments were in it; `None`: there will be no more.
+    /// Settles one batch, and says how many payments were in it; tries again what somebody else held. `None`: there will be no
+    /// more.
     pub async fn run_once(&mut self) -> Option<usize> {
-        let batch = self.lane.collect().await?;
-        let size = batch.commands.len();
-        self.metrics.batch_size.record(u32::try_from(size).unwrap_or(u32::MAX));
-        let started = Instant::now();
-        let answers = self.settle(&batch.commands).await;
-        self.metrics.commit_seconds.record(started.elapsed());
-        for answer in &answers {
-            match answer {
-                Settled::Moved => self.metrics.moved.increment(1),
-                Settled::Released => self.metrics.released.increment(1),
-                Settled::Superseded => self.metrics.superseded.increment(1),
-                Settled::Lost => self.metrics.lost.increment(1),
-            }
+        let batch = self.next().await?;
+        let size = batch.as_ref().map_or(0, |batch| batch.commands.len());
+        if let Some(batch) = batch {
+            self.take(batch).await;
         }
-        batch.answer(answers);
+        if !self.held.is_empty() && Instant::now() >= self.held_next_at {
+            self.again().await;
+            self.held_next_at = Instant::now() + HELD_AGAIN;
+        }
         Some(size)
     }
 
-    async fn settle(&mut self, commands: &[Settle]) -> Vec<Settled> {
+    /// The next batch; without one where it is time for what is held.
+    async fn next(&self) -> Option<Option<Batch<Settle, Settled>>> {
+        if self.held.is_empty() {
+            return self.lane.collect().await.map(Some);
+        }
+        let pause = self.held_next_at.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(pause, self.lane.collect()).await {
+            Ok(Some(batch)) => Some(Some(batch)),
+            Ok(None) => {
+                tokio::time::sleep(pause).await;
+                Some(None)
+            }
+            Err(_) => Some(None),
+        }
+    }
+
+    async fn take(&mut self, batch: Batch<Settle, Settled>) {
+        self.metrics.batch_size.record(u32::try_from(batch.commands.len()).unwrap_or(u32::MAX));
+        let started = Instant::now();
+        let answers = self.settle(&batch.commands).await;
+        self.metrics.commit_seconds.record(started.elapsed());
+        answers.iter().flatten().for_each(|answer| self.metrics.count(*answer));
+        let until = started + SETTLE_PATIENCE;
+        for one in batch.answer_some(answers) {
+            self.metrics.held.increment(1);
+            self.held.push_back(Held { one, until });
+        }
+    }
+
+    /// Tries again what somebody else held, each alone.
+    async fn again(&mut self) {
+        let mut in_vain = 0;
+        for _ in 0..self.held.len() {
+            let Some(Held { one, until }) = self.held.pop_front() else { return };
+            let mut answer = self.settle(&one.commands).await.pop().flatten();
+            if answer.is_none() && Instant::now() >= until {
+                tracing::error!(payment = %one.commands[0].payment_id(), "cannot settle: somebody else holds its rows");
+                answer = Some(Settled::Lost);
+            }
+            match answer {
+                Some(answer) => {
+                    self.metrics.count(answer);
+                    one.answer(vec![answer]);
+                }
+                None => {
+                    self.held.push_back(Held { one, until });
+                    in_vain += 1;
+                }
+            }
+            if in_vain == HELD_IN_VAIN {
+                return;
+            }
+        }
+    }
+
+    /// What each came to; nothing, where somebody else holds it.
+    async fn settle(&mut self, commands: &[Settle]) -> Vec<Option<Settled>> {
         let mut settlements = Vec::with_capacity(commands.len());
-        let mut released = Vec::new();
-        let mut release_after = Duration::ZERO;
+        let mut releases = Vec::new();
         for command in commands {
             match command {
                 Settle::Commit(settlement) => settlements.push(settlement.clone()),
-                Settle::Release { claim, delay } => {
-                    released.push(claim.clone());
-                    release_after = release_after.max(*delay);
-                }
+                Settle::Release { claim, delay } => releases.push((claim.clone(), *delay)),
             }
         }
         // One order of rows for every writer, so that no two wait for each other.
         settlements.sort_unstable_by_key(|one| (one.payment_id, one.epoch));
+        releases.sort_unstable_by_key(|(claim, _)| claim.payment_id);
         // Of two tries of one payment only the later can have moved it.
-        let superseded: HashSet<(Uuid, i32)> = settlements
-            .windows(2)
-            .filter(|pair| pair[0].payment_id == pair[1].payment_id)
-            .map(|pair| (pair[0].payment_id, pair[0].epoch))
-            .collect();
-        released.sort_unstable_by_key(|claim| claim.payment_id);
-        let Committed { moved, lost } = self.commit_all(&settlements).await;
-        let given_back = self.release_all(&released, release_after).await;
-        commands
-            .iter()
-            .map(|command| match command {
-                Settle::Commit(one) if superseded.contains(&(one.payment_id, one.epoch)) => {
-                    Settled::Superseded
-                }
-                Settle::Commit(one) if moved.contains(&one.payment_id) => Settled::Moved,
-                Settle::Commit(one) if lost.contains(&one.payment_id) => Settled::Lost,
-                Settle::Commit(_) => Settled::Superseded,
-                Settle::Release { .. } if given_back => Settled::Released,
-                Settle::Release { .. } => Settled::Lost,
-            })
-            .collect()
+        let last: HashMap<Uuid, i32> = settlements.iter().map(|one| (one.payment_id, one.epoch)).collect();
+        let committed = self.commit_all(&settlements).await;
+        let released = self.release_all(&releases).await;
+        let answer = |command: &Settle| match command {
+            Settle::Commit(one) if last.get(&one.payment_id) != Some(&one.epoch) => Some(Settled::Superseded),
+            Settle::Commit(one) => committed.answer(one.payment_id, Settled::Superseded),
+            Settle::Release { claim, .. } => released.answer(claim.payment_id, Settled::Released),
+        };
+        commands.iter().map(answer).collect()
     }
 
     /// Commits, for as long as the payments are ours.
     async fn commit_all(&mut self, settlements: &[Settlement]) -> Committed {
         let accept_in = self.accept_deadline;
         let deadline = Instant::now() + SETTLE_PATIENCE;
-        let mut batch_size = settlements.len().max(1);
+        let mut alone = false;
         let mut committed = Committed::default();
         let mut rest = settlements;
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(batch_size.min(rest.len()));
+            let (now, later) = rest.split_at(if alone { 1 } else { rest.len() });
             crash_point("worker.before_settle");
             let done = self
                 .session
-                .run(now, move |conn, batch| Box::pin(settle::settle(conn, batch, accept_in)))
+                .run_batch(now, move |conn, batch| Box::pin(settle::settle(conn, batch, accept_in)))
                 .await;
             match done {
                 Ok(ids) => {
@@ -198,7 +264,11 @@ impl Settler {
                     return committed;
                 }
                 // One payment must not hold up its neighbours: each is tried by itself.
-                Err(StoreError::Refused(_)) if batch_size > 1 => batch_size = 1,
+                Err(error) if now.len() > 1 && may_be_one(&error) => alone = true,
+                Err(StoreError::Held) => {
+                    committed.held.insert(now[0].payment_id);
+                    rest = later;
+                }
                 Err(error) => {
                     tracing::error!(%error, payment = %now[0].payment_id, "cannot settle through a fault of ours");
                     committed.lost.insert(now[0].payment_id);
@@ -209,17 +279,54 @@ impl Settler {
         committed
     }
 
-    async fn release_all(&mut self, claims: &[Claimed], delay: Duration) -> bool {
-        if claims.is_empty() {
-            return true;
+    async fn release_all(&mut self, releases: &[(Claimed, Duration)]) -> Committed {
+        let mut released = Committed::default();
+        let mut alone = false;
+        let mut rest = releases;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(if alone { 1 } else { rest.len() });
+            crash_point("worker.before_release");
+            let done =
+                self.session.run_batch(now, |conn, batch| Box::pin(settle::release(conn, batch))).await;
+            crash_point("worker.after_release");
+            match done {
+                Ok(_) => rest = later,
+                Err(error) if now.len() > 1 && may_be_one(&error) => alone = true,
+                Err(StoreError::Held) => {
+                    released.held.insert(now[0].0.payment_id);
+                    rest = later;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, claims = now.len(), "cannot release claims; their leases will run out");
+                    released.lost.extend(now.iter().map(|(claim, _)| claim.payment_id));
+                    rest = later;
+                }
+            }
         }
-        crash_point("worker.before_release");
-        let done = self
-            .session
-            .run(claims, move |conn, claims| Box::pin(settle::release(conn, claims, delay)))
-            .await;
-        crash_point("worker.after_release");
-        done.inspect_err(|error| tracing::warn!(%error, "cannot release claims; their leases will run out"))
-            .is_ok()
+        released
+    }
+}
+
+impl Settle {
+    const fn payment_id(&self) -> Uuid {
+        match self {
+            Self::Commit(settlement) => settlement.payment_id,
+            Self::Release { claim, .. } => claim.payment_id,
+        }
+    }
+}
+
+impl Committed {
+    /// What a payment came to, `otherwise` where nothing is noted.
+    fn answer(&self, payment_id: Uuid, otherwise: Settled) -> Option<Settled> {
+        if self.held.contains(&payment_id) {
+            None
+        } else if self.lost.contains(&payment_id) {
+            Some(Settled::Lost)
+        } else if self.moved.contains(&payment_id) {
+            Some(Settled::Moved)
+        } else {
+            Some(otherwise)
+        }
     }
 }

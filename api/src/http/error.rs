@@ -248,7 +248,9 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => Self::unavailable("orders cannot be stored or read right now"),
+            StoreError::Unavailable(_) | StoreError::Held => {
+                Self::unavailable("orders cannot be stored or read right now")
+            }
             StoreError::Refused(cause) => Self::internal(&cause),
         }
     }

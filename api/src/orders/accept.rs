@@ -118,6 +118,7 @@ pub(crate) async fn commit(
         Err(Fault::Internal) => Err(ApiError::internal(&"the writer could not store the order")),
         Err(Fault::Full) => Err(ApiError::unavailable("too many orders are waiting to be stored")),
         Err(Fault::Unavailable) => Err(ApiError::unavailable("orders cannot be stored right now")),
+        Err(Fault::Held) => Err(ApiError::unavailable("the same order is being stored right now")),
     }
 }
 

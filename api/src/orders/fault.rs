@@ -9,6 +9,8 @@ pub enum Fault {
     Full,
     /// The database is out, or did not answer in time. It may have been carried out; the same request again finds out.
     Unavailable,
+    /// Somebody else holds the order, or the name that it comes under. Nothing was done.
+    Held,
     /// The database refused the statement: a fault of ours, logged where it was met.
     Internal,
 }

@@ -1,18 +1,23 @@
 //! moves: what people ask for is carried out by movers, each on a database connection of its own, one request a
 //! transaction. A handler hands in and awaits: a client that hangs up cuts no transaction short.
+//!
+//! An order that somebody else holds (a report, an operator's session, a program that hangs) holds nobody up but those who ask
+//! something of that very order: their requests are laid aside and tried again, in their order, until they have waited for as
+//! long as a client does.
 
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use domain::order::moves::Move;
 use metrics::{Counter, Histogram};
-use runtime::batch::{Desk, Lane};
+use runtime::batch::{Batch, Desk, Lane};
 use runtime::chaos::crash_point;
 use store::accept::IdempotencyKey;
 use store::additions::{Add, PayAnew, add, pay_anew};
 use store::keyed::Keyed;
 use store::moves::{Moved, carry_out};
-use store::session::{Session, StoreError};
+use store::session::{PATIENCE, Session, StoreError};
 use uuid::Uuid;
 
 use crate::orders::fault::Fault;
@@ -54,11 +59,25 @@ pub type MoveDesk = Desk<Asked, Answer>;
 /// Where a mover takes its requests from.
 pub type MoveLane = Lane<Asked, Answer>;
 
+/// Between tries of what somebody else holds. A try that fails takes 50 ms.
+const HELD_AGAIN: Duration = Duration::from_millis(100);
+
+/// What is asked of an order that somebody else holds.
+#[derive(Debug)]
+struct Held {
+    order_id: Uuid,
+    /// With the time when each is given up.
+    asks: VecDeque<(Batch<Asked, Answer>, Instant)>,
+    next_at: Instant,
+}
+
 /// Carries requests out.
 #[derive(Debug)]
 pub struct Mover {
     lane: MoveLane,
     session: Session,
+    /// Whose turn is next comes first.
+    held: VecDeque<Held>,
     metrics: Metrics,
 }
 
@@ -71,6 +90,7 @@ struct Metrics {
     key_reused: Counter,
     refused: Counter,
     failed: Counter,
+    held: Counter,
 }
 
 impl Mover {
@@ -85,8 +105,9 @@ impl Mover {
             key_reused: outcome("key_reused"),
             refused: outcome("refused"),
             failed: outcome("failed"),
+            held: metrics::counter!("move_held_total"),
         };
-        Self { lane, session, metrics }
+        Self { lane, session, held: VecDeque::new(), metrics }
     }
 
     /// Carries out until every desk is gone and all that was handed in is answered.
@@ -95,20 +116,79 @@ impl Mover {
         Ok(())
     }
 
-    /// Carries out what is there (waits for one); false: there will be no more.
+    /// Carries out what is there (waits for one), or what is held and whose time has come; false: there will be no more.
     pub async fn run_once(&mut self) -> bool {
-        let Some(batch) = self.lane.collect().await else { return false };
-        let mut answers = Vec::with_capacity(batch.commands.len());
-        for asked in &batch.commands {
-            answers.push(self.carry_out(asked).await);
+        let Some(front) = self.held.front() else {
+            let Some(batch) = self.lane.collect().await else { return false };
+            self.take(batch).await;
+            return true;
+        };
+        let pause = front.next_at.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(pause, self.lane.collect()).await {
+            Ok(Some(batch)) => self.take(batch).await,
+            Ok(None) => tokio::time::sleep(pause).await,
+            Err(_) => {}
         }
-        batch.answer(answers);
+        if self.held.front().is_some_and(|front| front.next_at <= Instant::now()) {
+            self.again().await;
+        }
         true
     }
 
-    async fn carry_out(&mut self, asked: &Asked) -> Answer {
+    async fn take(&mut self, batch: Batch<Asked, Answer>) {
+        let until = Instant::now() + PATIENCE;
+        let mut answers = Vec::with_capacity(batch.commands.len());
+        for asked in &batch.commands {
+            let is_held = self.held.iter().any(|held| held.order_id == asked.ask.order_id());
+            answers.push(if is_held { None } else { self.carry_out(asked).await });
+        }
+        for one in batch.answer_some(answers) {
+            self.metrics.held.increment(1);
+            self.lay_aside(one, until);
+        }
+    }
+
+    fn lay_aside(&mut self, one: Batch<Asked, Answer>, until: Instant) {
+        let order_id = one.commands[0].ask.order_id();
+        match self.held.iter_mut().find(|held| held.order_id == order_id) {
+            Some(held) => held.asks.push_back((one, until)),
+            None => {
+                let next_at = Instant::now() + HELD_AGAIN;
+                self.held.push_back(Held { order_id, asks: VecDeque::from([(one, until)]), next_at });
+            }
+        }
+    }
+
+    /// Tries what is asked of the first held order, up to one that is held still.
+    async fn again(&mut self) {
+        let Some(mut held) = self.held.pop_front() else { return };
+        held.asks.retain(|(one, _)| one.is_awaited());
+        while let Some((one, until)) = held.asks.pop_front() {
+            match self.carry_out(&one.commands[0]).await {
+                Some(answer) => one.answer(vec![answer]),
+                None => {
+                    held.asks.push_front((one, until));
+                    break;
+                }
+            }
+        }
+        let (late, early): (VecDeque<_>, VecDeque<_>) =
+            held.asks.drain(..).partition(|(_, until)| *until <= Instant::now());
+        for (one, _) in late {
+            self.metrics.failed.increment(1);
+            tracing::warn!(order = %held.order_id, "cannot move an order: somebody else holds it");
+            one.answer(vec![Err(Fault::Held)]);
+        }
+        if !early.is_empty() {
+            let next_at = Instant::now() + HELD_AGAIN;
+            self.held.push_back(Held { asks: early, next_at, ..held });
+        }
+    }
+
+    /// What became of it; nothing, where somebody else holds the order.
+    async fn carry_out(&mut self, asked: &Asked) -> Option<Answer> {
         let started = Instant::now();
-        let outcome = self.session.run(asked, |conn, Asked { ask, key }| {
+        let outcome = self.session.run_alone(asked, |conn, Asked { ask, key }| {
             let key = key.as_ref();
             match ask {
                 Ask::Move(ask) => Box::pin(carry_out(conn, Keyed { ask, key })),
@@ -117,6 +197,9 @@ impl Mover {
             }
         });
         let outcome = outcome.await;
+        if matches!(outcome, Err(StoreError::Held)) {
+            return None;
+        }
         crash_point("api.after_move");
         self.metrics.commit_seconds.record(started.elapsed());
         match &outcome {
@@ -127,7 +210,8 @@ impl Mover {
             Ok(Moved::Refused { .. } | Moved::NotFound) => self.metrics.refused.increment(1),
             Err(_) => self.metrics.failed.increment(1),
         }
-        outcome.map_err(|error| match error {
+        Some(outcome.map_err(|error| match error {
+            StoreError::Held => Fault::Held,
             StoreError::Unavailable(cause) => {
                 tracing::warn!(cause, order = %asked.ask.order_id(), "cannot move an order");
                 Fault::Unavailable
@@ -136,6 +220,6 @@ impl Mover {
                 tracing::error!(%error, order = %asked.ask.order_id(), "an order was not moved through a fault of ours");
                 Fault::Internal
             }
-        })
+        }))
     }
 }

@@ -223,6 +223,7 @@ pub(crate) async fn hand_in(
         Err(Fault::Internal) => Err(ApiError::internal(&"the mover could not move the order")),
         Err(Fault::Full) => Err(ApiError::unavailable("too many requests are waiting")),
         Err(Fault::Unavailable) => Err(ApiError::unavailable("orders cannot be moved right now")),
+        Err(Fault::Held) => Err(ApiError::unavailable("somebody else is working on this order right now")),
     }
 }
 

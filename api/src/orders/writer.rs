@@ -99,21 +99,28 @@ impl Writer {
                 batch.commands.iter().map(|_| Err(Fault::Unavailable)).collect()
             }
             // One order must not take its neighbours down: each is tried by itself.
-            Err(StoreError::Refused(_)) if batch.commands.len() > 1 => {
+            Err(StoreError::Refused(_) | StoreError::Held) if batch.commands.len() > 1 => {
                 let mut answers = Vec::with_capacity(batch.commands.len());
                 for order in &batch.commands {
                     answers.push(self.write_alone(order).await);
                 }
                 answers
             }
+            Err(StoreError::Held) => batch.commands.iter().map(|_| Err(Fault::Held)).collect(),
             Err(error) => batch.commands.iter().map(|order| Err(internal(&error, order))).collect(),
         }
     }
 
     async fn write_alone(&mut self, order: &Accept) -> Answer {
-        match self.commit(std::slice::from_ref(order)).await {
+        let grace = self.publish_grace;
+        crash_point("api.before_commit");
+        let alone = std::slice::from_ref(order);
+        let outcome =
+            self.session.run_alone(alone, move |conn, orders| Box::pin(accept::accept(conn, orders, grace)));
+        match outcome.await {
             Ok(mut one) => one.pop().ok_or(Fault::Internal),
             Err(StoreError::Unavailable(_)) => Err(Fault::Unavailable),
+            Err(StoreError::Held) => Err(Fault::Held),
             Err(error) => Err(internal(&error, order)),
         }
     }

@@ -130,6 +130,25 @@ impl<C, A> Lane<C, A> {
 }
 
 impl<C, A> Batch<C, A> {
+    /// Whether anybody waits for an answer still. Whoever was told 503 should not find the command carried out.
+    pub fn is_awaited(&self) -> bool {
+        self.answers.iter().any(|caller| !caller.is_closed())
+    }
+
+    /// Gives each caller its answer, in the order of the commands, where there is one. The others come back, each as a batch of
+    /// its own.
+    pub fn answer_some(self, answers: Vec<Option<A>>) -> Vec<Self> {
+        debug_assert_eq!(answers.len(), self.answers.len(), "a place for each command");
+        let mut open = Vec::new();
+        for ((command, caller), answer) in self.commands.into_iter().zip(self.answers).zip(answers) {
+            match answer {
+                Some(answer) => drop(caller.send(answer)),
+                None => open.push(Self { commands: vec![command], answers: vec![caller] }),
+            }
+        }
+        open
+    }
+
     /// Gives each caller its answer, in the order of the commands.
     pub fn answer(self, answers: Vec<A>) {
         debug_assert_eq!(answers.len(), self.callers.len(), "an answer for each command");
@@ -202,6 +221,20 @@ mod tests {
         assert_eq!(Arc::strong_count(&room), 2, "its command is being carried out");
         batch.answer(vec![20]);
         assert_eq!(Arc::strong_count(&room), 1);
+    }
+
+    #[tokio::test]
+    async fn who_has_no_answer_yet_is_answered_later() {
+        let (desk, lane) = desk::<u32, u32>(8, 8);
+        let mut callers: Vec<_> = (1..=3).map(|n| Box::pin(desk.offer(n))).collect();
+        for caller in &mut callers {
+            assert!(futures_util::poll!(caller).is_pending());
+        }
+        let open = lane.collect().await.unwrap().answer_some(vec![Some(10), None, Some(30)]);
+        assert_eq!(open.iter().map(|one| one.commands[0]).collect::<Vec<_>>(), [2]);
+        assert_eq!((callers.pop().unwrap().await, callers.remove(0).await), (Ok(30), Ok(10)));
+        open.into_iter().for_each(|one| one.answer(vec![20]));
+        assert_eq!(callers.remove(0).await, Ok(20));
     }
 
     #[tokio::test]

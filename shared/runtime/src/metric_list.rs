@@ -179,12 +179,6 @@ pub const ALL: &[Metric] = &[
         WORKER,
         "Payments that a message named and that were settled already, not due, or somebody else's: normal after a redelivery.",
     ),
-    counter(
-        "claim_refused_total",
-        &[],
-        WORKER,
-        "Payments that the database refused to hand out, a fault of ours; put off.",
-    ),
     counter("claim_dead_letters_total", &[], WORKER, "Messages that nobody can read, laid aside."),
     seconds("claim_commit_seconds", WORKER, "Claims, a batch each."),
     sizes("claim_batch_size", WORKER, "Payments claimed at once; empty claims are not counted."),
@@ -286,6 +280,12 @@ pub const ALL: &[Metric] = &[
         "Settlements, a batch each, retries while the database is away included.",
     ),
     sizes("settle_batch_size", WORKER, "Payments in one settlement."),
+    counter(
+        "settle_held_total",
+        &[],
+        WORKER,
+        "Settlements that wait because somebody else holds the payment or its order; the others of their batch do not.",
+    ),
     // move
     counter(
         "move_orders_total",
@@ -294,6 +294,12 @@ pub const ALL: &[Metric] = &[
         "What staff and customers asked of orders, by what became of it. `wished`: cancelled once the charge is known; `replayed`: done before, under the same key; `refused`: not from where the order stood, a normal outcome of a race.",
     ),
     seconds("move_commit_seconds", API, "Such requests, one transaction each."),
+    counter(
+        "move_held_total",
+        &[],
+        API,
+        "Such requests that wait because somebody else holds the order; requests about other orders do not.",
+    ),
     // sweep
     counter(
         "sweep_runs_total",
@@ -308,10 +314,13 @@ pub const ALL: &[Metric] = &[
         "Orders rejected because the kitchen did not answer in time; POST /internal/sweeps/stale-orders is not counted.",
     ),
     counter(
-        "sweep_refused_deadlines_total",
-        &[],
+        "sweep_put_aside_total",
+        &[
+            of("chore", &["claim", "deadline", "let_go", "take_off", "call_off", "forget"]),
+            of("why", &["refused", "held"]),
+        ],
         WORKER,
-        "Late orders that the database refused to reject, a fault of ours; put off.",
+        "What could not be done to one of many, which rests, longer each time, while the others go on. `refused`: by the database, a fault of ours; `held`: somebody else holds its row.",
     ),
     counter(
         "sweep_called_off_charges_total",
@@ -366,7 +375,7 @@ pub const ALL: &[Metric] = &[
         "sweep_in_doubt_payments",
         &[],
         WORKER,
-        "From the database: payments that are not final and whose last answered try left open whether the money moved.",
+        "From the database: payments that are not final, and of which a try left open whether the money moved and none since has said.",
     ),
     gauge(
         "sweep_open_orders",

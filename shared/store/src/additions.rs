@@ -22,7 +22,6 @@ use super::events::{Change, note};
 use super::keyed::{Keyed, Request};
 use super::moves::{Decided, Moved, answer, end, lock_charges, lock_order, note_processing};
 use super::names::name_payment;
-use super::session::is_passing;
 
 /// A request to add to an order.
 #[derive(Debug, Clone)]
@@ -239,24 +238,53 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<De
     Ok(DONE)
 }
 
-/// Lets up to `limit` held additions go whose order's own charge is known: to be charged where the order is paid; else they
-/// end, because nothing was ever sent for them. Says how many. Those of orders that are not decided yet stand in nobody's way. The
-/// time that a charge has, `age`, begins only now.
-pub async fn release_held(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<u64> {
-    let mut tx = conn.begin().await?;
-    let held = sqlx::query_scalar!(
+/// Up to `limit` held additions whose order's own charge is known, but for `except`, locked for the rest of the transaction.
+/// Those of orders that are not decided yet stand in nobody's way.
+pub async fn held(conn: &mut PgConnection, limit: u32, except: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
         "SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_id
-         WHERE p.status = 'held' AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING')
+         WHERE p.status = 'held' AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING') AND p.id <> ALL($2)
          ORDER BY p.order_id LIMIT $1 FOR UPDATE OF p SKIP LOCKED",
-        i64::from(limit)
+        i64::from(limit),
+        except
     )
-    .fetch_all(&mut *tx)
-    .await?;
+    .fetch_all(conn)
+    .await
+}
+
+/// Lets up to `limit` such additions go: to be charged where the order is paid; else they end, because nothing was ever sent
+/// for them. Says how many. The time that a charge has, `age`, begins only now.
+pub async fn release_held(
+    conn: &mut PgConnection,
+    age: Duration,
+    limit: u32,
+    except: &[Uuid],
+) -> sqlx::Result<u64> {
+    let mut tx = conn.begin().await?;
+    let held = held(&mut tx, limit, except).await?;
     if held.is_empty() {
         tx.rollback().await?;
         return Ok(0);
     }
-    // A statement of its own: whoever ends an order by hand holds its additions first, so what this one sees stands.
+    let released = let_go(&mut tx, age, &held).await?;
+    tx.commit().await?;
+    Ok(released)
+}
+
+/// The same for one.
+pub async fn release_held_one(conn: &mut PgConnection, age: Duration, payment_id: Uuid) -> sqlx::Result<u64> {
+    let mut tx = conn.begin().await?;
+    sqlx::query!("SELECT id FROM payments WHERE id = $1 AND status = 'held' FOR UPDATE", payment_id)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let released = let_go(&mut tx, age, &[payment_id]).await?;
+    tx.commit().await?;
+    Ok(released)
+}
+
+/// Lets those go that the caller holds. A statement of its own: whoever ends an order by hand holds its additions first, so what
+/// this one sees stands.
+async fn let_go(conn: &mut PgConnection, age: Duration, held: &[Uuid]) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         r#"
         WITH known AS (
@@ -271,37 +299,29 @@ pub async fn release_held(conn: &mut PgConnection, age: Duration, limit: u32) ->
         FROM known o
         WHERE p.id = ANY($1) AND p.status = 'held' AND o.id = p.order_id
         "#,
-        &held,
+        held,
         crate::millis(age)
     )
-    .execute(&mut *tx)
+    .execute(conn)
     .await?;
-    tx.commit().await?;
     Ok(done.rows_affected())
 }
 
-/// Takes the lines of additions whose charge failed off their orders, up to `limit` orders, and says how many.
-pub async fn drop_failed(conn: &mut PgConnection, limit: u32) -> sqlx::Result<usize> {
-    let orders = sqlx::query_scalar!(
-        "SELECT order_id FROM payments WHERE added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL
+/// Up to `limit` orders of which an addition's charge failed and whose lines are still to be taken off, but for `except`.
+pub async fn to_drop(conn: &mut PgConnection, limit: u32, except: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT order_id FROM payments
+         WHERE added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL AND order_id <> ALL($2)
          GROUP BY order_id ORDER BY order_id LIMIT $1",
-        i64::from(limit)
+        i64::from(limit),
+        except
     )
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut refused = None;
-    for order_id in &orders {
-        match drop_of(conn, *order_id).await {
-            Ok(()) => {}
-            Err(error) if is_passing(&error) => return Err(error),
-            // A fault of ours with one order: it is told, and those behind it do not wait for it.
-            Err(error) => refused = Some(error),
-        }
-    }
-    refused.map_or(Ok(orders.len()), Err)
+    .fetch_all(conn)
+    .await
 }
 
-async fn drop_of(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
+/// Takes the lines of additions whose charge failed off their order.
+pub async fn drop_failed(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<()> {
     let mut tx = conn.begin().await?;
     lock_charges(&mut tx, &[order_id]).await?;
     if lock_order(&mut tx, order_id).await?.is_some() {

@@ -36,8 +36,43 @@ const SLACK: Duration = Duration::from_secs(60);
 /// older than `age`. What somebody else is just deciding is passed over. While the clock is not believed (`clock.rs`), no time
 /// is over.
 pub async fn call_off(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<CalledOff> {
+    call_off_but(conn, age, limit, &[]).await
+}
+
+/// The same, but for `except`.
+pub async fn call_off_but(
+    conn: &mut PgConnection,
+    age: Duration,
+    limit: u32,
+    except: &[Uuid],
+) -> sqlx::Result<CalledOff> {
+    call_off_these(conn, age, limit, None, except).await
+}
+
+/// The same, of one alone.
+pub async fn call_off_one(conn: &mut PgConnection, age: Duration, id: Uuid) -> sqlx::Result<CalledOff> {
+    call_off_these(conn, age, 1, Some(id), &[]).await
+}
+
+/// Which they are.
+pub async fn overdue(
+    conn: &mut PgConnection,
+    age: Duration,
+    limit: u32,
+    except: &[Uuid],
+) -> sqlx::Result<Vec<Uuid>> {
+    lock_overdue(conn, age, limit, None, except).await
+}
+
+async fn call_off_these(
+    conn: &mut PgConnection,
+    age: Duration,
+    limit: u32,
+    only: Option<Uuid>,
+    except: &[Uuid],
+) -> sqlx::Result<CalledOff> {
     let mut tx = conn.begin().await?;
-    let overdue = lock_overdue(&mut tx, age, limit).await?;
+    let overdue = lock_overdue(&mut tx, age, limit, only, except).await?;
     if overdue.is_empty() {
         tx.rollback().await?;
         return Ok(CalledOff::default());
@@ -62,7 +97,13 @@ pub async fn call_off(conn: &mut PgConnection, age: Duration, limit: u32) -> sql
 /// Orders' own charges whose time is over, locked. What is called off already is looked at again only if nothing was ever sent for
 /// it: it was wished away while it was under way. (By the index of expiring ones, and by ids, which are in the order of time: a
 /// walk through the whole queue would come too dear where it is long.)
-async fn lock_overdue(conn: &mut PgConnection, age: Duration, limit: u32) -> sqlx::Result<Vec<Uuid>> {
+async fn lock_overdue(
+    conn: &mut PgConnection,
+    age: Duration,
+    limit: u32,
+    only: Option<Uuid>,
+    except: &[Uuid],
+) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         r#"
         WITH expired AS (
@@ -74,7 +115,7 @@ async fn lock_overdue(conn: &mut PgConnection, age: Duration, limit: u32) -> sql
             ORDER BY id
         )
         SELECT c.id AS "id!" FROM (TABLE expired UNION ALL TABLE old) overdue JOIN open_charges c ON c.id = ANY(ARRAY[overdue.id])
-        WHERE now() <= (SELECT until FROM clock_trust)
+        WHERE now() <= (SELECT until FROM clock_trust) AND ($4::uuid IS NULL OR c.id = $4) AND c.id <> ALL($5)
             AND (NOT c.voiding OR c.trying IS NULL AND NOT EXISTS (
                 SELECT FROM payment_attempts a WHERE a.payment_id = c.id AND a.outcome IS DISTINCT FROM 'unavailable'))
         LIMIT $2 FOR UPDATE OF c SKIP LOCKED
@@ -82,6 +123,8 @@ async fn lock_overdue(conn: &mut PgConnection, age: Duration, limit: u32) -> sql
         crate::millis(age),
         i64::from(limit),
         crate::millis(SLACK.min(age)),
+        only,
+        except,
     )
     .fetch_all(conn)
     .await
@@ -144,4 +187,38 @@ pub async fn call_off_others(conn: &mut PgConnection, age: Duration, limit: u32)
     .execute(conn)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Which they are, but for `except`.
+pub async fn others_overdue(
+    conn: &mut PgConnection,
+    age: Duration,
+    limit: u32,
+    except: &[Uuid],
+) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT id FROM payments
+        WHERE now() <= (SELECT until FROM clock_trust) AND due_at IS NOT NULL AND kind = 'charge' AND NOT voiding
+            AND coalesce(expires_at, created_at + $1::bigint * interval '1 ms') < now() AND id <> ALL($3)
+        ORDER BY id LIMIT $2
+        "#,
+        crate::millis(age),
+        i64::from(limit),
+        except
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Calls off one of them.
+pub async fn call_off_other(conn: &mut PgConnection, payment_id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE payments SET voiding = true, due_at = CASE WHEN status = 'waiting' THEN now() ELSE due_at END
+         WHERE id = $1 AND due_at IS NOT NULL AND kind = 'charge' AND NOT voiding",
+        payment_id
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }

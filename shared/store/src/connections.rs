@@ -19,6 +19,24 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 /// A server that had none to spare is not asked again before.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How long a statement waits for what somebody else holds. As short as can be: a whole batch waits with it. But longer than a
+/// migration waits for its lock (0.9 s), behind which everybody queues.
+pub(crate) const LOCK_PATIENCE: Patience = "1s";
+/// The same of one that was taken out of its batch because of that: mostly it waits in vain, and others wait behind it.
+pub(crate) const LOCK_PATIENCE_ALONE: Patience = "50ms";
+/// What a new connection is told.
+pub(crate) const FIRST_PATIENCE: (&str, &str) = ("lock_timeout", LOCK_PATIENCE);
+
+/// As PostgreSQL writes it.
+pub(crate) type Patience = &'static str;
+
+/// A connection, and what it was told.
+#[derive(Debug)]
+struct Open {
+    conn: PgConnection,
+    patience: Patience,
+}
+
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -33,7 +51,7 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct State {
     /// Those that are not lent; the one used last comes last.
-    idle: Vec<(PgConnection, Instant)>,
+    idle: Vec<(Open, Instant)>,
     /// Places that the server has no connection for, and when it said so.
     refused: Option<(usize, Instant)>,
     /// That it has none was told, and it has had none since.
@@ -43,7 +61,7 @@ struct State {
 /// One of them. Dropped, it is closed: only what is known to be well is given back.
 #[derive(Debug)]
 pub(crate) struct Lent<'a> {
-    conn: Option<PgConnection>,
+    conn: Option<Open>,
     of: &'a Connections,
     _place: SemaphorePermit<'a>,
 }
@@ -72,6 +90,7 @@ impl Connections {
                 Ok(conn) => {
                     self.open.fetch_add(1, Ordering::Relaxed);
                     self.state().told = false;
+                    let conn = Open { conn, patience: LOCK_PATIENCE };
                     return Ok(Lent { conn: Some(conn), of: self, _place: place });
                 }
                 // Those that there are have places of their own, so one is left.
@@ -123,7 +142,22 @@ impl Connections {
 impl Lent<'_> {
     /// The connection.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.open().conn
+    }
+
+    fn open(&mut self) -> &mut Open {
         self.conn.as_mut().expect("it is there until it is given back")
+    }
+
+    /// From now on it waits so long for locks.
+    pub(crate) async fn be_patient(&mut self, patience: Patience) -> sqlx::Result<()> {
+        let Open { conn, patience: told } = self.open();
+        if *told != patience {
+            let tell = "SELECT set_config('lock_timeout', $1, false)";
+            sqlx::query(tell).bind(patience).execute(conn).await?;
+            *told = patience;
+        }
+        Ok(())
     }
 
     /// Gives it back, well.

@@ -59,6 +59,7 @@ const WRITERS_PLANS: Plans = &[
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("jit", "off"),
+    connections::FIRST_PATIENCE,
 ];
 
 /// Of reads: a plan made while a table was empty is kept when it is full. Each finds a few rows by keys, in the order of the keys,

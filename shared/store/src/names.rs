@@ -103,3 +103,30 @@ pub async fn forget(
     .await?;
     Ok(Forgotten { count: gone.count.unsigned_abs(), up_to: gone.up_to })
 }
+
+/// What up to `limit` names stand for that may be forgotten, oldest first, but for `except`.
+pub async fn to_forget(conn: &mut PgConnection, limit: u32, except: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT named FROM names WHERE until < now() AND named <> ALL($2) ORDER BY until LIMIT $1",
+        i64::from(limit),
+        except
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Forgets the name of one of the oldest. (No index leads from what is named to its names.)
+pub async fn forget_one(conn: &mut PgConnection, named: Uuid) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        r#"
+        DELETE FROM names WHERE (kind, scope, name) IN (
+            SELECT kind, scope, name
+            FROM (SELECT kind, scope, name, named FROM names WHERE until < now() ORDER BY until LIMIT 10000) old
+            WHERE named = $1)
+        "#,
+        named
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

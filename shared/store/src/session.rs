@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Database, Unfit};
 use crate::connect::words;
-use crate::connections::Connections;
+use crate::connections::{Connections, LOCK_PATIENCE, LOCK_PATIENCE_ALONE, Patience};
 
 /// Why the database did not do the work.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,9 @@ pub enum StoreError {
     /// It cannot be reached, is going down or does not answer. Whether the work took effect is unknown.
     #[error("the database is out: {0}")]
     Unavailable(String),
+    /// Somebody else holds a row that it needs, for longer than a transaction of ours lasts. Nothing was done.
+    #[error("somebody else holds what a statement needs")]
+    Held,
     /// It answered, and refused: a fault of ours.
     #[error("the database refused a statement: {0}")]
     Refused(#[source] sqlx::Error),
@@ -24,7 +28,13 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if is_passing(&error) { Self::Unavailable(words(&error)) } else { Self::Refused(error) }
+        if is_held(&error) {
+            Self::Held
+        } else if is_passing(&error) {
+            Self::Unavailable(words(&error))
+        } else {
+            Self::Refused(error)
+        }
     }
 }
 
@@ -59,19 +69,67 @@ impl Sessions {
 impl Session {
     /// Runs `work` on `input`, for [`PATIENCE`] at most. Where the connection turns out dead, or the server asks for
     /// another try (deadlock, going down), `work` runs a second time on a new one: it must bear having taken effect
-    /// already, which ids fixed beforehand and guarded moves see to.
+    /// already, which ids fixed beforehand and guarded moves see to. What somebody else holds is waited for a second.
     pub async fn run<I, T, W>(&mut self, input: &I, work: W) -> Result<T, StoreError>
     where
         I: ?Sized + Sync,
         W: for<'c> Fn(&'c mut PgConnection, &'c I) -> BoxFuture<'c, sqlx::Result<T>>,
     {
+        self.run_for(LOCK_PATIENCE, input, work).await
+    }
+
+    /// The same for one of many, behind which the others wait: what somebody else holds is waited for a moment only.
+    pub async fn run_alone<I, T, W>(&mut self, input: &I, work: W) -> Result<T, StoreError>
+    where
+        I: ?Sized + Sync,
+        W: for<'c> Fn(&'c mut PgConnection, &'c I) -> BoxFuture<'c, sqlx::Result<T>>,
+    {
+        self.run_for(LOCK_PATIENCE_ALONE, input, work).await
+    }
+
+    /// The same for a batch, or for one that was taken out of it.
+    pub async fn run_batch<I, T, W>(&mut self, batch: &[I], work: W) -> Result<T, StoreError>
+    where
+        I: Sync,
+        W: for<'c> Fn(&'c mut PgConnection, &'c [I]) -> BoxFuture<'c, sqlx::Result<T>>,
+    {
+        let patience = if batch.len() == 1 { LOCK_PATIENCE_ALONE } else { LOCK_PATIENCE };
+        self.run_for(patience, batch, work).await
+    }
+
+    /// Does `work` to each of `ids` by itself and says what each came to. An outage ends it.
+    pub async fn run_each<T, W>(
+        &mut self,
+        ids: &[Uuid],
+        work: W,
+        mut heard: impl FnMut(Uuid, Result<T, StoreError>),
+    ) -> Result<(), StoreError>
+    where
+        W: for<'c> Fn(&'c mut PgConnection, &'c Uuid) -> BoxFuture<'c, sqlx::Result<T>>,
+    {
+        for id in ids {
+            match self.run_alone(id, &work).await {
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                outcome => heard(*id, outcome),
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_for<I, T, W>(&mut self, patience: Patience, input: &I, work: W) -> Result<T, StoreError>
+    where
+        I: ?Sized + Sync,
+        W: for<'c> Fn(&'c mut PgConnection, &'c I) -> BoxFuture<'c, sqlx::Result<T>>,
+    {
         let both_tries = async {
-            match self.once(input, &work).await {
+            match self.once(patience, input, &work).await {
+                // Whoever holds it does so on a new connection, too.
+                Err(error) if is_held(&error) => Err(error),
                 Err(error) if is_passing(&error) => {
                     if !is_of_the_work(&error) {
                         self.connections.close_idle();
                     }
-                    self.once(input, &work).await
+                    self.once(patience, input, &work).await
                 }
                 done => done,
             }
@@ -86,16 +144,19 @@ impl Session {
     }
 
     /// One try. The connection is lent and given back only after success: whatever a failed or dropped try left open on it
-    /// ends with it.
-    async fn once<I, T, W>(&mut self, input: &I, work: &W) -> sqlx::Result<T>
+    /// ends with it. But for one that waited in vain: the server has ended its transaction.
+    async fn once<I, T, W>(&mut self, patience: Patience, input: &I, work: &W) -> sqlx::Result<T>
     where
         I: ?Sized + Sync,
         W: for<'c> Fn(&'c mut PgConnection, &'c I) -> BoxFuture<'c, sqlx::Result<T>>,
     {
         let mut lent = self.connections.lend().await?;
-        let done = work(lent.conn(), input).await?;
-        lent.give_back();
-        Ok(done)
+        lent.be_patient(patience).await?;
+        let done = work(lent.conn(), input).await;
+        if done.as_ref().map_or_else(is_held, |_| true) {
+            lent.give_back();
+        }
+        done
     }
 }
 
@@ -104,6 +165,11 @@ impl Session {
 fn is_of_the_work(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|refusal| refusal.code());
     code.is_some_and(|code| matches!(&*code, "40001" | "40P01" | "55P03" | "57014"))
+}
+
+/// Whether what it needs is held by somebody else.
+fn is_held(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(refusal) if refusal.code().is_some_and(|code| code == "55P03"))
 }
 
 /// Whether trying again on a new connection can help.

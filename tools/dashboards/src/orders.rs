@@ -159,7 +159,7 @@ fn claim() -> Vec<Panel> {
             "Messages that nobody can read, and payments that the database would not hand out: faults of ours. Runbook: DeadLetters.",
         )
         .ask("sum(rate(claim_dead_letters_total[$__rate_interval]))", "messages")
-        .ask("sum(rate(claim_refused_total[$__rate_interval]))", "payments"),
+        .ask("sum(rate(sweep_put_aside_total{chore=\"claim\"}[$__rate_interval]))", "payments"),
     ]
 }
 
@@ -215,7 +215,7 @@ fn moves() -> Vec<Panel> {
         Panel::lines("Unanswered", "ops", "Orders rejected because the kitchen did not answer in time, and charges called off because they took too long.")
             .ask("sum(rate(sweep_rejected_orders_total[$__rate_interval]))", "rejected")
             .ask("sum(rate(sweep_called_off_charges_total[$__rate_interval]))", "called off")
-            .ask("sum(rate(sweep_refused_deadlines_total[$__rate_interval]))", "refused by the database"),
+            .ask("sum(rate(sweep_put_aside_total{chore=\"deadline\"}[$__rate_interval]))", "put aside"),
         Panel::lines("Deadlines overdue", "s", "How long the oldest passed deadline has been waiting for its rejection, and how far the database's clock went unwatched. Runbooks: DeadlinesOverdue, ClockNotTrusted.")
             .ask("max(sweep_unanswered_seconds)", "overdue")
             .ask("max(sweep_clock_distrusted_seconds)", "the clock is not believed")

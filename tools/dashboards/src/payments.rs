@@ -64,7 +64,7 @@ fn charge() -> Vec<Panel> {
             .ask_quantiles("charge_gateway_seconds", "")
             .limits(1.0, 5.0),
         Panel::heat_map("Tries a payment", "short", "How many tries payments took to their end, voids included.", "settle_tries", ""),
-        Panel::lines("In doubt", "short", "Payments that are not final and whose last answered try left open whether the money moved.")
+        Panel::lines("In doubt", "short", "Payments that are not final, and of which a try left open whether the money moved and none since has said.")
             .ask("max(sweep_in_doubt_payments)", "in doubt")
             .limits(1.0, 10.0),
         Panel::lines("Voids", "ops", "Keys voided because no try was answered for certain; `succeeded`: it had been charged after all.")
@@ -99,6 +99,10 @@ fn settle() -> Vec<Panel> {
     vec![
         Panel::lines("Claims by end", "ops", "Moved on; given back unsent; lost to another worker's claim; not committed. Runbook: SettlementsLost.")
             .ask("sum by (outcome) (rate(settle_payments_total[$__rate_interval]))", "{{outcome}}"),
+        Panel::lines("Put aside", "ops", "What could not be done to one of many while the others went on: refused by the database, a fault of ours; or held, because somebody else has the row. Runbook: PutAside.")
+            .ask("sum by (chore, why) (rate(sweep_put_aside_total[$__rate_interval])) > 0", "{{chore}} {{why}}")
+            .ask("sum(rate(settle_held_total[$__rate_interval]))", "settle held")
+            .ask("sum(rate(move_held_total[$__rate_interval]))", "move held"),
         Panel::lines("Ended", "ops", "Payments that became final.")
             .ask("sum by (kind, status) (rate(settle_ended_total[$__rate_interval]))", "{{kind}} {{status}}")
             .stacked(),

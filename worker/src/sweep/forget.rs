@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use metrics::Counter;
 use store::names::{self, Forgotten};
-use store::session::Session;
+use store::session::{Session, StoreError};
 use time::OffsetDateTime;
+
+use crate::aside::{Aside, may_be_one};
 
 /// How often; while there are more, again in the next round of chores.
 const EVERY: Duration = Duration::from_secs(60);
@@ -14,6 +16,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// of thousands, more than come in a second.
 const AT_ONCE: u32 = 10_000;
 const SHARE: Duration = Duration::from_millis(250);
+/// As long as one of them is aside, they are forgotten one by one.
+const ONE_BY_ONE: u32 = 256;
 
 /// Looks for old keys.
 #[derive(Debug)]
@@ -22,6 +26,7 @@ pub struct Forget {
     /// Where the last statement ended: all that ended before is gone. Not known where nothing was left, so that now and then it is
     /// looked for what somebody else was at, and left.
     up_to: Option<OffsetDateTime>,
+    aside: Aside,
     forgotten: Counter,
 }
 
@@ -30,6 +35,7 @@ impl Forget {
         Self {
             next_at: Instant::now() + EVERY,
             up_to: None,
+            aside: Aside::new("forget"),
             forgotten: metrics::counter!("sweep_forgotten_keys_total"),
         }
     }
@@ -41,7 +47,8 @@ impl Forget {
             return Ok(());
         }
         self.next_at = started + EVERY;
-        while self.run_once(session).await? == u64::from(AT_ONCE) {
+        // More than one by one, or as many as that.
+        while self.run_once(session).await? >= u64::from(ONE_BY_ONE) {
             if started.elapsed() >= SHARE {
                 self.next_at = started;
                 break;
@@ -52,14 +59,35 @@ impl Forget {
 
     /// Forgets some, and says how many.
     pub async fn run_once(&mut self, session: &mut Session) -> Result<u64> {
-        let Forgotten { count, up_to } = session
-            .run(&(self.up_to, AT_ONCE), |conn, (from, limit)| {
-                Box::pin(names::forget(conn, None, *from, *limit))
-            })
-            .await
-            .context("cannot forget old idempotency keys")?;
-        self.up_to = up_to.filter(|_| count == u64::from(AT_ONCE));
-        self.forgotten.increment(count);
-        Ok(count)
+        let forgotten = self.forget(session).await.context("cannot forget old idempotency keys")?;
+        self.forgotten.increment(forgotten);
+        Ok(forgotten)
+    }
+
+    async fn forget(&mut self, session: &mut Session) -> Result<u64, StoreError> {
+        let except = self.aside.resting();
+        if except.is_empty() {
+            let old = (self.up_to, AT_ONCE);
+            let done =
+                session.run(&old, |conn, (from, limit)| Box::pin(names::forget(conn, None, *from, *limit)));
+            match done.await {
+                Ok(Forgotten { count, up_to }) => {
+                    self.up_to = up_to.filter(|_| count == u64::from(AT_ONCE));
+                    return Ok(count);
+                }
+                Err(error) if may_be_one(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let found =
+            session.run(&except, |conn, except| Box::pin(names::to_forget(conn, ONE_BY_ONE, except))).await?;
+        let (mut done, aside) = (0, &mut self.aside);
+        let one_by_one = session.run_each(
+            &found,
+            |conn, id| Box::pin(names::forget_one(conn, *id)),
+            |id, outcome| done += aside.heard(id, outcome).unwrap_or(0),
+        );
+        one_by_one.await?;
+        Ok(done)
     }
 }

@@ -15,6 +15,7 @@ use anyhow::Result;
 use runtime::tasks::Stop;
 use store::session::Session;
 
+use self::additions::Additions;
 use self::call_off::CallOff;
 use self::clock::Clock;
 use self::deadline::Deadlines;
@@ -32,6 +33,7 @@ pub struct Chores {
     payment_deadline: Duration,
     clock: Clock,
     deadlines: Deadlines,
+    additions: Additions,
     call_off: CallOff,
     forget: Forget,
 }
@@ -45,6 +47,7 @@ impl Chores {
             payment_deadline: settings.payment_deadline,
             clock: Clock::new(settings.payment_deadline),
             deadlines: Deadlines::new(),
+            additions: Additions::new(),
             call_off: CallOff::new(settings.payment_deadline),
             forget: Forget::new(),
         }
@@ -100,6 +103,11 @@ impl Chores {
 
     /// Lets additions go, and takes failed ones off, up to [`AT_ONCE`] of either kind.
     pub async fn tend_additions(&mut self) -> Result<()> {
-        additions::run_once(&mut self.session, self.payment_deadline).await
+        self.additions.run_once(&mut self.session, self.payment_deadline).await
+    }
+
+    /// Forgets idempotency keys that were kept long enough, and says how many.
+    pub async fn forget_keys(&mut self) -> Result<u64> {
+        self.forget.run_once(&mut self.session).await
     }
 }

@@ -2,6 +2,7 @@
 
 mod gateway;
 mod money_back;
+mod one_of_many;
 mod sequences;
 mod steps;
 

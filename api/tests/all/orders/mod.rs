@@ -1,5 +1,6 @@
 mod channel_input;
 mod from_channels;
+mod held;
 mod keyed_moves;
 mod keys;
 mod order_input;

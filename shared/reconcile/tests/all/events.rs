@@ -15,7 +15,7 @@ use domain::payment::{AttemptOutcome, new_payment_id};
 use reconcile::{Invariant, reconcile};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use store::accept::{Accept, accept};
-use store::additions::{Add, PayAnew, add, drop_failed, pay_anew, release_held};
+use store::additions::{Add, PayAnew, add, drop_failed, pay_anew, release_held, to_drop};
 use store::call_off::{CalledOff, call_off};
 use store::claim::claim;
 use store::deadline::reject_unanswered;
@@ -135,10 +135,12 @@ async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
     let anew = accepted(conn).await?;
     added(conn, &anew, "held").await?;
     tried(conn, &[anew.payment_id()], AttemptOutcome::Declined).await?;
-    ensure!(
-        release_held(conn, Duration::from_secs(900), 10).await? == 1 && drop_failed(conn, 10).await? == 2,
-        "two are taken off"
-    );
+    let released = release_held(conn, Duration::from_secs(900), 10, &[]).await?;
+    let failed = to_drop(conn, 10, &[]).await?;
+    ensure!(released == 1 && failed.len() == 2, "two are taken off");
+    for order_id in failed {
+        drop_failed(conn, order_id).await?;
+    }
     let (payment_id, reference) = (new_payment_id(anew.id), "anew".to_owned());
     pay_anew(
         conn,

@@ -225,24 +225,25 @@ fn has_ended(orders: &HashMap<Uuid, OrderStatus>, id: Uuid) -> bool {
 }
 
 /// Gives back claims of which no request was sent: the try did not happen, so its number is used again, and a row of it
-/// goes. The payment is due again after `delay`.
-pub async fn release(conn: &mut PgConnection, claims: &[Claimed], delay: Duration) -> sqlx::Result<u64> {
-    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.payment_id).collect();
-    let epochs: Vec<i32> = claims.iter().map(|claim| claim.epoch).collect();
-    let numbers: Vec<i32> = claims.iter().map(|claim| claim.number).collect();
+/// goes. Each payment is due again after the delay that it comes with.
+pub async fn release(conn: &mut PgConnection, claims: &[(Claimed, Duration)]) -> sqlx::Result<u64> {
+    let ids: Vec<Uuid> = claims.iter().map(|(claim, _)| claim.payment_id).collect();
+    let epochs: Vec<i32> = claims.iter().map(|(claim, _)| claim.epoch).collect();
+    let numbers: Vec<i32> = claims.iter().map(|(claim, _)| claim.number).collect();
+    let delays: Vec<i64> = claims.iter().map(|(_, delay)| crate::millis(*delay)).collect();
     let done = sqlx::query_scalar!(
         r#"
         WITH input AS (
-            SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[]) AS input(id, epoch, number)
+            SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::bigint[]) AS input(id, epoch, number, delay_ms)
         ), own AS (
             UPDATE open_charges c
             SET trying = NULL, claimed_at = NULL, lease_until = NULL, attempts = c.attempts - 1,
-                due_at = now() + $4::bigint * interval '1 ms'
+                due_at = now() + i.delay_ms * interval '1 ms'
             FROM input i WHERE c.id = ANY(ARRAY[i.id]) AND c.epoch = i.epoch AND c.trying IS NOT NULL
             RETURNING c.id
         ), others AS (
             UPDATE payments p
-            SET status = 'waiting', attempts = p.attempts - 1, due_at = now() + $4::bigint * interval '1 ms'
+            SET status = 'waiting', attempts = p.attempts - 1, due_at = now() + i.delay_ms * interval '1 ms'
             FROM input i WHERE p.id = i.id AND p.epoch = i.epoch AND p.status = 'processing'
             RETURNING p.id, i.number, p.epoch
         ), untried AS (
@@ -254,7 +255,7 @@ pub async fn release(conn: &mut PgConnection, claims: &[Claimed], delay: Duratio
         &ids,
         &epochs,
         &numbers,
-        crate::millis(delay),
+        &delays,
     )
     .fetch_one(conn)
     .await?;

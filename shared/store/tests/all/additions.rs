@@ -8,14 +8,13 @@ use domain::order::moves::{Actor, Expected};
 use domain::payment::AttemptOutcome;
 use serde_json::json;
 use sqlx::PgConnection;
-use store::additions::{Add, add, drop_failed, release_held};
-use store::claim::claim;
+use store::additions::{Add, add, release_held};
 use store::moves::Moved;
 use store::settle::settle;
 use testbed::TestDatabase;
 use uuid::Uuid;
 
-use crate::orders::{HOUR, accepted, claimed, confirmed, ends};
+use crate::orders::{HOUR, accepted, claimed, ends};
 
 /// Adds a coffee, under a reference that nothing else has.
 async fn added(conn: &mut PgConnection, order: &NewOrder) -> Result<Uuid> {
@@ -42,10 +41,10 @@ async fn an_addition_does_not_wait_for_those_of_other_orders() -> Result<()> {
         added(&mut conn, order).await?;
     }
     let addition = added(&mut conn, paid).await?;
-    assert_eq!(release_held(&mut conn, HOUR, AT_ONCE).await?, 0, "no order is decided");
+    assert_eq!(release_held(&mut conn, HOUR, AT_ONCE, &[]).await?, 0, "no order is decided");
     let claim = claimed(&mut conn, std::slice::from_ref(paid)).await?.remove(0);
     settle(&mut conn, &[ends(&claim, AttemptOutcome::Succeeded)], HOUR).await?;
-    assert_eq!(release_held(&mut conn, HOUR, AT_ONCE).await?, 1);
+    assert_eq!(release_held(&mut conn, HOUR, AT_ONCE, &[]).await?, 1);
     let from_now: bool = sqlx::query_scalar(
         "SELECT bool_and(expires_at > now() + interval '59 min') FROM payments WHERE added IS NOT NULL AND status = 'pending'",
     )
@@ -58,29 +57,5 @@ async fn an_addition_does_not_wait_for_those_of_other_orders() -> Result<()> {
     .fetch_all(&mut conn)
     .await?;
     assert_eq!(due, [addition]);
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_order_whose_addition_cannot_be_taken_off_does_not_hold_up_the_others() -> Result<()> {
-    let database = TestDatabase::new().await?;
-    let mut conn = database.connect().await?;
-    let orders = confirmed(&mut conn, 2).await?;
-    for order in &orders {
-        let addition = added(&mut conn, order).await?;
-        let claim = claim(&mut conn, &[addition], HOUR).await?.remove(0);
-        settle(&mut conn, &[ends(&claim, AttemptOutcome::Declined)], HOUR).await?;
-    }
-    // The next event of the first one would have a version that is there.
-    let first = orders.iter().map(|order| order.id).min();
-    let version = "UPDATE orders SET version = version + $2 WHERE id = $1";
-    sqlx::query(version).bind(first).bind(-1).execute(&mut conn).await?;
-    assert!(drop_failed(&mut conn, 10).await.is_err(), "it is told");
-    let dropped: Vec<Uuid> = sqlx::query_scalar("SELECT order_id FROM payments WHERE dropped_at IS NOT NULL")
-        .fetch_all(&mut conn)
-        .await?;
-    assert_eq!(dropped, orders.iter().map(|order| order.id).max().into_iter().collect::<Vec<_>>());
-    sqlx::query(version).bind(first).bind(1).execute(&mut conn).await?;
-    assert_eq!(drop_failed(&mut conn, 10).await?, 1, "mended");
     Ok(())
 }

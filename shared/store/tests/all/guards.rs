@@ -378,9 +378,9 @@ async fn a_released_claim_leaves_no_try_behind() -> Result<()> {
     let database = TestDatabase::new().await?;
     let mut conn = database.connect().await?;
     let (order, first) = one_claimed(&mut conn, LEASE).await?;
-    assert_eq!(release(&mut conn, std::slice::from_ref(&first), Duration::ZERO).await?, 1);
+    assert_eq!(release(&mut conn, &[(first.clone(), Duration::ZERO)]).await?, 1);
     assert!(read::attempts(&mut conn, order.id).await?.is_empty());
-    assert_eq!(release(&mut conn, &[first], Duration::ZERO).await?, 0, "once");
+    assert_eq!(release(&mut conn, &[(first, Duration::ZERO)]).await?, 0, "once");
     let second = claim_due(&mut conn, 10, LEASE).await?.remove(0);
     assert_eq!(
         (second.number, second.spent, second.epoch),

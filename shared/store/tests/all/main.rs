@@ -11,6 +11,7 @@ mod failover;
 mod feed;
 mod forgetting;
 mod guards;
+mod lock_order;
 mod migrate;
 mod moves;
 mod orders;
