@@ -220,9 +220,7 @@ impl Settler {
                 Settle::Release { claim, delay } => releases.push((claim.clone(), *delay)),
             }
         }
-        // One order of rows for every writer, so that no two wait for each other.
         settlements.sort_unstable_by_key(|one| (one.payment_id, one.epoch));
-        releases.sort_unstable_by_key(|(claim, _)| claim.payment_id);
         // Of two tries of one payment only the later can have moved it.
         let last: HashMap<Uuid, i32> = settlements.iter().map(|one| (one.payment_id, one.epoch)).collect();
         let committed = self.commit_all(&settlements).await;

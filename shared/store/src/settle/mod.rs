@@ -148,7 +148,10 @@ struct Done {
 
 /// All that moves by itself.
 async fn commit(conn: &mut PgConnection, batch: &[Settlement], accept_in: Duration) -> sqlx::Result<Done> {
-    let (own, others): (Vec<&Settlement>, Vec<&Settlement>) = batch.iter().partition(|one| one.is_own);
+    // In one sequence, whoever hands them in.
+    let mut batch: Vec<&Settlement> = batch.iter().collect();
+    batch.sort_unstable_by_key(|one| (one.payment_id, one.epoch));
+    let (own, others): (Vec<&Settlement>, Vec<&Settlement>) = batch.into_iter().partition(|one| one.is_own);
     let (ended, open): (Vec<&Settlement>, Vec<&Settlement>) =
         own.iter().partition(|one| !matches!(one.next, Next::Retry { .. }));
     let mut done = Done::default();
@@ -227,6 +230,9 @@ fn has_ended(orders: &HashMap<Uuid, OrderStatus>, id: Uuid) -> bool {
 /// Gives back claims of which no request was sent: the try did not happen, so its number is used again, and a row of it
 /// goes. Each payment is due again after the delay that it comes with.
 pub async fn release(conn: &mut PgConnection, claims: &[(Claimed, Duration)]) -> sqlx::Result<u64> {
+    // In one sequence, whoever hands them in.
+    let mut claims: Vec<&(Claimed, Duration)> = claims.iter().collect();
+    claims.sort_unstable_by_key(|(claim, _)| claim.payment_id);
     let ids: Vec<Uuid> = claims.iter().map(|(claim, _)| claim.payment_id).collect();
     let epochs: Vec<i32> = claims.iter().map(|(claim, _)| claim.epoch).collect();
     let numbers: Vec<i32> = claims.iter().map(|(claim, _)| claim.number).collect();
