@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use api::Api;
 use api::config::ApiSettings;
+use api::door::Door;
 use api::identity::{Identity, IdentitySettings, RateLimitSettings};
 use broker::{Broker, in_process::InProcess};
 use clap::Parser;

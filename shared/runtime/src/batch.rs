@@ -132,18 +132,18 @@ impl<C, A> Lane<C, A> {
 impl<C, A> Batch<C, A> {
     /// Whether anybody waits for an answer still. Whoever was told 503 should not find the command carried out.
     pub fn is_awaited(&self) -> bool {
-        self.answers.iter().any(|caller| !caller.is_closed())
+        self.callers.iter().any(|caller| !caller.answer.is_closed())
     }
 
     /// Gives each caller its answer, in the order of the commands, where there is one. The others come back, each as a batch of
     /// its own.
     pub fn answer_some(self, answers: Vec<Option<A>>) -> Vec<Self> {
-        debug_assert_eq!(answers.len(), self.answers.len(), "a place for each command");
+        debug_assert_eq!(answers.len(), self.callers.len(), "a place for each command");
         let mut open = Vec::new();
-        for ((command, caller), answer) in self.commands.into_iter().zip(self.answers).zip(answers) {
+        for ((command, caller), answer) in self.commands.into_iter().zip(self.callers).zip(answers) {
             match answer {
-                Some(answer) => drop(caller.send(answer)),
-                None => open.push(Self { commands: vec![command], answers: vec![caller] }),
+                Some(answer) => drop(caller.answer.send(answer)),
+                None => open.push(Self { commands: vec![command], callers: vec![caller] }),
             }
         }
         open

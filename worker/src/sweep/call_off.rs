@@ -100,7 +100,10 @@ impl CallOff {
                 Err(error) if may_be_one(&error) => {}
                 done => {
                     let voiding = done.context("cannot call off old charges")?;
-                    self.tell(CalledOff { voiding: usize::try_from(voiding).unwrap_or(usize::MAX), ended: 0 });
+                    self.tell(CalledOff {
+                        voiding: usize::try_from(voiding).unwrap_or(usize::MAX),
+                        ended: 0,
+                    });
                     return Ok(());
                 }
             }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use domain::money::Currency;
 use domain::order::NewOrder;
 use domain::order::additions::{AdditionRequest, NewAddition};
-use domain::order::moves::Actor;
+use domain::order::moves::{Actor, Expected};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::additions::{Add, add};
@@ -59,7 +59,8 @@ async fn added(conn: &mut PgConnection, order: &NewOrder) -> Result<Uuid> {
     let addition = NewAddition::parse(&request, order.id, Currency::USD);
     let addition = addition.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     let payment_id = addition.payment_id;
-    add(conn, &Add { order_id: order.id, by: Actor::Unnamed, addition }).await?;
+    add(conn, &Add { order_id: order.id, by: Actor::Unnamed, addition, expected: Expected::default() })
+        .await?;
     Ok(payment_id)
 }
 

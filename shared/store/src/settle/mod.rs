@@ -149,9 +149,9 @@ struct Done {
 /// All that moves by itself.
 async fn commit(conn: &mut PgConnection, batch: &[Settlement], accept_in: Duration) -> sqlx::Result<Done> {
     // In one sequence, whoever hands them in.
-    let mut batch: Vec<&Settlement> = batch.iter().collect();
-    batch.sort_unstable_by_key(|one| (one.payment_id, one.epoch));
-    let (own, others): (Vec<&Settlement>, Vec<&Settlement>) = batch.into_iter().partition(|one| one.is_own);
+    let mut sorted: Vec<&Settlement> = batch.iter().collect();
+    sorted.sort_unstable_by_key(|one| (one.payment_id, one.epoch));
+    let (own, others): (Vec<&Settlement>, Vec<&Settlement>) = sorted.into_iter().partition(|one| one.is_own);
     let (ended, open): (Vec<&Settlement>, Vec<&Settlement>) =
         own.iter().partition(|one| !matches!(one.next, Next::Retry { .. }));
     let mut done = Done::default();

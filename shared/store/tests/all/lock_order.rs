@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use domain::money::Currency;
 use domain::order::NewOrder;
 use domain::order::additions::{AdditionRequest, NewAddition};
-use domain::order::moves::{Actor, Move, Wanted};
+use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::status::OrderStatus;
 use domain::payment::AttemptOutcome;
 use futures_util::future::try_join_all;
@@ -17,18 +17,19 @@ use rand::{Rng, SeedableRng};
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use store::additions::{Add, PayAnew, add, drop_failed, pay_anew, release_held, to_drop};
+use store::call_off::call_off;
 use store::claim::{Claimed, claim};
 use store::deadline::{Unanswered, reject_unanswered};
 use store::moves::carry_out;
 use store::settle::{Next, Settlement, release, settle};
-use store::sweep::{call_off, claim_due};
+use store::sweep::claim_due;
 use testbed::{TestDatabase, make_due, until};
 use uuid::Uuid;
 
 use crate::orders::{HOUR, accepted, claimed, confirmed, ends};
 
 /// Steps of all actors together.
-const STEPS: usize = 5_000;
+const STEPS: usize = 2_500;
 /// Few, so that everybody meets.
 const ORDERS: usize = 12;
 /// Actors at once.
@@ -103,7 +104,7 @@ async fn act(
                 .await?;
         }
         40..48 => drop(reject_unanswered(conn, 8).await?),
-        48..56 => drop(release_held(conn, 8, &[]).await?),
+        48..56 => drop(release_held(conn, HOUR, 8, &[]).await?),
         56..62 => {
             for order_id in to_drop(conn, 4, &[]).await? {
                 drop_failed(conn, order_id).await?;
@@ -113,7 +114,13 @@ async fn act(
         64..80 => drop(add(conn, &addition(order, dice)?).await?),
         80..88 => {
             let (payment_id, reference) = (Uuid::now_v7(), Uuid::now_v7().to_string());
-            let ask = PayAnew { order_id: order.id, by: Actor::Unnamed, payment_id, reference };
+            let ask = PayAnew {
+                order_id: order.id,
+                by: Actor::Unnamed,
+                payment_id,
+                reference,
+                expected: Expected::default(),
+            };
             pay_anew(conn, &ask).await?;
         }
         _ => {
@@ -121,8 +128,18 @@ async fn act(
                 [Wanted::Accept, Wanted::Reject, Wanted::Cancel, Wanted::Status(OrderStatus::Preparing)];
             let (wanted, reason) = (wanted[dice.random_range(0..4)], Some("because".to_owned()));
             let by = Actor::Staff(Some("bo".to_owned()));
-            carry_out(conn, &Move { request: Uuid::now_v7(), order_id: order.id, wanted, by, reason })
-                .await?;
+            carry_out(
+                conn,
+                &Move {
+                    request: Uuid::now_v7(),
+                    order_id: order.id,
+                    wanted,
+                    by,
+                    reason,
+                    expected: Expected::default(),
+                },
+            )
+            .await?;
         }
     }
     Ok(None)
@@ -173,7 +190,7 @@ fn addition(order: &NewOrder, dice: &mut StdRng) -> Result<Add> {
     let request: AdditionRequest<'_> = serde_json::from_str(&body)?;
     let addition = NewAddition::parse(&request, order.id, Currency::USD);
     let addition = addition.map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-    Ok(Add { order_id: order.id, by: Actor::Unnamed, addition })
+    Ok(Add { order_id: order.id, by: Actor::Unnamed, addition, expected: Expected::default() })
 }
 
 /// The kitchen holds what the order came with and is about to lock the charge that paid it anew, which has the deadline.
@@ -185,7 +202,17 @@ async fn the_sweep_waits_for_no_kitchen_that_is_at_an_order_paid_anew() -> Resul
     let own = claimed(&mut conn, std::slice::from_ref(&order)).await?.remove(0);
     settle(&mut conn, &[ends(&own, AttemptOutcome::Declined)], HOUR).await?;
     let (payment_id, reference) = (Uuid::now_v7(), "again".to_owned());
-    pay_anew(&mut conn, &PayAnew { order_id: order.id, by: Actor::Unnamed, payment_id, reference }).await?;
+    pay_anew(
+        &mut conn,
+        &PayAnew {
+            order_id: order.id,
+            by: Actor::Unnamed,
+            payment_id,
+            reference,
+            expected: Expected::default(),
+        },
+    )
+    .await?;
     let anew = claim(&mut conn, &[payment_id], HOUR).await?.remove(0);
     settle(&mut conn, &[ends(&anew, AttemptOutcome::Succeeded)], Duration::ZERO).await?;
 

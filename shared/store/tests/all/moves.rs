@@ -658,7 +658,7 @@ async fn what_no_gateway_ever_looked_at_ends_with_its_cancellation_at_once() -> 
             }
             // Given back before anything was sent: no try.
             let claims = claim(&mut conn, &hints, HOUR).await?;
-            assert_eq!(release(&mut conn, &claims, Duration::ZERO).await?, 1);
+            assert_eq!(release(&mut conn, &[(claims[0].clone(), Duration::ZERO)]).await?, 1);
         }
         let Moved::Done { whole, wish: false } = moved(&mut conn, &order, Wanted::Cancel).await? else {
             panic!("a wish")
@@ -704,7 +704,11 @@ async fn an_order_that_is_paid_anew_and_was_never_sent_is_cancelled_at_once_too(
     let claims = claimed(&mut conn, std::slice::from_ref(&order)).await?;
     settle(&mut conn, &[ends(&claims[0], AttemptOutcome::Declined)], HOUR).await?;
     let (payment_id, by) = (Uuid::now_v7(), Actor::Staff(None));
-    pay_anew(&mut conn, &PayAnew { order_id: order.id, by, payment_id, reference: "2".into() }).await?;
+    pay_anew(
+        &mut conn,
+        &PayAnew { order_id: order.id, by, payment_id, reference: "2".into(), expected: Expected::default() },
+    )
+    .await?;
     let anew = claim(&mut conn, &[payment_id], HOUR).await?.remove(0);
     settle(&mut conn, &[turned_away(&anew)], HOUR).await?;
     let Moved::Done { wish: false, .. } = moved(&mut conn, &order, Wanted::Cancel).await? else {
