@@ -191,6 +191,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::net::Ipv4Addr;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -205,7 +206,7 @@ mod tests {
     use tokio::sync::Semaphore;
     use tokio::time::{Instant, sleep};
 
-    use super::super::{ServeLimits, answers, converse, http};
+    use super::super::{Peer, ServeLimits, answers, converse, http};
     use crate::tasks::Stop;
 
     const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -237,7 +238,12 @@ mod tests {
             .route("/early", post(async || StatusCode::PAYLOAD_TOO_LARGE))
             .route("/drops", get(async move || Body::from_stream(drops())));
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let service = answers::around(app, Arc::new(Semaphore::new(limits.max_requests)), Stop::new());
+        let service = answers::around(
+            app,
+            Peer(Ipv4Addr::LOCALHOST.into()),
+            Arc::new(Semaphore::new(limits.max_requests)),
+            Stop::new(),
+        );
         // Its end would be the stop.
         let graceful = GracefulShutdown::new();
         let server = converse(&http(&limits), ours, service, &limits, &graceful);
