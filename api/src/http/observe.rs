@@ -157,7 +157,7 @@ fn begin(headers: &HeaderMap, method: &Method, path: &str) -> Span {
 /// The id that a request came with.
 fn given(headers: &HeaderMap) -> Option<RequestId> {
     let named = |name| header(headers, name, RequestId::parse);
-    named(&REQUEST_ID).or_else(|| OTHER_NAMES.iter().find_map(|name| named(name)))
+    named(&REQUEST_ID).or_else(|| OTHER_NAMES.iter().find_map(named))
 }
 
 /// What a header says, where it is there once and can be read.

@@ -63,7 +63,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
             let mut stream = listener.accept().unwrap().0;
-            stream.read(&mut [0; 512]).unwrap();
+            assert!(stream.read(&mut [0; 512]).unwrap() > 0);
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         });
         ask(addr, "/health").unwrap();
