@@ -74,11 +74,21 @@ function countAccepted() {
 
 function untilEnded(run, patienceSeconds) {
     const deadline = Date.now() + patienceSeconds * 1000;
-    const count = (status) => get(`/orders?customer_id=${run.customer}&status=${status}&page_size=1`).total;
+    const filter = `customer_id=${run.customer}&status=${UNFINISHED.join(',')}`;
     for (;;) {
-        const left = UNFINISHED.map(count).reduce((a, b) => a + b);
+        let left = 0;
+        eachOrder(filter, () => { left += 1; });
         if (left === 0 || Date.now() > deadline) return left;
         sleep(0.25);
+    }
+}
+
+// Pages end where enough orders were looked at, whether or not one of them matched: the last is the one without a cursor.
+function eachOrder(filter, look) {
+    for (let cursor = ''; cursor !== null;) {
+        const page = get(`/orders?${filter}&page_size=100${cursor && `&cursor=${cursor}`}`);
+        page.orders.forEach(look);
+        cursor = page.next_cursor || null;
     }
 }
 
@@ -89,14 +99,10 @@ function compare(run, accepted) {
         charges.set(charge.reference, { times: (known ? known.times : 0) + 1, amount: charge.amount });
     }
     const ids = new Set();
-    for (let cursor = ''; cursor !== null;) {
-        const page = get(`/orders?customer_id=${run.customer}&page_size=100${cursor && `&cursor=${cursor}`}`);
-        for (const order of page.orders) {
-            ids.add(order.id);
-            judge(order, charges.get(order.id));
-        }
-        cursor = page.next_cursor || null;
-    }
+    eachOrder(`customer_id=${run.customer}`, (order) => {
+        ids.add(order.id);
+        judge(order, charges.get(order.id));
+    });
     found.add(ids.size);
     // More orders than 202s are no breach: an answer can be lost on its way.
     lost.add(Math.max(0, accepted - ids.size));
