@@ -55,9 +55,7 @@ async fn start() -> Result<()> {
 
     let signals = stop_on_signal(stop.clone())?;
     let connections = config.settings.worker_database_connections;
-    // Without the user and the password that may stand before the host.
-    let gateway = config.settings.gateway_url.rsplit('@').next();
-    tracing::info!(gateway, database_connections = connections, "working");
+    tracing::info!(gateway = config.settings.gateway_url, database_connections = connections, "working");
     crew.spawn("worker", run(Worker { database, broker, settings: config.settings }, stop));
     crew.spawn("signals", signals);
     let outcome = crew.run(GRACE).await;

@@ -111,7 +111,7 @@ pub(crate) struct ListQuery {
     /// 1 to 100; 20 where it is left out
     #[param(value_type = Option<i64>)]
     page_size: Option<String>,
-    /// The last answer's next_cursor: what follows it, as quick at any depth; not together with page
+    /// The last answer's `next_cursor`: what follows it, as quick at any depth; not together with `page`
     cursor: Option<String>,
 }
 

@@ -18,6 +18,7 @@ async fn no_help_shows_what_the_environment_hides() -> Result<()> {
         ("DATABASE_READ_URL", format!("postgres://u:{SECRET}@db/x")),
         ("AMQP_URL", format!("amqp://u:{SECRET}@mq")),
         ("GATEWAY_URL", format!("https://u:{SECRET}@gateway")),
+        ("GATEWAY_TOKEN", SECRET.to_owned()),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://u:{SECRET}@collector")),
         ("OTEL_EXPORTER_OTLP_HEADERS", format!("key={SECRET}")),
     ];
@@ -67,7 +68,6 @@ async fn no_log_shows_a_password() -> Result<()> {
     writeln!(file, "{of_database}")?;
     let file = file.path().display().to_string();
     let without = database.url().replacen(&format!(":{of_database}@"), "@", 1);
-    let gateway = format!("http://u:{SECRET}@127.0.0.1:1");
     let data = tempfile::tempdir()?;
     let data = data.path().display().to_string();
     let settings = [
@@ -76,7 +76,8 @@ async fn no_log_shows_a_password() -> Result<()> {
         ("DATABASE_PASSWORD_FILE", &file),
         ("AMQP_URL", &queue.config().amqp_url),
         ("AMQP_QUEUE", &queue.config().amqp_queue),
-        ("GATEWAY_URL", &gateway),
+        ("GATEWAY_URL", "http://127.0.0.1:1"),
+        ("GATEWAY_TOKEN", SECRET),
         ("API_ADDR", "127.0.0.1:0"),
         ("GATEWAY_MOCK_ADDR", "127.0.0.1:0"),
         ("COMANDA_DATA_DIR", &data),
