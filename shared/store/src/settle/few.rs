@@ -11,32 +11,32 @@ pub const KEPT: i32 = 10;
 
 /// Removes what is between of those in `batch` that have more. Few have, and for the others nothing is asked.
 ///
-/// Of the tries at which the gateway may have looked the first stays, and the first that may have moved money: whoever asks
-/// whether anything was ever sent, or is in doubt, is told the same as before.
+/// Of the tries at which the gateway may have looked, of those among them that may move money yet, and of those of which nobody knows,
+/// the first and the last stay: whoever asks whether anything was ever sent, or is in doubt, is told the same as before.
 pub(super) async fn keep(conn: &mut PgConnection, batch: &[Settlement]) -> sqlx::Result<()> {
     let many = batch.iter().filter(|one| one.number > 2 * KEPT);
     let (ids, numbers): (Vec<Uuid>, Vec<i32>) = many.map(|one| (one.payment_id, one.number)).unzip();
     if ids.is_empty() {
         return Ok(());
     }
-    sqlx::query!(
-        r#"
+    sqlx::query(
+        "
         WITH tried AS (
             SELECT a.payment_id, a.number, i.number - $3 AS last, CASE a.outcome
-                WHEN 'unavailable' THEN 0 WHEN 'pending' THEN 2 WHEN 'in_doubt' THEN 2 WHEN 'abandoned' THEN 2 ELSE 1 END AS looked
+                WHEN 'unavailable' THEN 0 WHEN 'pending' THEN 2 WHEN 'in_doubt' THEN 3 WHEN 'abandoned' THEN 3 ELSE 1 END AS looked
             FROM unnest($1::uuid[], $2::int[]) AS i(id, number)
             JOIN payment_attempts a ON a.payment_id = i.id
             WHERE a.outcome IS NOT NULL
         )
         DELETE FROM payment_attempts a USING tried t
         WHERE a.payment_id = t.payment_id AND a.number = t.number AND t.number > $3 AND t.number <= t.last
-            AND (t.looked = 0 OR EXISTS (
-                SELECT FROM tried e WHERE e.payment_id = t.payment_id AND e.number < t.number AND e.looked >= t.looked))
-        "#,
-        &ids,
-        &numbers,
-        KEPT,
+            AND (t.looked = 0 OR (SELECT min(e.number) < t.number AND max(e.number) > t.number
+                FROM tried e WHERE e.payment_id = t.payment_id AND e.looked >= t.looked))
+        ",
     )
+    .bind(ids)
+    .bind(numbers)
+    .bind(KEPT)
     .execute(conn)
     .await
     .map(drop)
