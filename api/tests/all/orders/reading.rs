@@ -110,6 +110,7 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
             "/api/v1/orders/{id}/cancel",
             "/api/v1/orders/{id}/history",
             "/api/v1/orders/{id}/items",
+            "/api/v1/orders/{id}/no-show",
             "/api/v1/orders/{id}/payment",
             "/api/v1/orders/{id}/reject",
             "/api/v1/orders/{id}/status",

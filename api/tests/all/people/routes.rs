@@ -75,6 +75,7 @@ impl House {
                     "items": [{"name": "Burger", "plu": "P", "quantity": 1, "price": 12.99}]}));
             }
             ("POST", "reject") => body = Some(json!({"reason": "no bread"})),
+            ("POST", "no-show") => body = Some(json!({"refund": true})),
             ("PUT", "status") => body = Some(json!({"status": "PREPARING"})),
             ("POST", "items") => {
                 body = Some(json!({"items": Client::an_order()["items"], "payment_reference": "x"}));
