@@ -156,6 +156,22 @@ async fn routes(house: &House) -> Result<Vec<(Method, String)>> {
     Ok(routes)
 }
 
+/// What everybody may, as the page shows it.
+async fn table(house: &House) -> Result<String> {
+    let callers = callers()?;
+    let mut table = String::from("| | ");
+    table += &callers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | ");
+    let _ = writeln!(table, " |\n|---|{}", "---|".repeat(callers.len()));
+    for (method, path) in routes(house).await? {
+        let _ = write!(table, "| `{method} {path}` |");
+        for (_, token) in &callers {
+            let _ = write!(table, " {} |", house.outcome(&method, &path, token).await?);
+        }
+        table.push('\n');
+    }
+    Ok(table)
+}
+
 /// The table in docs/api.md, between these two lines.
 const BEGIN: &str = "<!-- routes x callers: written by api/tests/all/people/routes.rs -->\n";
 const END: &str = "<!-- end of routes x callers -->";
@@ -173,23 +189,15 @@ async fn what_everybody_may_is_what_the_page_says() -> Result<()> {
     let stop = runtime::tasks::Stop::new();
     let limits = runtime::serve::ServeLimits::default();
     let router = api::operations::router(&database.database(), &identity);
-    let served = tokio::spawn(runtime::serve::serve(listener, router, limits, stop.clone()));
+    let served = runtime::serve::serve(listener, router, limits, stop.clone());
     let house = House { api, internal, manager: of("manager:max")?, admin: of("admin:root")? };
-
-    let callers = callers()?;
-    let mut table = String::from("| | ");
-    table += &callers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" | ");
-    let _ = writeln!(table, " |\n|---|{}", "---|".repeat(callers.len()));
-    for (method, path) in routes(&house).await? {
-        let _ = write!(table, "| `{method} {path}` |");
-        for (_, token) in &callers {
-            let _ = write!(table, " {} |", house.outcome(&method, &path, token).await?);
-        }
-        table.push('\n');
-    }
+    let walked = async {
+        let table = table(&house).await;
+        stop.stop();
+        table
+    };
+    let table = tokio::join!(walked, served).0?;
     house.api.stop().await?;
-    stop.stop();
-    served.await?;
 
     let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md");
     let before = std::fs::read_to_string(&page)?;
