@@ -175,7 +175,17 @@ async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
     conn.execute("UPDATE open_charges SET expires_at = now()").await?;
     ensure!(call_off(conn, SOON, 10).await? == CalledOff { voiding: 0, ended: 1 }, "nothing was sent");
     let (payment_id, reference) = (new_payment_id(expired.id), "anew".to_owned());
-    pay_anew(conn, &PayAnew { order_id: expired.id, by: Actor::Unnamed, payment_id, reference }).await?;
+    pay_anew(
+        conn,
+        &PayAnew {
+            order_id: expired.id,
+            by: Actor::Unnamed,
+            payment_id,
+            reference,
+            expected: Expected::default(),
+        },
+    )
+    .await?;
     tried(conn, &[payment_id], AttemptOutcome::Succeeded).await?;
     moved(conn, &expired, Wanted::Accept).await?;
     // Cancelled while it was charged; and rejected while an addition was.
