@@ -9,10 +9,11 @@ use tokio::task::JoinSet;
 async fn slow_lists_on_every_connection_for_reads_make_no_api_unready() -> Result<()> {
     let (database, pipeline) = crate::api().await?;
     let client = &pipeline.client;
+    client.order(&testbed::Client::an_order()).await?;
     let mut conn = database.connect().await?;
     let mut looker = database.connect().await?;
     let mut locked = conn.begin().await?;
-    // Every list looks there, and no order is written there that has no details.
+    // Every list that has an order looks there, and no order is written there that has no details.
     sqlx::query("LOCK TABLE order_details IN ACCESS EXCLUSIVE MODE").execute(&mut *locked).await?;
     let mut lists = JoinSet::new();
     for _ in 0..8 {
