@@ -83,6 +83,7 @@ const CODES: [(&str, &str); 48] = [
     ("email_taken", "Somebody else has this e-mail address."),
     ("empty", "Must not be empty."),
     ("illegal_move", "An order that stands where this one stands cannot go where it was asked to."),
+    ("in_the_past", "A time to come is wanted."),
     ("invalid", "Not what is taken here; the detail says what is."),
     (
         "key_reused",
@@ -116,6 +117,7 @@ const CODES: [(&str, &str); 48] = [
         "Pages have numbers for the first orders of a list only. Follow `next_cursor` to those behind.",
     ),
     ("too_easy", "The password is too easy to guess."),
+    ("too_far", "A time within the next days is wanted."),
     ("too_large", "The amount is larger than can be charged."),
     ("too_long", "The text is too long."),
     ("too_many", "More than may be."),
