@@ -2,7 +2,7 @@
 //! then the api itself answers, on the same connections.
 
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use anyhow::Result;
@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use runtime::serve::{ServeLimits, serve};
 use runtime::tasks::Stop;
 use tokio::net::TcpListener;
+use tokio::sync::SetOnce;
 use tower::Service;
 
 use crate::config::ApiSettings;
@@ -30,7 +31,7 @@ pub struct Door(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    app: OnceLock<App>,
+    app: SetOnce<App>,
     starting: Router,
 }
 
@@ -41,7 +42,7 @@ impl Default for Door {
             .route("/health", get(health::health).layer(observed("/health")))
             .route("/ping", get(pages::ping).layer(observed("/ping")))
             .fallback_service(later.layer(observed("unmatched")));
-        Self(Arc::new(Inner { app: OnceLock::new(), starting }))
+        Self(Arc::new(Inner { app: SetOnce::new(), starting }))
     }
 }
 
@@ -52,6 +53,21 @@ impl Door {
         let limits = ServeLimits { linger, keep_alive, ..ServeLimits::default() };
         serve(listener, self, limits, stop).await;
         Ok(())
+    }
+
+    /// Runs `then` as soon as the api itself answers, and `others` until they end: what one prints of it is true.
+    pub async fn once_open<T>(self, then: impl FnOnce(), others: impl Future<Output = T>) -> T {
+        let told = async {
+            self.0.app.wait().await;
+            then();
+            // Writers end when the last door is gone.
+            drop(self);
+            std::future::pending().await
+        };
+        tokio::select! {
+            outcome = others => outcome,
+            outcome = told => outcome,
+        }
     }
 
     /// From now on the api itself answers.

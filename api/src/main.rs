@@ -72,7 +72,7 @@ async fn start() -> Result<()> {
 
     let signals = stop_on_signal(stop.clone())?;
     let connections = config.settings.connections();
-    tracing::info!(database_connections = connections, "accepting orders at http://{addr}/api/v1/orders");
+    let opened = door.clone();
     let api = Api {
         door,
         database,
@@ -86,7 +86,10 @@ async fn start() -> Result<()> {
     };
     crew.spawn("api", run(api, stop));
     crew.spawn("signals", signals);
-    let outcome = crew.run(GRACE).await;
+    let tell = || {
+        tracing::info!(database_connections = connections, "accepting orders at http://{addr}/api/v1/orders");
+    };
+    let outcome = opened.once_open(tell, crew.run(GRACE)).await;
     if let Some(traces) = traces {
         traces.finish().await;
     }

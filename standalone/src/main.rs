@@ -139,6 +139,7 @@ async fn run(
     let internal = api::operations::router(&database, &identity);
     let connections = config.api.connections() + usize::from(worker_settings.worker_database_connections);
     tracing::info!(database_connections = connections, "starting");
+    let opened = door.clone();
     let api = Api {
         door,
         database: database.clone(),
@@ -169,8 +170,8 @@ async fn run(
     let worker = worker::run(Worker { database, broker, settings: worker_settings }, api_done);
     crew.spawn("worker", then_stop(worker, worker_done.clone()));
     crew.spawn("gateway-mock", gateway_mock::run(gateway, gateway_listener, worker_done));
-    greet(api_addr, gateway_addr, metrics_addr, &people);
-    let outcome = crew.run(GRACE).await;
+    let tell = || greet(api_addr, gateway_addr, metrics_addr, &people);
+    let outcome = opened.once_open(tell, crew.run(GRACE)).await;
     if let Some(traces) = traces {
         traces.finish().await;
     }

@@ -67,7 +67,7 @@ const KINDS: [(StatusCode, &str, &str); 14] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 48] = [
+const CODES: [(&str, &str); 50] = [
     ("charges_open", "Additions are still being charged. Try again in a moment."),
     ("conflict", "Two parts of the request contradict each other. Leave one out."),
     ("control_character", "A text has characters that no name has, such as a line break."),

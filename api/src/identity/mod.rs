@@ -111,6 +111,9 @@ impl Identity {
     pub(crate) fn start(self: &Arc<Self>, crew: &mut Crew, stop: &Stop) {
         // From the start, so that the first one is seen as one.
         metrics::counter!("identity_stolen_sessions_total").increment(0);
+        for limit in ["customer", "staff", "address", "log_in"] {
+            metrics::counter!("identity_too_fast_total", "limit" => limit).increment(0);
+        }
         for outcome in ["well", "failed"] {
             metrics::counter!("identity_key_looks_total", "outcome" => outcome).increment(0);
         }

@@ -135,9 +135,6 @@ impl RateLimits {
             Limit::new("address", settings.rate_limit_address, Quota::per_second, 5),
             Limit::new("log_in", settings.rate_limit_log_in, Quota::per_minute, 1),
         ];
-        for limit in all.iter().flatten() {
-            metrics::counter!("identity_too_fast_total", "limit" => limit.name).increment(0);
-        }
         let [customer, staff, address, log_in] = all;
         let trusted = settings.trusted_proxies.clone();
         Self { customer, staff, address, log_in, trusted, told: AtomicBool::new(false) }

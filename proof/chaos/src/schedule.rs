@@ -108,12 +108,13 @@ pub fn schedule(seed: u64, counts: &[(Kind, u32)], span: Duration, settings: &Se
 /// The event, put off until its lane is free and few enough others last.
 fn after_those_in_its_way(mut event: Event, others: &[Event]) -> Event {
     loop {
-        let meanwhile = || others.iter().filter(|other| other.at < event.over() && event.at < other.over());
+        // Some last no time: those of one moment meet, too.
+        let meanwhile = || others.iter().filter(|other| other.at <= event.over() && event.at <= other.over());
         let in_lane = meanwhile().filter(|other| other.lane().meets(event.lane())).map(Event::over).max();
         let busy = meanwhile().count() >= AT_ONCE;
         let first_over = meanwhile().map(Event::over).min();
         match in_lane.or(if busy { first_over } else { None }) {
-            Some(free) => event.at = free,
+            Some(free) => event.at = free + Duration::from_nanos(1),
             None => return event,
         }
     }

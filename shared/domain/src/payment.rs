@@ -63,7 +63,8 @@ impl PaymentStatus {
             Self::Pending => matches!(to, Self::Processing | Self::Failed),
             // Processing: a lease ran out and another worker took over.
             Self::Processing => !matches!(to, Self::Held | Self::Pending),
-            Self::Waiting => matches!(to, Self::Processing),
+            // Failed: its order ended, and no gateway ever looked at its tries.
+            Self::Waiting => matches!(to, Self::Processing | Self::Failed),
             Self::Succeeded | Self::Failed => false,
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct Order {
     /// What stays although it was cancelled, by its events; and whether its channel was told so.
     pub(super) kept: Tally,
     pub(super) kept_elsewhere: bool,
+    /// How often the time of its own charge was over before anything was sent.
+    expired: u32,
     /// Somebody wished it to be cancelled.
     pub(super) is_wished: bool,
     /// The sum of the charges that succeeded, and the refunds here, of any status.
@@ -41,8 +43,6 @@ pub(super) struct Order {
     /// many of those have not failed.
     pub(super) own: (i64, Uuid, i64),
     pub(super) own_standing: u32,
-    /// How many there are of those.
-    pub(super) own_charges: u32,
     /// The sum of the additions' charges that were not dropped, in minor units.
     pub(super) added_minor: i64,
     /// Rows and money in the ledger that name this order.
@@ -110,6 +110,16 @@ impl Orders {
 
     /// What few orders have.
     pub(super) async fn read_details(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut expired = sqlx::query_scalar::<_, Uuid>(
+            "SELECT subject FROM order_events WHERE to_status = 'PAYMENT_FAILED' AND reason = 'expired'",
+        )
+        .fetch(&mut *conn);
+        while let Some(id) = expired.try_next().await? {
+            if let Some(order) = self.0.get_mut(&id) {
+                order.expired += 1;
+            }
+        }
+        drop(expired);
         let mut rows = sqlx::query_as::<_, (Uuid, bool, bool)>(
             "SELECT order_id, paid_elsewhere, kept FROM order_details",
         )
@@ -199,7 +209,7 @@ impl Order {
             refund_minor: 0,
             own: (i64::MIN, Uuid::nil(), 0),
             own_standing: 0,
-            own_charges: 0,
+            expired: 0,
             kept: Tally::default(),
             kept_elsewhere: false,
             added_minor: 0,
@@ -268,8 +278,9 @@ impl Order {
             format!("order {id} is {status}, listed for the kitchen: {listed}, and has {has} deadline")
         });
 
-        // Before anything is sent, only the order's end closes its charge; and whoever pays anew makes another one.
-        let closed = self.never_sent == 0 || self.is_given_back() || self.never_sent < self.own_charges;
+        // Before anything is sent, only the order's end closes its charge, or its time, which the history tells.
+        let ended = matches!(self.status, OrderStatus::Rejected | OrderStatus::Cancelled);
+        let closed = ended || self.never_sent <= self.expired;
         report.check(Invariant::FailedIsClosed, closed, || {
             format!("order {id} is {status}, and a charge of it failed without a try")
         });

@@ -275,7 +275,8 @@ impl Payment {
 
     /// Failed before any gateway looked at it: its order ended before.
     fn never_sent(&self, tried: &Attempts) -> bool {
-        self.status == PaymentStatus::Failed && !tried.looked
+        // Where rows are missing, nobody knows.
+        self.status == PaymentStatus::Failed && !tried.looked && self.attempts == tried.highest
     }
 
     fn add_to_order(&self, orders: &mut Orders, tried: &Attempts, report: &mut Report) -> Result<()> {
@@ -320,7 +321,6 @@ impl Payment {
                 order.added_minor += if self.is_dropped { 0 } else { self.amount_minor };
             } else {
                 // Paid anew after a failure: the newest counts, and only one is not failed.
-                order.own_charges += 1;
                 order.own_standing += u32::from(self.status != PaymentStatus::Failed);
                 order.own = order.own.max((self.created_at, *id, self.amount_minor));
             }

@@ -423,12 +423,12 @@ pub const ALL: &[Metric] = &[
     )),
     // read
     gauge("read_connections", &[of("state", &["idle", "used"])], API, "Connections of the pools for reads."),
-    gauge(
+    in_seconds(gauge(
         "read_replica_behind_seconds",
         &[],
         API,
         "How far the replica (`DATABASE_READ_URL`) is behind; 0 where there is none.",
-    ),
+    )),
     // gateway
     counter("gateway_charges_total", &[GATEWAY_OUTCOME], GATEWAY, "Requests to charge, by how they ended."),
     counter("gateway_voids_total", &[GATEWAY_OUTCOME], GATEWAY, "Requests to void a key, by how they ended."),

@@ -134,6 +134,8 @@ async fn metrics_for_others_come_without_internal_endpoints() -> Result<()> {
             assert_eq!(status(&addr, REFUNDS).await?, 200);
             assert_eq!(status(&addr, "/metrics").await?, 404);
         }
+        // Who is told to stop before it works is gone at once.
+        api.says("accepting orders at ").await?;
         api.stop().await?;
     }
     queue.delete().await

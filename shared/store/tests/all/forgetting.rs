@@ -49,6 +49,7 @@ async fn keys_are_forgotten_as_fast_as_they_come_at_the_same_cost_on_every_day()
     // By hand, once a day: when the server does is its own affair.
     sqlx::raw_sql("ALTER TABLE names SET (autovacuum_enabled = off)").execute(&mut conn).await?;
     keys_come(&mut conn, 0).await?;
+    sqlx::raw_sql("ANALYZE names").execute(&mut conn).await?;
     let (mut costs, mut sizes) = (Vec::new(), Vec::new());
     for day in 1..=DAYS {
         keys_come(&mut conn, day).await?;
