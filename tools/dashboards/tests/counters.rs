@@ -82,7 +82,7 @@ async fn run(client: &Client, conn: &mut PgConnection, recorder: &Recorder) -> R
     all_final(conn).await?;
     client
         .faults(
-            json!({"success_rate": 0.7, "error_rate": 0.2, "error_after_rate": 0.1, "too_many_rate": 0.1}),
+            json!({"success_rate": 0.7, "error_rate": 0.2, "error_after_rate": 0.1, "too_many_rate": 0.02}),
         )
         .await?;
     client.orders(200, 16).await?;

@@ -131,7 +131,7 @@ async fn rules(prometheus: &Prometheus) -> Result<Vec<(String, String)>> {
 async fn load(client: &Client) -> Result<()> {
     let phases = [
         json!({"success_rate": 0.8, "latency_min_ms": 5, "latency_max_ms": 30}),
-        json!({"error_rate": 0.2, "error_after_rate": 0.1, "malformed_rate": 0.1, "too_many_rate": 0.1, "timeout_ms": 1_500}),
+        json!({"error_rate": 0.2, "error_after_rate": 0.1, "malformed_rate": 0.1, "too_many_rate": 0.02, "timeout_ms": 1_500}),
         json!({"error_rate": 0.6, "timeout_after_rate": 0.05}),
         json!({"down": true}),
     ];
