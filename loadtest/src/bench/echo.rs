@@ -19,7 +19,7 @@ pub fn echo(addr: SocketAddr) -> Result<()> {
     // As the programs have it: a thread a core.
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let app = Router::new().route("/health", get(async || "ok")).route(
+        let app = Router::new().route("/ready", get(async || "ok")).route(
             "/api/v1/orders",
             post(async |body: Bytes| {
                 let headers = [(header::CONTENT_TYPE, "application/json"), (header::LOCATION, LOCATION)];

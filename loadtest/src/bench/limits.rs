@@ -194,7 +194,7 @@ async fn broker(stack: &Stack) -> Result<Limit> {
 async fn echo(stack: &Stack) -> Result<Vec<Limit>> {
     let addr = free_addr()?;
     let mut server = stack.program("loadtest", &["echo".to_owned(), addr.to_string()], &[])?;
-    server.until_healthy(addr).await?;
+    server.until_ready(addr).await?;
     let watched = vec![("loadtest", std::process::id()), ("echo", server.pid())];
 
     let plan = Plan {

@@ -59,11 +59,11 @@ impl Program {
         self.child.id()
     }
 
-    /// Waits until `GET /health` is answered with 200 there.
-    pub(crate) async fn until_healthy(&mut self, addr: SocketAddr) -> Result<()> {
-        let request = format!("GET /health HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+    /// Waits until `GET /ready` is answered with 200 there: `/health` says that it lives, from its first moment.
+    pub(crate) async fn until_ready(&mut self, addr: SocketAddr) -> Result<()> {
+        let request = format!("GET /ready HTTP/1.1\r\nhost: {addr}\r\n\r\n");
         let started = Instant::now();
-        while !is_healthy(addr, &request).await {
+        while !is_ready(addr, &request).await {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended with {status}; see its log", self.name);
             }
@@ -100,7 +100,7 @@ impl Drop for Program {
     }
 }
 
-async fn is_healthy(addr: SocketAddr, request: &str) -> bool {
+async fn is_ready(addr: SocketAddr, request: &str) -> bool {
     let Ok(mut connection) = Connection::open(addr).await else { return false };
     connection.ask(request.as_bytes()).await.is_ok_and(|answer| answer.status == 200)
 }

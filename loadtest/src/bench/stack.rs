@@ -201,7 +201,7 @@ impl Services {
     pub(super) async fn warm_up(&mut self, shape: Shape) -> Result<()> {
         for program in &mut self.programs {
             if matches!(program.name, "api" | "standalone") {
-                program.until_healthy(self.api_addr).await?;
+                program.until_ready(self.api_addr).await?;
             }
         }
         let stop = Stop::new();
