@@ -100,7 +100,7 @@ fn settle() -> Vec<Panel> {
         Panel::lines("Claims by end", "ops", "Moved on; given back unsent; lost to another worker's claim; not committed. Runbook: SettlementsLost.")
             .ask("sum by (outcome) (rate(settle_payments_total[$__rate_interval]))", "{{outcome}}"),
         Panel::lines("Put aside", "ops", "What could not be done to one of many while the others went on: refused by the database, a fault of ours; or held, because somebody else has the row. Runbook: PutAside.")
-            .ask("sum by (chore, why) (rate(sweep_put_aside_total[$__rate_interval])) > 0", "{{chore}} {{why}}")
+            .ask("sum by (chore, why) (rate(sweep_put_aside_total[$__rate_interval]))", "{{chore}} {{why}}")
             .ask("sum(rate(settle_held_total[$__rate_interval]))", "settle held")
             .ask("sum(rate(move_held_total[$__rate_interval]))", "move held"),
         Panel::lines("Ended", "ops", "Payments that became final.")
