@@ -1,4 +1,4 @@
-# Sourced by install-postgres, install-rabbitmq and install-pgbouncer: one way to install with whatever package manager is here,
+# Sourced by the install-* scripts: one way to install with whatever package manager is here,
 # never asking a question, and never leaving a system service started that nobody asked for.
 
 say() { echo "comanda: $*" >&2; }
@@ -93,4 +93,31 @@ without_starting_services() {
     "$@"
     as_root rm -f "$POLICY"
     trap - EXIT INT TERM HUP
+}
+
+# Installs a package of PyPI into an environment of its own below target/tools: one download with the checksum that pip
+# knows, no root. What pip prints is shown only if it fails. from_pypi PACKAGE VERSION DIRECTORY PAGE
+from_pypi() {
+    local log packages
+    # Debian's Python comes without the part that makes environments with pip in them.
+    if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+        case $(package_manager) in
+        apt-get) packages=(python3-venv) ;;
+        dnf) packages=(python3 python3-pip) ;;
+        apk) packages=(python3 py3-pip) ;;
+        *) packages=(python) ;;
+        esac
+        must_be_able_to_install "${packages[*]}"
+        install_packages "${packages[@]}" >&2
+    fi
+    say "installing $1 $2 below target/tools"
+    log=$(mktemp)
+    # --clear: what an interrupted try left is no environment.
+    if ! { python3 -m venv --clear "$3" && "$3/bin/pip" install --quiet --disable-pip-version-check "$1==$2"; } \
+        >"$log" 2>&1 </dev/null; then
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        fail "could not install $1: do it by hand and start again: $4"
+    fi
+    rm -f "$log"
 }

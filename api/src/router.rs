@@ -23,6 +23,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::http::cors;
 use crate::http::error::ApiError;
 use crate::http::observe::observed;
+use crate::http::texts::Texts;
 use crate::http::{health, pages};
 use crate::identity::{machines, sign_in, users};
 use crate::orders::{accept, add, from_channel, moves, read};
@@ -96,7 +97,7 @@ impl App {
 
 /// The whole service, for web pages of these origins, too.
 pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
-    let (routes, document) = [
+    let (routes, mut document) = [
         routes!(accept::accept_order, read::list_orders),
         routes!(from_channel::accept_channel_order),
         routes!(read::list_own_orders),
@@ -132,6 +133,7 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
     .fold(OpenApiRouter::with_openapi(Document::openapi()), |router, routes| router.routes(watched(routes)))
     .with_state(state)
     .split_for_parts();
+    Texts.modify(&mut document);
     let no_page = any(async || ApiError::not_found("page").into_response());
     let app = routes.fallback_service(no_page.layer(observed("unmatched")));
     let routes = NormalizePathLayer::trim_trailing_slash().layer(app);

@@ -15,5 +15,6 @@ pub(crate) mod parameters;
 pub(crate) mod problems;
 pub(crate) mod replica;
 pub(crate) mod tag;
+pub(crate) mod texts;
 pub(crate) mod times;
 pub(crate) mod work;

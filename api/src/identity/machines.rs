@@ -201,9 +201,10 @@ pub(crate) async fn end(
 /// A machine.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct NewServiceTokenBody {
     /// The service's: lower-case letters, digits, `-` and `_`.
-    #[schema(example = "till", min_length = 1, max_length = 50)]
+    #[schema(example = "till", min_length = 1, max_length = 50, pattern = r"^[a-z0-9_-]+$")]
     name: String,
     /// `service` where it is left out; not `customer`.
     role: Option<Role>,
@@ -213,5 +214,6 @@ pub(crate) struct NewServiceTokenBody {
     #[schema(max_items = 100)]
     locations: Option<Vec<String>>,
     /// When it ends by itself (RFC 3339).
+    #[schema(format = DateTime)]
     until: Option<String>,
 }

@@ -35,7 +35,7 @@ const WRONG: &str = "no such user, or another password";
     responses(
         (status = 201, description = "Registered; now log in", body = UserView),
         (status = 409, description = "`email_taken` or `phone_taken`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known; or the password is too easy to guess", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known; or the password is easy to guess (`too_easy`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, Faults,
     )
 )]
@@ -262,8 +262,9 @@ pub(crate) async fn who_am_i(Known(principal): Known) -> Response {
     request_body = PasswordBody,
     responses(
         (status = 204, description = "Changed"),
+        (status = 403, description = "The password is kept by the token's issuer", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "The token is not good, or the current password is another", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing or not known; or the password is too easy to guess", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing or not known; or the password is easy to guess (`too_easy`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, Faults,
     ),
     security(("token" = []))
@@ -314,7 +315,7 @@ pub(crate) async fn change_password(
 /// The keys that check this issuer's tokens.
 #[utoipa::path(
     get, path = "/api/v1/auth/jwks.json", tag = "people",
-    responses((status = 200, description = "A JWK set", body = serde_json::Value), Faults)
+    responses((status = 200, description = "A JWK set", body = serde_json::Value, content_type = "application/jwk-set+json"), Faults)
 )]
 pub(crate) async fn public_keys(State(state): State<AppState>) -> Result<Response, ApiError> {
     let (_, embedded) = embedded(&state)?;
@@ -338,32 +339,39 @@ pub(crate) struct MeView {
 /// Who registers.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct RegisterBody {
-    #[schema(example = "maria@example.com", max_length = 254)]
+    #[schema(
+        example = "maria@example.com",
+        max_length = 254,
+        pattern = r"^[!-~]+@[0-9A-Za-z][!-?A-~]*\.[0-9A-Za-z]+$"
+    )]
     email: String,
     /// 8 to 128 characters, not easy to guess.
-    #[schema(example = "copper lantern seventy walrus", min_length = 8, max_length = 128)]
+    #[schema(example = "copper lantern seventy walrus", format = Password, min_length = 8, max_length = 128)]
     password: String,
     #[schema(max_length = 200)]
     name: Option<String>,
     /// A + and 6 to 15 digits; spaces, hyphens, dots and brackets between them are dropped.
-    #[schema(example = "+1 555 010 0123")]
+    #[schema(example = "+1 555 010 0123", max_length = 40, pattern = r"^\+[ ./()-]*([0-9][ ./()-]*){6,15}$")]
     phone: Option<String>,
 }
 
 /// Who logs in.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct LoginBody {
     #[schema(example = "maria@example.com")]
     email: String,
-    #[schema(example = "copper lantern seventy walrus")]
+    #[schema(example = "copper lantern seventy walrus", format = Password)]
     password: String,
 }
 
 /// What a session goes on or ends with.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct RefreshBody {
     refresh_token: String,
 }
@@ -372,7 +380,7 @@ pub(crate) struct RefreshBody {
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
 pub(crate) struct TokenForm {
-    #[schema(example = "password")]
+    #[schema(example = "password", pattern = "^(password|refresh_token)$")]
     grant_type: String,
     username: Option<String>,
     password: Option<String>,
@@ -390,8 +398,10 @@ pub(crate) struct TokenError {
 /// The old and the new.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct PasswordBody {
+    #[schema(format = Password)]
     current_password: String,
-    #[schema(min_length = 8, max_length = 128)]
+    #[schema(format = Password, min_length = 8, max_length = 128)]
     new_password: String,
 }

@@ -148,14 +148,19 @@ pub(crate) async fn change(
 /// Somebody new.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct NewUserBody {
-    #[schema(example = "ann@example.com", max_length = 254)]
+    #[schema(
+        example = "ann@example.com",
+        max_length = 254,
+        pattern = r"^[!-~]+@[0-9A-Za-z][!-?A-~]*\.[0-9A-Za-z]+$"
+    )]
     email: String,
-    #[schema(min_length = 8, max_length = 128)]
+    #[schema(format = Password, min_length = 8, max_length = 128)]
     password: String,
     #[schema(max_length = 200)]
     name: Option<String>,
-    #[schema(example = "+1 555 010 0123")]
+    #[schema(example = "+1 555 010 0123", max_length = 40, pattern = r"^\+[ ./()-]*([0-9][ ./()-]*){6,15}$")]
     phone: Option<String>,
     /// `customer` where it is left out.
     role: Option<Role>,
@@ -166,6 +171,7 @@ pub(crate) struct NewUserBody {
 /// What is to be another; what is left out stays.
 #[derive(Debug, utoipa::ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ChangeBody {
     role: Option<Role>,
     #[schema(max_items = 100)]
