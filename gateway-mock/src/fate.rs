@@ -7,8 +7,20 @@ use axum::http::StatusCode;
 use crate::dice;
 use crate::faults::Faults;
 use crate::name::Name;
-use crate::play::Pace;
 use crate::verdict::{DeclineCode, Verdict};
+
+/// Times of one request, and how it is turned away.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// How long the gateway takes for it.
+    pub(crate) latency: Duration,
+    /// How long it is held if it gets no answer.
+    pub(crate) hold: Duration,
+    /// What a 429 says in Retry-After.
+    pub(crate) retry_after_seconds: u32,
+    /// What a merchant is answered who is set up wrongly.
+    pub(crate) misconfigured: StatusCode,
+}
 
 /// Which dice are thrown: a charge and a refund under one key have nothing to do with each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

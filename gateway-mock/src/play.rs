@@ -7,15 +7,15 @@ use std::time::Duration;
 use std::collections::BTreeMap;
 
 use axum::body::{Body, Bytes, to_bytes};
+use axum::http::header;
 use axum::http::response::Parts;
-use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use runtime::tasks::uncancelled;
 use serde_json::value::RawValue;
 
 use crate::Gateway;
-use crate::fate::Fate;
+use crate::fate::{Fate, Pace};
 use crate::problem::Problem;
 
 /// What a broken proxy leaves of an answer: JSON that ends in the middle.
@@ -23,19 +23,6 @@ const GARBAGE: &str = r#"{"id":"ch_00"#;
 
 /// What is added to an answer to make it huge. A reader of JSON does not mind it.
 const PADDING: usize = 1 << 20;
-
-/// Times of one request, and how it is turned away.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    /// How long the gateway takes for it.
-    pub(crate) latency: Duration,
-    /// How long it is held if it gets no answer.
-    pub(crate) hold: Duration,
-    /// What a 429 says in Retry-After.
-    pub(crate) retry_after_seconds: u32,
-    /// What a merchant is answered who is set up wrongly.
-    pub(crate) misconfigured: StatusCode,
-}
 
 /// Runs `work`, which is given the time that it shall take, as `fate` wants it.
 pub(crate) async fn play<W, F>(gateway: &Gateway, fate: Fate, pace: Pace, work: W) -> Response

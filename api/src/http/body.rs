@@ -13,7 +13,6 @@ use serde::Deserialize;
 
 use crate::config::{BODY_TIMEOUT, SMALL_BODY};
 use crate::http::error::ApiError;
-use crate::state::AppState;
 
 /// 415, where the body is not JSON by its content type, or JSON in other characters than JSON has.
 pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -49,21 +48,37 @@ fn expect_plain(headers: &HeaderMap) -> Result<(), ApiError> {
 /// no count, and nobody can shut them out with large bodies.
 #[derive(Debug)]
 pub(crate) struct Room {
-    left: AtomicUsize,
+    left: Arc<AtomicUsize>,
     /// The largest body.
     largest: usize,
 }
 
 impl Room {
-    pub(crate) const fn new(bytes: usize, largest: usize) -> Self {
-        Self { left: AtomicUsize::new(bytes), largest }
+    pub(crate) fn new(bytes: usize, largest: usize) -> Self {
+        Self { left: Arc::new(AtomicUsize::new(bytes)), largest }
     }
+}
 
-    fn take(&self, bytes: usize) -> Result<(), ApiError> {
-        self.left
+/// Room that is taken, given back with it.
+#[derive(Debug)]
+struct Taken {
+    of: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Taken {
+    fn add(&mut self, bytes: usize) -> Result<(), ApiError> {
+        self.of
             .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes))
-            .map(|_| ())
-            .map_err(|_| ApiError::unavailable("too many large requests are in hand"))
+            .map_err(|_| ApiError::unavailable("too many large requests are in hand"))?;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.of.fetch_add(self.bytes, Relaxed);
     }
 }
 
@@ -72,7 +87,8 @@ impl Room {
 pub(crate) struct Whole<'r> {
     bytes: Vec<u8>,
     room: &'r Room,
-    taken: usize,
+    /// Of one that is not small.
+    taken: Option<Taken>,
 }
 
 impl Whole<'_> {
@@ -82,35 +98,19 @@ impl Whole<'_> {
             return Err(ApiError::too_large(self.room.largest));
         }
         // As it comes, not as it is announced: who announces much and sends nothing must not take room from others.
-        let more = length.saturating_sub(SMALL_BODY) - self.taken;
-        if more > 0 {
-            self.room.take(more)?;
-            self.taken += more;
+        let needed = length.saturating_sub(SMALL_BODY);
+        if needed > 0 {
+            let new = || Taken { of: Arc::clone(&self.room.left), bytes: 0 };
+            let taken = self.taken.get_or_insert_with(new);
+            taken.add(needed - taken.bytes)?;
         }
         self.bytes.extend_from_slice(data);
         Ok(())
     }
-}
 
-impl<'r> Whole<'r> {
     /// What its room is to be held by when the body itself is no longer needed: what was made of it is as large.
-    pub(crate) fn into_held(mut self, state: &AppState) -> Held {
-        let bytes = std::mem::take(&mut self.taken);
-        (bytes > 0)
-            .then(|| Box::new(HeldRoom { state: Arc::clone(state), bytes }) as Box<dyn Any + Send + Sync>)
-    }
-}
-
-/// Room that outlives its request.
-#[derive(Debug)]
-struct HeldRoom {
-    state: AppState,
-    bytes: usize,
-}
-
-impl Drop for HeldRoom {
-    fn drop(&mut self) {
-        self.state.room.left.fetch_add(self.bytes, Relaxed);
+    pub(crate) fn into_held(self) -> Held {
+        self.taken.map(|taken| Box::new(taken) as Box<dyn Any + Send + Sync>)
     }
 }
 
@@ -119,14 +119,6 @@ impl Deref for Whole<'_> {
 
     fn deref(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-impl Drop for Whole<'_> {
-    fn drop(&mut self) {
-        if self.taken > 0 {
-            self.room.left.fetch_add(self.taken, Relaxed);
-        }
     }
 }
 
@@ -142,7 +134,7 @@ pub(crate) async fn read<'r>(
         return Err(ApiError::too_large(room.largest));
     }
     let whole = async {
-        let mut whole = Whole { bytes: Vec::new(), room, taken: 0 };
+        let mut whole = Whole { bytes: Vec::new(), room, taken: None };
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| ApiError::malformed("the body broke off"))?;
             // What is no data are trailers, which say nothing.

@@ -24,11 +24,13 @@ const SENT: [HeaderName; 8] = [
     HeaderName::from_static("traceparent"),
 ];
 /// What they may read, beside what they always may.
-const READ: [HeaderName; 6] = [
+const READ: [HeaderName; 8] = [
     ETAG,
     LOCATION,
     RETRY_AFTER,
     HeaderName::from_static("idempotency-replayed"),
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("traceparent"),
 ];

@@ -32,9 +32,8 @@ use self::followed::{Followed, SERVICE_PREFIX};
 use self::key_file::KeyFile;
 use self::key_set::{AT_MOST_EVERY, LOOK_EVERY, Source};
 pub(crate) use self::principal::{Principal, Unproven};
-pub use self::rate_limits::RateLimitSettings;
 use self::rate_limits::{RateLimits, TooFast};
-pub use self::settings::IdentitySettings;
+pub use self::settings::{IdentitySettings, RateLimitSettings};
 
 /// Everything that knows people.
 #[derive(Debug)]
@@ -111,7 +110,7 @@ impl Identity {
     pub(crate) fn start(self: &Arc<Self>, crew: &mut Crew, stop: &Stop) {
         // From the start, so that the first one is seen as one.
         metrics::counter!("identity_stolen_sessions_total").increment(0);
-        for limit in ["customer", "staff", "address", "log_in"] {
+        for limit in rate_limits::NAMES {
             metrics::counter!("identity_too_fast_total", "limit" => limit).increment(0);
         }
         for outcome in ["well", "failed"] {

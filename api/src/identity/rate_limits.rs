@@ -11,7 +11,6 @@ use std::time::Duration;
 use anyhow::Result;
 use axum::http::Extensions;
 use axum::http::HeaderMap;
-use clap::Args;
 use domain::person::Role;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -20,36 +19,17 @@ use runtime::serve::Peer;
 use runtime::tasks::Stop;
 
 use super::Principal;
+use super::settings::RateLimitSettings;
 use crate::http::error::ApiError;
-
-/// How fast who may ask. 0: as fast as they can.
-#[derive(Debug, Clone, Args)]
-pub struct RateLimitSettings {
-    /// Requests a second of one customer; five seconds' worth may come at once. 0: no limit
-    #[arg(long, env = "RATE_LIMIT_CUSTOMER", default_value_t = 20)]
-    pub rate_limit_customer: u32,
-    /// The same of anybody else who is known: staff, managers, machines
-    #[arg(long, env = "RATE_LIMIT_STAFF", default_value_t = 0)]
-    pub rate_limit_staff: u32,
-    /// Requests a second from one address (IPv6: one /64) that show no token, or one that was not checked before; five
-    /// seconds' worth may come at once. 0: no limit
-    #[arg(long, env = "RATE_LIMIT_ADDRESS", default_value_t = 200)]
-    pub rate_limit_address: u32,
-    /// Requests a minute from one address to register, log in, and stay logged in; a minute's worth may come at once. 0:
-    /// no limit
-    #[arg(long, env = "RATE_LIMIT_LOG_IN", default_value_t = 60)]
-    pub rate_limit_log_in: u32,
-    /// Networks of the proxies in front, with commas between (10.0.0.0/8): what they say in X-Forwarded-For is believed.
-    /// Without it the proxy's own address counts for all that come through it
-    #[arg(long, env = "TRUSTED_PROXIES", value_delimiter = ',')]
-    pub trusted_proxies: Vec<IpNet>,
-}
 
 /// Keys that one limit remembers, some 50 bytes each; further ones share places, so that nobody can fill the memory.
 const REMEMBERED: usize = 100_000;
 const SHARED_PLACES: u64 = 4_096;
 /// Between looks for keys that nobody has used.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
+
+/// The limits, by what metrics and headers call them.
+pub(super) const NAMES: [&str; 4] = ["customer", "staff", "address", "log_in"];
 
 /// One limit, a bucket a key.
 #[derive(Debug)]
@@ -129,13 +109,13 @@ pub(crate) struct RateLimits {
 
 impl RateLimits {
     pub(crate) fn new(settings: &RateLimitSettings) -> Self {
-        let all = [
-            Limit::new("customer", settings.rate_limit_customer, Quota::per_second, 5),
-            Limit::new("staff", settings.rate_limit_staff, Quota::per_second, 5),
-            Limit::new("address", settings.rate_limit_address, Quota::per_second, 5),
-            Limit::new("log_in", settings.rate_limit_log_in, Quota::per_minute, 1),
+        let [customer, staff, address, log_in] = NAMES;
+        let [customer, staff, address, log_in] = [
+            Limit::new(customer, settings.rate_limit_customer, Quota::per_second, 5),
+            Limit::new(staff, settings.rate_limit_staff, Quota::per_second, 5),
+            Limit::new(address, settings.rate_limit_address, Quota::per_second, 5),
+            Limit::new(log_in, settings.rate_limit_log_in, Quota::per_minute, 1),
         ];
-        let [customer, staff, address, log_in] = all;
         let trusted = settings.trusted_proxies.clone();
         Self { customer, staff, address, log_in, trusted, told: AtomicBool::new(false) }
     }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-
-use super::rate_limits::RateLimitSettings;
+use ipnet::IpNet;
 
 /// Whose word is taken.
 #[derive(Debug, Clone, Args)]
@@ -37,4 +36,27 @@ pub struct IdentitySettings {
     /// `standalone` sets it
     #[arg(skip)]
     pub guests: bool,
+}
+
+/// How fast who may ask. 0: as fast as they can.
+#[derive(Debug, Clone, Args)]
+pub struct RateLimitSettings {
+    /// Requests a second of one customer; five seconds' worth may come at once. 0: no limit
+    #[arg(long, env = "RATE_LIMIT_CUSTOMER", default_value_t = 20)]
+    pub rate_limit_customer: u32,
+    /// The same of anybody else who is known: staff, managers, machines
+    #[arg(long, env = "RATE_LIMIT_STAFF", default_value_t = 0)]
+    pub rate_limit_staff: u32,
+    /// Requests a second from one address (IPv6: one /64) that show no token, or one that was not checked before; five
+    /// seconds' worth may come at once. 0: no limit
+    #[arg(long, env = "RATE_LIMIT_ADDRESS", default_value_t = 200)]
+    pub rate_limit_address: u32,
+    /// Requests a minute from one address to register, log in, and stay logged in; a minute's worth may come at once. 0:
+    /// no limit
+    #[arg(long, env = "RATE_LIMIT_LOG_IN", default_value_t = 60)]
+    pub rate_limit_log_in: u32,
+    /// Networks of the proxies in front, with commas between (10.0.0.0/8): what they say in X-Forwarded-For is believed.
+    /// Without it the proxy's own address counts for all that come through it
+    #[arg(long, env = "TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
 }

@@ -87,7 +87,7 @@ pub(crate) async fn accept_order(
             return Err(ApiError::invalid_one("expires_at", "in_the_past", "must be a time to come"));
         }
     }
-    commit(&state, arrival, order, key, body.into_held(&state)).await
+    commit(&state, arrival, order, key, body.into_held()).await
 }
 
 /// Hands an order to a writer and answers once it is durable; `held` is let go when the order is written or given up.

@@ -64,7 +64,7 @@ pub(crate) async fn add_items(
     hand_in(
         &state,
         Asked { ask: Ask::Add(Add { order_id, by, addition, expected }), key },
-        body.into_held(&state),
+        body.into_held(),
         order.status,
     )
     .await

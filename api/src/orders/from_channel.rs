@@ -85,7 +85,7 @@ pub(crate) async fn accept_channel_order(
     match order.priced(&list, state.accept_deadline) {
         Ok(order) => {
             let key = key.with_body(&body).by(&by.actor(), &state);
-            commit(&state, arrival, order, key, body.into_held(&state)).await
+            commit(&state, arrival, order, key, body.into_held()).await
         }
         Err(problems) => {
             answered_before(state.clone(), name).await?.ok_or_else(|| ApiError::invalid(problems))
