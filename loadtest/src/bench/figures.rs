@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::feed::FeedRun;
 use super::limits::{Limit, PartOf};
+use super::long::{BackupRun, SoakRun};
 use super::runs::{AcceptRun, EndToEndRun, SteadyRun, Verdict};
 use super::scale::{BacklogRun, ScaleRun};
 use super::usage::{Cost, Memory};
@@ -47,6 +48,10 @@ pub struct Runs {
     pub backlog: Vec<BacklogRun>,
     /// What has happened, read.
     pub feed: Vec<FeedRun>,
+    /// For long.
+    pub soak: Vec<SoakRun>,
+    /// Beside a long transaction.
+    pub backup: Vec<BackupRun>,
     /// The parts alone, by run.
     pub limits: Vec<Vec<Limit>>,
 }
@@ -184,7 +189,9 @@ fn median_limits(runs: &[Vec<Limit>]) -> Vec<Limit> {
 
 fn verdicts(runs: &Runs) -> Vec<Verdict> {
     let e2e = runs.e2e.iter().chain(&runs.large).chain(&runs.standalone).map(|run| run.verdict);
-    e2e.chain(runs.steady.iter().chain(&runs.standalone_steady).map(|run| run.verdict)).collect()
+    let steady = runs.steady.iter().chain(&runs.standalone_steady).map(|run| run.verdict);
+    let backup = runs.backup.iter().flat_map(|run| [run.alone.verdict, run.beside.verdict]);
+    e2e.chain(steady).chain(backup).chain(runs.soak.iter().flat_map(|run| run.verdicts)).collect()
 }
 
 /// The most that these processes had resident together in any run.

@@ -23,6 +23,7 @@ impl fmt::Display for Figures {
         self.traffic(f)?;
         self.memory(f)?;
         self.scale(f)?;
+        self.long(f)?;
         let held = if self.clean { "every invariant held" } else { "INVARIANTS ARE BROKEN, see above" };
         writeln!(f, "lost {}, double {}; {held}", self.lost, self.double)?;
         let busiest = self.all_costs().map(|cost| cost.others_share).fold(0.0, f64::max);
@@ -217,10 +218,46 @@ impl Figures {
         writeln!(f)
     }
 
+    fn long(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for run in &self.runs.soak {
+            let orders = run.orders.iter().map(|(name, orders)| format!("{name} {orders}"));
+            let orders = orders.collect::<Vec<_>>().join(", ");
+            writeln!(
+                f,
+                "| {} s at {:.0}/s ({orders}) | MB, from the start to the end |",
+                run.seconds,
+                run.per_s()
+            )?;
+            writeln!(f, "|---|---|")?;
+            for (process, megabytes) in &run.megabytes {
+                let each: Vec<String> = megabytes.iter().map(|mb| format!("{mb:.1}")).collect();
+                writeln!(f, "| {process} | {} |", each.join(", "))?;
+            }
+            writeln!(f)?;
+        }
+        for run in &self.runs.backup {
+            writeln!(
+                f,
+                "| {} s at {}/s | claims, p99 ms | POST to CONFIRMED, p50 and p99 ms | us an order |",
+                run.seconds, run.rate
+            )?;
+            writeln!(f, "|---|---:|---|---|")?;
+            for (name, of) in [("alone", &run.alone), ("beside a long transaction", &run.beside)] {
+                let each = of.cost.us_per_order.iter().map(|(process, us)| format!("{process} {us:.1}"));
+                let each = each.collect::<Vec<_>>().join(", ");
+                let (claim, p50, p99) = (of.claim_p99_ms, of.confirmed.p50_ms, of.confirmed.p99_ms);
+                writeln!(f, "| {name} | {claim:.2} | {p50:.2}, {p99:.2} | {each} |")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
     fn all_costs(&self) -> impl Iterator<Item = &Cost> {
         let runs = &self.runs;
         let e2e = runs.e2e.iter().chain(&runs.large).chain(&runs.standalone).map(|run| &run.cost);
         let steady = runs.steady.iter().chain(&runs.standalone_steady).map(|run| &run.cost);
+        let steady = steady.chain(runs.backup.iter().flat_map(|run| [&run.alone.cost, &run.beside.cost]));
         runs.accept.iter().map(|run| &run.cost).chain(e2e).chain(steady)
     }
 }

@@ -11,6 +11,7 @@ pub mod figures;
 mod fill;
 pub mod frozen;
 pub mod limits;
+pub mod long;
 mod markdown;
 pub(crate) mod program;
 mod rows;
@@ -52,6 +53,10 @@ pub enum Part {
     Backlog,
     /// Events read a second
     Feed,
+    /// Memory over an hour of load; only where it is named
+    Soak,
+    /// Load without and with a long transaction of somebody else's; only where it is named
+    Backup,
 }
 
 /// Of `loadtest bench`.
@@ -90,6 +95,12 @@ pub struct BenchArguments {
     /// Payments in `backlog`
     #[arg(long, default_value_t = 1_000_000)]
     pub backlog: u64,
+    /// Seconds of `soak`
+    #[arg(long, default_value = "3600", value_parser = seconds)]
+    pub soak_seconds: Duration,
+    /// Seconds of `backup`, each of its two times
+    #[arg(long, default_value = "600", value_parser = seconds)]
+    pub backup_seconds: Duration,
     /// Where report.json, report.md and the programs' logs go
     #[arg(long, default_value = "target/bench", value_name = "DIR")]
     pub out: PathBuf,
@@ -187,6 +198,17 @@ async fn scale(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut R
         let done = scale::backlog(stack, arguments.backlog).await.context("backlog")?;
         eprintln!("run {run}: of {} due {:.0}/s were settled", done.payments, done.per_s);
         runs.backlog.push(done);
+    }
+    if arguments.only.contains(&Part::Soak) {
+        runs.soak.push(long::soak(stack, arguments.soak_seconds).await.context("soak")?);
+    }
+    if arguments.only.contains(&Part::Backup) {
+        let done = long::backup(stack, arguments.rate, arguments.backup_seconds).await.context("backup")?;
+        eprintln!(
+            "run {run}: claims {:.1} ms alone, {:.1} beside",
+            done.alone.claim_p99_ms, done.beside.claim_p99_ms
+        );
+        runs.backup.push(done);
     }
     Ok(())
 }

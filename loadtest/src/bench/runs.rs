@@ -162,7 +162,7 @@ async fn confirmed(services: &Services, accepted: &[Accepted]) -> Result<Percent
     Ok(confirmed)
 }
 
-async fn judge(services: &Services, done: &Load) -> Result<Verdict> {
+pub(super) async fn judge(services: &Services, done: &Load) -> Result<Verdict> {
     let lost = accepted_missing(&services.ground.database_url, ids(done)).await?.len() as u64;
     let ledger = fetch_ledger(&services.gateway_url).await?;
     let report = reconcile(&services.ground.database_url, &ledger).await.context("cannot reconcile")?;

@@ -18,7 +18,7 @@ use store::Database;
 use uuid::Uuid;
 
 use super::program::{Program, free_addr};
-use super::traffic::Counts;
+use super::traffic::{self, Counts};
 use super::usage::{Memory, Usage, Watched};
 use crate::load::{OnFault, Pace, Plan, load};
 use crate::settled::until_settled;
@@ -157,19 +157,14 @@ impl Stack {
         let (api_addr, gateway_addr) = (free_addr()?, free_addr()?);
         let gateway_url = format!("http://{gateway_addr}");
         let journal = self.logs.join("gateway.journal");
-        let mut environment = vec![
-            ("DATABASE_URL", ground.database_url.clone()),
-            ("AMQP_URL", ground.broker.amqp_url.clone()),
-            ("AMQP_QUEUE", ground.broker.amqp_queue.clone()),
-            ("API_ADDR", api_addr.to_string()),
-            ("LET_EVERYBODY_IN", "true".to_owned()),
+        let mut environment = settings(&ground, api_addr, &gateway_url);
+        environment.extend([
             ("GATEWAY_MOCK_ADDR", gateway_addr.to_string()),
-            ("GATEWAY_URL", gateway_url.clone()),
             // What happens at the gateway is not what is measured: it answers at once.
             ("PAYMENT_MOCK_LATENCY_MIN", "0".to_owned()),
             ("PAYMENT_MOCK_LATENCY_MAX", "0".to_owned()),
             ("PAYMENT_MOCK_SUCCESS_RATE", "1.0".to_owned()),
-        ];
+        ]);
         if shape == Shape::Standalone {
             // It keeps one wherever it runs; here a fresh one for each run, below where the reports go.
             let _ = std::fs::remove_file(&journal);
@@ -189,6 +184,39 @@ impl Stack {
         }
         Ok(Services { ground, api_addr, gateway_url, programs, metrics, connections: self.connections })
     }
+
+    /// One more api and one more worker over what `other` works on, without metrics.
+    pub(super) fn beside(&self, other: &Services) -> Result<Services> {
+        let (ground, gateway_url) = (other.ground.clone(), other.gateway_url.clone());
+        let api_addr = free_addr()?;
+        let mut environment = settings(&ground, api_addr, &gateway_url);
+        environment.push(("METRICS_ADDR", "off".to_owned()));
+        // Their logs stand beside those of the others.
+        let logs = self.logs.join("beside");
+        std::fs::create_dir_all(&logs)?;
+        let start = |name| Program::start(name, &self.programs.join(name), &[], &environment, &logs);
+        let programs = vec![start("worker")?, start("api")?];
+        Ok(Services {
+            ground,
+            api_addr,
+            gateway_url,
+            programs,
+            metrics: Vec::new(),
+            connections: self.connections,
+        })
+    }
+}
+
+/// What api and worker need to find each other.
+fn settings(ground: &Ground, api_addr: SocketAddr, gateway_url: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("DATABASE_URL", ground.database_url.clone()),
+        ("AMQP_URL", ground.broker.amqp_url.clone()),
+        ("AMQP_QUEUE", ground.broker.amqp_queue.clone()),
+        ("API_ADDR", api_addr.to_string()),
+        ("LET_EVERYBODY_IN", "true".to_owned()),
+        ("GATEWAY_URL", gateway_url.to_owned()),
+    ]
 }
 
 fn rabbitmq(shared: &Mutex<RabbitMq>) -> MutexGuard<'_, RabbitMq> {
@@ -197,13 +225,19 @@ fn rabbitmq(shared: &Mutex<RabbitMq>) -> MutexGuard<'_, RabbitMq> {
 }
 
 impl Services {
-    /// Orders that fill caches and let statements reach their lasting plans.
-    pub(super) async fn warm_up(&mut self, shape: Shape) -> Result<()> {
+    /// Waits for whichever of them takes orders.
+    pub(super) async fn until_ready(&mut self) -> Result<()> {
         for program in &mut self.programs {
             if matches!(program.name, "api" | "standalone") {
                 program.until_ready(self.api_addr).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Orders that fill caches and let statements reach their lasting plans.
+    pub(super) async fn warm_up(&mut self, shape: Shape) -> Result<()> {
+        self.until_ready().await?;
         let stop = Stop::new();
         load(&self.plan(Pace::Closed, Some(WARM_UP), None), &stop).await.context("while warming up")?;
         if shape != Shape::ApiOnly {
@@ -242,6 +276,11 @@ impl Services {
         Counts::now(&self.ground.database_url, &self.metrics).await
     }
 
+    /// Of a histogram of theirs, up to now.
+    pub(super) async fn buckets(&self, name: &str) -> Result<Vec<(f64, f64)>> {
+        traffic::buckets(&self.metrics, name).await
+    }
+
     /// Of one of the programs.
     pub(super) fn pid_of(&self, name: &str) -> u32 {
         self.programs.iter().find(|program| program.name == name).map_or(0, Program::pid)
@@ -257,9 +296,15 @@ impl Services {
 
     /// Stops the programs, the api first, and clears the ground.
     pub(crate) async fn stop(mut self, stack: &Stack) -> Result<()> {
+        self.end().await?;
+        stack.clear(&self.ground).await
+    }
+
+    /// Stops the programs, the api first, and leaves the ground to others.
+    pub(super) async fn end(&mut self) -> Result<()> {
         while let Some(program) = self.programs.pop() {
             program.stop().await?;
         }
-        stack.clear(&self.ground).await
+        Ok(())
     }
 }

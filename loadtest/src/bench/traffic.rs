@@ -82,6 +82,26 @@ async fn page(addr: SocketAddr) -> Result<String> {
     Ok(String::from_utf8(answer.body.to_vec())?)
 }
 
+/// A histogram's buckets: upper bounds, and how many were up to each; from all these pages together.
+pub(super) async fn buckets(metrics: &[SocketAddr], name: &str) -> Result<Vec<(f64, f64)>> {
+    let start = format!("{name}_bucket{{le=\"");
+    let mut buckets: Vec<(f64, f64)> = Vec::new();
+    for addr in metrics {
+        for line in page(*addr).await?.lines() {
+            let Some((bound, count)) = line.strip_prefix(&start).and_then(|rest| rest.split_once("\"} "))
+            else {
+                continue;
+            };
+            let (bound, count): (f64, f64) = (bound.parse()?, count.parse()?);
+            match buckets.iter_mut().find(|(other, _)| *other == bound) {
+                Some((_, sum)) => *sum += count,
+                None => buckets.push((bound, count)),
+            }
+        }
+    }
+    Ok(buckets)
+}
+
 /// Histograms without labels: `NAME_sum 1.5` and `NAME_count 3`.
 fn read(page: &str, histograms: &mut BTreeMap<String, Histogram>) {
     for line in page.lines().filter(|line| !line.starts_with('#')) {
