@@ -96,7 +96,7 @@ without_starting_services() {
 }
 
 # Installs a package of PyPI into an environment of its own below target/tools: one download with the checksum that pip
-# knows, no root. What pip prints is shown only if it fails. from_pypi PACKAGE VERSION DIRECTORY PAGE
+# knows, no root. What pip prints is shown only if it fails. from_pypi PACKAGE VERSION DIRECTORY PAGE [ANOTHER==VERSION..]
 from_pypi() {
     local log packages
     # Debian's Python comes without the part that makes environments with pip in them.
@@ -113,7 +113,7 @@ from_pypi() {
     say "installing $1 $2 below target/tools"
     log=$(mktemp)
     # --clear: what an interrupted try left is no environment.
-    if ! { python3 -m venv --clear "$3" && "$3/bin/pip" install --quiet --disable-pip-version-check "$1==$2"; } \
+    if ! { python3 -m venv --clear "$3" && "$3/bin/pip" install --quiet --disable-pip-version-check "$1==$2" "${@:5}"; } \
         >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
         rm -f "$log"

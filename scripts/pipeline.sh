@@ -1,0 +1,42 @@
+# Sourced by what judges the whole from outside (contract, client), within with-servers, which sets DATABASE_URL and AMQP_URL:
+# gateway-mock, worker and api on free ports over new tables, until the script ends. Wants OUT, a folder for their logs; gives
+# `base`, the api's address.
+
+BIN=${CARGO_TARGET_DIR:-target}/debug
+mkdir -p "$OUT"
+work=$(mktemp -d)
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null; wait; rm -rf "$work"' EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+json() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+
+export API_ADDR=127.0.0.1:$(free_port) GATEWAY_MOCK_ADDR=127.0.0.1:$(free_port) METRICS_ADDR=off LOG_LEVEL=warn
+export GATEWAY_URL=http://$GATEWAY_MOCK_ADDR IDENTITY_KEY_FILE=$work/keys
+# They ask by the thousand from one address, as one customer.
+export RATE_LIMIT_CUSTOMER=0 RATE_LIMIT_ADDRESS=0 RATE_LIMIT_LOG_IN=0 ACCESS_TOKEN_SECONDS=86400
+# The gateway's declines are no part of what they judge.
+export PAYMENT_MOCK_SUCCESS_RATE=${PAYMENT_MOCK_SUCCESS_RATE:-1}
+
+"$BIN/api" keys make "$IDENTITY_KEY_FILE" >/dev/null
+"$BIN/api" migrate >/dev/null
+for program in gateway-mock worker api; do
+    "$BIN/$program" >"$OUT/$program.log" 2>&1 &
+    pids+=($!)
+done
+base=http://$API_ADDR
+for _ in $(seq 150); do curl -fso "$work/ready" "$base/ready" && break; sleep 0.2; done
+curl -fsS "$base/openapi.json" -o "$OUT/openapi.json"
+
+# An access token of a new customer.
+token_of_customer() {
+    local customer='{"email":"customer@example.com","password":"copper lantern seventy walrus"}'
+    curl -fsS "$base/api/v1/auth/register" --json "$customer" -o /dev/null
+    curl -fsS "$base/api/v1/auth/login" --json "$customer" | json access_token
+}
+
+# The token of a machine that may what this role may. token_of ROLE
+token_of() { "$BIN/api" token "judge-$1" --role "$1" | tail -n 1; }
+
+# Fails for a fault of ours that no answer showed.
+logs_are_clean() { ! grep -h "ERROR\|panicked" "$OUT"/{api,worker}.log; }
