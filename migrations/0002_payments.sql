@@ -6,10 +6,13 @@
 
 CREATE TYPE payment_kind AS ENUM (
     'charge', 'refund',
-    'elsewhere'                                       -- the channel took the money: final from the start, never claimed
+    'elsewhere',                                      -- the channel took the money: final from the start, never claimed
+    'on_delivery',                                    -- due until staff say that it came in; never claimed
+    'free'                                            -- nothing is to be paid: final from the start, never claimed
 );
 CREATE TYPE payment_status AS ENUM (
     'held',                                           -- not to be looked at before its order's own charge is known
+    'due',                                            -- to be paid when its order is handed over
     'pending', 'processing', 'waiting', 'succeeded', 'failed'
 );
 CREATE TYPE attempt_action AS ENUM ('charge', 'void', 'refund');
@@ -48,7 +51,7 @@ CREATE TABLE payments (
     -- order stands.
     added          json,
     CHECK (refunded_minor BETWEEN 0 AND amount_minor),
-    CHECK ((status IN ('held', 'succeeded', 'failed')) = (due_at IS NULL)),
+    CHECK ((status IN ('held', 'due', 'succeeded', 'failed')) = (due_at IS NULL)),
     CHECK ((kind = 'refund') = (refund_of IS NOT NULL))
 ) WITH (fillfactor = 70,                              -- as of orders
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);
@@ -74,11 +77,12 @@ CREATE TABLE clock_trust (
 );
 INSERT INTO clock_trust (until) VALUES (now() + interval '1 hour');
 
--- A final payment stays as it is. Only a claimed one can succeed; one of which nothing was sent may fail: its order ended
+-- A final payment stays as it is. Only a claimed one can succeed, or one that is paid in hand; one of which nothing was sent may fail: its order ended
 -- before.
 CREATE TRIGGER payments_legal_move AFTER UPDATE OF status ON payments FOR EACH ROW
 WHEN (NOT CASE OLD.status
     WHEN 'held'       THEN NEW.status IN ('pending', 'failed')
+    WHEN 'due'        THEN NEW.status IN ('succeeded', 'failed')
     WHEN 'pending'    THEN NEW.status IN ('processing', 'failed')
     WHEN 'processing' THEN NEW.status IN ('processing', 'waiting', 'succeeded', 'failed')
     WHEN 'waiting'    THEN NEW.status IN ('processing', 'failed')

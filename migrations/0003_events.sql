@@ -11,6 +11,7 @@ CREATE TYPE event_what AS ENUM (
     'cancel_wished',    -- it is to be cancelled once its charge is known
     'late_capture',     -- a charge took the money after the order had ended, or beside the one that paid it
     'kept',             -- nobody came for the order, and the money of this payment stays
+    'collected',        -- staff took the money of this payment when the order was handed over
     'refund_owed',      -- money is to go back: the refund is there
     'refunded'          -- it went back
 );

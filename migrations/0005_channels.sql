@@ -6,12 +6,20 @@ CREATE TABLE order_details (
     order_id         uuid    NOT NULL PRIMARY KEY,
     expires_at       timestamptz,                     -- as it was asked for: when its charge is called off (0002)
     paid_elsewhere   boolean NOT NULL,                -- its payment is of the kind 'elsewhere'
-    kept             boolean NOT NULL DEFAULT false,  -- of such a one: nobody came for it, and the money stays there
+    on_delivery      boolean NOT NULL DEFAULT false,  -- its payments are of the kind 'on_delivery'
+    collected        boolean NOT NULL DEFAULT false,  -- of such a one: staff took money for it
+    kept             boolean NOT NULL DEFAULT false,  -- of both: nobody came for it, and the money stays where it is
     channel          text,                            -- in lower case
     channel_order_id text,                            -- what the channel calls it; a name of 0004, too
-    handover         jsonb   NOT NULL,                -- fulfilment, customer, delivery_address, pickup_time
+    payment_reference text,                           -- the client's name for its own payment; a name of 0004, too
+    gateway_payment_method text,                      -- the gateway's names for what is charged, and for who pays
+    gateway_customer text,
+    handover         jsonb   NOT NULL,                -- fulfilment, customer, delivery_address, pickup_time, note
+    metadata         json,                            -- texts of its client's
     imported         json,                            -- what came with it of its life elsewhere, to the letter: not jsonb
-    CHECK ((channel IS NULL) = (channel_order_id IS NULL))
+    CHECK ((channel IS NULL) = (channel_order_id IS NULL)),
+    CHECK (NOT (paid_elsewhere AND on_delivery)),
+    CHECK (on_delivery OR NOT collected)
 );
 -- A channel's orders, newest first.
 CREATE INDEX order_details_of_channel ON order_details (channel, order_id) WHERE channel IS NOT NULL;

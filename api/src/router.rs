@@ -26,7 +26,7 @@ use crate::http::observe::observed;
 use crate::http::texts::Texts;
 use crate::http::{health, pages};
 use crate::identity::{machines, sign_in, users};
-use crate::orders::{accept, add, from_channel, moves, read};
+use crate::orders::{accept, add, collect, from_channel, moves, read};
 use crate::state::AppState;
 
 /// Title and text of `openapi.json`.
@@ -108,6 +108,7 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(moves::cancel),
         routes!(moves::no_show),
         routes!(moves::set_status),
+        routes!(collect::collect),
         routes!(add::add_items),
         routes!(add::pay_anew),
         routes!(sign_in::register),

@@ -67,7 +67,11 @@ const KINDS: [(StatusCode, &str, &str); 14] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 50] = [
+const CODES: [(&str, &str); 59] = [
+    (
+        "below_zero",
+        "What is taken off is more than there is: no line and no order comes to less than nothing.",
+    ),
     ("charges_open", "Additions are still being charged. Try again in a moment."),
     ("conflict", "Two parts of the request contradict each other. Leave one out."),
     ("control_character", "A text has characters that no name has, such as a line break."),
@@ -85,6 +89,7 @@ const CODES: [(&str, &str); 50] = [
     ("illegal_move", "An order that stands where this one stands cannot go where it was asked to."),
     ("in_the_past", "A time to come is wanted."),
     ("invalid", "Not what is taken here; the detail says what is."),
+    ("invisible_character", "A text has characters that nobody sees, such as a zero-width space."),
     (
         "key_reused",
         "The `Idempotency-Key` was used before, for another request. A key is for one request and its repetitions.",
@@ -96,16 +101,22 @@ const CODES: [(&str, &str); 50] = [
     ("no_phone_number", "Not a telephone number."),
     ("no_price", "Neither the document nor the channel's price list has a price for this article."),
     ("no_time", "Not a time as RFC 3339 has it. In a URL, a + is written as %2B."),
+    ("no_worth", "The line comes to less than nothing, or to more than an amount may be."),
     ("not_a_flag", "Must be true or false."),
     ("not_a_list", "Must be a list."),
     ("not_an_object", "Must be a JSON object, each field given once."),
     ("not_an_order", "Must be a JSON object with the fields of an order, each given once."),
-    ("not_decimal", "An amount must be a plain decimal number, such as 12.99."),
+    ("not_decimal", "An amount must be a decimal number, such as 12.99."),
     ("not_open", "Nothing can be added to the order any more."),
     ("not_text", "Must be a string."),
     ("not_true_or_false", "Must be true or false."),
     ("not_whole", "Must be a whole number."),
-    ("nothing_to_pay", "The total must be above zero."),
+    (
+        "nothing_due",
+        "No money is awaited for the order: it came in, or never had to, or the order has ended.",
+    ),
+    ("nothing_to_pay", "What is added to an order must cost something."),
+    ("other_amount_due", "What came in is not what was due. The order says what is."),
     ("other_currency", "The channel's price list is in another currency than the order."),
     ("out_of_range", "The number is too small or too large."),
     ("phone_taken", "Somebody else has this telephone number."),
@@ -123,9 +134,12 @@ const CODES: [(&str, &str); 50] = [
     ("too_many", "More than may be."),
     ("too_precise", "The amount has more places than its currency."),
     ("too_short", "The text is too short."),
+    ("total_mismatch", "The lines and the amounts beside them come to another total than the order says."),
     ("unknown_currency", "Not a currency's ISO 4217 code."),
     ("unknown_field", "Nobody here knows this field. It may be misspelt."),
     ("unknown_fulfilment", "Must be `delivery`, `pickup` or `dine_in`."),
+    ("unknown_kind", "There is no such kind of amount."),
+    ("unknown_method", "Must be `card`, `on_delivery` or `elsewhere`."),
     ("unknown_role", "There is no such role."),
     ("unknown_status", "There is no such status."),
     ("unreadable", "Nests too deep, or has a number or a character that there is not."),
@@ -133,6 +147,7 @@ const CODES: [(&str, &str); 50] = [
         "version_changed",
         "The order's version is not the one that `If-Match` names. Read it again, and decide again.",
     ),
+    ("wrong_sign", "A discount must not be above zero; a fee, a tip and a tax not below."),
 ];
 
 /// The name of a kind.

@@ -25,6 +25,7 @@ use crate::http::error::{ApiError, ProblemBody};
 use crate::http::key::{Replayed, SentKey, key_reused};
 use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, Faults, TokenNeeded};
+use crate::identity::Strangers;
 use crate::identity::caller::Anyone;
 use crate::orders::fault::Fault;
 use crate::orders::read::decisive;
@@ -72,10 +73,17 @@ pub(crate) async fn accept_order(
     let key = SentKey::of(&parts)?;
     let body = body::read(&parts.headers, body, &state.room).await?;
     drop(parts);
-    let order = parse(&body)?;
+    let mut order = parse(&body)?;
     if !by.may_see(&order.customer_id) {
         return Err(ApiError::forbidden("customer_id is somebody else"));
     }
+    let is_believed = by.is_of_the_house() || state.identity.strangers() == Strangers::Everything;
+    if order.is_paid_elsewhere() && !is_believed {
+        return Err(ApiError::forbidden(
+            "payment.method elsewhere is believed of the house and of its services",
+        ));
+    }
+    order.to_be_taken_within(state.accept_deadline);
     let key = key.with_body(&body).by(&by, &state);
     if order.has_expired(OffsetDateTime::now_utc()) {
         // What came before under its name is answered as it was then. (What has been forgotten since is called off at once.)

@@ -4,12 +4,9 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use domain::limits::MAX_ID_CHARS;
-use domain::order::additions::{AdditionRequest, NewAddition};
+use domain::order::additions::{AdditionRequest, NewAddition, PaymentRequest};
 use domain::order::status::OrderStatus;
 use domain::payment::new_payment_id;
-use domain::problems::text_problem;
-use serde::Deserialize;
 use store::additions::{Add, PayAnew};
 use store::read;
 
@@ -95,27 +92,12 @@ pub(crate) async fn pay_anew(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    #[derive(Deserialize)]
-    struct Raw {
-        payment_reference: Option<serde_json::Value>,
-    }
     let order_id = parse_id(&id)?;
     let body = body::read_json(&headers, body, &state.room).await?;
-    let raw: Raw = body::parse(&body)?;
-    let wrong = |code, detail: String| Err(ApiError::invalid_one("payment_reference", code, detail));
-    let Some(value) = raw.payment_reference else { return wrong("required", "is required".to_owned()) };
-    let Some(reference) = value.as_str() else { return wrong("not_text", "must be a string".to_owned()) };
-    if let Some((code, detail)) = text_problem(reference, MAX_ID_CHARS) {
-        return wrong(code, detail);
-    }
+    let request: PaymentRequest<'_> = body::parse(&body)?;
+    let reference = request.parse().map_err(ApiError::invalid)?;
     let key = key.with_body(&body).by(&by, &state);
-    let ask = PayAnew {
-        order_id,
-        by,
-        payment_id: new_payment_id(order_id),
-        reference: reference.to_owned(),
-        expected,
-    };
+    let ask = PayAnew { order_id, by, payment_id: new_payment_id(order_id), reference, expected };
     hand_in(&state, Asked { ask: Ask::Pay(ask), key }, None, OrderStatus::PaymentProcessing).await
 }
 
@@ -129,6 +111,9 @@ pub(crate) struct AdditionBody {
     /// The caller's name for this payment, 1 to 200 characters: the same one again is refused.
     #[schema(example = "table-7-second-round", min_length = 1, max_length = 200)]
     payment_reference: String,
+    /// What the lines come to. Where it is given, it must be right.
+    #[schema(example = 9.98, minimum = 0)]
+    total: Option<f64>,
 }
 
 /// How it is paid.

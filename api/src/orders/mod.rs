@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod add;
+pub(crate) mod collect;
 pub mod fault;
 pub(crate) mod from_channel;
 pub mod mover;

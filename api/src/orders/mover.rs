@@ -15,6 +15,7 @@ use runtime::batch::{Batch, Desk, Lane};
 use runtime::chaos::crash_point;
 use store::accept::IdempotencyKey;
 use store::additions::{Add, PayAnew, add, pay_anew};
+use store::collect::{Collect, collect};
 use store::keyed::Keyed;
 use store::moves::{Moved, carry_out};
 use store::session::{PATIENCE, Session, StoreError};
@@ -40,6 +41,8 @@ pub enum Ask {
     Add(Add),
     /// To pay for it anew.
     Pay(PayAnew),
+    /// To write down that the money for it came in.
+    Collect(Collect),
 }
 
 impl Ask {
@@ -48,6 +51,7 @@ impl Ask {
             Self::Move(ask) => ask.order_id,
             Self::Add(ask) => ask.order_id,
             Self::Pay(ask) => ask.order_id,
+            Self::Collect(ask) => ask.order_id,
         }
     }
 }
@@ -194,6 +198,7 @@ impl Mover {
                 Ask::Move(ask) => Box::pin(carry_out(conn, Keyed { ask, key })),
                 Ask::Add(ask) => Box::pin(add(conn, Keyed { ask, key })),
                 Ask::Pay(ask) => Box::pin(pay_anew(conn, Keyed { ask, key })),
+                Ask::Collect(ask) => Box::pin(collect(conn, Keyed { ask, key })),
             }
         });
         let outcome = outcome.await;

@@ -258,6 +258,10 @@ fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) -> ApiError {
             let detail = "additions are still being charged; retry in a moment";
             ApiError::conflict("charges_open", detail, status)
         }
+        Refusal::NothingDue => ApiError::conflict("nothing_due", "no money is awaited for the order", status),
+        Refusal::OtherAmountDue { .. } => {
+            ApiError::conflict("other_amount_due", "another amount is due; the order says which", status)
+        }
         Refusal::VersionChanged { now } => ApiError::changed(now, status),
         Refusal::ReasonNeeded => ApiError::invalid_one("reason", "required", "is required for a step back"),
     }
@@ -284,6 +288,9 @@ impl MoveBody {
             reason: Option<serde_json::Value>,
             status: Option<serde_json::Value>,
             refund: Option<serde_json::Value>,
+            /// What nobody knows.
+            #[serde(flatten)]
+            unknown: serde_json::Map<String, serde_json::Value>,
         }
         let body = body::read(headers, body, room).await?;
         let key = key.with_body(&body);
@@ -292,7 +299,13 @@ impl MoveBody {
         }
         body::expect_json(headers)?;
         let raw: Raw = body::parse(&body)?;
-        let mut problems = Vec::new();
+        let unknown = |name: String| Problem {
+            code: "unknown_field",
+            detail: "is not known here".to_owned(),
+            // Shown as it came, which may be anything.
+            attr: name.chars().filter(|c| !c.is_control()).take(50).collect(),
+        };
+        let mut problems: Vec<Problem> = raw.unknown.into_iter().map(|(name, _)| unknown(name)).collect();
         let reason = raw.reason.and_then(|value| reason(&value, &mut problems));
         let status = raw.status.and_then(|value| status(&value, &mut problems));
         let refund = raw.refund.and_then(|value| refund(&value, &mut problems));

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use axum::response::Response;
 use domain::event::{Event, What};
-use domain::money::{Currency, Money};
-use domain::order::details::{Address, Customer, Details, Fulfilment, NewDetails};
+use domain::money::Money;
+use domain::order::adjustments::{Adjustment, AdjustmentKind};
+use domain::order::details::{Address, Customer, Fulfilment};
+use domain::order::payment_method::{Payment, PaymentMethod};
 use domain::order::status::OrderStatus;
 use domain::order::{CancelWish, NewOrder, Order};
 use domain::payment::{AttemptAction, AttemptOutcome, PaymentKind, PaymentStatus};
@@ -22,6 +24,14 @@ use crate::http::tag::tagged;
 /// Bytes of a plain order's JSON beside its items, and some to spare.
 const BESIDE_ITEMS: usize = 512;
 
+/// Of an order whose channel took the money, and of which nothing else is said: `paid_by` says so.
+const ELSEWHERE: Payment = Payment {
+    method: PaymentMethod::Elsewhere,
+    reference: None,
+    gateway_payment_method: None,
+    gateway_customer: None,
+};
+
 /// An order.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OrderView {
@@ -34,7 +44,10 @@ pub(crate) struct OrderView {
     /// The lines with the prices of the time at which the order was accepted.
     #[schema(value_type = Vec<ItemBody>)]
     pub items: Box<RawValue>,
-    /// The sum over all lines, exact.
+    /// Amounts beside the lines: fees, tips, taxes, discounts. Left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adjustments: Vec<Adjustment>,
+    /// The sum over all lines and adjustments, exact.
     #[schema(value_type = f64, example = 30.97)]
     pub total: Box<RawValue>,
     /// ISO 4217 code.
@@ -75,11 +88,26 @@ pub(crate) struct OrderView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-01-31T18:30:00+01:00")]
     pub pickup_time: Option<String>,
+    /// What is to be minded with the order as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What else its client wants to know of it, as it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"campaign": "spring"}))]
+    pub metadata: Option<Box<RawValue>>,
+    /// How it is paid. Left out where it is charged by card and nothing else was said, and where its channel took the money.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment: Option<Payment>,
+    /// What is still to be paid when the order is handed over. Left out of lists, and where nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>, example = 30.97)]
+    pub due: Option<Box<RawValue>>,
     /// `channel`: the channel took the money, so nothing is charged here. Left out where the order is charged here.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "channel")]
     pub paid_by: Option<&'static str>,
-    /// `channel`: the order was rejected or cancelled, and the channel that took the money must give it back.
+    /// The order was rejected or cancelled after money had been taken elsewhere, and whoever took it must give it back: the
+    /// `channel`, or the `house`, whose staff took it in hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "channel")]
     pub refund_by: Option<&'static str>,
@@ -98,23 +126,18 @@ pub(crate) struct OrderView {
 impl OrderView {
     /// An order that was accepted just now. Its charge has `payment_deadline`, unless it says otherwise itself.
     pub(crate) fn accepted(order: NewOrder, created_at: OffsetDateTime, payment_deadline: Duration) -> Self {
-        let paid = order.paid_elsewhere();
-        let details = order.details.map(|details| {
-            let NewDetails { handover, key, paid_elsewhere, expires_at, .. } = *details;
-            let channel = key.map(|key| (key.channel.as_str().to_owned(), key.order_id));
-            let paid_elsewhere = paid_elsewhere.is_some();
-            Box::new(Details { handover, channel, paid_elsewhere, kept: false, expires_at })
-        });
+        let uncharged = order.uncharged();
+        let details = order.details.map(|details| Box::new(details.as_stored()));
         let order = Order {
             id: order.id,
             customer_id: order.customer_id,
-            status: if paid.is_some() { OrderStatus::Confirmed } else { OrderStatus::Pending },
+            status: if uncharged.is_some() { OrderStatus::Confirmed } else { OrderStatus::Pending },
             items: order.items,
             total: order.total,
             version: 1,
             created_at,
             updated_at: created_at,
-            accept_by: paid.map(|accept_in| created_at + accept_in),
+            accept_by: uncharged.map(|one| created_at + one.accept_in),
             cancel_wish: None,
             details,
         };
@@ -126,7 +149,10 @@ impl OrderView {
         let own = order.details.as_ref().and_then(|details| details.expires_at);
         let is_charged = order.status == OrderStatus::Pending;
         let expires_at = is_charged.then(|| own.unwrap_or(order.created_at + payment_deadline));
-        Self { expires_at, payment_attempts: Some(Vec::new()), ..Self::in_list(order) }
+        let details = order.details.as_ref();
+        let is_due = details.is_some_and(|details| details.payment.method == PaymentMethod::OnDelivery);
+        let due = is_due.then(|| order.total.to_json());
+        Self { expires_at, due, payment_attempts: Some(Vec::new()), ..Self::in_list(order) }
     }
 
     /// As it is sent, in one piece of memory for all but the longest: [`axum::Json`] would begin with too little, and append
@@ -147,13 +173,17 @@ impl OrderView {
         let paid = order.is_paid_elsewhere();
         let kept = order.details.as_ref().is_some_and(|details| details.kept);
         let given_back = matches!(order.status, OrderStatus::Rejected | OrderStatus::Cancelled) && !kept;
-        let (handover, channel) = order.details.map(|one| (one.handover, one.channel)).unwrap_or_default();
-        let (channel, channel_order_id) = channel.unzip();
+        let in_hand = order.details.as_ref().is_some_and(|details| details.collected);
+        let details = order.details.map(|details| *details).unwrap_or_default();
+        let handover = details.handover;
+        let (channel, channel_order_id) = details.channel.unzip();
+        let is_said = details.payment != Payment::default() && details.payment != ELSEWHERE;
         Self {
             id: order.id,
             customer_id: order.customer_id,
             status: order.status,
             items: order.items,
+            adjustments: details.adjustments,
             total: order.total.to_json(),
             currency: order.total.currency().code(),
             version: order.version,
@@ -168,8 +198,16 @@ impl OrderView {
             customer: handover.customer,
             delivery_address: handover.delivery_address,
             pickup_time: handover.pickup_time,
+            note: handover.note,
+            metadata: details.metadata,
+            payment: is_said.then_some(details.payment),
+            due: None,
             paid_by: paid.then_some("channel"),
-            refund_by: (paid && given_back).then_some("channel"),
+            refund_by: match (paid, in_hand) {
+                (true, _) if given_back => Some("channel"),
+                (false, true) if given_back => Some("house"),
+                _ => None,
+            },
             timestamps: None,
             payments: None,
             payment_attempts: None,
@@ -184,7 +222,14 @@ impl OrderView {
         let awaited = payments.iter().find(is_awaited);
         let expires_at = awaited.map(|one| one.expires_at.unwrap_or(one.created_at + payment_deadline));
         let attempts = attempt_views(attempts);
+        let due: i64 = payments
+            .iter()
+            .filter(|one| one.status == PaymentStatus::Due)
+            .map(|one| one.amount.minor())
+            .sum();
+        let due = (due > 0).then(|| Money::from_minor(due, order.total.currency()).to_json());
         Self {
+            due,
             timestamps: Some(Timestamps(
                 events.iter().filter_map(|event| Some((event.to?.as_str(), Time(event.at)))).collect(),
             )),
@@ -226,10 +271,11 @@ impl From<CancelWish> for CancelView {
 pub(crate) struct PaymentView {
     /// UUID: the gateway's idempotency key.
     pub id: Uuid,
-    /// `charge` or `refund`; `elsewhere`: the channel took the money, and the gateway knows nothing of it.
+    /// `charge` or `refund`; and what the gateway knows nothing of: `elsewhere` (the channel took the money), `on_delivery` (paid
+    /// when the order is handed over) and `free` (nothing is to be paid).
     #[schema(value_type = String)]
     pub kind: PaymentKind,
-    /// `held` (an addition whose order is not paid yet), `pending`, `processing`, `waiting`, `succeeded` or `failed`.
+    /// `held` (an addition whose order is not paid yet), `due` (to be paid when the order is handed over), `pending`, `processing`, `waiting`, `succeeded` or `failed`.
     #[schema(value_type = String)]
     pub status: PaymentStatus,
     /// The exact amount.
@@ -363,7 +409,7 @@ pub(crate) struct EventView {
     /// The version of the order after this change.
     pub version: i32,
     /// What changed: `accepted`, `moved`, `added`, `addition_charged`, `addition_dropped`, `cancel_wished`, `late_capture`,
-    /// `kept`, `refund_owed` or `refunded`.
+    /// `kept`, `collected`, `refund_owed` or `refunded`.
     pub what: What,
     /// The status before this change; null if the order was new or did not change its status.
     pub from: Option<OrderStatus>,
@@ -376,6 +422,10 @@ pub(crate) struct EventView {
     /// The charge or refund that this change is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<Uuid>,
+    /// The client's own name for that payment, where it is the order's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "table-7")]
+    pub payment_reference: Option<String>,
     /// For `accepted` the order's total; otherwise the money that was added, charged or refunded. Exact.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>, example = 30.97)]
@@ -399,7 +449,7 @@ impl HistoryView {
             .rev()
             .map(|event| {
                 let left_at = if event.to.is_some() { left.replace(event.at) } else { None };
-                EventView::new(event, left_at, order.total.currency())
+                EventView::new(event, left_at, order)
             })
             .collect();
         history.reverse();
@@ -408,7 +458,9 @@ impl HistoryView {
 }
 
 impl EventView {
-    fn new(event: Event, left_at: Option<OffsetDateTime>, currency: Currency) -> Self {
+    fn new(event: Event, left_at: Option<OffsetDateTime>, order: &Order) -> Self {
+        let currency = order.total.currency();
+        let named = order.details.as_ref().filter(|_| event.payment_id == Some(order.id));
         let lasted = |left: OffsetDateTime| (left - event.at).whole_milliseconds();
         Self {
             version: event.version,
@@ -418,6 +470,7 @@ impl EventView {
             actor: event.actor,
             reason: event.reason,
             payment_id: event.payment_id,
+            payment_reference: named.and_then(|details| details.payment.reference.clone()),
             amount: event.amount_minor.map(|minor| Money::from_minor(minor, currency).to_json()),
             at: event.at,
             left_at,
@@ -436,9 +489,23 @@ pub(crate) struct NewOrderBody {
     /// 1 to 200 lines.
     #[schema(min_items = 1, max_items = 200)]
     items: Vec<ItemBody>,
-    /// ISO 4217 code. The default is USD.
+    /// ISO 4217 code, in any case. The default is USD.
     #[schema(example = "USD")]
     currency: Option<String>,
+    /// Up to 50 amounts beside the lines, all of which are added.
+    #[schema(max_items = 50)]
+    adjustments: Option<Vec<AdjustmentBody>>,
+    /// What the order comes to. Where it is given, it must be right: else 422 `total_mismatch`.
+    #[schema(example = 30.97, minimum = 0)]
+    total: Option<f64>,
+    /// What is to be minded with the order as a whole: up to 1,000 characters, line breaks among them.
+    #[schema(example = "Ring twice", max_length = 1000)]
+    note: Option<String>,
+    /// Up to 50 names of up to 50 characters and their texts, up to 4,096 bytes as JSON. Kept and shown, and read by nobody here.
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"campaign": "spring"}))]
+    metadata: Option<BTreeMap<String, String>>,
+    /// How it is paid. The default is by card.
+    payment: Option<PaymentMethodBody>,
     /// The channel that sends the order: 1 to 50 characters, in any case. Requires `channel_order_id`.
     #[schema(example = "dishdash", min_length = 1, max_length = 50)]
     channel: Option<String>,
@@ -479,10 +546,77 @@ pub(crate) struct ItemBody {
     /// The till's own code of the article, 1 to 200 characters.
     #[schema(example = "P-BURG", min_length = 1, max_length = 200)]
     plu: Option<String>,
+    /// What is to be minded when it is made: up to 1,000 characters.
+    #[schema(example = "No nuts", max_length = 1000)]
+    note: Option<String>,
+    /// What is chosen with it, for each unit. All lines of an order together may have 500, up to 5 deep.
+    modifiers: Option<Vec<ModifierBody>>,
+    /// Up to 50 amounts beside the line, each for the line as a whole.
+    #[schema(max_items = 50)]
+    adjustments: Option<Vec<AdjustmentBody>>,
+}
+
+/// Something chosen with an article, or with something chosen.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct ModifierBody {
+    /// 1 to 200 characters.
+    #[schema(example = "mod_001", min_length = 1, max_length = 200)]
+    id: Option<String>,
+    /// 1 to 500 characters.
+    #[schema(example = "Extra cheese", min_length = 1, max_length = 500)]
+    name: String,
+    /// How many for each unit of what it belongs to, 1 to 10,000. The default is 1.
+    #[schema(example = 1, minimum = 1, maximum = 10000)]
+    quantity: Option<i32>,
+    /// Unit price; below zero where it makes the article cheaper. The default is 0.
+    #[schema(example = 1.50)]
+    price: Option<f64>,
+    /// The till's own code of it, 1 to 200 characters.
+    #[schema(example = "M-CHEESE", min_length = 1, max_length = 200)]
+    plu: Option<String>,
+    /// What is chosen with it, for each unit of it.
+    #[schema(no_recursion)]
+    modifiers: Option<Vec<ModifierBody>>,
+}
+
+/// An amount beside the lines, or beside one line.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct AdjustmentBody {
+    /// What for. A `discount` takes off and must not be above zero; `rounding` and `other` may be either; all others must not be
+    /// below zero.
+    kind: AdjustmentKind,
+    /// What it is called, 1 to 500 characters.
+    #[schema(example = "Happy hour", min_length = 1, max_length = 500)]
+    name: Option<String>,
+    /// With its sign.
+    #[schema(example = -1.50)]
+    amount: f64,
+}
+
+/// How an order is paid.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct PaymentMethodBody {
+    /// `card` (the default): charged at the gateway. `on_delivery`: never charged; the order is CONFIRMED at once and says what is
+    /// `due`. `elsewhere`: the channel took the money; only from staff and services. An order that comes to 0 is CONFIRMED at once,
+    /// too.
+    method: Option<PaymentMethod>,
+    /// The caller's own name for the payment, 1 to 200 characters; refunds show it. No other payment of the order may have it.
+    #[schema(example = "table-7", min_length = 1, max_length = 200)]
+    reference: Option<String>,
+    /// The gateway's name for what is charged, 1 to 200 characters. By card only.
+    #[schema(example = "pm_1a2b3c", min_length = 1, max_length = 200)]
+    gateway_payment_method: Option<String>,
+    /// The gateway's name for who pays, 1 to 200 characters. By card only.
+    #[schema(example = "cus_1a2b3c", min_length = 1, max_length = 200)]
+    gateway_customer: Option<String>,
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::order::payment_method::{NoCharge, Uncharged};
     use domain::order::request::OrderRequest;
     use time::macros::datetime;
 
@@ -516,12 +650,14 @@ mod tests {
     }
 
     /// The answer to an order with these fields, as its writer has accepted it.
-    fn answer(fields: &str, paid_elsewhere: Option<Duration>) -> String {
+    fn answer(fields: &str, accept_in: Option<Duration>) -> String {
         let body = format!(r#"{{"customer_id":"é","items":[{LINE}}}]{fields}}}"#);
         let asked: OrderRequest<'_> = serde_json::from_str(&body).unwrap();
         let mut order = NewOrder { id: ID, ..NewOrder::parse(&asked).unwrap() };
-        if let Some(details) = &mut order.details {
-            details.paid_elsewhere = paid_elsewhere;
+        let uncharged = accept_in.map(|accept_in| Uncharged { because: NoCharge::Elsewhere, accept_in });
+        if let (Some(details), Some(_)) = (&mut order.details, uncharged) {
+            details.payment.method = PaymentMethod::Elsewhere;
+            details.uncharged = uncharged;
         }
         let view = OrderView::accepted(order, datetime!(2026-01-31 17:02:11.5 UTC), Duration::from_secs(900));
         String::from_utf8(view.to_json()).unwrap()

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use domain::message::PaymentsDue;
+use domain::order::payment_method::NoCharge;
 use domain::origin::Origins;
 use metrics::{Counter, Histogram};
 use runtime::batch::{Batch, Desk, Lane};
@@ -135,7 +136,7 @@ impl Writer {
     /// what is not published.
     fn publish(&self, batch: &Batch<Accept, Answer>, answers: &[Answer]) {
         let mut fresh = Vec::with_capacity(answers.len());
-        let (mut of_channels, mut elsewhere) = (0, 0);
+        let (mut of_channels, mut uncharged, mut elsewhere) = (0, 0, 0);
         // Made only when the first order is met that has one.
         let mut origins = Origins::new();
         for (one, answer) in batch.commands.iter().zip(answers) {
@@ -143,9 +144,13 @@ impl Writer {
             of_channels +=
                 u64::from(new && one.order.details.as_ref().is_some_and(|details| details.key.is_some()));
             match answer {
-                // Its channel has the money: there is nothing to claim.
-                Ok(Accepted::New { .. }) if one.order.paid_elsewhere().is_some() => elsewhere += 1,
                 Ok(Accepted::New { .. }) => {
+                    // There is nothing to claim.
+                    if let Some(no_charge) = one.order.uncharged() {
+                        uncharged += 1;
+                        elsewhere += u64::from(no_charge.because == NoCharge::Elsewhere);
+                        continue;
+                    }
                     if let Some(origin) = &one.order.origin {
                         origins.resize(fresh.len(), None);
                         origins.push(Some(origin.clone()));
@@ -160,7 +165,7 @@ impl Writer {
             }
         }
         let count = fresh.len() as u64;
-        self.metrics.accepted.increment(count + elsewhere);
+        self.metrics.accepted.increment(count + uncharged);
         self.metrics.of_channels.increment(of_channels);
         self.metrics.elsewhere.increment(elsewhere);
         if fresh.is_empty() {

@@ -30,6 +30,8 @@ pub enum What {
     LateCapture,
     /// Nobody came for the order, and the money of this payment stays.
     Kept,
+    /// Staff took the money of this payment when the order was handed over.
+    Collected,
     /// Money is to go back: there is a refund.
     RefundOwed,
     /// It went back.
@@ -38,7 +40,7 @@ pub enum What {
 
 impl What {
     /// Every kind of event.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Accepted,
         Self::Moved,
         Self::Added,
@@ -47,6 +49,7 @@ impl What {
         Self::CancelWished,
         Self::LateCapture,
         Self::Kept,
+        Self::Collected,
         Self::RefundOwed,
         Self::Refunded,
     ];
@@ -62,6 +65,7 @@ impl What {
             Self::CancelWished => "cancel_wished",
             Self::LateCapture => "late_capture",
             Self::Kept => "kept",
+            Self::Collected => "collected",
             Self::RefundOwed => "refund_owed",
             Self::Refunded => "refunded",
         }
@@ -159,6 +163,8 @@ pub struct Replayed {
     pub charged: Tally,
     /// What of it stays, although the order was cancelled; and what stays with its channel.
     pub kept: Tally,
+    /// What came in when the order was handed over.
+    pub collected: Tally,
     /// Refunds that are owed, or were.
     pub owed: Tally,
     /// Refunds that were given.
@@ -208,6 +214,7 @@ impl Replayed {
             What::Moved if event.amount_minor.is_none() => return None,
             What::Moved | What::AdditionCharged | What::LateCapture => &mut self.charged,
             What::Kept => &mut self.kept,
+            What::Collected => &mut self.collected,
             What::RefundOwed => &mut self.owed,
             What::Refunded => &mut self.refunded,
             What::Added | What::AdditionDropped => &mut Tally::default(),

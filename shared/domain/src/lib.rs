@@ -3,7 +3,9 @@
 
 pub mod channel;
 pub mod content;
+mod decimal;
 pub mod event;
+mod fields;
 pub mod gateway;
 pub mod limits;
 pub mod message;

@@ -6,6 +6,8 @@ use std::fmt;
 pub use iso_currency::Currency;
 use serde_json::value::RawValue;
 
+use crate::decimal::without_exponent;
+
 /// The largest amount that one line, order or payment may have: ten trillion minor units. Far above any
 /// order, and far enough below `i64::MAX` that a sum of a whole order's lines cannot overflow unseen.
 pub const MAX_MINOR: i64 = 10_000_000_000_000;
@@ -23,8 +25,8 @@ pub struct Money {
 /// Why a text is no amount of money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
-    /// Not digits with at most one decimal point (exponents are refused: `1e2` is no price).
-    #[error("must be a plain decimal number such as 12.99")]
+    /// No JSON number, or one that has more digits than any amount.
+    #[error("must be a decimal number such as 12.99")]
     NotDecimal,
     /// Below zero.
     #[error("must not be negative")]
@@ -46,8 +48,25 @@ impl Money {
         Self { minor, currency }
     }
 
-    /// Reads an exact decimal such as `12.99` or `5`.
+    /// Reads an exact decimal such as `12.99` or `5`, not below zero.
     pub fn parse(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        let money = Self::parse_signed(text, currency)?;
+        if money.minor < 0 { Err(MoneyError::Negative) } else { Ok(money) }
+    }
+
+    /// Reads an exact decimal with its sign. What a serialiser of doubles writes for it (`1e2`) is read, too, as long as it is
+    /// exact in the currency.
+    pub fn parse_signed(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        match Self::parse_plain(text, currency) {
+            Err(MoneyError::NotDecimal) => {
+                let plain = without_exponent(text).ok_or(MoneyError::NotDecimal)?;
+                Self::parse_plain(&plain, currency)
+            }
+            read => read,
+        }
+    }
+
+    fn parse_plain(text: &str, currency: Currency) -> Result<Self, MoneyError> {
         let places = decimal_places(currency);
         let (negative, digits) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -71,10 +90,7 @@ impl Money {
                 return Err(MoneyError::TooLarge);
             }
         }
-        if negative && minor > 0 {
-            return Err(MoneyError::Negative);
-        }
-        Ok(Self { minor, currency })
+        Ok(Self { minor: if negative { -minor } else { minor }, currency })
     }
 
     /// Minor units.
@@ -99,6 +115,12 @@ impl Money {
             return None;
         }
         let minor = self.minor.checked_add(other.minor).filter(|sum| *sum <= MAX_MINOR)?;
+        Some(Self { minor, ..self })
+    }
+
+    /// The sum with an amount that may be below zero; `None` below zero or above [`MAX_MINOR`].
+    pub fn checked_plus(self, minor: i64) -> Option<Self> {
+        let minor = self.minor.checked_add(minor).filter(|sum| (0..=MAX_MINOR).contains(sum))?;
         Some(Self { minor, ..self })
     }
 
@@ -169,7 +191,10 @@ mod tests {
         assert_eq!(usd("-0.00"), Ok(0));
         assert_eq!(usd("12.999"), Err(MoneyError::TooPrecise(2)));
         assert_eq!(usd("-1"), Err(MoneyError::Negative));
-        assert_eq!(usd("1e2"), Err(MoneyError::NotDecimal));
+        assert_eq!((usd("1e2"), usd("12.5e-1"), usd("1e-2")), (Ok(10_000), Ok(125), Ok(1)));
+        assert_eq!((usd("1e-3"), usd("1e13")), (Err(MoneyError::TooPrecise(2)), Err(MoneyError::TooLarge)));
+        assert_eq!((usd("1e"), usd("1e99")), (Err(MoneyError::NotDecimal), Err(MoneyError::NotDecimal)));
+        assert_eq!(Money::parse_signed("-1.50", Currency::USD).map(Money::minor), Ok(-150));
         assert_eq!(usd("1."), Err(MoneyError::NotDecimal));
         assert_eq!(usd(""), Err(MoneyError::NotDecimal));
         assert_eq!(usd("99999999999999999999999999"), Err(MoneyError::TooLarge));

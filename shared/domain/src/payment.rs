@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::order::payment_method::NoCharge;
+
 /// What a payment does with the money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "sqlx", derive(sqlx::Type), sqlx(type_name = "payment_kind", rename_all = "lowercase"))]
-#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "sqlx", derive(sqlx::Type), sqlx(type_name = "payment_kind", rename_all = "snake_case"))]
+#[serde(rename_all = "snake_case")]
 pub enum PaymentKind {
     /// Takes money for an order.
     Charge,
@@ -14,6 +16,27 @@ pub enum PaymentKind {
     Refund,
     /// The channel took the money: there from the start, final, never claimed, unknown to the gateway.
     Elsewhere,
+    /// Paid when the order is handed over: due until staff say that it came in. Never claimed, unknown to the gateway.
+    OnDelivery,
+    /// Nothing is to be paid: final from the start.
+    Free,
+}
+
+impl PaymentKind {
+    /// Whether the gateway has anything to do with it.
+    pub const fn is_of_gateway(self) -> bool {
+        matches!(self, Self::Charge | Self::Refund)
+    }
+}
+
+impl From<NoCharge> for PaymentKind {
+    fn from(because: NoCharge) -> Self {
+        match because {
+            NoCharge::Free => Self::Free,
+            NoCharge::OnDelivery => Self::OnDelivery,
+            NoCharge::Elsewhere => Self::Elsewhere,
+        }
+    }
 }
 
 /// The id of a new payment of this order, and so the gateway's idempotency key. UUIDv7 with the order's own time: payments
@@ -36,6 +59,8 @@ pub fn new_payment_id(order_id: Uuid) -> Uuid {
 pub enum PaymentStatus {
     /// Of an addition: not to be looked at before its order's own charge is known.
     Held,
+    /// To be paid when the order is handed over.
+    Due,
     /// Accepted, never claimed.
     Pending,
     /// Claimed by a worker under an epoch, until `due_at`.
@@ -51,8 +76,15 @@ pub enum PaymentStatus {
 
 impl PaymentStatus {
     /// Every status.
-    pub const ALL: [Self; 6] =
-        [Self::Held, Self::Pending, Self::Processing, Self::Waiting, Self::Succeeded, Self::Failed];
+    pub const ALL: [Self; 7] = [
+        Self::Held,
+        Self::Due,
+        Self::Pending,
+        Self::Processing,
+        Self::Waiting,
+        Self::Succeeded,
+        Self::Failed,
+    ];
 
     /// Whether the database lets a payment go `self -> to` (`migrations/`, trigger `payments_legal_move`); a test
     /// compares the two.
@@ -60,9 +92,11 @@ impl PaymentStatus {
         match self {
             // Failed: its order ended before anything was sent.
             Self::Held => matches!(to, Self::Pending | Self::Failed),
+            // Failed: its order ended before the money came.
+            Self::Due => matches!(to, Self::Succeeded | Self::Failed),
             Self::Pending => matches!(to, Self::Processing | Self::Failed),
             // Processing: a lease ran out and another worker took over.
-            Self::Processing => !matches!(to, Self::Held | Self::Pending),
+            Self::Processing => !matches!(to, Self::Held | Self::Due | Self::Pending),
             // Failed: its order ended, and no gateway ever looked at its tries.
             Self::Waiting => matches!(to, Self::Processing | Self::Failed),
             Self::Succeeded | Self::Failed => false,
@@ -73,6 +107,7 @@ impl PaymentStatus {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
+            Self::Due => "due",
             Self::Pending => "pending",
             Self::Processing => "processing",
             Self::Waiting => "waiting",

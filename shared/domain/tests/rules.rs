@@ -76,6 +76,9 @@ fn item() -> impl Strategy<Value = (u8, i64, u32)> {
 fn made(&(article, minor, quantity): &(u8, i64, u32)) -> Item {
     Item {
         plu: None,
+        note: None,
+        modifiers: Vec::new(),
+        adjustments: Vec::new(),
         item_id: format!("item {article}"),
         item_name: format!("article {article}"),
         quantity,
@@ -162,7 +165,7 @@ proptest! {
                 prop_assert_eq!(order.total, Money::from_minor(sum, currency));
                 prop_assert_eq!(RawValue::get(&order.items), items);
             }
-            Err(problems) => prop_assert_eq!((sum, problems[0].code), (0, "nothing_to_pay")),
+            Err(problems) => prop_assert!(false, "{problems:?}"),
         }
     }
 }

@@ -139,6 +139,7 @@ impl Story {
         });
         for (money, events, payments) in [
             ("charged", replayed.charged, order.charged),
+            ("collected", replayed.collected, order.collected),
             ("to be refunded", replayed.owed, order.owed),
             ("refunded", replayed.refunded, order.refunded),
         ] {
@@ -161,9 +162,9 @@ impl Story {
     }
 }
 
-/// Where an order begins: one whose channel took the money waits for no charge.
+/// Where an order begins: one for which nothing is charged waits for no charge.
 const fn begins_at(order: &Order) -> Option<OrderStatus> {
-    Some(if order.paid_elsewhere { OrderStatus::Confirmed } else { OrderStatus::Pending })
+    Some(if order.is_uncharged() { OrderStatus::Confirmed } else { OrderStatus::Pending })
 }
 
 /// Lines to be compared; none are equal to none.

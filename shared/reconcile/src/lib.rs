@@ -58,7 +58,11 @@ const NAMES: &str = "
     UNION ALL
     SELECT 'payment_reference', coalesce(n.named, p.id), n.named IS NOT DISTINCT FROM p.id
     FROM (SELECT * FROM names WHERE kind = 'payment_reference') n
-    FULL JOIN (SELECT * FROM payments WHERE reference IS NOT NULL) p
+    FULL JOIN (
+        SELECT id, order_id, reference FROM payments WHERE reference IS NOT NULL
+        UNION ALL
+        SELECT order_id, order_id, payment_reference FROM order_details WHERE payment_reference IS NOT NULL
+    ) p
         ON p.order_id::text = n.scope AND p.reference = n.name";
 
 async fn check_names(conn: &mut PgConnection, report: &mut Report) -> Result<()> {

@@ -56,6 +56,15 @@ pub(super) struct Order {
     pub(super) paid_elsewhere: bool,
     pub(super) elsewhere: u32,
     pub(super) elsewhere_minor: i64,
+    /// Whether it is paid in hand, and staff are said to have taken money for it; its own payments of that kind, those for what was
+    /// added and not taken off again, in minor units; and what came in.
+    on_delivery: bool,
+    is_collected: bool,
+    pub(super) in_hand: u32,
+    pub(super) in_hand_minor: i64,
+    pub(super) collected: Tally,
+    /// Payments that say that it is free.
+    pub(super) free: u32,
     /// What a restaurant's board finds it by: a deadline of the kitchen's, and being listed as what the kitchen has.
     has_deadline: bool,
     in_kitchen: Option<OrderStatus>,
@@ -64,6 +73,33 @@ pub(super) struct Order {
 /// All orders by id.
 #[derive(Debug)]
 pub(super) struct Orders(HashMap<Uuid, Order>);
+
+/// What each order's lines and amounts come to. Modifiers lie in each other: so they are unfolded, each with how often it
+/// counts for the whole line; of most orders there is nothing to unfold.
+const LINES: &str = "
+    WITH RECURSIVE made AS (
+        SELECT o.id, coalesce(o.items, first.items) AS items, coalesce(o.adjustments, first.adjustments) AS adjustments
+        FROM orders o LEFT JOIN order_events first ON first.subject = o.id AND first.version = 1
+    ), lines AS (
+        SELECT made.id, line FROM made, json_array_elements(made.items) AS line
+    ), chosen AS (
+        SELECT id, modifier, (line ->> 'quantity')::numeric * (modifier ->> 'quantity')::numeric AS times
+        FROM lines, json_array_elements(line -> 'modifiers') AS modifier WHERE line -> 'modifiers' IS NOT NULL
+        UNION ALL
+        SELECT id, below, times * (below ->> 'quantity')::numeric
+        FROM chosen, json_array_elements(modifier -> 'modifiers') AS below WHERE modifier -> 'modifiers' IS NOT NULL
+    ), amounts AS (
+        SELECT id, (line ->> 'price')::numeric * (line ->> 'quantity')::numeric AS amount FROM lines
+        UNION ALL
+        SELECT id, (modifier ->> 'price')::numeric * times FROM chosen
+        UNION ALL
+        SELECT id, (beside ->> 'amount')::numeric FROM lines, json_array_elements(line -> 'adjustments') AS beside
+        WHERE line -> 'adjustments' IS NOT NULL
+        UNION ALL
+        SELECT id, (beside ->> 'amount')::numeric FROM made, json_array_elements(adjustments) AS beside
+        WHERE adjustments IS NOT NULL
+    )
+    SELECT o.id, sum(amount)::text FROM orders o LEFT JOIN amounts USING (id) GROUP BY o.id";
 
 type OrderRow = (Uuid, OrderStatus, i32, i64, String, bool);
 
@@ -120,17 +156,19 @@ impl Orders {
             }
         }
         drop(expired);
-        let mut rows = sqlx::query_as::<_, (Uuid, bool, bool)>(
-            "SELECT order_id, paid_elsewhere, kept FROM order_details",
+        let mut rows = sqlx::query_as::<_, (Uuid, bool, bool, bool, bool)>(
+            "SELECT order_id, paid_elsewhere, on_delivery, collected, kept FROM order_details",
         )
         .fetch(conn);
-        while let Some((id, paid_elsewhere, kept)) = rows.try_next().await? {
+        while let Some((id, paid_elsewhere, on_delivery, collected, kept)) = rows.try_next().await? {
             let order = self.0.get_mut(&id);
             report.check(Invariant::RowsBelong, order.is_some(), || {
                 format!("details of order {id}, which is not")
             });
             if let Some(order) = order {
                 order.paid_elsewhere = paid_elsewhere;
+                order.on_delivery = on_delivery;
+                order.is_collected = collected;
                 order.kept_elsewhere = kept;
             }
         }
@@ -163,14 +201,10 @@ impl Orders {
         Ok(())
     }
 
-    /// Their lines; PostgreSQL adds them up, in decimals, so that they need not be kept here.
+    /// Their lines, with what is chosen and what is beside them; PostgreSQL adds them up, in decimals, so that they need not be kept
+    /// here.
     pub(super) async fn check_lines(&self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
-        let mut rows = sqlx::query_as::<_, (Uuid, Option<String>)>(
-            "SELECT o.id, sum((line ->> 'price')::numeric * (line ->> 'quantity')::numeric)::text
-             FROM orders o LEFT JOIN order_events first ON first.subject = o.id AND first.version = 1
-             LEFT JOIN LATERAL json_array_elements(coalesce(o.items, first.items)) AS line ON true GROUP BY o.id",
-        )
-        .fetch(conn);
+        let mut rows = sqlx::query_as::<_, (Uuid, Option<String>)>(LINES).fetch(conn);
         while let Some((id, sum)) = rows.try_next().await? {
             let Some(order) = self.0.get(&id) else { continue };
             let sum = sum.unwrap_or_default();
@@ -221,6 +255,12 @@ impl Order {
             paid_elsewhere: false,
             elsewhere: 0,
             elsewhere_minor: 0,
+            on_delivery: false,
+            is_collected: false,
+            in_hand: 0,
+            in_hand_minor: 0,
+            collected: Tally::default(),
+            free: 0,
             has_deadline: false,
             in_kitchen: None,
         }
@@ -231,12 +271,14 @@ impl Order {
         let ended = !matches!(self.status, OrderStatus::Pending | OrderStatus::PaymentProcessing);
         report.check(Invariant::OrdersEnded, ended, || format!("order {id} is {status}"));
 
-        // Paid once: by a charge of its own, or to its channel.
-        let charged_minor = self.own.2 + self.elsewhere_minor + self.added_minor;
-        let one = if self.paid_elsewhere {
-            self.own.1.is_nil() && self.elsewhere == 1
-        } else {
-            self.elsewhere == 0 && self.charges > 0 && self.own_standing <= 1
+        // Paid once: by a charge of its own, or to its channel, or in hand; or there is nothing to pay.
+        let charged_minor = self.own.2 + self.elsewhere_minor + self.in_hand_minor + self.added_minor;
+        let others = (self.elsewhere, self.in_hand, self.free);
+        let one = match (self.paid_elsewhere, self.on_delivery) {
+            (true, false) => self.own.1.is_nil() && others == (1, 0, 0),
+            (false, true) => self.own.1.is_nil() && others == (0, 1, 0),
+            _ if self.free > 0 => self.own.1.is_nil() && others == (0, 0, 1),
+            _ => others == (0, 0, 0) && self.charges > 0 && self.own_standing <= 1,
         };
         let adds_up = one && charged_minor == self.total.minor() && !self.mixed_currencies;
         report.check(Invariant::ChargesAreTotal, adds_up, || {
@@ -257,8 +299,13 @@ impl Order {
         }
 
         let paid = match self.status {
-            OrderStatus::PaymentFailed => self.failed > 0 && self.succeeded == 0 && !self.paid_elsewhere,
-            _ if self.is_paid() => self.succeeded > 0 || (self.paid_elsewhere && self.elsewhere == 1),
+            OrderStatus::PaymentFailed => self.failed > 0 && self.succeeded == 0 && !self.is_uncharged(),
+            _ if self.is_paid() => {
+                let beside = (self.paid_elsewhere && self.elsewhere == 1)
+                    || (self.on_delivery && self.in_hand == 1)
+                    || self.free == 1;
+                self.succeeded > 0 || beside
+            }
             _ => true,
         };
         report.check(Invariant::StatusPaid, paid, || {
@@ -294,7 +341,14 @@ impl Order {
             let Self { succeeded, refunds, .. } = self;
             format!("order {id} is {status} with {succeeded} charges succeeded, {kept} kept, and {refunds} refunds")
         });
-        let told = self.kept_elsewhere == (self.paid_elsewhere && self.kept.count > 0);
+        let told = self.is_collected == (self.on_delivery && self.collected.count > 0);
+        report.check(Invariant::EventsExplain, told, || {
+            format!(
+                "order {id} is said to be paid in hand: {}, and its payments say otherwise",
+                self.is_collected
+            )
+        });
+        let told = self.kept_elsewhere == ((self.paid_elsewhere || self.is_collected) && self.kept.count > 0);
         report.check(Invariant::RefundsWhole, told, || {
             let said = if self.kept_elsewhere { "keeps" } else { "gives back" };
             format!("the channel of order {id} {said} what it took, and its events say otherwise")
@@ -312,6 +366,11 @@ impl Order {
         matches!(self.status, Confirmed | Accepted | Preparing | Ready | Delivered)
     }
 
+    /// Whether it is said that the gateway charges nothing for what it came in with.
+    pub(super) const fn is_uncharged(&self) -> bool {
+        self.paid_elsewhere || self.on_delivery || self.free > 0
+    }
+
     /// Whether it ended without being delivered, so that nothing is kept.
     const fn is_given_back(&self) -> bool {
         use OrderStatus::{Cancelled, PaymentFailed, Rejected};
@@ -322,7 +381,12 @@ impl Order {
     /// the money, keeps that, too.
     const fn kept_here(&self) -> (u32, i64) {
         let Tally { count, minor, .. } = self.kept;
-        if count > 0 { (count.saturating_sub(self.elsewhere), minor - self.elsewhere_minor) } else { (0, 0) }
+        if count > 0 {
+            let beside = self.elsewhere + self.collected.count;
+            (count.saturating_sub(beside), minor - self.elsewhere_minor - self.collected.minor)
+        } else {
+            (0, 0)
+        }
     }
 
     /// What the ledger must have kept in the end, refunds taken off; `None` while that is open. What a channel took is not
@@ -332,7 +396,7 @@ impl Order {
             OrderStatus::Pending | OrderStatus::PaymentProcessing => None,
             OrderStatus::Cancelled => Some(self.kept_here().1),
             OrderStatus::PaymentFailed | OrderStatus::Rejected => Some(0),
-            _ if self.paid_elsewhere => Some(self.total.minor() - self.elsewhere_minor),
+            _ if self.is_uncharged() => Some(self.total.minor() - self.elsewhere_minor - self.in_hand_minor),
             _ => Some(self.total.minor()),
         }
     }

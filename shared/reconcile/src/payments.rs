@@ -78,7 +78,7 @@ pub(super) async fn check(
     let doubles = read_doubles(conn).await?;
     let mut payments = sqlx::query_as::<_, Payment>(
         "SELECT id, order_id, refund_of, amount_minor, currency, kind, status, attempts,
-                due_at IS NOT NULL OR status = 'held' AS is_due, gateway_id, added IS NOT NULL AS is_addition,
+                due_at IS NOT NULL OR status = 'held' OR (status = 'due' AND kind <> 'on_delivery') AS is_due, gateway_id, added IS NOT NULL AS is_addition,
                 dropped_at IS NOT NULL AS is_dropped, (extract(epoch FROM created_at) * 1000000)::int8 AS created_at
          FROM shown_payments",
     )
@@ -210,8 +210,8 @@ impl Payment {
             format!("payment {id} counts {attempts}; it has {count} rows, the highest is number {highest}")
         });
         let explained = match status {
-            // Nobody tried: its channel says so.
-            PaymentStatus::Succeeded if self.kind == PaymentKind::Elsewhere => tried.count == 0,
+            // Nobody tried: its channel says so, or staff, or there is nothing to pay.
+            _ if !self.kind.is_of_gateway() => tried.count == 0,
             PaymentStatus::Succeeded => tried.paid && !tried.refused,
             // Unless it was closed before anything was sent.
             PaymentStatus::Failed => tried.refused != self.never_sent(tried) && !tried.paid,
@@ -238,11 +238,23 @@ impl Payment {
         report: &mut Report,
     ) -> Result<()> {
         let Self { id, status, .. } = self;
-        if self.kind == PaymentKind::Elsewhere {
+        if !self.kind.is_of_gateway() {
             // Should the gateway have charged it, its row there stays unexplained.
-            let right = *status == PaymentStatus::Succeeded && self.gateway_id.is_none() && !self.is_addition;
+            let right = self.gateway_id.is_none()
+                && match self.kind {
+                    PaymentKind::OnDelivery => {
+                        matches!(
+                            status,
+                            PaymentStatus::Due | PaymentStatus::Succeeded | PaymentStatus::Failed
+                        )
+                    }
+                    PaymentKind::Free => {
+                        *status == PaymentStatus::Succeeded && self.amount_minor == 0 && !self.is_addition
+                    }
+                    _ => *status == PaymentStatus::Succeeded && !self.is_addition,
+                };
             report.check(Invariant::StatusPaid, right, || {
-                format!("payment {id} was taken elsewhere, and is {status:?} with a gateway's id or lines of its own")
+                format!("payment {id} was not charged here, and is {status:?} with a gateway's id, lines or money that it cannot have")
             });
             return Ok(());
         }
@@ -250,7 +262,7 @@ impl Payment {
             let found = match self.kind {
                 PaymentKind::Charge => rows.explain_charge(ledger, *id),
                 PaymentKind::Refund => rows.explain_refund(ledger, *id),
-                PaymentKind::Elsewhere => None,
+                PaymentKind::Elsewhere | PaymentKind::OnDelivery | PaymentKind::Free => None,
             };
             let ours = Entry {
                 reference: self.order_id,
@@ -294,9 +306,21 @@ impl Payment {
             if succeeded {
                 order.refunded.add(*id, self.amount_minor);
             }
-        } else if self.kind == PaymentKind::Elsewhere {
-            order.elsewhere += 1;
-            order.elsewhere_minor += self.amount_minor;
+        } else if !self.kind.is_of_gateway() {
+            match self.kind {
+                PaymentKind::Free => order.free += 1,
+                PaymentKind::OnDelivery => {
+                    order.in_hand += u32::from(!self.is_addition);
+                    order.in_hand_minor += if self.is_dropped { 0 } else { self.amount_minor };
+                    if succeeded {
+                        order.collected.add(*id, self.amount_minor);
+                    }
+                }
+                _ => {
+                    order.elsewhere += 1;
+                    order.elsewhere_minor += self.amount_minor;
+                }
+            }
             let currency = money(self.amount_minor, &self.currency)?.currency();
             order.mixed_currencies |= currency != order.total.currency();
         } else {

@@ -84,9 +84,11 @@ impl Invariant {
             Self::NothingDue => "no payment is due, none is leased",
             Self::RowsBelong => "payments, attempts, events, names and details belong to a row that exists",
             Self::ChargesAreTotal => {
-                "an order has a charge of its own or was paid to its channel, and with its additions' it adds up to the total"
+                "an order has a charge of its own, was paid to its channel, is paid in hand or free, and with its additions' it adds up to the total"
             }
-            Self::LinesAreTotal => "the lines of an order add up to its total",
+            Self::LinesAreTotal => {
+                "the lines of an order, with what is chosen and what is beside them, add up to its total"
+            }
             Self::AdditionsWhole => {
                 "an addition is charged and in the order, or failed and taken off: never charged and taken off"
             }

@@ -138,11 +138,14 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
     let (Some(items), Some(total)) = (items, total) else { return refused(Refusal::TooMuch) };
     note_processing(conn, &[ask.order_id]).await?;
     set_lines(conn, ask.order_id, &items, total.minor()).await?;
-    // Held, where the order's own charge is not known yet: not to be claimed before a sweep lets it go.
+    // Held, where the order's own charge is not known yet: not to be claimed before a sweep lets it go. What is added to an order
+    // that is paid in hand is paid with it.
     sqlx::query!(
         r#"INSERT INTO payments (id, order_id, amount_minor, created_at, due_at, kind, status, currency, reference, added)
-           VALUES ($1, $2, $3, now(), CASE WHEN NOT $4 THEN now() END, 'charge',
-                   CASE WHEN $4 THEN 'held' ELSE 'pending' END::payment_status, $5, $6, $7)"#,
+           SELECT $1, $2, $3, now(), CASE WHEN NOT in_hand AND NOT $4 THEN now() END,
+               CASE WHEN in_hand THEN 'on_delivery' ELSE 'charge' END::payment_kind,
+               CASE WHEN in_hand THEN 'due' WHEN $4 THEN 'held' ELSE 'pending' END::payment_status, $5, $6, $7
+           FROM (SELECT EXISTS (SELECT FROM order_details WHERE order_id = $2 AND on_delivery) AS in_hand) how"#,
         addition.payment_id,
         ask.order_id,
         addition.amount.minor(),

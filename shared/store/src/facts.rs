@@ -102,7 +102,7 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
 }
 
 /// How many of the newest `limit` orders stand where their payments say they cannot: confirmed or later without a
-/// charge that succeeded (or the word of its channel that it took the money); waiting for a payment that nobody will look
+/// charge that succeeded (or a payment that needs none); waiting for a payment that nobody will look
 /// at again; failed, rejected or cancelled with the money taken, neither on its way back nor said to be kept; or not waiting for its own charge, which
 /// is still in the queue.
 pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::Result<i64> {
@@ -111,7 +111,7 @@ pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::
          FROM (SELECT id, status FROM orders ORDER BY id DESC LIMIT $1) o
          CROSS JOIN LATERAL (
              SELECT count(*) FILTER (WHERE kind = 'charge' AND status = 'succeeded') AS charged,
-                    count(*) FILTER (WHERE kind = 'elsewhere') AS elsewhere,
+                    count(*) FILTER (WHERE kind IN ('elsewhere', 'on_delivery', 'free') AND status <> 'failed') AS elsewhere,
                     count(*) FILTER (WHERE kind = 'charge' AND due_at IS NOT NULL) AS open,
                     EXISTS (SELECT FROM open_charges c WHERE c.id = o.id) AS is_queued,
                     coalesce(sum(amount_minor) FILTER (WHERE kind = 'charge' AND status = 'succeeded'), 0) AS taken,

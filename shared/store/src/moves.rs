@@ -234,9 +234,9 @@ impl Charge {
         self.own && matches!(self.status, PaymentStatus::Processing | PaymentStatus::Waiting)
     }
 
-    /// Money was taken for it, here or by its channel.
+    /// Money was taken for it: here, in hand or by its channel.
     fn took_money(&self) -> bool {
-        self.status == PaymentStatus::Succeeded
+        self.status == PaymentStatus::Succeeded && self.kind != PaymentKind::Free
     }
 
     /// It was our gateway that took it.
@@ -432,17 +432,20 @@ pub(super) async fn apply(
     Ok(moved)
 }
 
-/// What the channels of these orders took stays there, where it is to: nobody has to give it back.
+/// What the channels of these orders took, or staff in hand, stays there, where it is to: nobody has to give it back.
 async fn keep_elsewhere(conn: &mut PgConnection, steps: &[Step], moved: &[Uuid]) -> sqlx::Result<()> {
     let keeps = steps.iter().filter(|step| step.keeps && moved.contains(&step.order_id));
     let keeps: Vec<Uuid> = keeps.map(|step| step.order_id).collect();
     if keeps.is_empty() {
         return Ok(());
     }
-    sqlx::query!("UPDATE order_details SET kept = true WHERE order_id = ANY($1) AND paid_elsewhere", &keeps)
-        .execute(conn)
-        .await
-        .map(drop)
+    sqlx::query!(
+        "UPDATE order_details SET kept = true WHERE order_id = ANY($1) AND (paid_elsewhere OR collected)",
+        &keeps
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// The moves themselves, and what follows for charges that took nothing, in one statement. Where a step leads by another
@@ -489,9 +492,10 @@ async fn move_orders(conn: &mut PgConnection, steps: &[Step], unsent: &[Uuid]) -
             SELECT id, id, amount_minor, created_at, epoch, attempts, spent, 'charge', 'failed', voiding, currency, why
             FROM unsent
         ), closed AS (
-            UPDATE payments p SET status = 'failed', due_at = NULL, failure_code = e.why
-            FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind = 'charge'
-                AND (p.status IN ('held', 'pending') OR (p.status = 'waiting' AND p.id = ANY($9)))
+            -- What was to be paid in hand, too: nothing came in.
+            UPDATE payments p SET status = 'failed', due_at = NULL, answer_by = NULL, failure_code = e.why
+            FROM ended e WHERE (p.id = e.id OR (p.order_id = e.id AND p.id <> p.order_id)) AND p.kind IN ('charge', 'on_delivery')
+                AND (p.status IN ('held', 'due', 'pending') OR (p.status = 'waiting' AND p.id = ANY($9)))
         ), called_off AS (
             UPDATE payments p
             SET voiding = true, due_at = CASE WHEN p.status = 'waiting' THEN now() ELSE p.due_at END
@@ -501,7 +505,9 @@ async fn move_orders(conn: &mut PgConnection, steps: &[Step], unsent: &[Uuid]) -
             UPDATE payments p SET answer_by = NULL
             FROM moved m
             WHERE m.from_status = 'CONFIRMED' AND (p.id = m.id OR (p.order_id = m.id AND p.id <> p.order_id))
-                AND p.kind <> 'refund' AND p.added IS NULL AND p.status = 'succeeded'
+                AND p.kind <> 'refund' AND p.added IS NULL
+                -- What is closed above is answered there: a statement changes a row once.
+                AND (p.status = 'succeeded' OR (p.status = 'due' AND m.to_status NOT IN ('REJECTED', 'CANCELLED')))
         )
         SELECT id FROM moved
         "#,

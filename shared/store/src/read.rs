@@ -3,7 +3,8 @@
 
 use domain::event::Event;
 use domain::money::{Money, currency_of};
-use domain::order::details::{Details, Handover};
+use domain::order::adjustments::Adjustment;
+use domain::order::details::Handover;
 use domain::order::lines::Item;
 use domain::order::status::OrderStatus;
 use domain::order::{CancelWish, Order};
@@ -14,6 +15,7 @@ use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::details::Columns;
 use super::events::history;
 
 /// One try at the gateway.
@@ -101,8 +103,11 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
                   coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>", total_minor AS "total_minor!",
                   currency AS "currency!", o.version AS "version!", created_at AS "created_at!", updated_at AS "updated_at!",
                   accept_by, cancel_requested_at, cancel_actor, cancel_reason,
-                  d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id,
-                  d.kept AS "kept?", d.expires_at, d.handover AS "handover?: Json<Handover>"
+                  d.paid_elsewhere AS "paid_elsewhere?", d.on_delivery AS "on_delivery?", d.collected AS "collected?",
+                  d.kept AS "kept?", d.expires_at, d.channel, d.channel_order_id, d.payment_reference,
+                  d.gateway_payment_method, d.gateway_customer, d.handover AS "handover?: Json<Handover>",
+                  d.metadata AS "metadata: Json<Box<RawValue>>",
+                  coalesce(o.adjustments, first.adjustments) AS "adjustments: Json<Vec<Adjustment>>"
            FROM shown_orders o JOIN order_events first ON first.subject = o.id AND first.version = 1
            LEFT JOIN order_details d ON d.order_id = o.id WHERE o.id = $1"#,
         id
@@ -110,15 +115,21 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
     .fetch_optional(conn)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let details = row.handover.map(|Json(handover)| {
-        Box::new(Details {
-            handover,
-            channel: row.channel.zip(row.channel_order_id),
-            paid_elsewhere: row.paid_elsewhere.unwrap_or_default(),
-            kept: row.kept.unwrap_or_default(),
-            expires_at: row.expires_at,
-        })
-    });
+    let details = Columns {
+        paid_elsewhere: row.paid_elsewhere,
+        on_delivery: row.on_delivery,
+        collected: row.collected,
+        kept: row.kept,
+        expires_at: row.expires_at,
+        channel: row.channel,
+        channel_order_id: row.channel_order_id,
+        payment_reference: row.payment_reference,
+        gateway_payment_method: row.gateway_payment_method,
+        gateway_customer: row.gateway_customer,
+        handover: row.handover,
+        metadata: row.metadata,
+    };
+    let details = details.with(row.adjustments);
     let order = Order::try_from(Row {
         id: row.id,
         customer_id: row.customer_id,
@@ -258,7 +269,12 @@ impl TryFrom<PaidRow> for Paid {
 /// One order with all that belongs to it. Several statements: what moves between them may show in some only.
 pub async fn whole(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Whole>> {
     let Some(order) = order(conn, id).await? else { return Ok(None) };
-    let payments = payments(conn, id).await?;
+    let mut payments = payments(conn, id).await?;
+    // What its client calls its own payment stands with its details.
+    let reference = order.details.as_ref().and_then(|details| details.payment.reference.as_ref());
+    if let Some(own) = payments.iter_mut().find(|one| one.id == id) {
+        own.reference = reference.cloned();
+    }
     let attempts = attempts(conn, id).await?;
     let events = history(conn, id).await?;
     Ok(Some(Whole { order, payments, attempts, events }))

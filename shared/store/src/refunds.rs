@@ -114,12 +114,15 @@ pub async fn list(
 ) -> sqlx::Result<Vec<Refund>> {
     let rows = sqlx::query!(
         r#"
-        SELECT p.id, p.order_id, p.refund_of AS "charge_id!", c.reference AS payment_reference, p.amount_minor, p.currency,
+        SELECT p.id, p.order_id, p.refund_of AS "charge_id!",
+            coalesce(c.reference, d.payment_reference) AS payment_reference, p.amount_minor, p.currency,
             coalesce(p.reason, '') AS "reason!", p.status AS "status: PaymentStatus", p.attempts, p.created_at, p.due_at,
             coalesce(p.status = 'waiting' AND last.outcome IN ('declined', 'voided', 'refused'), false) AS "refused!",
             last.code AS "code?"
         FROM payments p
         LEFT JOIN payments c ON c.id = p.refund_of
+        -- Of an order's own charge, which has the order's id.
+        LEFT JOIN order_details d ON d.order_id = p.refund_of
         LEFT JOIN LATERAL (
             SELECT a.outcome, a.code FROM payment_attempts a
             WHERE a.payment_id = p.id AND a.outcome IS NOT NULL ORDER BY a.number DESC LIMIT 1) last ON true

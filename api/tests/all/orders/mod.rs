@@ -3,6 +3,7 @@ mod from_channels;
 mod held;
 mod keyed_moves;
 mod keys;
+mod money;
 mod order_input;
 mod reading;
 mod staff_and_customers;

@@ -100,7 +100,7 @@ impl House {
                 path = path.replace("{id}", text(&made.json().await?, "id")?);
             }
             ("PUT", "prices") => body = Some(json!({"currency": "EUR", "prices": []})),
-            ("GET", _) | ("POST", "accept" | "cancel" | "clock" | "stale-orders") => {}
+            ("GET", _) | ("POST", "accept" | "cancel" | "collect" | "clock" | "stale-orders") => {}
             _ => anyhow::bail!("what does one send to {method} {path}?"),
         }
         Ok(Asked { path: path.replace("{channel}", "dishdash").replace("{name}", "conflict"), body })

@@ -12,6 +12,7 @@ use crate::money::{Currency, Money};
 use crate::order::NewOrder;
 use crate::order::details::{CAMEL_CASE, Fulfilment, Handover, HandoverRequest, NewDetails};
 use crate::order::lines::{Item, lines, sum};
+use crate::order::payment_method::{Payment, PaymentMethod};
 use crate::problems::Problem;
 use crate::problems::{Place, Problems};
 
@@ -153,15 +154,17 @@ impl ChannelOrder {
             priced.filter_map(|(index, line)| line.priced(index, list, currency, &mut problems)).collect();
         let (items, total) = sum(&mut problems, priced, currency);
         let (Some(total), true) = (total, problems.0.is_empty()) else { return Err(problems.0) };
+        let method = if self.paid { PaymentMethod::Elsewhere } else { PaymentMethod::Card };
         let details = NewDetails {
             handover: self.handover,
             key: Some(self.key),
             imported: Some(self.imported),
-            paid_elsewhere: self.paid.then_some(accept_in),
-            expires_at: None,
+            payment: Payment { method, ..Payment::default() },
+            ..NewDetails::default()
         };
-        let order = NewOrder::new(self.customer_id, &items, total);
-        Ok(NewOrder { details: Some(Box::new(details)), ..order })
+        let mut order = NewOrder::new(self.customer_id, &items, total).with(details);
+        order.to_be_taken_within(accept_in);
+        Ok(order)
     }
 }
 
@@ -222,8 +225,16 @@ impl Line {
             }
         };
         let sum = problems.times(&attr, price, quantity)?;
-        let item =
-            Item { item_id: plu.clone(), item_name: name, quantity, price: price.to_json(), plu: Some(plu) };
+        let item = Item {
+            item_id: plu.clone(),
+            item_name: name,
+            quantity,
+            price: price.to_json(),
+            plu: Some(plu),
+            note: None,
+            modifiers: Vec::new(),
+            adjustments: Vec::new(),
+        };
         Some((item, sum))
     }
 }

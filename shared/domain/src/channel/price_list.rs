@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
+use crate::fields::fields;
 use crate::limits::{DEFAULT_CURRENCY, MAX_ID_CHARS};
 use crate::money::{Currency, Money};
 use crate::problems::Problem;
-use crate::problems::{Place, Problems};
+use crate::problems::{At, Place, Problems};
 
 /// What a channel's articles cost.
 #[derive(Debug, Clone, Default)]
@@ -19,27 +17,20 @@ pub struct PriceList {
     pub prices: HashMap<String, Money>,
 }
 
-/// What a price list may be, still raw.
-#[derive(Debug, Deserialize)]
-pub struct PriceListRequest<'a> {
-    #[serde(borrow)]
-    currency: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prices: Option<&'a RawValue>,
+fields! {
+    /// What a price list may be, still raw.
+    pub struct PriceListRequest { currency, prices }
 }
 
-#[derive(Debug, Deserialize)]
-struct PriceRequest<'a> {
-    #[serde(borrow)]
-    plu: Option<&'a RawValue>,
-    #[serde(borrow)]
-    price: Option<&'a RawValue>,
+fields! {
+    struct PriceRequest { plu, price }
 }
 
 impl PriceList {
     /// Checks a whole list.
     pub fn parse(request: &PriceListRequest<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
+        problems.odd(&At::Top, &request.odd);
         let currency = problems.currency(request.currency).unwrap_or(DEFAULT_CURRENCY);
         let listed = problems
             .present("prices", request.prices)
@@ -50,6 +41,7 @@ impl PriceList {
         });
         let mut prices = HashMap::with_capacity(listed.len());
         for (index, one) in listed.iter().enumerate() {
+            problems.odd(&At::Top.field("prices").entry(index), &one.odd);
             let attr = |field| Place { list: "prices", index, field };
             let plu = problems.text(attr("plu"), one.plu, MAX_ID_CHARS);
             let price = problems.price(attr("price"), one.price, currency);

@@ -1,22 +1,34 @@
 //! What is added to an order later, as it may be asked for.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::lines::{Item, priced};
-use crate::limits::MAX_ID_CHARS;
+use super::parts::expect;
+use crate::fields::fields;
 use crate::money::{Currency, Money};
 use crate::payment::new_payment_id;
-use crate::problems::{Problem, Problems};
+use crate::problems::{At, Problem, Problems};
 
-/// What `POST /orders/{id}/items` carries.
-#[derive(Debug, Deserialize)]
-pub struct AdditionRequest<'a> {
-    #[serde(borrow)]
-    items: Option<&'a RawValue>,
-    #[serde(borrow)]
-    payment_reference: Option<&'a RawValue>,
+fields! {
+    /// What `POST /orders/{id}/items` carries.
+    pub struct AdditionRequest { items, payment_reference, total }
+}
+
+fields! {
+    /// What `POST /orders/{id}/payment` carries.
+    pub struct PaymentRequest { payment_reference }
+}
+
+impl PaymentRequest<'_> {
+    /// The client's name for the new charge.
+    pub fn parse(&self) -> Result<String, Vec<Problem>> {
+        let mut problems = Problems::default();
+        problems.odd(&At::Top, &self.odd);
+        match problems.id("payment_reference", self.payment_reference) {
+            Some(reference) if problems.0.is_empty() => Ok(reference),
+            _ => Err(problems.0),
+        }
+    }
 }
 
 /// More lines for an order, as they may be added. Made only by [`NewAddition::parse`].
@@ -40,8 +52,17 @@ impl NewAddition {
         currency: Currency,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        let reference = problems.text("payment_reference", request.payment_reference, MAX_ID_CHARS);
+        problems.odd(&At::Top, &request.odd);
+        let reference = problems.id("payment_reference", request.payment_reference);
         let (items, amount) = priced(&mut problems, request.items, currency);
+        let said = request.total.and_then(|raw| problems.price("total", Some(raw), currency));
+        if let (Some(amount), Some(said), true) = (amount, said, problems.0.is_empty()) {
+            expect(&mut problems, "total", amount, said);
+        }
+        // There is nothing to charge, and a charge is what it is known by.
+        if amount.is_some_and(|amount| amount.minor() == 0) && problems.0.is_empty() {
+            problems.add("items", "nothing_to_pay", "what is added must cost something");
+        }
         match (reference, amount) {
             (Some(reference), Some(amount)) if problems.0.is_empty() => {
                 Ok(Self { payment_id: new_payment_id(order_id), items, amount, reference })

@@ -2,8 +2,8 @@
 //! Names, telephone numbers and addresses are shown to whoever may see the order and to nobody else: `Debug` leaves them
 //! out, so that no log line and no span can have them.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,9 +11,12 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
+use super::adjustments::Adjustment;
+use super::payment_method::{NoCharge, Payment, PaymentMethod, Uncharged};
 use crate::channel::name::{ChannelKey, ChannelName};
+use crate::fields::Odd;
 use crate::limits::{MAX_EXPIRY, MAX_ID_CHARS, MAX_NAME_CHARS};
-use crate::problems::Problems;
+use crate::problems::{At, Problems};
 
 /// Longest city or postal code.
 const MAX_PLACE_CHARS: usize = 100;
@@ -84,7 +87,7 @@ impl fmt::Debug for Address {
 }
 
 /// To whom, how and when. Stored and shown in this shape.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Handover {
     /// How it is handed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +102,17 @@ pub struct Handover {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-01-31T18:30:00+01:00")]
     pub pickup_time: Option<String>,
+    /// What is to be minded, 1 to 1,000 characters, line breaks among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Ring twice", min_length = 1, max_length = 1000)]
+    pub note: Option<String>,
+}
+
+/// Without the note, in which anything may stand.
+impl fmt::Debug for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handover").field("fulfilment", &self.fulfilment).finish_non_exhaustive()
+    }
 }
 
 impl Handover {
@@ -108,7 +122,7 @@ impl Handover {
 }
 
 /// What few orders have, as it may be accepted.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct NewDetails {
     /// To whom, how and when.
     pub handover: Handover,
@@ -116,40 +130,95 @@ pub struct NewDetails {
     pub key: Option<ChannelKey>,
     /// What came with it of its life elsewhere, to the letter.
     pub imported: Option<Box<RawValue>>,
-    /// How long the kitchen has to take it: where the channel took the money, so that it is confirmed from the start.
-    pub paid_elsewhere: Option<Duration>,
+    /// Amounts beside its lines.
+    pub adjustments: Vec<Adjustment>,
+    /// What else its client wants to know of it: a JSON object of texts.
+    pub metadata: Option<Box<RawValue>>,
+    /// How it is paid.
+    pub payment: Payment,
+    /// That nothing is charged for it, so that it is confirmed from the start. Follows from what it comes to and how it is paid.
+    pub uncharged: Option<Uncharged>,
     /// When its charge is called off, where the order says so itself.
     pub expires_at: Option<OffsetDateTime>,
+}
+
+impl NewDetails {
+    /// As they are stored once their order is accepted.
+    pub fn as_stored(self) -> Details {
+        let channel = self.key.map(|key| (key.channel.as_str().to_owned(), key.order_id));
+        // What is free is not paid in hand.
+        let is_free = self.uncharged.is_some_and(|one| one.because == NoCharge::Free);
+        let method = if is_free { PaymentMethod::Card } else { self.payment.method };
+        Details {
+            handover: self.handover,
+            channel,
+            adjustments: self.adjustments,
+            metadata: self.metadata,
+            payment: Payment { method, ..self.payment },
+            collected: false,
+            kept: false,
+            expires_at: self.expires_at,
+        }
+    }
+
+    /// Whether there is nothing to be kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { handover, key, imported, adjustments, metadata, payment, uncharged, expires_at } = self;
+        handover.is_empty()
+            && key.is_none()
+            && imported.is_none()
+            && adjustments.is_empty()
+            && metadata.is_none()
+            && *payment == Payment::default()
+            && uncharged.is_none()
+            && expires_at.is_none()
+    }
 }
 
 /// Without what was imported, which may name anybody.
 impl fmt::Debug for NewDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, paid_elsewhere, .. } = self;
+        let Self { key, payment, uncharged, .. } = self;
         f.debug_struct("NewDetails")
             .field("key", key)
-            .field("paid_elsewhere", paid_elsewhere)
+            .field("payment", payment)
+            .field("uncharged", uncharged)
             .finish_non_exhaustive()
     }
 }
 
 /// What few orders have, as it is stored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Details {
     /// To whom, how and when.
     pub handover: Handover,
     /// The channel and its name for the order.
     pub channel: Option<(String, String)>,
-    /// Whether the channel took the money.
-    pub paid_elsewhere: bool,
-    /// Of such an order: nobody came for it, and the money stays there.
+    /// Amounts beside its lines.
+    pub adjustments: Vec<Adjustment>,
+    /// What else its client wants to know of it: a JSON object of texts.
+    pub metadata: Option<Box<RawValue>>,
+    /// How it is paid.
+    pub payment: Payment,
+    /// Of an order that is paid when it is handed over: money came in.
+    pub collected: bool,
+    /// Of an order whose channel took the money: nobody came for it, and the money stays there.
     pub kept: bool,
     /// When its charge is called off, where the order says so itself.
     pub expires_at: Option<OffsetDateTime>,
 }
 
+impl Details {
+    /// Whether the channel took the money.
+    pub fn is_paid_elsewhere(&self) -> bool {
+        self.payment.method == PaymentMethod::Elsewhere
+    }
+}
+
 /// What the fields are called where they come from: a problem names its place as its sender knows it.
 pub(crate) struct Names {
+    /// Whether all fields are: those of our own requests.
+    are_all: bool,
     phone_number: &'static str,
     delivery_address: &'static str,
     postal_code: &'static str,
@@ -158,6 +227,7 @@ pub(crate) struct Names {
 
 /// Ours.
 pub(crate) const SNAKE_CASE: Names = Names {
+    are_all: true,
     phone_number: "phone_number",
     delivery_address: "delivery_address",
     postal_code: "postal_code",
@@ -165,6 +235,7 @@ pub(crate) const SNAKE_CASE: Names = Names {
 };
 /// Those of the aggregators' document.
 pub(crate) const CAMEL_CASE: Names = Names {
+    are_all: false,
     phone_number: "phoneNumber",
     delivery_address: "deliveryAddress",
     postal_code: "postalCode",
@@ -187,6 +258,7 @@ impl HandoverRequest<'_> {
             customer: self.customer.and_then(|raw| problems.customer(raw, names)),
             delivery_address: self.delivery_address.and_then(|raw| problems.address(raw, names)),
             pickup_time: self.pickup_time.and_then(|raw| problems.time(names.pickup_time, raw)),
+            note: None,
         };
         if fulfilment == Some(Fulfilment::Delivery) && self.delivery_address.is_none() {
             problems.add(names.delivery_address, "required", "is required for a delivery");
@@ -207,6 +279,7 @@ impl Problems {
 
     fn customer(&mut self, raw: &RawValue, names: &Names) -> Option<Customer> {
         let fields = self.object("customer", raw)?;
+        self.only(names, "customer", &fields, &["name", names.phone_number]);
         let name = self.optional_text("customer.name", fields.get("name").copied(), MAX_NAME_CHARS);
         let phone_number = fields.get(names.phone_number).and_then(|raw| {
             let attr = format!("customer.{}", names.phone_number);
@@ -219,8 +292,19 @@ impl Problems {
         (name.is_some() || phone_number.is_some()).then_some(Customer { name, phone_number })
     }
 
+    /// Names what nobody knows in an object of our own requests.
+    fn only(&mut self, names: &Names, attr: &str, fields: &BTreeMap<String, &RawValue>, known: &[&str]) {
+        let mut odd = Odd::default();
+        fields
+            .keys()
+            .filter(|name| names.are_all && !known.contains(&name.as_str()))
+            .for_each(|name| odd.unknown(name));
+        self.odd(&At::Top.field(attr), &odd);
+    }
+
     fn address(&mut self, raw: &RawValue, names: &Names) -> Option<Address> {
         let fields = self.object(names.delivery_address, raw)?;
+        self.only(names, names.delivery_address, &fields, &["street", "city", names.postal_code]);
         let attr = |field: &str| format!("{}.{field}", names.delivery_address);
         let street = self.text(attr("street"), fields.get("street").copied(), MAX_NAME_CHARS);
         let city = self.text(attr("city"), fields.get("city").copied(), MAX_PLACE_CHARS);
@@ -307,15 +391,10 @@ mod tests {
                 postal_code: None,
             }),
             pickup_time: None,
+            note: Some("Ring at Ada's".into()),
         };
         let imported = Some(RawValue::from_string("\"Ada\"".into()).unwrap());
-        let details = NewDetails {
-            handover: handover.clone(),
-            key: None,
-            imported,
-            paid_elsewhere: None,
-            expires_at: None,
-        };
+        let details = NewDetails { handover: handover.clone(), imported, ..NewDetails::default() };
         let told = format!("{handover:?} {details:?}");
         for secret in ["Ada", "0100", "James", "London"] {
             assert!(!told.contains(secret), "{told}");

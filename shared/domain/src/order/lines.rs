@@ -1,14 +1,19 @@
 //! The lines of an order: read, priced, added up, and added to.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::limits::{MAX_ID_CHARS, MAX_ITEMS, MAX_NAME_CHARS, MAX_QUANTITY};
+use super::adjustments::{Adjustment, adjustments};
+use super::modifiers::{self, Modifier, ModifierReader, within};
+use crate::fields::fields;
+use crate::limits::{MAX_ID_CHARS, MAX_ITEMS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY};
 use crate::money::{Currency, Money};
-use crate::problems::{Place, Problems};
+use crate::problems::{At, Problems};
 
 /// One line of an order, as it was priced when the order came in. Stored and shown in this shape.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Item {
     /// The client's id of the article.
     pub item_id: String,
@@ -21,20 +26,35 @@ pub struct Item {
     /// What the till calls it, where somebody said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plu: Option<String>,
+    /// What is to be minded when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What is chosen with it, for each unit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modifiers: Vec<Modifier>,
+    /// Amounts beside it, for the line as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adjustments: Vec<Adjustment>,
 }
 
-#[derive(Debug, Deserialize)]
-struct ItemRequest<'a> {
-    #[serde(borrow)]
-    item_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    item_name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    quantity: Option<&'a RawValue>,
-    #[serde(borrow)]
-    price: Option<&'a RawValue>,
-    #[serde(borrow)]
-    plu: Option<&'a RawValue>,
+/// Without the note, which may tell what somebody must not eat.
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { item_id, item_name, quantity, price, plu, modifiers, adjustments, .. } = self;
+        f.debug_struct("Item")
+            .field("item_id", item_id)
+            .field("item_name", item_name)
+            .field("quantity", quantity)
+            .field("price", price)
+            .field("plu", plu)
+            .field("modifiers", modifiers)
+            .field("adjustments", adjustments)
+            .finish_non_exhaustive()
+    }
+}
+
+fields! {
+    struct ItemRequest { item_id, item_name, quantity, price, plu, note, modifiers, adjustments }
 }
 
 /// `items` and what is added to them: the same article at the same price adds to its quantity. `None`: more lines, or
@@ -53,7 +73,7 @@ pub fn add_items(mut items: Vec<Item>, added: &[Item]) -> Option<Vec<Item>> {
 /// `items` without what was added to them; a line of which nothing is left goes.
 pub fn take_off(mut items: Vec<Item>, added: &[Item]) -> Vec<Item> {
     for line in added {
-        if let Some(item) = items.iter_mut().find(|item| item.is_same(line)) {
+        if let Some(item) = items.iter_mut().find(|item| item.has(line)) {
             item.quantity = item.quantity.saturating_sub(line.quantity);
         }
     }
@@ -62,27 +82,91 @@ pub fn take_off(mut items: Vec<Item>, added: &[Item]) -> Vec<Item> {
 }
 
 impl Item {
-    /// The same article at the same price. Another plu is another article to the till, and so is none.
+    /// The same article at the same price, with the same chosen and minded. Another plu is another article to the till, and so is
+    /// none. Amounts beside a line are for all of it: so one that has any stays a line of its own.
     fn is_same(&self, other: &Self) -> bool {
+        self.is_alike(other) && self.adjustments.is_empty() && other.adjustments.is_empty()
+    }
+
+    /// Whether this line is that one, or that one has been added to it.
+    fn has(&self, added: &Self) -> bool {
+        let beside = |(one, other): (&Adjustment, &Adjustment)| one.is_same(other);
+        self.is_alike(added)
+            && self.adjustments.len() == added.adjustments.len()
+            && self.adjustments.iter().zip(&added.adjustments).all(beside)
+            && (self.adjustments.is_empty() || self.quantity == added.quantity)
+    }
+
+    fn is_alike(&self, other: &Self) -> bool {
         self.item_id == other.item_id
             && self.item_name == other.item_name
             && self.price.get() == other.price.get()
             && self.plu == other.plu
+            && self.note == other.note
+            && modifiers::are_same(&self.modifiers, &other.modifiers)
+    }
+
+    /// What the line comes to in minor units: its price with what is chosen, times its quantity, and the amounts beside it.
+    /// `None`: less than nothing, more than an amount may be, or a price that is none.
+    pub fn worth(&self, currency: Currency) -> Option<i64> {
+        let price = Money::parse(self.price.get(), currency).ok()?.minor();
+        let unit = price + modifiers::worth(&self.modifiers, currency)?;
+        let beside = self.adjustments.iter().map(|one| one.minor(currency)).sum::<Option<i64>>()?;
+        line_worth(unit, self.quantity, beside).ok()
+    }
+}
+
+/// What is wrong with a line that is worth nothing that can be paid, as the code, the field and the detail.
+type Unworthy = (&'static str, &'static str, &'static str);
+
+/// So many units of one price, and what is beside them.
+fn line_worth(unit: i64, quantity: u32, beside: i64) -> Result<i64, Unworthy> {
+    if unit < 0 {
+        return Err(("below_zero", "modifiers", "take off more than the article costs"));
+    }
+    let too_large = ("too_large", "price", "price times quantity is too large");
+    let units =
+        within(unit).and_then(|unit| within(unit.checked_mul(i64::from(quantity))?)).ok_or(too_large)?;
+    match units + beside {
+        ..0 => Err(("below_zero", "adjustments", "take off more than the line costs")),
+        worth => within(worth).ok_or(too_large),
     }
 }
 
 impl ItemRequest<'_> {
     /// The line and its sum, or `None` with the problems noted.
-    fn parse(&self, index: usize, currency: Currency, problems: &mut Problems) -> Option<(Item, Money)> {
-        let attr = |field| Place { list: "items", index, field };
-        let item_id = problems.text(attr("item_id"), self.item_id, MAX_ID_CHARS);
-        let item_name = problems.text(attr("item_name"), self.item_name, MAX_NAME_CHARS);
-        let quantity = problems.quantity(attr("quantity"), self.quantity);
-        let price = problems.price(attr("price"), self.price, currency);
-        let plu = problems.optional_text(attr("plu"), self.plu, MAX_ID_CHARS);
+    fn parse(
+        &self,
+        at: &At<'_>,
+        chosen: &mut ModifierReader,
+        problems: &mut Problems,
+    ) -> Option<(Item, Money)> {
+        let currency = chosen.currency;
+        problems.odd(at, &self.odd);
+        let item_id = problems.id(at.field("item_id"), self.item_id);
+        let item_name = problems.text(at.field("item_name"), self.item_name, MAX_NAME_CHARS);
+        let quantity = problems.quantity(at.field("quantity"), self.quantity);
+        let price = problems.price(at.field("price"), self.price, currency);
+        let plu = problems.optional_text(at.field("plu"), self.plu, MAX_ID_CHARS);
+        let note = problems.note(at.field("note"), self.note, MAX_NOTE_CHARS);
+        let (modifiers, with) = chosen.read(problems, &at.field("modifiers"), self.modifiers);
+        let (adjustments, beside) =
+            adjustments(problems, &at.field("adjustments"), self.adjustments, currency);
         let (quantity, price) = (quantity?, price?);
-        let sum = problems.times(attr("price"), price, quantity)?;
-        Some((Item { item_id: item_id?, item_name: item_name?, quantity, price: price.to_json(), plu }, sum))
+        let sum = line_worth(price.minor() + with?, quantity, beside)
+            .map_err(|(code, field, detail)| problems.add(at.field(field), code, detail))
+            .ok()?;
+        let item = Item {
+            item_id: item_id?,
+            item_name: item_name?,
+            quantity,
+            price: price.to_json(),
+            plu,
+            note,
+            modifiers,
+            adjustments,
+        };
+        Some((item, Money::from_minor(sum, currency)))
     }
 }
 
@@ -93,8 +177,12 @@ pub(crate) fn priced(
     currency: Currency,
 ) -> (Vec<Item>, Option<Money>) {
     let lines = lines::<ItemRequest<'_>>(problems, raw);
-    let priced = lines.iter().enumerate().filter_map(|(index, line)| line.parse(index, currency, problems));
-    let priced: Vec<_> = priced.collect();
+    let (at, mut chosen) = (At::Top.field("items"), ModifierReader::new(currency));
+    let priced = lines
+        .iter()
+        .enumerate()
+        .filter_map(|(index, line)| line.parse(&at.entry(index), &mut chosen, problems))
+        .collect();
     sum(problems, priced, currency)
 }
 
@@ -112,8 +200,6 @@ pub(crate) fn sum(
     }
     if total.is_none() {
         problems.add("items", "too_large", "the total is too large");
-    } else if total.is_some_and(|total| total.minor() == 0) && problems.0.is_empty() {
-        problems.add("items", "nothing_to_pay", "the total must be above zero");
     }
     (items, total)
 }
@@ -143,6 +229,9 @@ mod tests {
             quantity,
             price: RawValue::from_string(price.to_owned()).unwrap(),
             plu: None,
+            note: None,
+            modifiers: Vec::new(),
+            adjustments: Vec::new(),
         };
         let shown = |items: &[Item]| serde_json::to_string(items).unwrap();
         let order = vec![item("a", 1, "2.00"), item("b", 3, "1.00")];

@@ -1,9 +1,15 @@
 //! The order: as it may be accepted, and as it is stored.
 
 pub mod additions;
+pub mod adjustments;
+pub mod collected;
 pub mod details;
 pub mod lines;
+mod metadata;
+pub mod modifiers;
 pub mod moves;
+pub mod parts;
+pub mod payment_method;
 pub mod request;
 pub mod status;
 
@@ -15,7 +21,9 @@ use uuid::Uuid;
 
 use self::details::{Details, NewDetails};
 use self::lines::Item;
+use self::payment_method::{NoCharge, Uncharged};
 use self::status::OrderStatus;
+use crate::limits::ACCEPT_IN;
 use crate::money::Money;
 use crate::origin::Origin;
 
@@ -28,9 +36,9 @@ pub struct NewOrder {
     pub customer_id: String,
     /// The lines as JSON, an array of [`Item`].
     pub items: Box<RawValue>,
-    /// The sum over all lines.
+    /// The sum over all lines and all that is beside them.
     pub total: Money,
-    /// What few orders have: a channel, and to whom and how it is handed over.
+    /// What few orders have: a channel, amounts beside the lines, and to whom and how it is handed over.
     pub details: Option<Box<NewDetails>>,
     /// The request that it came with, as far as that goes on with its payment. Not stored.
     pub origin: Option<Box<Origin>>,
@@ -60,9 +68,29 @@ impl NewOrder {
         self.details.as_ref().and_then(|details| details.expires_at).is_some_and(|at| at <= now)
     }
 
-    /// How long the kitchen has for it from the start: where its channel took the money, so that it needs no charge.
-    pub fn paid_elsewhere(&self) -> Option<Duration> {
-        self.details.as_ref().and_then(|details| details.paid_elsewhere)
+    /// The order with these details, and confirmed from the start where nothing is charged for it.
+    pub(crate) fn with(mut self, mut details: NewDetails) -> Self {
+        let because = NoCharge::of(self.total.minor(), details.payment.method);
+        details.uncharged = because.map(|because| Uncharged { because, accept_in: ACCEPT_IN });
+        self.details = Some(Box::new(details));
+        self
+    }
+
+    /// Why nothing is charged for it, and how long the kitchen has for it from the start; `None`: it is charged.
+    pub fn uncharged(&self) -> Option<Uncharged> {
+        self.details.as_ref().and_then(|details| details.uncharged)
+    }
+
+    /// Whether its channel took the money.
+    pub fn is_paid_elsewhere(&self) -> bool {
+        self.uncharged().is_some_and(|one| one.because == NoCharge::Elsewhere)
+    }
+
+    /// The kitchen has `accept_in` to take it, should it be confirmed from the start.
+    pub fn to_be_taken_within(&mut self, accept_in: Duration) {
+        if let Some(uncharged) = self.details.as_mut().and_then(|details| details.uncharged.as_mut()) {
+            uncharged.accept_in = accept_in;
+        }
     }
 }
 
@@ -77,7 +105,7 @@ pub struct Order {
     pub status: OrderStatus,
     /// The lines as JSON, an array of [`Item`].
     pub items: Box<RawValue>,
-    /// The sum over all lines.
+    /// The sum over all lines and all that is beside them.
     pub total: Money,
     /// 1 when accepted, one more with every change.
     pub version: i32,
@@ -96,7 +124,7 @@ pub struct Order {
 impl Order {
     /// Whether its channel took the money.
     pub fn is_paid_elsewhere(&self) -> bool {
-        self.details.as_ref().is_some_and(|details| details.paid_elsewhere)
+        self.details.as_ref().is_some_and(|details| details.is_paid_elsewhere())
     }
 }
 

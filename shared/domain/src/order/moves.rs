@@ -33,6 +33,11 @@ impl Actor {
         }
     }
 
+    /// Whether it is believed what they say of money that was taken elsewhere.
+    pub const fn is_of_the_house(&self) -> bool {
+        matches!(self, Self::Staff(_) | Self::Service(_))
+    }
+
     /// Whether an order of this customer is any business of theirs.
     pub fn may_see(&self, customer_id: &str) -> bool {
         !matches!(self, Self::Customer(id) if id != customer_id)
@@ -156,6 +161,13 @@ pub enum Refusal {
     },
     /// A step back has to be explained.
     ReasonNeeded,
+    /// No money is awaited for it.
+    NothingDue,
+    /// Another amount is awaited than the one that came in.
+    OtherAmountDue {
+        /// This one.
+        minor: i64,
+    },
     /// Nothing can be added to it any more.
     NotOpen,
     /// The order has a payment of this name already.

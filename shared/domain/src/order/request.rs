@@ -1,63 +1,68 @@
 //! What `POST /orders` carries, and the order that comes of it.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use time::OffsetDateTime;
-
 use super::NewOrder;
-use super::details::{Handover, HandoverRequest, NewDetails, SNAKE_CASE};
+use super::adjustments::adjustments;
+use super::details::{HandoverRequest, NewDetails, SNAKE_CASE};
 use super::lines::priced;
+use super::metadata::metadata;
+use super::parts::{expect, sum_up};
+use super::payment_method::payment;
 use crate::channel::name::{ChannelKey, ChannelName};
-use crate::limits::{DEFAULT_CURRENCY, MAX_ID_CHARS};
-use crate::problems::{Problem, Problems};
+use crate::fields::fields;
+use crate::limits::{DEFAULT_CURRENCY, MAX_NOTE_CHARS};
+use crate::money::{Currency, Money};
+use crate::problems::{At, Problem, Problems};
 
-/// What `POST /orders` carries, before anything is known of it but that it is a JSON object. Fields are kept raw,
-/// so that one that is missing or of the wrong type is a problem with a place, like any other.
-#[derive(Debug, Deserialize)]
-pub struct OrderRequest<'a> {
-    #[serde(borrow)]
-    customer_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    items: Option<&'a RawValue>,
-    #[serde(borrow)]
-    currency: Option<&'a RawValue>,
-    #[serde(borrow)]
-    channel: Option<&'a RawValue>,
-    #[serde(borrow)]
-    channel_order_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    fulfilment: Option<&'a RawValue>,
-    #[serde(borrow)]
-    customer: Option<&'a RawValue>,
-    #[serde(borrow)]
-    delivery_address: Option<&'a RawValue>,
-    #[serde(borrow)]
-    pickup_time: Option<&'a RawValue>,
-    #[serde(borrow)]
-    expires_at: Option<&'a RawValue>,
+fields! {
+    /// What `POST /orders` carries, before anything is known of it but that it is a JSON object. Fields are kept raw,
+    /// so that one that is missing or of the wrong type is a problem with a place, like any other.
+    pub struct OrderRequest {
+        customer_id,
+        items,
+        currency,
+        adjustments,
+        total,
+        note,
+        metadata,
+        payment,
+        channel,
+        channel_order_id,
+        fulfilment,
+        customer,
+        delivery_address,
+        pickup_time,
+        expires_at,
+    }
 }
 
 impl NewOrder {
     /// Checks everything about a request and gives it its ids; all that is wrong comes back at once.
     pub fn parse(request: &OrderRequest<'_>) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        let customer_id = problems.text("customer_id", request.customer_id, MAX_ID_CHARS);
+        problems.odd(&At::Top, &request.odd);
+        let customer_id = problems.id("customer_id", request.customer_id);
         let currency = problems.currency(request.currency).unwrap_or(DEFAULT_CURRENCY);
-        let (items, total) = priced(&mut problems, request.items, currency);
-        let handover = request.handover().parse(&SNAKE_CASE, &mut problems);
+        let (items, lines) = priced(&mut problems, request.items, currency);
+        let beside = At::Top.field("adjustments");
+        let (adjustments, beside) = adjustments(&mut problems, &beside, request.adjustments, currency);
+        let total = request.total(&mut problems, lines, beside, currency);
+        let mut handover = request.handover().parse(&SNAKE_CASE, &mut problems);
+        handover.note = problems.note("note", request.note, MAX_NOTE_CHARS);
         let key = problems.channel_key(request.channel, request.channel_order_id);
         let expires_at = request.expires_at.and_then(|raw| problems.expiry("expires_at", raw));
-        match (customer_id, total) {
-            (Some(customer_id), Some(total)) if problems.0.is_empty() => {
-                let mut order = Self::new(customer_id, &items, total);
-                if key.is_some() || expires_at.is_some() || !handover.is_empty() {
-                    let details = NewDetails::of_request(&order, handover, expires_at, key);
-                    order.details = Some(Box::new(details));
-                }
-                Ok(order)
-            }
-            _ => Err(problems.0),
+        let metadata = metadata(&mut problems, request.metadata);
+        let payment = payment(&mut problems, request.payment);
+        let (Some(customer_id), Some(total), true) = (customer_id, total, problems.0.is_empty()) else {
+            return Err(problems.0);
+        };
+        let order = Self::new(customer_id, &items, total);
+        let details =
+            NewDetails { handover, adjustments, metadata, payment, expires_at, ..NewDetails::default() };
+        if key.is_none() && details.is_empty() && total.minor() > 0 {
+            return Ok(order);
         }
+        let key = key.map(|(channel, order_id)| details.named(&order, channel, order_id));
+        Ok(order.with(NewDetails { key, ..details }))
     }
 }
 
@@ -66,29 +71,44 @@ impl<'a> OrderRequest<'a> {
         let Self { fulfilment, customer, delivery_address, pickup_time, .. } = *self;
         HandoverRequest { fulfilment, customer, delivery_address, pickup_time }
     }
+
+    /// What it comes to, which must be what it says itself.
+    fn total(
+        &self,
+        problems: &mut Problems,
+        lines: Option<Money>,
+        beside: i64,
+        currency: Currency,
+    ) -> Option<Money> {
+        let said = self.total.and_then(|raw| problems.price("total", Some(raw), currency));
+        // What is wrong with a part is no fault of the sum.
+        let lines = lines.filter(|_| problems.0.is_empty())?;
+        let sum = sum_up(problems, lines, beside)?;
+        if let Some(said) = said {
+            expect(problems, "total", sum, said);
+        }
+        Some(sum)
+    }
 }
 
 impl NewDetails {
-    /// That of an order by `POST /orders`.
-    pub(crate) fn of_request(
-        order: &NewOrder,
-        handover: Handover,
-        expires_at: Option<OffsetDateTime>,
-        named: Option<(ChannelName, String)>,
-    ) -> Self {
-        let key = named.map(|(channel, order_id)| {
-            let NewOrder { customer_id, items, total, .. } = order;
-            let expires_at = expires_at.map(|at| (at.unix_timestamp(), at.microsecond()));
-            let content = (customer_id, total.currency().code(), items, &handover, expires_at);
-            ChannelKey::new(channel, order_id, &content)
-        });
-        Self { handover, key, imported: None, paid_elsewhere: None, expires_at }
+    /// What a channel calls an order with these details that came by `POST /orders`.
+    fn named(&self, order: &NewOrder, channel: ChannelName, order_id: String) -> ChannelKey {
+        let NewOrder { customer_id, items, total, .. } = order;
+        let Self { handover, adjustments, metadata, payment, expires_at, .. } = self;
+        let expires_at = expires_at.map(|at| (at.unix_timestamp(), at.microsecond()));
+        let beside = (adjustments, metadata, payment);
+        let content = (customer_id, total.currency().code(), items, handover, expires_at, beside);
+        ChannelKey::new(channel, order_id, &content)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use time::OffsetDateTime;
+
     use super::*;
+    use crate::order::payment_method::NoCharge;
 
     fn parse(json: &str) -> Result<NewOrder, Vec<Problem>> {
         NewOrder::parse(&serde_json::from_str(json).unwrap())
@@ -155,8 +175,9 @@ mod tests {
         assert_eq!(of("1", "\"1\""), ("items[0].price".into(), "not_decimal"));
         assert_eq!(of("\"2\"", "1"), ("items[0].quantity".into(), "not_whole"));
         assert_eq!(of("1.5", "1"), ("items[0].quantity".into(), "not_whole"));
-        assert_eq!(of("2.0", "1"), ("items[0].quantity".into(), "not_whole"));
-        assert_eq!(of("1e1", "1"), ("items[0].quantity".into(), "not_whole"));
+        assert_eq!(of("15e-1", "1"), ("items[0].quantity".into(), "not_whole"));
+        assert_eq!(of("1e9", "1"), ("items[0].quantity".into(), "out_of_range"));
+        assert_eq!(of("1", "1e-3"), ("items[0].price".into(), "too_precise"));
         assert_eq!(of("-0", "1"), ("items[0].quantity".into(), "out_of_range"));
         assert_eq!(first_problem("{}"), ("customer_id".into(), "required"));
         assert_eq!(first_problem(r#"{"customer_id":7,"items":[]}"#), ("customer_id".into(), "not_text"));
@@ -165,7 +186,6 @@ mod tests {
             first_problem(r#"{"customer_id":"c","items":[{}]}"#),
             ("items[0].item_id".into(), "required")
         );
-        assert_eq!(of("1", "0"), ("items".into(), "nothing_to_pay"));
         assert_eq!(of("10000", "9999999999"), ("items[0].price".into(), "too_large"));
         assert_eq!(first_problem(r#"{"customer_id":"c","items":[]}"#), ("items".into(), "empty"));
         assert_eq!(first_problem(r#"{"customer_id":" ","items":[]}"#), ("customer_id".into(), "empty"));
@@ -173,5 +193,207 @@ mod tests {
         assert_eq!(first_problem(&nul), ("items[0].item_name".into(), "control_character"));
         let both = parse(&one_item("0", "-1")).unwrap_err();
         assert_eq!(both.len(), 2, "all problems come at once");
+    }
+
+    /// The order with these fields beside its one line of 2 x 12.99.
+    fn beside(fields: &str) -> Result<NewOrder, (String, &'static str)> {
+        let body = one_item("2", "12.99").replace("\"customer_id\"", &format!("{fields},\"customer_id\""));
+        parse(&body).map_err(|mut problems| {
+            let problem = problems.remove(0);
+            (problem.attr, problem.code)
+        })
+    }
+
+    /// The same with these fields of its line.
+    fn on_line(fields: &str) -> Result<NewOrder, (String, &'static str)> {
+        let body = one_item("2", "12.99").replace("\"item_id\"", &format!("{fields},\"item_id\""));
+        parse(&body).map_err(|mut problems| {
+            let problem = problems.remove(0);
+            (problem.attr, problem.code)
+        })
+    }
+
+    fn total(order: Result<NewOrder, (String, &'static str)>) -> String {
+        order.unwrap().total.to_string()
+    }
+
+    fn wrong(order: Result<NewOrder, (String, &'static str)>, attr: &str, code: &str) {
+        assert_eq!(order.map(|order| order.total.to_string()).unwrap_err(), (attr.to_owned(), code));
+    }
+
+    #[test]
+    fn what_is_chosen_counts_for_each_unit() {
+        let cheese = r#""modifiers":[{"name":"cheese","price":1.50}]"#;
+        assert_eq!(total(on_line(cheese)), "28.98");
+        let nested = r#""modifiers":[{"name":"side","quantity":2,"modifiers":[{"name":"sauce","price":0.25,"quantity":3}]}]"#;
+        assert_eq!(total(on_line(nested)), "28.98", "3 sauces for each of 2 sides of each of 2 burgers");
+        assert_eq!(total(on_line(r#""modifiers":[{"name":"small","price":-2.99}]"#)), "20.00");
+        wrong(on_line(r#""modifiers":[{"name":"x","price":-13}]"#), "items[0].modifiers", "below_zero");
+        let stored = on_line(cheese).unwrap().items;
+        assert_eq!(
+            stored.get(),
+            r#"[{"item_id":"i","item_name":"n","quantity":2,"price":12.99,"modifiers":[{"name":"cheese","quantity":1,"price":1.50}]}]"#
+        );
+    }
+
+    #[test]
+    fn modifiers_are_bounded_in_depth_and_number_and_told_with_their_place() {
+        let deep = |depth: usize| {
+            let inner = (1..depth).fold(r#"{"name":"m"}"#.to_owned(), |inner, _| {
+                format!(r#"{{"name":"m","modifiers":[{inner}]}}"#)
+            });
+            on_line(&format!(r#""modifiers":[{inner}]"#))
+        };
+        assert_eq!(total(deep(5)), "25.98");
+        wrong(
+            deep(6),
+            "items[0].modifiers[0].modifiers[0].modifiers[0].modifiers[0].modifiers[0].modifiers",
+            "too_many",
+        );
+        let many =
+            |count: usize| on_line(&format!(r#""modifiers":[{}]"#, vec![r#"{"name":"m"}"#; count].join(",")));
+        assert_eq!(total(many(500)), "25.98");
+        wrong(many(501), "items[0].modifiers", "too_many");
+        wrong(on_line(r#""modifiers":[{"name":"a"},{"price":1}]"#), "items[0].modifiers[1].name", "required");
+        wrong(
+            on_line(r#""modifiers":[{"name":"a","price":1.999}]"#),
+            "items[0].modifiers[0].price",
+            "too_precise",
+        );
+        wrong(on_line(r#""modifiers":{}"#), "items[0].modifiers", "not_a_list");
+    }
+
+    #[test]
+    fn amounts_beside_the_lines_are_added_and_keep_their_sign() {
+        let fees = r#""adjustments":[{"kind":"delivery_fee","amount":2.99},{"kind":"service_fee","amount":0.5},
+            {"kind":"TIP","amount":2},{"kind":"bag","amount":0.1},{"kind":"tax","amount":0.9},
+            {"kind":"discount","name":"Happy hour","amount":-1.5},{"kind":"rounding","amount":-0.02}]"#;
+        assert_eq!(total(beside(fees)), "30.95");
+        assert_eq!(total(on_line(r#""adjustments":[{"kind":"discount","amount":-5.98}]"#)), "20.00");
+        let one = |kind: &str, amount: &str| {
+            beside(&format!(r#""adjustments":[{{"kind":"{kind}","amount":{amount}}}]"#))
+        };
+        wrong(one("discount", "1"), "adjustments[0].amount", "wrong_sign");
+        wrong(one("tip", "-1"), "adjustments[0].amount", "wrong_sign");
+        wrong(one("gift", "1"), "adjustments[0].kind", "unknown_kind");
+        wrong(one("discount", "-25.99"), "adjustments", "below_zero");
+        wrong(
+            on_line(r#""adjustments":[{"kind":"discount","amount":-26}]"#),
+            "items[0].adjustments",
+            "below_zero",
+        );
+        assert_eq!(total(one("discount", "-25.98")), "0.00", "a voucher for all of it");
+    }
+
+    #[test]
+    fn a_total_that_is_said_must_be_right() {
+        assert_eq!(total(beside(r#""total":25.98"#)), "25.98");
+        assert_eq!(total(beside(r#""total":2.598e1"#)), "25.98");
+        wrong(beside(r#""total":1.00"#), "total", "total_mismatch");
+        wrong(beside(r#""total":"25.98""#), "total", "not_decimal");
+        let both = parse(&one_item("0", "1").replace("\"customer_id\"", "\"total\":7,\"customer_id\""));
+        assert_eq!(both.unwrap_err().len(), 1, "what is wrong with a line is no fault of the sum");
+    }
+
+    #[test]
+    fn whatever_nobody_knows_or_is_given_twice_is_told_by_its_name_at_any_depth() {
+        wrong(beside(r#""tip":2"#), "tip", "unknown_field");
+        wrong(beside(r#""tip":null"#), "tip", "unknown_field");
+        wrong(on_line(r#""subItems":[]"#), "items[0].subItems", "unknown_field");
+        wrong(
+            on_line(r#""modifiers":[{"name":"a","cost":1}]"#),
+            "items[0].modifiers[0].cost",
+            "unknown_field",
+        );
+        wrong(
+            beside(r#""adjustments":[{"kind":"tip","amount":1,"for":"x"}]"#),
+            "adjustments[0].for",
+            "unknown_field",
+        );
+        wrong(beside(r#""payment":{"type":1}"#), "payment.type", "unknown_field");
+        wrong(beside(r#""customer":{"name":"Ada","note":"x"}"#), "customer.note", "unknown_field");
+        let address = r#""delivery_address":{"street":"s","city":"c","floor":"2"}"#;
+        wrong(beside(address), "delivery_address.floor", "unknown_field");
+        wrong(beside(r#""customer_id":"d""#), "customer_id", "repeated");
+        wrong(on_line(r#""price":1"#), "items[0].price", "repeated");
+        wrong(on_line(r#""pr\u0069ce":1"#), "items[0].price", "repeated");
+        wrong(on_line(r#""modifiers":[{"name":"a","name":"b"}]"#), "items[0].modifiers[0].name", "repeated");
+        wrong(beside(r#""customer":{"name":"Ada","name":"Bob"}"#), "customer.name", "repeated");
+        wrong(beside(r#""metadata":{"a":"1","a":"2"}"#), "metadata.a", "repeated");
+    }
+
+    #[test]
+    fn metadata_are_texts_and_not_too_many() {
+        let order = beside(r#""metadata":{"z":"1","a":""}"#).unwrap();
+        assert_eq!(order.details.unwrap().metadata.unwrap().get(), r#"{"a":"","z":"1"}"#);
+        assert!(beside(r#""metadata":{}"#).unwrap().details.is_none());
+        wrong(beside(r#""metadata":{"a":1}"#), "metadata.a", "not_text");
+        wrong(beside(r#""metadata":[]"#), "metadata", "not_an_object");
+        let many = (0..51).map(|n| format!(r#""{n}":"x""#)).collect::<Vec<_>>().join(",");
+        wrong(beside(&format!(r#""metadata":{{{many}}}"#)), "metadata", "too_many");
+        wrong(beside(&format!(r#""metadata":{{"a":"{}"}}"#, "x".repeat(4_100))), "metadata", "too_long");
+        wrong(
+            beside(&format!(r#""metadata":{{"{}":"x"}}"#, "k".repeat(51))),
+            &format!("metadata.{}", "k".repeat(50)),
+            "too_long",
+        );
+    }
+
+    #[test]
+    fn how_it_is_paid_says_whether_it_is_charged() {
+        let no_charge =
+            |order: Result<NewOrder, _>| order.map(|order| order.uncharged().map(|one| one.because));
+        assert_eq!(no_charge(beside(r#""payment":{"method":"card"}"#)), Ok(None));
+        assert_eq!(
+            no_charge(beside(r#""payment":{"method":"ON_DELIVERY"}"#)),
+            Ok(Some(NoCharge::OnDelivery))
+        );
+        assert_eq!(no_charge(beside(r#""payment":{"method":"elsewhere"}"#)), Ok(Some(NoCharge::Elsewhere)));
+        let free = r#""adjustments":[{"kind":"discount","amount":-25.98}]"#;
+        assert_eq!(no_charge(beside(free)), Ok(Some(NoCharge::Free)));
+        assert_eq!(
+            no_charge(beside(&format!(r#"{free},"payment":{{"method":"on_delivery"}}"#))),
+            Ok(Some(NoCharge::Free))
+        );
+        let free = parse(&one_item("1", "0")).unwrap();
+        assert_eq!(free.uncharged().unwrap().because, NoCharge::Free);
+        wrong(beside(r#""payment":{"method":"barter"}"#), "payment.method", "unknown_method");
+        wrong(beside(r#""payment":{"method":1}"#), "payment.method", "unknown_method");
+        wrong(
+            beside(r#""payment":{"method":"on_delivery","gateway_customer":"cus_1"}"#),
+            "payment.gateway_customer",
+            "conflict",
+        );
+        let order = beside(r#""payment":{"reference":" t-7 ","gateway_payment_method":"pm_1"}"#).unwrap();
+        let payment = order.details.unwrap().payment;
+        assert_eq!(
+            (payment.reference.as_deref(), payment.gateway_payment_method.as_deref()),
+            (Some("t-7"), Some("pm_1"))
+        );
+        assert!(!format!("{payment:?}").contains("pm_1"));
+    }
+
+    #[test]
+    fn notes_keep_their_lines_and_are_not_printed() {
+        let order = beside(r#""note":" no nuts,\r\nallergy ""#).unwrap();
+        assert!(!format!("{order:?}").contains("nuts"));
+        assert_eq!(order.details.unwrap().handover.note.as_deref(), Some("no nuts,\nallergy"));
+        assert!(beside(r#""note":"""#).unwrap().details.is_none(), "as none");
+        wrong(beside(&format!(r#""note":"{}""#, "x".repeat(1_001))), "note", "too_long");
+        wrong(on_line(r#""note":"a\u0007""#), "items[0].note", "control_character");
+        let order = on_line(r#""note":"no nuts""#).unwrap();
+        assert!(order.items.get().contains(r#""note":"no nuts""#));
+        let item: crate::order::lines::Item =
+            serde_json::from_str::<Vec<_>>(order.items.get()).unwrap().remove(0);
+        assert!(!format!("{item:?}").contains("nuts"));
+    }
+
+    #[test]
+    fn numbers_and_currencies_are_read_as_serialisers_write_them() {
+        let order =
+            parse(&one_item("2.0", "1e2").replace("\"customer_id\"", "\"currency\":\"eur\",\"customer_id\""))
+                .unwrap();
+        assert_eq!((order.total.to_string(), order.total.currency().code()), ("200.00".into(), "EUR"));
+        assert_eq!(order.items.get(), r#"[{"item_id":"i","item_name":"n","quantity":2,"price":100.00}]"#);
     }
 }

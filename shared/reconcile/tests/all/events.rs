@@ -18,6 +18,7 @@ use store::accept::{Accept, accept};
 use store::additions::{Add, PayAnew, add, drop_failed, pay_anew, release_held, to_drop};
 use store::call_off::{CalledOff, call_off};
 use store::claim::claim;
+use store::collect::{Collect, collect};
 use store::deadline::reject_unanswered;
 use store::moves::{Moved, carry_out};
 use store::settle::{Next, Settlement, settle};
@@ -55,6 +56,23 @@ async fn accepted(conn: &mut PgConnection) -> Result<NewOrder> {
     accept(conn, &[Accept { order: order.clone(), key: None }], SOON).await?;
     Ok(order)
 }
+
+/// An order for which nothing is charged, with modifiers and amounts beside its lines.
+async fn uncharged(conn: &mut PgConnection, beside: &str) -> Result<NewOrder> {
+    let body = format!(
+        r#"{{"customer_id":"c",{beside},"items":[{{"item_id":"i","item_name":"n","quantity":2,"price":12.99,
+            "modifiers":[{{"name":"m","quantity":2,"price":0.5,"modifiers":[{{"name":"s","price":-0.25}}]}}],
+            "adjustments":[{{"kind":"discount","amount":-1}}]}}]}}"#
+    );
+    let order = NewOrder::parse(&serde_json::from_str(&body)?).unwrap();
+    accept(conn, &[Accept { order: order.clone(), key: None }], SOON).await?;
+    Ok(order)
+}
+
+/// 25.98, two of 0.50 less 0.25 for each of two, less 1.00, and 2.00 for bringing it: 27.98.
+const ON_DELIVERY: &str = r#""payment":{"method":"on_delivery","reference":"door"},"total":27.98,
+    "adjustments":[{"kind":"delivery_fee","amount":2}]"#;
+const FREE: &str = r#""adjustments":[{"kind":"discount","amount":-25.98}]"#;
 
 /// Claims these, and settles all of them in one batch.
 async fn tried(conn: &mut PgConnection, payments: &[Uuid], outcome: AttemptOutcome) -> Result<()> {
@@ -164,6 +182,22 @@ async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
         }
         moved(conn, &ready, Wanted::NoShow { refund }).await?;
     }
+    // Paid in hand, with an addition; and one that ends before anything comes in, and one that is free.
+    let in_hand = uncharged(conn, ON_DELIVERY).await?;
+    added(conn, &in_hand, "1").await?;
+    moved(conn, &in_hand, Wanted::Accept).await?;
+    let ask = Collect {
+        request: Uuid::now_v7(),
+        order_id: in_hand.id,
+        by: Actor::Staff(None),
+        amount_minor: None,
+        expected: Expected::default(),
+    };
+    ensure!(matches!(collect(conn, &ask).await?, Moved::Done { .. }), "it comes in");
+    let never = uncharged(conn, ON_DELIVERY).await?;
+    moved(conn, &never, Wanted::Cancel).await?;
+    let free = uncharged(conn, FREE).await?;
+    moved(conn, &free, Wanted::Reject).await?;
     // Tried in an outage, and cancelled; or called off, and paid anew.
     let (unsent, expired) = (accepted(conn).await?, accepted(conn).await?);
     for order in [&unsent, &expired] {

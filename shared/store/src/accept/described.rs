@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use domain::order::details::NewDetails;
+use domain::order::payment_method::{NoCharge, PaymentMethod};
+use domain::payment::PaymentKind;
 use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -29,6 +31,7 @@ pub(super) async fn insert(
     let written = insert_orders(&mut tx, &wanted, due_in).await?;
     let fresh: Vec<&Accept> = wanted.into_iter().filter(|one| written.has(one.order.id)).collect();
     set_expiry(&mut tx, &fresh).await?;
+    name_own_payments(&mut tx, &fresh).await?;
     let orphans: Vec<Uuid> = described.iter().filter(|id| !written.has(**id)).copied().collect();
     if !orphans.is_empty() {
         forget_orphans(&mut tx, &orphans).await?;
@@ -49,6 +52,28 @@ async fn set_expiry(conn: &mut PgConnection, orders: &[&Accept]) -> sqlx::Result
          FROM unnest($1::uuid[], $2::timestamptz[]) AS i(id, expires_at) WHERE c.id = ANY(ARRAY[i.id])",
         &ids,
         &times
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Some of these orders' own payments have names, which no later payment of the order may have.
+async fn name_own_payments(conn: &mut PgConnection, orders: &[&Accept]) -> sqlx::Result<()> {
+    let named = |one: &&Accept| {
+        let reference = one.order.details.as_ref()?.payment.reference.clone()?;
+        Some((one.order.payment_id(), reference))
+    };
+    let (ids, references): (Vec<Uuid>, Vec<String>) = orders.iter().filter_map(named).unzip();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    // Each within its order, so that nobody else can have it.
+    sqlx::query!(
+        "INSERT INTO names (named, kind, scope, name)
+         SELECT id, 'payment_reference', id::text, reference FROM unnest($1::uuid[], $2::text[]) AS i(id, reference)",
+        &ids,
+        &references
     )
     .execute(conn)
     .await
@@ -84,7 +109,14 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
     let ids: Vec<Uuid> = detailed.iter().map(|(id, _)| *id).collect();
     let all = || detailed.iter().map(|(_, details)| *details);
     let keys = || all().map(|one| one.key.as_ref());
-    let elsewhere: Vec<bool> = all().map(|one| one.paid_elsewhere.is_some()).collect();
+    let payments = || all().map(|one| &one.payment);
+    let elsewhere: Vec<bool> = payments().map(|one| one.method == PaymentMethod::Elsewhere).collect();
+    let on_delivery: Vec<bool> =
+        all().map(|one| one.uncharged.is_some_and(|one| one.because == NoCharge::OnDelivery)).collect();
+    let references: Vec<Option<&str>> = payments().map(|one| one.reference.as_deref()).collect();
+    let methods: Vec<Option<&str>> = payments().map(|one| one.gateway_payment_method.as_deref()).collect();
+    let customers: Vec<Option<&str>> = payments().map(|one| one.gateway_customer.as_deref()).collect();
+    let metadata: Vec<Option<&str>> = all().map(|one| Some(one.metadata.as_ref()?.get())).collect();
     let channels: Vec<Option<String>> =
         keys().map(|key| key.map(|key| key.channel.as_str().to_owned())).collect();
     let order_ids: Vec<Option<String>> = keys().map(|key| key.map(|key| key.order_id.clone())).collect();
@@ -100,8 +132,9 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[],
-                                 $8::timestamptz[])
-                AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported, expires_at)
+                                 $8::timestamptz[], $9::bool[], $10::text[], $11::text[], $12::text[], $13::text[])
+                AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported, expires_at,
+                         on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata)
         ), called AS (
             INSERT INTO names (named, kind, scope, name, hash)
             SELECT order_id, 'channel_order', channel, channel_order_id, content_hash
@@ -109,8 +142,10 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
             ON CONFLICT (kind, scope, name) DO NOTHING
             RETURNING named
         )
-        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover, imported, expires_at)
-        SELECT order_id, paid_elsewhere, channel, channel_order_id, handover::jsonb, imported::json, expires_at
+        INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover, imported, expires_at,
+                                   on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata)
+        SELECT order_id, paid_elsewhere, channel, channel_order_id, handover::jsonb, imported::json, expires_at,
+            on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata::json
         FROM input WHERE channel IS NULL OR order_id IN (SELECT named FROM called)
         ON CONFLICT DO NOTHING
         RETURNING order_id
@@ -123,29 +158,45 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         &handovers,
         &imported as &[Option<String>],
         &expire as &[Option<OffsetDateTime>],
+        &on_delivery,
+        &references as &[Option<&str>],
+        &methods as &[Option<&str>],
+        &customers as &[Option<&str>],
+        &metadata as &[Option<&str>],
     )
     .fetch_all(conn)
     .await?;
     Ok(described.into_iter().collect())
 }
 
-/// The statement of `plain.rs`, for orders of which some are paid already: those are confirmed from the start, with the
-/// kitchen's deadline, and have a payment that nobody will claim. What is there already is passed over.
+/// The statement of `plain.rs`, for orders of which some have amounts beside their lines, and for some of which nothing is
+/// charged: those are confirmed from the start, with the kitchen's deadline, and have a payment that nobody will claim. What is there already is passed over.
 async fn insert_orders(
     conn: &mut PgConnection,
     batch: &[&Accept],
     due_in: Duration,
 ) -> sqlx::Result<Written> {
     let columns = Columns::of(batch.iter().copied());
+    let uncharged = || batch.iter().map(|one| one.order.uncharged());
     let accept_in: Vec<Option<i64>> =
-        batch.iter().map(|one| one.order.paid_elsewhere().map(crate::millis)).collect();
+        uncharged().map(|one| one.map(|one| crate::millis(one.accept_in))).collect();
+    let kinds: Vec<Option<PaymentKind>> = uncharged().map(|one| Some(one?.because.into())).collect();
+    let adjustments = batch.iter().map(|one| {
+        let adjustments = &one.order.details.as_ref()?.adjustments;
+        (!adjustments.is_empty()).then(|| serde_json::to_string(adjustments))
+    });
+    let adjustments: Vec<Option<String>> = adjustments
+        .map(Option::transpose)
+        .collect::<Result<_, _>>()
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query_as!(
         Written,
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-                                 $7::text[], $8::bytea[], $9::bigint[], $10::bigint[])
-                AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, keep_ms, accept_ms)
+                                 $7::text[], $8::bytea[], $9::bigint[], $10::bigint[], $12::payment_kind[], $13::text[])
+                AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, keep_ms, accept_ms,
+                         kind, adjustments)
         ), keyed AS (
             INSERT INTO names (named, until, kind, scope, name, hash)
             SELECT id, now() + keep_ms * interval '1 ms', 'idempotency_key', principal, key, request_hash
@@ -153,28 +204,29 @@ async fn insert_orders(
             ON CONFLICT (kind, scope, name) DO NOTHING
             RETURNING named
         ), fresh AS (
-            SELECT *, accept_ms IS NOT NULL AS elsewhere, now() + accept_ms * interval '1 ms' AS accept_by FROM input
+            SELECT *, now() + accept_ms * interval '1 ms' AS accept_by FROM input
             WHERE key IS NULL OR id IN (SELECT named FROM keyed)
         ), ordered AS (
             INSERT INTO orders (id, total_minor, created_at, updated_at, accept_by, version, status, currency, customer_id)
             SELECT id, total_minor, now(), now(), accept_by, 1,
-                CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, currency, customer_id
+                CASE WHEN kind IS NULL THEN 'PENDING' ELSE 'CONFIRMED' END::order_status, currency, customer_id
             FROM fresh
             ON CONFLICT DO NOTHING
             RETURNING id, total_minor, created_at, accept_by, status, currency
         ), paid AS (
             INSERT INTO payments (id, order_id, amount_minor, created_at, answer_by, kind, status, currency)
-            SELECT id, id, total_minor, created_at, accept_by, 'elsewhere', 'succeeded', currency
-            FROM ordered WHERE status = 'CONFIRMED'
+            SELECT o.id, o.id, o.total_minor, o.created_at, o.accept_by, f.kind,
+                CASE WHEN f.kind = 'on_delivery' THEN 'due' ELSE 'succeeded' END::payment_status, o.currency
+            FROM ordered o JOIN fresh f ON f.id = o.id WHERE f.kind IS NOT NULL
         ), charged AS (
             INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
             SELECT id, total_minor, created_at, created_at + $11::bigint * interval '1 ms', currency
             FROM ordered WHERE status = 'PENDING'
         ), noted AS (
-            INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, reason, items)
+            INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, reason, items, adjustments)
             SELECT id, now(), total_minor, 1, 'accepted',
-                CASE WHEN elsewhere THEN 'CONFIRMED' ELSE 'PENDING' END::order_status, 'api',
-                CASE WHEN elsewhere THEN 'paid_elsewhere' END, items::json
+                CASE WHEN kind IS NULL THEN 'PENDING' ELSE 'CONFIRMED' END::order_status, 'api',
+                CASE WHEN kind = 'elsewhere' THEN 'paid_elsewhere' ELSE kind::text END, items::json, adjustments::json
             FROM fresh
             ON CONFLICT DO NOTHING
         )
@@ -191,6 +243,8 @@ async fn insert_orders(
         &columns.keeps as &[Option<i64>],
         &accept_in as &[Option<i64>],
         crate::millis(due_in),
+        &kinds as &[Option<PaymentKind>],
+        &adjustments as &[Option<String>],
     )
     .fetch_one(conn)
     .await

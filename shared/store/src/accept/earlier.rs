@@ -5,15 +5,18 @@ use std::collections::HashMap;
 
 use domain::channel::name::ChannelKey;
 use domain::order::Order;
-use domain::order::details::{Details, Handover};
+use domain::order::adjustments::Adjustment;
+use domain::order::details::Handover;
 use domain::order::lines::Item;
 use domain::order::status::OrderStatus;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Accept, Accepted, IdempotencyKey};
+use crate::details::Columns;
 use crate::read::{canonical_items, money};
 
 /// What is there, as it was accepted, whatever became of it since: what its first event says.
@@ -110,9 +113,15 @@ struct Row {
     items: Json<Vec<Item>>,
     total_minor: i64,
     paid_elsewhere: Option<bool>,
+    on_delivery: Option<bool>,
     channel: Option<String>,
     channel_order_id: Option<String>,
+    payment_reference: Option<String>,
+    gateway_payment_method: Option<String>,
+    gateway_customer: Option<String>,
     handover: Option<Json<Handover>>,
+    metadata: Option<Json<Box<RawValue>>>,
+    adjustments: Option<Json<Vec<Adjustment>>>,
     expires_at: Option<OffsetDateTime>,
 }
 
@@ -146,7 +155,9 @@ async fn look(conn: &mut PgConnection, names: &[Names<'_>]) -> sqlx::Result<Hash
             o.customer_id AS "customer_id!", o.currency AS "currency!", o.created_at AS "created_at!", o.accept_by,
             o.status AS "status_now!: OrderStatus", first.to_status AS "status!: OrderStatus",
             first.items AS "items!: Json<Vec<Item>>", first.amount_minor AS "total_minor!",
-            d.paid_elsewhere AS "paid_elsewhere?", d.channel, d.channel_order_id, d.handover AS "handover?: Json<Handover>",
+            d.paid_elsewhere AS "paid_elsewhere?", d.on_delivery AS "on_delivery?", d.channel, d.channel_order_id,
+            d.payment_reference, d.gateway_payment_method, d.gateway_customer, d.handover AS "handover?: Json<Handover>",
+            d.metadata AS "metadata: Json<Box<RawValue>>", first.adjustments AS "adjustments: Json<Vec<Adjustment>>",
             d.expires_at
         FROM met
         CROSS JOIN LATERAL (SELECT * FROM shown_orders WHERE id = met.id OFFSET 0) o
@@ -168,15 +179,22 @@ impl TryFrom<Row> for Earlier {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> sqlx::Result<Self> {
-        let details = row.handover.map(|Json(handover)| {
-            Box::new(Details {
-                handover,
-                channel: row.channel.zip(row.channel_order_id),
-                paid_elsewhere: row.paid_elsewhere.unwrap_or_default(),
-                kept: false,
-                expires_at: row.expires_at,
-            })
-        });
+        // As they were then: nothing had come in, and nothing was kept.
+        let details = Columns {
+            paid_elsewhere: row.paid_elsewhere,
+            on_delivery: row.on_delivery,
+            collected: None,
+            kept: None,
+            expires_at: row.expires_at,
+            channel: row.channel,
+            channel_order_id: row.channel_order_id,
+            payment_reference: row.payment_reference,
+            gateway_payment_method: row.gateway_payment_method,
+            gateway_customer: row.gateway_customer,
+            handover: row.handover,
+            metadata: row.metadata,
+        };
+        let details = details.with(row.adjustments);
         let order = Order {
             id: row.id,
             customer_id: row.customer_id,

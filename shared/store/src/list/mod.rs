@@ -9,8 +9,10 @@ mod walk;
 
 use domain::channel::name::ChannelName;
 use domain::order::Order;
-use domain::order::details::{Details, Handover};
+use domain::order::adjustments::Adjustment;
+use domain::order::details::Handover;
 use domain::order::status::OrderStatus;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use time::OffsetDateTime;
@@ -19,6 +21,7 @@ use uuid::Uuid;
 use self::board::Board;
 use self::walk::Walk;
 use super::read::Row;
+use crate::details::Columns;
 
 /// Which orders to list; newest first.
 #[derive(Debug, Clone, Default)]
@@ -176,22 +179,35 @@ fn rows(number: usize) -> i64 {
 async fn add_details(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
     let rows = sqlx::query!(
-        r#"SELECT order_id, paid_elsewhere, kept, expires_at, channel, channel_order_id, handover AS "handover: Json<Handover>"
-           FROM order_details WHERE order_id = ANY($1)"#,
+        r#"SELECT d.order_id, d.paid_elsewhere, d.on_delivery, d.collected, d.kept, d.expires_at, d.channel, d.channel_order_id,
+                  d.payment_reference, d.gateway_payment_method, d.gateway_customer, d.handover AS "handover: Json<Handover>",
+                  d.metadata AS "metadata: Json<Box<RawValue>>", first.adjustments AS "adjustments: Json<Vec<Adjustment>>"
+           FROM order_details d
+           LEFT JOIN LATERAL (
+               SELECT adjustments FROM order_events WHERE subject = d.order_id AND version = 1 OFFSET 0
+           ) first ON true
+           WHERE d.order_id = ANY($1)"#,
         &ids
     )
     .fetch_all(conn)
     .await?;
     for row in rows {
         if let Some(order) = orders.iter_mut().find(|order| order.id == row.order_id) {
-            let channel = row.channel.zip(row.channel_order_id);
-            order.details = Some(Box::new(Details {
-                handover: row.handover.0,
-                channel,
-                paid_elsewhere: row.paid_elsewhere,
-                kept: row.kept,
+            let details = Columns {
+                paid_elsewhere: Some(row.paid_elsewhere),
+                on_delivery: Some(row.on_delivery),
+                collected: Some(row.collected),
+                kept: Some(row.kept),
                 expires_at: row.expires_at,
-            }));
+                channel: row.channel,
+                channel_order_id: row.channel_order_id,
+                payment_reference: row.payment_reference,
+                gateway_payment_method: row.gateway_payment_method,
+                gateway_customer: row.gateway_customer,
+                handover: Some(row.handover),
+                metadata: row.metadata,
+            };
+            order.details = details.with(row.adjustments);
         }
     }
     Ok(())

@@ -116,7 +116,7 @@ async fn the_database_knows_the_same_moves_of_payments_as_the_code() -> Result<(
     settle(&mut conn, &[succeeded(&claim)], DEADLINE).await?;
     for from in PaymentStatus::ALL {
         for to in PaymentStatus::ALL {
-            let moves = "UPDATE payments SET status = $1, due_at = CASE WHEN $1 IN ('held', 'succeeded', 'failed') THEN NULL ELSE now() END
+            let moves = "UPDATE payments SET status = $1, due_at = CASE WHEN $1 IN ('held', 'due', 'succeeded', 'failed') THEN NULL ELSE now() END
                  WHERE id = $2";
             sqlx::query("ALTER TABLE payments DISABLE TRIGGER USER").execute(&mut conn).await?;
             sqlx::query(moves).bind(from).bind(order.payment_id()).execute(&mut conn).await?;
