@@ -76,8 +76,11 @@ pub async fn trust(conn: &mut PgConnection, more: Duration) -> sqlx::Result<u64>
         "WITH trusted AS (
              UPDATE clock_trust SET until = now() + $1::bigint * interval '1 ms'
          ), put_off AS (
+             -- One after the other, as everybody does who locks several.
              UPDATE payments SET answer_by = now() + $2::bigint * interval '1 ms'
-             WHERE answer_by <= now() AND $2::bigint > 0 RETURNING id
+             WHERE answer_by <= now() AND id = ANY(ARRAY(
+                 SELECT id FROM payments WHERE answer_by <= now() AND $2::bigint > 0 ORDER BY id FOR UPDATE))
+             RETURNING id
          )
          SELECT count(*) FROM put_off",
     )

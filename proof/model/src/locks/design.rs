@@ -1,6 +1,6 @@
 //! In which sequence everybody locks, and what happens without it.
 
-use super::Row::{Added, Anew, Order, Own};
+use super::Row::{Added, Anew, Order, Own, Tries};
 use super::Step::{Take, Try};
 use super::{Locks, NO_DEADLOCK, Row, Step, Who};
 
@@ -20,6 +20,8 @@ pub struct Design {
     pub orders_as_they_come: bool,
     /// An addition is charged before its order is paid.
     pub takes_held: bool,
+    /// Who settles too late to move anything removes rows of old tries all the same, as its batch came.
+    pub late_removes: bool,
 }
 
 /// Who comes.
@@ -31,7 +33,8 @@ pub struct Scope {
 
 impl Scope {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 2] = [("paid anew", Self::PAID), ("being paid anew", Self::PAYING)];
+    pub const ALL: [(&'static str, Self); 3] =
+        [("paid anew", Self::PAID), ("being paid anew", Self::PAYING), ("tried for days", Self::TRIED)];
     /// Two orders that were paid anew, have additions, and are late.
     pub const PAID: Self = Self {
         who: &[Who::Sweep, Who::SweepBack, Who::Kitchen, Who::OtherKitchen, Who::Settle, Who::SettleBack],
@@ -39,6 +42,8 @@ impl Scope {
     /// The second is being paid; additions of it are held until then.
     pub const PAYING: Self =
         Self { who: &[Who::Kitchen, Who::OtherKitchen, Who::SettleAnew, Who::SettleBesides] };
+    /// Both wait for their payment, which was tried many times.
+    pub const TRIED: Self = Self { who: &[Who::Kitchen, Who::OtherKitchen, Who::SettleOld, Who::SettleLate] };
 }
 
 impl Design {
@@ -53,6 +58,10 @@ impl Design {
             Who::SettleBack => self.settle(&[Added(1, 1), Added(0, 1)]),
             Who::SettleBesides if self.takes_held => self.settle(&[Added(0, 1), Added(1, 0)]),
             Who::SettleBesides => self.settle(&[Added(0, 1)]),
+            // `settle/own.rs`, `few.rs`: the charges, then the rows of each; who comes late is stopped by the charges' epoch.
+            Who::SettleOld => [Own(0), Own(1), Tries(0), Tries(1)].map(Take).to_vec(),
+            Who::SettleLate if self.late_removes => [Tries(1), Tries(0)].map(Take).to_vec(),
+            Who::SettleLate => Vec::new(),
             // `settle/others.rs`: one statement moves the charge and the order that waits for it; the addition's order is looked at after that.
             Who::SettleAnew => [Anew(1), Order(1), Added(0, 0), Order(0)].map(Take).to_vec(),
         }
@@ -101,6 +110,11 @@ pub fn weakenings() -> Vec<(&'static str, Locks, &'static str)> {
         (
             "additions_before_paid",
             Locks { design: Design { takes_held: true, ..full }, scope: Scope::PAYING },
+            NO_DEADLOCK,
+        ),
+        (
+            "late_removes",
+            Locks { design: Design { late_removes: true, ..full }, scope: Scope::TRIED },
             NO_DEADLOCK,
         ),
     ]

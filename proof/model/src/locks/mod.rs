@@ -21,6 +21,8 @@ pub enum Row {
     Added(u8, u8),
     /// The order's.
     Order(u8),
+    /// Those of the own charge's old tries, which go when it was tried for days.
+    Tries(u8),
 }
 
 /// One lock.
@@ -35,7 +37,11 @@ pub enum Step {
 impl Row {
     const fn order(self) -> u8 {
         match self {
-            Self::Own(order) | Self::Anew(order) | Self::Added(order, _) | Self::Order(order) => order,
+            Self::Own(order)
+            | Self::Anew(order)
+            | Self::Added(order, _)
+            | Self::Order(order)
+            | Self::Tries(order) => order,
         }
     }
 
@@ -45,8 +51,9 @@ impl Row {
             Self::Anew(_) => 1,
             Self::Added(_, which) => 2 + which,
             Self::Order(_) => 4,
+            Self::Tries(_) => 5,
         };
-        1 << (place + 5 * self.order())
+        1 << (place + 6 * self.order())
     }
 }
 
@@ -69,10 +76,14 @@ pub enum Who {
     SettleAnew,
     /// One that settles another addition of the first, and of the second, where that may be claimed.
     SettleBesides,
+    /// A worker that settles a try of either order's own charge, after many.
+    SettleOld,
+    /// One that comes late with the tries before these: their leases ran out.
+    SettleLate,
 }
 
 /// How many there are.
-const ALL: usize = 8;
+const ALL: usize = 10;
 
 /// How far each is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,7 +199,11 @@ impl Model for Locks {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = (0..2).flat_map(|order| {
-            [Row::Own(order), Row::Anew(order), Row::Added(order, 0), Row::Added(order, 1), Row::Order(order)]
+            let added = [Row::Added(order, 0), Row::Added(order, 1)];
+            [Row::Own(order), Row::Anew(order)]
+                .into_iter()
+                .chain(added)
+                .chain([Row::Order(order), Row::Tries(order)])
         });
         for mine in self.0.iter().filter(|mine| mine.holds != 0) {
             let held: Vec<_> = rows.clone().filter(|row| mine.holds & row.bit() != 0).collect();

@@ -9,16 +9,20 @@ use super::Settlement;
 /// Rows that are kept of a payment's first tries, and as many of its last.
 pub const KEPT: i32 = 10;
 
-/// Removes what is between of those in `batch` that have more. Few have, and for the others nothing is asked.
+/// Removes what is between of those in `batch` that have more and have just `moved`. Few have, and for the others nothing is asked.
+/// Only of those that moved, which the caller holds, and one after the other: a worker that comes late would lock rows that belong
+/// to whoever has the payment now, and wait for them while they wait for it.
 ///
 /// Of the tries at which the gateway may have looked, of those among them that may move money yet, and of those of which nobody knows,
 /// the first and the last stay: whoever asks whether anything was ever sent, or is in doubt, is told the same as before.
-pub(super) async fn keep(conn: &mut PgConnection, batch: &[Settlement]) -> sqlx::Result<()> {
-    let many = batch.iter().filter(|one| one.number > 2 * KEPT);
-    let (ids, numbers): (Vec<Uuid>, Vec<i32>) = many.map(|one| (one.payment_id, one.number)).unzip();
-    if ids.is_empty() {
+pub(super) async fn keep(conn: &mut PgConnection, batch: &[Settlement], moved: &[Uuid]) -> sqlx::Result<()> {
+    let many = batch.iter().filter(|one| one.number > 2 * KEPT && moved.contains(&one.payment_id));
+    let mut many: Vec<(Uuid, i32)> = many.map(|one| (one.payment_id, one.number)).collect();
+    if many.is_empty() {
         return Ok(());
     }
+    many.sort_unstable();
+    let (ids, numbers): (Vec<Uuid>, Vec<i32>) = many.into_iter().unzip();
     sqlx::query(
         "
         WITH tried AS (

@@ -168,7 +168,7 @@ async fn commit(conn: &mut PgConnection, batch: &[Settlement], accept_in: Durati
     if !others.is_empty() {
         done.add(others::move_all(conn, &others, accept_in).await?);
     }
-    few::keep(conn, batch).await?;
+    few::keep(conn, batch, &done.moved).await?;
     Ok(done)
 }
 

@@ -281,3 +281,113 @@ async fn two_workers_that_settle_additions_lock_their_orders_one_after_the_other
     }
     Ok(())
 }
+
+/// Two charges were tried for days. A worker comes late with tries of both, whose leases ran out, while another settles those that
+/// follow: rows of old tries go, and both would remove them, each in the sequence in which its batch came.
+#[tokio::test]
+async fn who_comes_late_removes_no_rows_of_tries_that_are_another_workers_business() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let mut orders = accepted(&mut conn, 2).await?;
+    orders.sort_unstable_by_key(|order| order.id);
+    claimed(&mut conn, &orders).await?;
+    let tried =
+        "INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome)
+                 SELECT id, now(), now(), number, 1, 'charge', 'unavailable'
+                 FROM open_charges CROSS JOIN generate_series(1, 21) number";
+    sqlx::query(tried).execute(&mut conn).await?;
+    sqlx::query("UPDATE open_charges SET attempts = 22").execute(&mut conn).await?;
+    let again = async |conn: &mut PgConnection| -> Result<Vec<Settlement>> {
+        make_due(conn).await?;
+        let mut claims = claim(conn, &[orders[0].id, orders[1].id], HOUR).await?;
+        claims.sort_unstable_by_key(|claim| claim.payment_id);
+        Ok(claims.iter().map(|claim| ends(claim, AttemptOutcome::Declined)).collect())
+    };
+    let mut late = again(&mut conn).await?;
+    late.reverse();
+    let current = again(&mut conn).await?;
+    let number = late[0].number;
+    assert!(number > 2 * store::settle::KEPT, "{number}");
+
+    let mut stranger = database.connect().await?;
+    let mut holds = stranger.begin().await?;
+    let lock = "SELECT number FROM payment_attempts WHERE payment_id = $1 AND number < 20 FOR UPDATE";
+    sqlx::query(lock).bind(orders[1].id).execute(&mut *holds).await?;
+    let is_late_done = AtomicUsize::new(0);
+    let settled = async |batch: &[Settlement]| -> Result<usize> {
+        let mut conn = writer(&database).await?;
+        Ok(settle(&mut conn, batch, HOUR).await?.len())
+    };
+    let waiting = async |conn: &mut PgConnection| -> Result<i64> {
+        let ask = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        Ok(sqlx::query_scalar(ask).fetch_one(conn).await?)
+    };
+    let (mut eye, mut another_eye) = (database.connect().await?, database.connect().await?);
+    let comes_late = async {
+        let moved = settled(&late).await;
+        is_late_done.store(1, Ordering::Relaxed);
+        moved
+    };
+    let comes_after = async {
+        until("the late one has done all it can", async || {
+            let done = is_late_done.load(Ordering::Relaxed) == 1;
+            Ok((done || waiting(&mut eye).await? == 1).then_some(()))
+        })
+        .await?;
+        settled(&current).await
+    };
+    let let_go = async {
+        until("whoever comes after waits", async || {
+            let both = 2 - i64::try_from(is_late_done.load(Ordering::Relaxed))?;
+            Ok((waiting(&mut another_eye).await? == both).then_some(()))
+        })
+        .await?;
+        holds.rollback().await?;
+        anyhow::Ok(())
+    };
+    let (late, current, let_go) = tokio::join!(comes_late, comes_after, let_go);
+    let_go?;
+    assert_eq!((late?, current?), (0, 2));
+    Ok(())
+}
+
+/// An operator gives late orders more time: whoever locks several payments takes them by their ids, not as they became late.
+#[tokio::test]
+async fn more_time_is_given_to_one_order_after_the_other() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let mut orders = confirmed(&mut conn, 2).await?;
+    orders.sort_unstable_by_key(|order| order.id);
+    for (order, ago) in orders.iter().zip([1.0, 2.0]) {
+        sqlx::query("UPDATE payments SET answer_by = now() - $2 * interval '1 min' WHERE id = $1")
+            .bind(order.payment_id())
+            .bind(ago)
+            .execute(&mut conn)
+            .await?;
+    }
+    let mut stranger = database.connect().await?;
+    let mut holds = stranger.begin().await?;
+    let lock = "SELECT id FROM payments WHERE id = $1 FOR UPDATE";
+    sqlx::query(lock).bind(orders[0].payment_id()).execute(&mut *holds).await?;
+    let trusts = async {
+        let mut conn = writer(&database).await?;
+        Ok::<_, anyhow::Error>(store::clock::trust(&mut conn, HOUR).await?)
+    };
+    let let_go = async {
+        until("it waits", async || {
+            let ask = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            let waiting: i64 = sqlx::query_scalar(ask).fetch_one(&mut conn).await?;
+            Ok((waiting == 1).then_some(()))
+        })
+        .await?;
+        // It holds the other one no sooner.
+        let other = "SELECT id FROM payments WHERE id = $1 FOR UPDATE NOWAIT";
+        let free = sqlx::query(other).bind(orders[1].payment_id()).execute(&mut conn).await;
+        holds.rollback().await?;
+        anyhow::Ok(free?)
+    };
+    let (put_off, free) = tokio::join!(trusts, let_go);
+    free.context("the other order is held")?;
+    assert_eq!(put_off?, 2);
+    Ok(())
+}
