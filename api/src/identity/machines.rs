@@ -6,11 +6,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use domain::channel::name::ChannelName;
+use domain::moment;
 use domain::person::Role;
 use serde::Serialize;
 use store::accounts::service_tokens::{self, ServiceToken};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::account::{MAX_LOCATIONS, embedded, fault, locations};
 use super::caller::Admin;
@@ -122,7 +122,7 @@ fn parse(mut fields: Fields, created_by: String) -> Result<(ServiceToken, String
     }
     let locations = locations(&mut fields).unwrap_or_default();
     let until = fields.optional_text("until", 40).and_then(|text| {
-        let time = OffsetDateTime::parse(&text, &Rfc3339).ok();
+        let time = moment::parse(&text);
         if time.is_none() {
             fields.add("until", "no_time", "must be a time such as 2027-01-31T18:00:00Z");
         }

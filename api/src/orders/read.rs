@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use domain::channel::name::ChannelName;
 use domain::limits::MAX_ID_CHARS;
+use domain::moment;
 use domain::order::moves::Actor;
 use domain::order::status::OrderStatus;
 use domain::problems::{Problem, text_problem};
@@ -14,8 +15,6 @@ use sqlx::PgConnection;
 use store::events;
 use store::list::{self, Counted, Filter, MAX_COUNTED, Page, PageStart};
 use store::read;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::http::error::{ApiError, ProblemBody};
@@ -198,7 +197,7 @@ impl List {
             }
         }
         let mut time = |attr: &str, text: Option<&str>| {
-            let time = text.map(|text| parse_time(text).ok_or(text));
+            let time = text.map(|text| moment::parse(text).ok_or(text));
             if let Some(Err(text)) = time {
                 problem(attr, "no_time", no_time(text));
             }
@@ -257,14 +256,10 @@ impl List {
     }
 }
 
-fn parse_time(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339).ok()
-}
-
 /// What is wrong with a time in a URL: mostly its offset, whose `+` means a space there.
 fn no_time(text: &str) -> String {
     let wanted = "must be a time such as 2026-01-31T18:00:00Z";
-    match parse_time(&text.replace(' ', "+")) {
+    match moment::parse(&text.replace(' ', "+")) {
         None => wanted.to_owned(),
         Some(_) => {
             format!("{wanted}; the + of its offset must be written as %2B, because it means a space in a URL")

@@ -9,6 +9,7 @@ mod fields;
 pub mod gateway;
 pub mod limits;
 pub mod message;
+pub mod moment;
 pub mod money;
 pub mod order;
 pub mod origin;

@@ -1,6 +1,8 @@
 //! What is around every answer: ids, times of one width, what nobody may keep, compression, other origins' pages; and what
 //! is said of a request that is wrong.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
@@ -204,12 +206,26 @@ async fn pages_of_the_origins_that_are_named_may_call_and_are_told_so_without_a_
     assert!(said(open.headers(), "access-control-allow-headers").contains("idempotency-key"));
     let other = preflight(client, "https://other.example.com").await?;
     assert_eq!(said(other.headers(), "access-control-allow-origin"), "");
-    // A page may read why it was refused, and which id it has to name.
+    // A page may read where its order is and which version it saw, that it was told before, when to come again, how fast it may
+    // ask, why it was refused, and which id it has to name.
     let origin = ("origin", "https://shop.example.com");
     for headers in [[origin, ("authorization", "Bearer nonsense")], [origin, ("x", "y")]] {
         let answer = get(client, ORDERS, &headers).await?;
         assert_eq!(said(answer.headers(), "access-control-allow-origin"), "https://shop.example.com");
-        assert!(said(answer.headers(), "access-control-expose-headers").contains("x-request-id"));
+        let exposed = said(answer.headers(), "access-control-expose-headers");
+        let exposed: HashSet<&str> = exposed.split(',').map(str::trim).collect();
+        for name in [
+            "location",
+            "etag",
+            "idempotency-replayed",
+            "retry-after",
+            "ratelimit",
+            "ratelimit-policy",
+            "x-request-id",
+            "traceparent",
+        ] {
+            assert!(exposed.contains(name), "{name} is not among {exposed:?}");
+        }
     }
     pipeline.stop().await
 }
@@ -254,6 +270,29 @@ async fn times_have_one_width_wherever_they_are() -> Result<()> {
     }
     for (place, time) in found {
         assert_eq!(time.len(), "2026-01-31T17:02:11.500000Z".len(), "{place}: {time}");
+    }
+    pipeline.stop().await
+}
+
+/// In UTC the last of these would be in the year 10000, and the first in the year before the first.
+#[tokio::test]
+async fn a_time_that_has_no_year_in_utc_is_no_time() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    for time in ["0000-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"] {
+        let listed = get(client, &format!("{ORDERS}?from={}", time.replace('+', "%2B")), &[]).await?;
+        let mut order = Client::an_order();
+        order["expires_at"] = json!(time);
+        let ordered = client.post(&order).await?;
+        for (what, answer) in [("list", listed), ("order", ordered)] {
+            let status = answer.status().as_u16();
+            let problem: Value = answer.json().await?;
+            assert_eq!(
+                (status, &problem["errors"][0]["code"]),
+                (422, &json!("no_time")),
+                "{what} {time}: {problem}"
+            );
+        }
     }
     pipeline.stop().await
 }

@@ -129,6 +129,8 @@ async fn a_machines_token_is_shown_once_and_ends_when_told() -> Result<()> {
         (json!({"name": "till", "role": "customer"}), "unknown_role"),
         (json!({"name": "Till!"}), "invalid"),
         (json!({"name": "till", "until": "soon"}), "no_time"),
+        // In UTC that is the year 10000.
+        (json!({"name": "till", "until": "9999-12-31T23:59:59-01:00"}), "no_time"),
         (json!({"name": "till", "scopes": []}), "unknown_field"),
         (json!({}), "required"),
     ] {

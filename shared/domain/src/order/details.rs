@@ -8,7 +8,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 
 use super::adjustments::Adjustment;
@@ -16,6 +15,7 @@ use super::payment_method::{NoCharge, Payment, PaymentMethod, Uncharged};
 use crate::channel::name::{ChannelKey, ChannelName};
 use crate::fields::Odd;
 use crate::limits::{MAX_EXPIRY, MAX_ID_CHARS, MAX_NAME_CHARS};
+use crate::moment;
 use crate::problems::{At, Problems};
 
 /// Longest city or postal code.
@@ -315,7 +315,7 @@ impl Problems {
 
     fn time(&mut self, attr: &str, raw: &RawValue) -> Option<String> {
         let text = self.text(attr, Some(raw), MAX_TIME_CHARS)?;
-        if OffsetDateTime::parse(&text, &Rfc3339).is_err() {
+        if moment::parse(&text).is_none() {
             self.add(attr, "no_time", "must be a time such as 2026-01-31T18:00:00Z");
         }
         Some(text)
@@ -325,7 +325,7 @@ impl Problems {
     /// is none for a new order, but for one that came before: so that is not for here to say.
     pub(crate) fn expiry(&mut self, attr: &str, raw: &RawValue) -> Option<OffsetDateTime> {
         let text = self.text(attr, Some(raw), MAX_TIME_CHARS)?;
-        let Ok(at) = OffsetDateTime::parse(&text, &Rfc3339) else {
+        let Some(at) = moment::parse(&text) else {
             self.add(attr, "no_time", "must be a time such as 2026-01-31T18:00:00Z");
             return None;
         };
@@ -334,7 +334,7 @@ impl Problems {
         }
         // Whole microseconds.
         let micros = at.microsecond() * 1_000;
-        at.to_offset(time::UtcOffset::UTC).replace_nanosecond(micros).ok()
+        at.replace_nanosecond(micros).ok()
     }
 
     /// A channel and its name for the order: both or none.
