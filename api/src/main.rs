@@ -34,12 +34,14 @@ async fn start() -> Result<()> {
         Asked::Do(command) => return command.run(DATABASE_PATIENCE).await,
         Asked::Run(config) => config,
     };
+    let metrics_addr = ([127, 0, 0, 1], 9101).into();
     if config.telemetry.health {
-        return runtime::health::ask(config.api_addr, "/ready");
+        let metrics = telemetry::metrics_addr(&config.telemetry, metrics_addr)?;
+        return api::operations::ask_health(&config.settings, metrics, config.api_addr);
     }
     telemetry::init_logs(&config.telemetry.logs)?;
     config.settings.check()?;
-    let metrics = telemetry::open_metrics(&config.telemetry, ([127, 0, 0, 1], 9101).into())?;
+    let metrics = telemetry::open_metrics(&config.telemetry, metrics_addr)?;
     let traces = Exporter::start(&config.traces, "api")?;
     let own_internal = api::operations::bind_own(&config.settings)?;
     let listener = serve::bind(config.api_addr, "API_ADDR")?;

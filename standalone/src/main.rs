@@ -46,7 +46,8 @@ fn start() -> Result<()> {
         Asked::Run(config) => config,
     };
     if config.telemetry.health {
-        return runtime::health::ask(config.api_addr, "/ready");
+        let metrics = telemetry::metrics_addr(&config.telemetry, metrics_addr())?;
+        return api::operations::ask_health(&config.api, metrics, config.api_addr);
     }
     telemetry::init_logs(&config.telemetry.logs)?;
     // Its gateway is in this process, which a listener on all addresses does not change.
@@ -71,6 +72,11 @@ fn start() -> Result<()> {
     let outcome = runtime.block_on(run(config, open, crew, stop, &private.url));
     drop(private);
     outcome
+}
+
+/// Where its metrics are, if nothing else is said.
+fn metrics_addr() -> SocketAddr {
+    ([127, 0, 0, 1], 9100).into()
 }
 
 /// The command `migrate`, on the database that a run would have.
@@ -98,7 +104,7 @@ impl Open {
             door: Door::default(),
             api_addr: api.local_addr()?,
             gateway: serve::bind(config.gateway.gateway_mock_addr, "GATEWAY_MOCK_ADDR")?,
-            metrics: telemetry::open_metrics(&config.telemetry, ([127, 0, 0, 1], 9100).into())?,
+            metrics: telemetry::open_metrics(&config.telemetry, metrics_addr())?,
             internal: api::operations::bind_own(&config.api)?,
         };
         Ok((api, open))

@@ -6,6 +6,7 @@ mod refunds;
 pub(crate) mod state;
 mod sweeps;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -54,9 +55,18 @@ pub fn beside(metrics: Option<&Metrics>, routes: Router) -> Option<Router> {
     None
 }
 
-/// Serves the routes on an address of their own, until `stop`.
+/// Serves the routes on an address of their own, until `stop`; and `/health`, which answers as long as the process does.
 pub async fn run(listener: TcpListener, routes: Router, stop: Stop) -> Result<()> {
     tracing::info!("internal endpoints at http://{}/internal", listener.local_addr()?);
+    let routes = routes.route("/health", get(async || "ok"));
     serve(listener, routes, ServeLimits::default(), stop).await;
     Ok(())
+}
+
+/// `--health`: whether the program that runs with these settings lives. Asked where clients take no places away: at the internal
+/// address, else at that of the metrics. At the public one only where there is neither.
+pub fn ask_health(settings: &ApiSettings, metrics: Option<SocketAddr>, public: SocketAddr) -> Result<()> {
+    // Port 0 is whichever was free.
+    let own = [settings.internal_addr, metrics].into_iter().flatten().find(|addr| addr.port() != 0);
+    runtime::health::ask(own.unwrap_or(public), "/health")
 }

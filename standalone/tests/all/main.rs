@@ -7,6 +7,7 @@ mod channel_orders;
 mod commands;
 mod connections;
 mod failover;
+mod health;
 mod logs;
 mod outages;
 mod pipeline;

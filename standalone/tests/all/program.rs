@@ -33,6 +33,17 @@ impl Program {
     pub(crate) fn asked(name: &'static str, args: &[&str], settings: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(binary(name));
         command.args(args);
+        Self::spawn(name, command, settings)
+    }
+
+    /// Starts it where no more files may be open than the shell's `ulimit` says.
+    pub(crate) fn limited(name: &'static str, ulimit: &str, settings: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(format!("{ulimit} && exec \"$0\"")).arg(binary(name));
+        Self::spawn(name, command, settings)
+    }
+
+    fn spawn(name: &'static str, mut command: Command, settings: &[(&str, &str)]) -> Result<Self> {
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
         command.env("LOG_LEVEL", "info").env("METRICS_ADDR", "127.0.0.1:0").env("LET_EVERYBODY_IN", "true");
         command.envs(settings.iter().copied());
@@ -71,6 +82,12 @@ impl Program {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         bail!("{} never said {marker:?}:\n{}", self.name, self.said())
+    }
+
+    /// What the system says of it.
+    pub(crate) fn limits(&self) -> Result<String> {
+        let pid = self.child.id().context("it has ended")?;
+        Ok(std::fs::read_to_string(format!("/proc/{pid}/limits"))?)
     }
 
     /// Sends a signal.

@@ -210,6 +210,12 @@ impl House {
             until(&format!("{} is well", program.name), async || Ok(program.is_well().await?.then_some(())))
                 .await?;
         }
+        // It lives before it takes orders.
+        let client = Client::new(format!("http://{api}"), gateway_url)?;
+        until("orders are taken", async || {
+            Ok((client.get("/ready").await?["database"] == "up").then_some(()))
+        })
+        .await?;
         let exported = address()?;
         let exporter = exporter()
             .arg(format!("--web.listen-address={exported}"))
@@ -223,7 +229,6 @@ impl House {
         let mut targets: Vec<_> =
             programs.iter().map(|program| (program.target, program.metrics.clone())).collect();
         targets.push(("postgres-exporter:9187", exported));
-        let client = Client::new(format!("http://{api}"), gateway_url)?;
         Ok(Self { programs, exporter, client, targets })
     }
 

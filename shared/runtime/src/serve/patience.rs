@@ -193,6 +193,7 @@ mod tests {
     use std::convert::Infallible;
     use std::net::Ipv4Addr;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use anyhow::Result;
@@ -236,7 +237,8 @@ mod tests {
             .route("/", any(async |_: Bytes| "here"))
             .route("/late", get(async || sleep(LONG).await))
             .route("/early", post(async || StatusCode::PAYLOAD_TOO_LARGE))
-            .route("/drops", get(async move || Body::from_stream(drops())));
+            .route("/drops", get(async move || Body::from_stream(drops())))
+            .route("/flood", get(async || Body::from_stream(flood())));
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let service = answers::around(
             app,
@@ -248,6 +250,17 @@ mod tests {
         let graceful = GracefulShutdown::new();
         let server = converse(&http(&limits), ours, service, &limits, &graceful);
         tokio::join!(server, client(theirs)).1
+    }
+
+    /// Bytes of floods that were made so far.
+    static FLOODED: AtomicUsize = AtomicUsize::new(0);
+
+    /// An answer without end, in pieces.
+    fn flood() -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> + Send {
+        stream::repeat_with(|| {
+            FLOODED.fetch_add(1_024, Ordering::Relaxed);
+            Ok(Bytes::from_static(&[b'x'; 1_024]))
+        })
     }
 
     /// How long it takes until the server closes the connection.
@@ -285,6 +298,13 @@ mod tests {
             stream.write_all(&[&[0, 0, 8, PING, ACK, 0, 0, 0, 0], content].concat()).await?;
         }
         Ok(asked)
+    }
+
+    /// HTTP/2: GET of a path, on a stream of this number.
+    fn get_2(stream: u8, path: &str) -> Vec<u8> {
+        let length = |text: &str| u8::try_from(text.len()).unwrap();
+        let block = [b"\x82\x86\x41\x01x\x04", &[length(path)][..], path.as_bytes()].concat();
+        [&[0, 0, u8::try_from(block.len()).unwrap(), HEADERS, 5, 0, 0, 0, stream], &block[..]].concat()
     }
 
     #[tokio::test(start_paused = true)]
@@ -498,12 +518,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn http_2_requests_are_counted_over_all_connections() -> Result<()> {
-        /// GET of a path, on a stream of this number.
-        fn get(stream: u8, path: &str) -> Vec<u8> {
-            let length = |text: &str| u8::try_from(text.len()).unwrap();
-            let block = [b"\x82\x86\x41\x01x\x04", &[length(path)][..], path.as_bytes()].concat();
-            [&[0, 0, u8::try_from(block.len()).unwrap(), HEADERS, 5, 0, 0, 0, stream], &block[..]].concat()
-        }
         /// How the next answer's header begins: with its status.
         async fn status(stream: &mut DuplexStream) -> Result<Vec<u8>> {
             while let Some((kind, flags, content)) = frame(stream).await {
@@ -519,12 +533,33 @@ mod tests {
 
         let limits = ServeLimits { max_requests: 1, ..ServeLimits::default() };
         within(limits, async |mut stream| {
-            stream.write_all(&[HTTP_2, &get(1, "/late"), &get(3, "/")].concat()).await?;
+            stream.write_all(&[HTTP_2, &get_2(1, "/late"), &get_2(3, "/")].concat()).await?;
             let refused = status(&mut stream).await?;
             assert!(refused.starts_with(IS_503), "{refused:x?}");
             assert_eq!(status(&mut stream).await?[0], IS_200, "the first, that is late");
-            stream.write_all(&get(5, "/")).await?;
+            stream.write_all(&get_2(5, "/")).await?;
             assert_eq!(status(&mut stream).await?[0], IS_200, "its place is free");
+            Ok(())
+        })
+        .await
+    }
+
+    /// However much room it says that it has.
+    #[tokio::test(start_paused = true)]
+    async fn of_an_answer_that_an_http_2_client_does_not_read_little_is_made() -> Result<()> {
+        /// Settings and a window that let two gigabytes come, on each stream and on the connection.
+        const ROOM: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+            \0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff\
+            \0\0\x04\x08\0\0\0\0\0\x7f\xff\0\0";
+        // Before it is asked whether it lives.
+        const A_WHILE: Duration = Duration::from_secs(10);
+
+        with(async |mut stream| {
+            stream.write_all(&[ROOM, &get_2(1, "/flood")].concat()).await?;
+            sleep(A_WHILE).await;
+            let made = FLOODED.load(Ordering::Relaxed) / 1_024;
+            // The pipe has 64 KiB, as the kernel would; as much may wait before it, and what is just being written.
+            assert!((64..=64 + 64 + 32).contains(&made), "{made} KiB");
             Ok(())
         })
         .await
