@@ -67,6 +67,8 @@ CREATE INDEX payments_to_drop ON payments (order_id)
     WHERE added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL;
 -- Refunds, newest first, for whoever looks after them.
 CREATE INDEX payments_refunds ON payments (created_at, id) WHERE refund_of IS NOT NULL;
+-- And those of them that are not final.
+CREATE INDEX payments_refunds_open ON payments (created_at, id) WHERE refund_of IS NOT NULL AND due_at IS NOT NULL;
 
 -- How far the clock is believed. Workers push it ahead of the clock while they watch; a clock that went past it went further
 -- than anybody saw (it was put forward, another server has another clock, nobody watched), and then no deadline counts until an

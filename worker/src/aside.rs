@@ -92,7 +92,7 @@ impl Aside {
 
 /// Whether one of a batch may be the reason why nothing was done to any.
 pub const fn may_be_one(error: &StoreError) -> bool {
-    matches!(error, StoreError::Refused(_) | StoreError::Held)
+    error.may_be_one()
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use axum::extract::{Query, State};
 use domain::payment::PaymentStatus;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::refunds::{self, Refund, RefundFilter};
+use store::list::refunds::{self as list, Refund, RefundFilter, RefundPage};
+use store::list::{MAX_COUNTED, PageStart};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -15,23 +16,26 @@ use crate::http::work::to_the_end;
 use crate::identity::caller::Manager;
 
 /// Refunds on a page.
-const PAGE_SIZE: i64 = 100;
-/// Deepest page.
-const MAX_PAGE: i64 = 10_000;
+const PAGE_SIZE: usize = 100;
+/// The last page that has a number.
+const MAX_PAGE: usize = MAX_COUNTED / PAGE_SIZE;
 
 /// What `GET /internal/refunds` may be asked.
 #[derive(Debug, Deserialize)]
 pub(super) struct RefundQuery {
     status: Option<String>,
-    page: Option<i64>,
+    page: Option<usize>,
+    cursor: Option<Uuid>,
 }
 
 /// One page of refunds.
 #[derive(Debug, Serialize)]
-pub(super) struct RefundPage {
+pub(super) struct RefundPageView {
     refunds: Vec<RefundView>,
-    page: i64,
-    page_size: i64,
+    page: usize,
+    page_size: usize,
+    /// Of the next page; none: this is the last. There may be one though this page is not full: so far was looked.
+    next_cursor: Option<Uuid>,
 }
 
 /// A refund.
@@ -73,35 +77,55 @@ impl From<Refund> for RefundView {
     }
 }
 
-/// `GET /internal/refunds?status=&page=`: newest first, a hundred a page.
+/// `GET /internal/refunds?status=&page=&cursor=`: newest first, a hundred a page.
 pub(super) async fn list_refunds(
     State(state): State<Internal>,
     _: Manager,
     query: Result<Query<RefundQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<RefundPage>, ApiError> {
-    let Query(query) =
-        query.map_err(|_| ApiError::invalid_one("query", "invalid", "status is a text, page a number"))?;
+) -> Result<Json<RefundPageView>, ApiError> {
+    let Query(query) = query.map_err(|_| {
+        let detail = "status is a text, page a number, cursor the next_cursor of an earlier answer";
+        ApiError::invalid_one("query", "invalid", detail)
+    })?;
     let filter = match query.status.as_deref() {
-        None => RefundFilter::default(),
-        Some("refused") => RefundFilter { status: None, refused: true },
+        None => RefundFilter::All,
+        Some("refused") => RefundFilter::Refused,
         Some(text) => {
             let status = PaymentStatus::ALL.into_iter().find(|status| status.as_str() == text);
-            let status = status.ok_or_else(|| {
+            RefundFilter::At(status.ok_or_else(|| {
                 let detail = "must be pending, processing, waiting, refused, succeeded or failed";
                 ApiError::invalid_one("status", "unknown_status", detail)
-            })?;
-            RefundFilter { status: Some(status), refused: false }
+            })?)
         }
     };
     let page = query.page.unwrap_or(1);
-    if !(1..=MAX_PAGE).contains(&page) {
-        let detail = format!("must be a number from 1 to {MAX_PAGE}");
-        return Err(ApiError::invalid_one("page", "out_of_range", detail));
-    }
-    let refunds = to_the_end(async move {
+    let start = match (query.cursor, query.page) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid_one("page", "conflict", "cannot be given together with cursor"));
+        }
+        (Some(cursor), None) => PageStart::After(cursor),
+        (None, _) if page == 0 => {
+            return Err(ApiError::invalid_one("page", "out_of_range", "must be a number from 1 on"));
+        }
+        (None, _) if page > MAX_PAGE => {
+            let detail = format!(
+                "pages have numbers up to {MAX_PAGE}; pass the next_cursor of the page before as cursor, which has no depth"
+            );
+            return Err(ApiError::invalid_one("page", "too_deep", detail));
+        }
+        (None, _) => PageStart::Offset((page - 1) * PAGE_SIZE),
+    };
+    let found = to_the_end(async move {
         let mut conn = state.readers.acquire().await?;
-        refunds::list(&mut conn, filter, PAGE_SIZE, (page - 1) * PAGE_SIZE).await
+        list::page(&mut conn, filter, start, PAGE_SIZE).await
     });
-    let refunds = refunds.await?.into_iter().map(RefundView::from).collect();
-    Ok(Json(RefundPage { refunds, page, page_size: PAGE_SIZE }))
+    let Some(RefundPage { refunds, next }) = found.await? else {
+        return Err(ApiError::invalid_one(
+            "cursor",
+            "invalid",
+            "must be the next_cursor of an earlier answer",
+        ));
+    };
+    let refunds = refunds.into_iter().map(RefundView::from).collect();
+    Ok(Json(RefundPageView { refunds, page, page_size: PAGE_SIZE, next_cursor: next }))
 }

@@ -1,6 +1,7 @@
 //! What the api promises its clients, over HTTP against a real PostgreSQL.
 
 mod http;
+mod operations;
 mod orders;
 mod people;
 

@@ -28,7 +28,7 @@ pub mod prices;
 pub mod read;
 pub mod readers;
 pub mod reads;
-pub mod refunds;
+mod refunds;
 pub mod replica;
 pub mod session;
 pub mod settle;

@@ -26,6 +26,13 @@ pub enum StoreError {
     Refused(#[source] sqlx::Error),
 }
 
+impl StoreError {
+    /// Whether one of a batch may be the reason why nothing was done to any.
+    pub const fn may_be_one(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Held)
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         if is_held(&error) {

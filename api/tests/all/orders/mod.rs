@@ -6,5 +6,5 @@ mod keys;
 mod money;
 mod order_input;
 mod reading;
-mod staff_and_customers;
+pub(crate) mod staff_and_customers;
 mod versions;

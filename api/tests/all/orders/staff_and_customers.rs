@@ -55,7 +55,7 @@ async fn claimed(database: &TestDatabase, client: &Client) -> Result<(Uuid, Sett
     Ok((id, settlement))
 }
 
-async fn confirmed(database: &TestDatabase, client: &Client) -> Result<Uuid> {
+pub(crate) async fn confirmed(database: &TestDatabase, client: &Client) -> Result<Uuid> {
     let (id, settlement) = claimed(database, client).await?;
     settle(&mut database.connect().await?, &[settlement], HOUR).await?;
     Ok(id)
@@ -273,7 +273,7 @@ async fn a_rejected_order_shows_its_refund_and_so_does_the_list_of_refunds() -> 
         let sweep = async || -> Result<Value> {
             Ok(client.http.post(format!("{internal}/sweeps/stale-orders")).send().await?.json().await?)
         };
-        assert_eq!(sweep().await?, json!({"rejected": 0}));
+        assert_eq!(sweep().await?, json!({"rejected": 0, "left": 0}));
         let late = confirmed(&database, client).await?;
         sqlx::query("UPDATE payments SET answer_by = now() WHERE order_id = $1")
             .bind(late)
@@ -281,14 +281,14 @@ async fn a_rejected_order_shows_its_refund_and_so_does_the_list_of_refunds() -> 
             .await?;
         let too_late = post(client, &format!("{late}/accept"), "staff", Value::Null).await?;
         assert_eq!(conflict(&too_late), (409, "deadline_passed", "CONFIRMED"));
-        assert_eq!(sweep().await?, json!({"rejected": 1}));
+        assert_eq!(sweep().await?, json!({"rejected": 1, "left": 0}));
         assert_eq!(client.read(late).await?["status"], "REJECTED");
         // By a clock that went further than anybody watched nobody is late, until an operator says that it is right.
         let late = confirmed(&database, client).await?;
         let jump = "WITH jump AS (UPDATE clock_trust SET until = now() - interval '2 h')
                     UPDATE payments SET answer_by = now() - interval '1 h' WHERE order_id = $1";
         sqlx::query(jump).bind(late).execute(&mut database.connect().await?).await?;
-        assert_eq!(sweep().await?, json!({"rejected": 0}));
+        assert_eq!(sweep().await?, json!({"rejected": 0, "left": 0}));
         let clock = format!("{internal}/clock");
         let seen: Value = client.http.get(&clock).send().await?.json().await?;
         assert_eq!(seen, json!({"trusted": false, "distrusted_seconds": 7_200, "late_orders": 1}));
@@ -298,7 +298,7 @@ async fn a_rejected_order_shows_its_refund_and_so_does_the_list_of_refunds() -> 
         }
         let more: Value = client.http.post(format!("{clock}?more_seconds=60")).send().await?.json().await?;
         assert_eq!(more, json!({"trusted": true, "distrusted_seconds": 0, "late_orders": 0}));
-        assert_eq!(sweep().await?, json!({"rejected": 0}));
+        assert_eq!(sweep().await?, json!({"rejected": 0, "left": 0}));
         let accepted = post(client, &format!("{late}/accept"), "staff", Value::Null).await?;
         assert_eq!((accepted.0, &accepted.1["status"]), (200, &json!("ACCEPTED")));
         // Nothing of this is to be had on the public address.

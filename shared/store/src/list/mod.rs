@@ -5,6 +5,7 @@
 //! met by a walk from the newest on (`walk`), which ends after so many orders, and says where.
 
 mod board;
+pub mod refunds;
 mod walk;
 
 use domain::channel::name::ChannelName;

@@ -55,7 +55,7 @@ async fn fill(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// Blocks of all tables and indexes that this transaction has read.
-async fn blocks_read(conn: &mut PgConnection) -> Result<i64> {
+pub(crate) async fn blocks_read(conn: &mut PgConnection) -> Result<i64> {
     let read = "SELECT sum(pg_stat_get_xact_blocks_fetched(oid))::bigint FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     Ok(sqlx::query_scalar(read).fetch_one(conn).await?)
 }

@@ -18,6 +18,7 @@ mod orders;
 mod pooler;
 mod prepare;
 mod reads;
+mod refunds;
 mod replays;
 mod tls;
 mod tries;
