@@ -3,7 +3,7 @@
 
 import http from 'k6/http';
 import { check, sleep } from 'k6';
-import { API, common } from './k6/settings.js';
+import { API, TOKEN, common } from './k6/settings.js';
 import { body, order } from './k6/order.js';
 import { KEPT, begin, verify } from './k6/promise.js';
 
@@ -32,7 +32,7 @@ export function follow(run) {
     if (!check(location, { 'accepted with its address': (location) => location !== undefined })) return;
     let status;
     for (let look = 0; look < 100; look++) {
-        status = http.get(`${API}${location}`, { responseType: 'text' }).json('status');
+        status = http.get(`${API}${location}`, { responseType: 'text', headers: TOKEN }).json('status');
         if (status === 'CONFIRMED' || status === 'PAYMENT_FAILED') break;
         sleep(0.1);
     }
@@ -42,13 +42,13 @@ export function follow(run) {
 // What clients send by mistake, and what careful ones repeat.
 export function manners(run) {
     const post = (text, headers = {}) => http.post(`${API}/api/v1/orders`, text, {
-        headers: { 'Content-Type': 'application/json', ...headers },
+        headers: { 'Content-Type': 'application/json', ...TOKEN, ...headers },
         responseType: 'text',
         responseCallback: http.expectedStatuses(202, 400, 422),
     });
     check(post('{'), { 'no JSON: 400': (answer) => answer.status === 400 });
     check(post('{"customer_id":"a","items":[]}'), { 'no items: 422': (answer) => answer.status === 422 });
-    const nowhere = http.get(`${API}/api/v1/orders/nothing`, { responseCallback: http.expectedStatuses(404) });
+    const nowhere = http.get(`${API}/api/v1/orders/nothing`, { headers: TOKEN, responseCallback: http.expectedStatuses(404) });
     check(nowhere, { 'no such order: 404': (answer) => answer.status === 404 });
     // Of another customer, so that the promise counts only what `order` sent.
     const key = { 'Idempotency-Key': `${run.customer}-${__ITER}` };

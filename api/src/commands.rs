@@ -22,7 +22,7 @@ pub enum Command {
     Keys(Keys),
     /// Make somebody an administrator, new or known, and print a new password
     Admin(AdminConfig),
-    /// Make a service token and print it
+    /// Make a service token, and print it or put it into a file
     Token(TokenConfig),
 }
 
@@ -65,6 +65,9 @@ pub struct TokenConfig {
     /// A location at which it may act; may be given several times
     #[arg(long = "location")]
     pub locations: Vec<String>,
+    /// Put it into this file instead, for its owner alone; where there is one already, nothing is made
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
     pub database: DatabaseConfig,
@@ -111,9 +114,14 @@ impl Command {
                 let Some(role) = Role::parse(&config.role) else {
                     bail!("--role {}: must be service, staff, manager or admin", config.role)
                 };
-                let TokenConfig { name, channels, locations, .. } = config;
+                let TokenConfig { name, channels, locations, file, database, .. } = config;
                 let new = NewToken { name, role, channels, locations };
-                println!("{}", bootstrap::make_token(&config.database.open()?, new).await?);
+                let Some(file) = file else {
+                    println!("{}", bootstrap::make_token(&database.open()?, new).await?);
+                    return Ok(());
+                };
+                let made = bootstrap::make_token_once(&database.open()?, new, &file).await?;
+                println!("{} {}", if made { "made" } else { "there already:" }, file.display());
                 Ok(())
             }
         }

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use loadtest::gateway::fetch_ledger;
 use loadtest::latency::per_second;
-use loadtest::load::{Load, OnFault, Pace, Plan};
+use loadtest::load::{Load, OnFault, Pace, Plan, Tokens};
 use loadtest::settled::{post_to_confirmed, until_settled};
 use runtime::config::seconds;
 use runtime::tasks::Stop;
@@ -24,6 +24,9 @@ pub(crate) struct LoadArguments {
     /// Where orders are taken
     #[arg(long, env = "API_ADDR", default_value = "127.0.0.1:8080")]
     api_addr: SocketAddr,
+    /// A token of somebody who may order for everybody, where what runs lets in nobody without
+    #[arg(long, env = "COMANDA_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// Requests under way at once, each on a connection of its own
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -73,6 +76,7 @@ pub(crate) async fn load(arguments: LoadArguments, stop: &Stop) -> Result<()> {
     let plan = Plan {
         addr: arguments.api_addr,
         connections: arguments.connections,
+        tokens: arguments.token.as_deref().map(Tokens::one).unwrap_or_default(),
         pace: arguments.rate.map_or(Pace::Closed, |per_second| Pace::Open { per_second }),
         count: if bounded { arguments.orders } else { Some(ORDERS) },
         time: arguments.seconds,

@@ -1,10 +1,11 @@
 //! The load generator against a whole pipeline, and against a service that misbehaves.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use loadtest::load::{OnFault, Pace, Plan, read_accepted_log};
+use loadtest::load::{OnFault, Pace, Plan, Tokens, read_accepted_log};
 use loadtest::settled::post_to_confirmed;
 use loadtest::{load, until_settled};
 use reconcile::{accepted_missing, reconcile};
@@ -17,6 +18,7 @@ fn plan(addr: SocketAddr, pace: Pace, count: u64) -> Plan {
     Plan {
         addr,
         connections: 8,
+        tokens: Arc::default(),
         pace,
         count: Some(count),
         time: None,
@@ -29,15 +31,15 @@ fn plan(addr: SocketAddr, pace: Pace, count: u64) -> Plan {
 #[tokio::test]
 async fn every_order_is_kept_settled_and_reconciled() -> Result<()> {
     let database = TestDatabase::new().await?;
-    let mut options = Options::new(Via::InProcess);
-    // The generator shows no token.
-    options.api.identity.let_everybody_in = true;
+    let options = Options::new(Via::InProcess);
     let pipeline = Pipeline::start(&database, options).await?;
     let addr = pipeline.client.api.trim_start_matches("http://").parse()?;
     let log = std::env::temp_dir().join(format!("comanda-accepted-{}", uuid::Uuid::new_v4()));
-    let closed = Plan { with_keys: true, accepted_log: Some(log.clone()), ..plan(addr, Pace::Closed, 300) };
+    let tokens = Tokens::one(&testbed::people::manager()?);
+    let plan = |pace, count| Plan { tokens: Arc::clone(&tokens), ..plan(addr, pace, count) };
+    let closed = Plan { with_keys: true, accepted_log: Some(log.clone()), ..plan(Pace::Closed, 300) };
     let closed = load(&closed, &Stop::new()).await?;
-    let open = load(&plan(addr, Pace::Open { per_second: 1_000 }, 200), &Stop::new()).await?;
+    let open = load(&plan(Pace::Open { per_second: 1_000 }, 200), &Stop::new()).await?;
     assert!(open.elapsed >= Duration::from_millis(199), "{:?} is too fast for its rate", open.elapsed);
     until_settled(database.url(), Duration::from_secs(30), &Stop::new()).await?;
 

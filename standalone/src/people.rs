@@ -1,7 +1,7 @@
 //! Who can log in to a first look: a manager and a customer with passwords made at the first start, a manager's token for the
 //! kitchen's commands; and guests, as long as only this machine can reach the api.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use api::config::ApiSettings;
-use api::identity::bootstrap::{NewToken, make_token, make_user_once};
+use api::identity::bootstrap::{NewToken, make_token_once, make_user_once};
 use api::identity::{Identity, key_file};
 use domain::person::Role;
 use store::Database;
@@ -28,7 +28,7 @@ pub(crate) async fn open(
     data_dir: &Path,
     database: &Database,
 ) -> Result<(Arc<Identity>, People)> {
-    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
+    fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
     let keys = settings.identity.identity_key_file.get_or_insert_with(|| data_dir.join("identity.keys"));
     key_file::make(keys)?;
     settings.identity.guests = api_addr.ip().is_loopback();
@@ -37,24 +37,23 @@ pub(crate) async fn open(
     let mut new_database = false;
     for (email, role) in [("manager@example.com", Role::Manager), ("customer@example.com", Role::Customer)] {
         if let Some(password) = make_user_once(database, email, role).await? {
-            write(&people.passwords, &format!("{email} {password}"), true)?;
+            write_below(&people.passwords, &format!("{email} {password}"))?;
             new_database = true;
         }
     }
     // Another database than the last time does not know the last one's token.
-    if new_database || !people.manager_token.exists() {
-        let (name, role) = ("first-look".to_owned(), Role::Manager);
-        let token =
-            make_token(database, NewToken { name, role, channels: Vec::new(), locations: Vec::new() });
-        write(&people.manager_token, &token.await?, false)?;
+    if new_database && people.manager_token.exists() {
+        fs::remove_file(&people.manager_token)?;
     }
+    let (name, role) = ("first-look".to_owned(), Role::Manager);
+    let new = NewToken { name, role, channels: Vec::new(), locations: Vec::new() };
+    make_token_once(database, new, &people.manager_token).await?;
     Ok((Identity::open(&settings.identity, database)?, people))
 }
 
-/// Writes a line to a file that nobody else may read; below what stands there, or in its place.
-fn write(path: &Path, line: &str, below: bool) -> Result<()> {
-    let file =
-        OpenOptions::new().write(true).append(below).truncate(!below).create(true).mode(0o600).open(path);
+/// Writes a line to a file that nobody else may read, below what stands there.
+fn write_below(path: &Path, line: &str) -> Result<()> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
     let written = file.and_then(|mut file| writeln!(file, "{line}"));
     written.with_context(|| format!("cannot write {}", path.display()))
 }

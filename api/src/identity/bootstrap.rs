@@ -1,5 +1,10 @@
 //! bootstrap: what somebody with the database in their hands makes before anybody can log in.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
@@ -54,6 +59,22 @@ pub async fn make_token(database: &Database, new: NewToken) -> Result<String> {
     let mut conn = connect(database).await?;
     ensure!(service_tokens::insert(&mut conn, &row).await?, "too many service tokens are good: end some");
     Ok(token)
+}
+
+/// Makes a service token for whoever may read the file `path`: its owner alone. One that is there stays; says whether it made one.
+pub async fn make_token_once(database: &Database, new: NewToken, path: &Path) -> Result<bool> {
+    if path.exists() {
+        return Ok(false);
+    }
+    let told = || format!("cannot write {}", path.display());
+    // Before the token is made: one that nobody could be told would be good for ever. And whole or not there.
+    let beside = path.with_extension("new");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside);
+    let mut file = file.with_context(told)?;
+    writeln!(file, "{}", make_token(database, new).await?).with_context(told)?;
+    file.sync_all().with_context(told)?;
+    fs::rename(&beside, path).with_context(told)?;
+    Ok(true)
 }
 
 /// Makes somebody an administrator, and returns their new password.

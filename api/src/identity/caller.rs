@@ -9,7 +9,7 @@ use domain::channel::name::ChannelName;
 use domain::order::moves::Actor;
 use domain::person::Role;
 
-use super::{Identity, Principal, Strangers, Unproven};
+use super::{Identity, Principal, Unproven};
 use crate::http::error::ApiError;
 use crate::operations::state::Internal;
 use crate::state::AppState;
@@ -26,7 +26,7 @@ impl FromRequestParts<AppState> for Known {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        shown(parts, &state.identity).await?.map(Self).ok_or_else(ApiError::unauthenticated)
+        expected(parts, &state.identity).await.map(Self)
     }
 }
 
@@ -34,7 +34,7 @@ impl FromRequestParts<AppState> for Known {
 pub(crate) async fn shown(parts: &Parts, identity: &Identity) -> Result<Option<Arc<Principal>>, ApiError> {
     let unknown = || identity.limits.unknown(&parts.headers, &parts.extensions);
     let Some(token) = bearer(parts)? else {
-        if identity.strangers() == Strangers::Order {
+        if identity.guests {
             unknown()?;
         }
         return Ok(None);
@@ -51,12 +51,9 @@ pub(crate) async fn shown(parts: &Parts, identity: &Identity) -> Result<Option<A
     }
 }
 
-/// Who asks; `None` only where strangers may do everything.
-async fn expected(parts: &Parts, identity: &Identity) -> Result<Option<Arc<Principal>>, ApiError> {
-    match shown(parts, identity).await? {
-        None if identity.strangers() != Strangers::Everything => Err(ApiError::unauthenticated()),
-        known => Ok(known),
-    }
+/// Who asks, where nobody may do so without saying who they are.
+async fn expected(parts: &Parts, identity: &Identity) -> Result<Arc<Principal>, ApiError> {
+    shown(parts, identity).await?.ok_or_else(ApiError::unauthenticated)
 }
 
 /// The token, where there is one.
@@ -114,19 +111,17 @@ pub(crate) struct Staff(pub(crate) Actor);
 
 /// Who may hand in a channel's orders: a machine that is named for the channel, or a manager.
 #[derive(Debug, Clone)]
-pub(crate) struct OfChannel(Option<Arc<Principal>>);
+pub(crate) struct OfChannel(Arc<Principal>);
 
 impl OfChannel {
     /// The same as they deal with orders otherwise.
     pub(crate) fn actor(&self) -> Actor {
-        self.0.as_deref().map_or(Actor::Unnamed, named)
+        named(&self.0)
     }
 
     /// Whether it may for this channel.
     pub(crate) fn expect(&self, channel: &ChannelName) -> Result<(), ApiError> {
-        // Without one only where everybody may do everything.
-        let Some(principal) = &self.0 else { return Ok(()) };
-        let Principal { role, channels, .. } = &**principal;
+        let Principal { role, channels, .. } = &*self.0;
         if role.includes(Role::Manager) || channels.iter().any(|named| named == channel.as_str()) {
             return Ok(());
         }
@@ -167,8 +162,8 @@ impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let principal = expected(parts, &state.identity).await?;
-        principal.map_or(Ok(Actor::Unnamed), |principal| actor(&principal)).map(Self)
+        let by = expected(parts, &state.identity).await?;
+        actor(&by).map(Self)
     }
 }
 
@@ -178,7 +173,7 @@ impl FromRequestParts<AppState> for Anyone {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         match shown(parts, &state.identity).await? {
             Some(principal) => actor(&principal).map(Self),
-            None if state.identity.strangers() != Strangers::Nothing => Ok(Self(Actor::Unnamed)),
+            None if state.identity.guests => Ok(Self(Actor::Unnamed)),
             None => Err(ApiError::unauthenticated()),
         }
     }
@@ -189,8 +184,7 @@ impl FromRequestParts<AppState> for Staff {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         match Caller::from_request_parts(parts, state).await?.0 {
-            // Unnamed only where everybody may do everything.
-            by @ (Actor::Staff(_) | Actor::Unnamed) => Ok(Self(by)),
+            by @ Actor::Staff(_) => Ok(Self(by)),
             _ => Err(ApiError::forbidden("only the restaurant may do this")),
         }
     }
@@ -200,14 +194,12 @@ impl FromRequestParts<AppState> for OfChannel {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let principal = expected(parts, &state.identity).await?;
-        let may = |by: &Principal| by.role.includes(Role::Manager) || by.role == Role::Service;
-        let Some(by) = principal.as_deref() else { return Ok(Self(None)) };
-        if !may(by) {
+        let by = expected(parts, &state.identity).await?;
+        if !by.role.includes(Role::Manager) && by.role != Role::Service {
             return Err(ApiError::forbidden("only a channel's machine or a manager may do this"));
         }
-        expect_here(by)?;
-        Ok(Self(principal))
+        expect_here(&by)?;
+        Ok(Self(by))
     }
 }
 
@@ -219,7 +211,7 @@ impl FromRequestParts<Internal> for Manager {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Internal) -> Result<Self, ApiError> {
-        let Some(by) = expected(parts, &state.identity).await? else { return Ok(Self) };
+        let by = expected(parts, &state.identity).await?;
         if !by.role.includes(Role::Manager) {
             return Err(ApiError::forbidden("only managers may do this"));
         }

@@ -41,23 +41,13 @@ pub struct Identity {
     access: Access,
     followed: Followed,
     embedded: Option<Embedded>,
-    strangers: Strangers,
+    /// Whoever shows no token may order, and read an order whose id they know.
+    guests: bool,
     limits: RateLimits,
 }
 
-/// What those may do who show no token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Strangers {
-    /// Nothing.
-    Nothing,
-    /// Order, and read an order whose id they know.
-    Order,
-    /// Everything that is done with orders: somebody in front lets in whom he knows.
-    Everything,
-}
-
 impl Identity {
-    /// Reads the files. Where nobody's word would be taken, nobody could be let in, or everybody would be: that is refused.
+    /// Reads the files. Where nobody's word would be taken, nobody could be let in: that is refused.
     pub fn open(settings: &IdentitySettings, database: &Database) -> Result<Arc<Self>> {
         crypto::install();
         let mut known = Vec::new();
@@ -85,25 +75,13 @@ impl Identity {
             }
         };
         ensure!(
-            !known.is_empty() || settings.let_everybody_in,
+            !known.is_empty(),
             "nobody could log in: set IDENTITY_KEY_FILE (make one with `api keys make FILE`), or ISSUERS_FILE, or both"
         );
         let followed = Followed::new(database.session(), settings.access_token_life);
-        let strangers = match (settings.let_everybody_in, settings.guests) {
-            (true, _) => Strangers::Everything,
-            (false, true) => Strangers::Order,
-            (false, false) => Strangers::Nothing,
-        };
-        if strangers == Strangers::Everything {
-            tracing::warn!("LET_EVERYBODY_IN is set: whoever reaches the api may do everything with orders");
-        }
         let limits = RateLimits::new(&settings.rate_limits);
-        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, strangers, limits }))
-    }
-
-    /// What those may do who show no token.
-    pub(crate) fn strangers(&self) -> Strangers {
-        self.strangers
+        let guests = settings.guests;
+        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, guests, limits }))
     }
 
     /// What runs beside the requests.

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::BoolishValueParser;
 use ipnet::IpNet;
 
 /// Whose word is taken.
@@ -25,10 +24,6 @@ pub struct IdentitySettings {
     /// How long somebody stays logged in at most, in days
     #[arg(long, env = "SESSION_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=366))]
     pub session_days: u16,
-    /// Let whoever shows no token do everything with orders, as when somebody in front has let them in: for tests and load
-    /// tests. People and service tokens stay for admins
-    #[arg(long, env = "LET_EVERYBODY_IN", value_parser = BoolishValueParser::new())]
-    pub let_everybody_in: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub rate_limits: RateLimitSettings,

@@ -2,6 +2,7 @@
 //! Each says what an order costs, so that their sum is a ceiling for all of them together: the composed limit, of parts that
 //! are frozen ([`super::frozen`]), and the own limit, of today's. What no change of the service makes cheaper is in both.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -200,6 +201,7 @@ async fn echo(stack: &Stack) -> Result<Vec<Limit>> {
     let plan = Plan {
         addr,
         connections: stack.connections,
+        tokens: Arc::default(),
         pace: Pace::Closed,
         count: None,
         time: Some(HTTP_TIME),

@@ -72,12 +72,12 @@ pub(super) async fn soak(stack: &Stack, time: Duration) -> Result<SoakRun> {
     for services in [&mut served, &mut silent, &mut whole] {
         services.connections = AT_ONCE;
     }
-    let plan = |services: &Services| Plan {
-        on_fault: OnFault::CarryOn,
-        ..services.plan(Pace::Closed, None, Some(time))
+    let plan = |services: &Services| {
+        let plan = services.plan(Pace::Closed, None, Some(time))?;
+        anyhow::Ok(Plan { on_fault: OnFault::CarryOn, ..plan })
     };
     let stop = Stop::new();
-    let (plans, mut looks) = ([plan(&served), plan(&silent), plan(&whole)], Vec::new());
+    let (plans, mut looks) = ([plan(&served)?, plan(&silent)?, plan(&whole)?], Vec::new());
     let watching = async {
         let (started, mut ticks) = (Instant::now(), tokio::time::interval(LOOK_EVERY));
         while started.elapsed() < time {
@@ -159,7 +159,7 @@ async fn under_load(stack: &Stack, rate: u32, time: Duration, backed_up: bool) -
     }
     let claims = services.buckets("claim_commit_seconds").await?;
     let before = services.usage(stack)?;
-    let done = load(&services.plan(Pace::Open { per_second: rate }, None, Some(time)), &Stop::new()).await?;
+    let done = load(&services.plan(Pace::Open { per_second: rate }, None, Some(time))?, &Stop::new()).await?;
     until_settled(&services.ground.database_url, PATIENCE, &Stop::new()).await?;
     let cost = services.usage(stack)?.since(&before, done.accepted.len() as u64);
     let claim_p99_ms = p99(&services.buckets("claim_commit_seconds").await?, &claims) * 1_000.0;

@@ -88,7 +88,7 @@ pub(super) async fn accept(stack: &Stack, time: Duration) -> Result<AcceptRun> {
     let services = stack.services(Shape::ApiOnly).await?;
     let counts = services.counts().await?;
     let before = services.usage(stack)?;
-    let done = load(&services.plan(Pace::Closed, None, Some(time)), &Stop::new()).await?;
+    let done = load(&services.plan(Pace::Closed, None, Some(time))?, &Stop::new()).await?;
     let cost = services.usage(stack)?.since(&before, done.accepted.len() as u64);
     let traffic = services.counts().await?.since(&counts, done.accepted.len() as u64);
     let missing = accepted_missing(&services.ground.database_url, ids(&done)).await?;
@@ -115,7 +115,7 @@ pub(super) async fn end_to_end(
     services.connections = connections;
     let counts = services.counts().await?;
     let before = services.usage(stack)?;
-    let done = load(&services.plan(Pace::Closed, Some(orders), None), &Stop::new()).await?;
+    let done = load(&services.plan(Pace::Closed, Some(orders), None)?, &Stop::new()).await?;
     let waited = until_settled(&services.ground.database_url, PATIENCE, &Stop::new()).await?;
     let cost = services.usage(stack)?.since(&before, orders);
     let traffic = services.counts().await?.since(&counts, orders);
@@ -140,7 +140,7 @@ pub(super) async fn end_to_end(
 pub(super) async fn steady(stack: &Stack, shape: Shape, rate: u32, time: Duration) -> Result<SteadyRun> {
     let services = stack.services(shape).await?;
     let before = services.usage(stack)?;
-    let done = load(&services.plan(Pace::Open { per_second: rate }, None, Some(time)), &Stop::new()).await?;
+    let done = load(&services.plan(Pace::Open { per_second: rate }, None, Some(time))?, &Stop::new()).await?;
     until_settled(&services.ground.database_url, PATIENCE, &Stop::new()).await?;
     let cost = services.usage(stack)?.since(&before, done.accepted.len() as u64);
     let run = SteadyRun {

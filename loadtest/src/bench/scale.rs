@@ -80,12 +80,12 @@ pub struct BacklogRun {
 pub(super) async fn beside(stack: &Stack, finished: u64, orders: u64, at_once: usize) -> Result<ScaleRun> {
     let ground = stack.ground().await?;
     fill(&ground.database_url, Fill::Finished, i64::try_from(finished)?).await?;
-    let mut services = stack.start_on(ground, Shape::Separate)?;
+    let mut services = stack.start_on(ground, Shape::Separate, &[])?;
     services.warm_up(Shape::Separate).await?;
     services.connections = at_once;
     let counts = services.counts().await?;
     let before = services.usage(stack)?;
-    let done = load(&services.plan(Pace::Closed, Some(orders), None), &Stop::new()).await?;
+    let done = load(&services.plan(Pace::Closed, Some(orders), None)?, &Stop::new()).await?;
     let waited = until_settled(&services.ground.database_url, PATIENCE, &Stop::new()).await?;
     let cost = services.usage(stack)?.since(&before, orders);
     let traffic = services.counts().await?.since(&counts, orders);
@@ -96,7 +96,7 @@ pub(super) async fn beside(stack: &Stack, finished: u64, orders: u64, at_once: u
     ensure!(keys.len() == charged.len(), "a key was charged twice");
     let expected = accepted.len() as u64 + WARM_UP;
     let reads = Reads::new(&services).await?;
-    reads.take(&accepted[..IN_KITCHEN.min(accepted.len())]).await?;
+    reads.take(&accepted[..IN_KITCHEN.min(accepted.len())], &stack.kitchen(&services.ground)?).await?;
     let run = ScaleRun {
         finished,
         per_s: per_second(accepted.len() as u64, done.elapsed + waited),
@@ -121,6 +121,7 @@ pub(super) async fn beside(stack: &Stack, finished: u64, orders: u64, at_once: u
 /// What is read, and from whom.
 struct Reads {
     api: std::net::SocketAddr,
+    token: String,
     ids: Vec<Uuid>,
     customers: Vec<String>,
 }
@@ -141,15 +142,15 @@ impl Reads {
         .await?;
         conn.close().await?;
         let (ids, customers) = some.into_iter().unzip();
-        Ok(Self { api: services.api_addr, ids, customers })
+        Ok(Self { api: services.api_addr, token: services.token()?, ids, customers })
     }
 
     /// The kitchen takes these.
-    async fn take(&self, ids: &[Uuid]) -> Result<()> {
+    async fn take(&self, ids: &[Uuid], token: &str) -> Result<()> {
         let mut connection = Connection::open(self.api).await?;
         for id in ids {
             let request = format!(
-                "POST /api/v1/orders/{id}/accept HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\n\r\n",
+                "POST /api/v1/orders/{id}/accept HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\r\n",
                 self.api
             );
             let status = connection.ask(request.as_bytes()).await?.status;
@@ -163,7 +164,10 @@ impl Reads {
         let mut connection = Connection::open(self.api).await?;
         let mut latencies = Latencies::new()?;
         for path in paths {
-            let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.api);
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\r\n",
+                self.api, self.token
+            );
             let asked = Instant::now();
             let status = connection.ask(request.as_bytes()).await?.status;
             ensure!(status == 200, "GET {path} was answered {status}");
@@ -199,7 +203,7 @@ pub(super) async fn backlog(stack: &Stack, payments: u64) -> Result<BacklogRun> 
     let mut conn = connect(&ground.database_url).await?;
     sqlx::query("SET enable_seqscan = off").execute(&mut conn).await?;
     let started = Instant::now();
-    let services = stack.start_on(ground, Shape::Separate)?;
+    let services = stack.start_on(ground, Shape::Separate, &[])?;
     let worker = || Memory::of(services.pid_of("worker"));
     let mut worker_mb = [0.0; 3];
     loop {

@@ -12,7 +12,7 @@ use broker::amqp::Amqp;
 use reconcile::connect;
 use runtime::config::BrokerConfig;
 use runtime::tasks::Stop;
-use servers::{Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
+use servers::{Machine, Operator, Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use store::Database;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::program::{Program, free_addr};
 use super::traffic::{self, Counts};
 use super::usage::{Memory, Usage, Watched};
-use crate::load::{OnFault, Pace, Plan, load};
+use crate::load::{OnFault, Pace, Plan, Tokens, load};
 use crate::settled::until_settled;
 
 /// Orders sent before each measurement: they fill caches and let statements reach their lasting plans.
@@ -66,6 +66,8 @@ pub(crate) struct Services {
     pub(crate) ground: Ground,
     pub(crate) api_addr: SocketAddr,
     pub(crate) gateway_url: String,
+    /// What whoever asks shows: a service's token, or a manager's in one process.
+    token_file: PathBuf,
     programs: Vec<Program>,
     metrics: Vec<SocketAddr>,
     pub(super) connections: usize,
@@ -123,6 +125,19 @@ impl Stack {
         Ok(Ground { database, database_url, broker })
     }
 
+    /// The keys of all apis here.
+    fn keys(&self) -> Result<String> {
+        let file = self.logs.join("identity.keys");
+        Operator::of(&self.programs).make_keys(&file)?;
+        Ok(file.display().to_string())
+    }
+
+    /// A token for the kitchen of this ground.
+    pub(crate) fn kitchen(&self, ground: &Ground) -> Result<String> {
+        let machine = Machine { name: "kitchen", role: "staff", channels: &[] };
+        Operator::of(&self.programs).make_token(&ground.database_url, &machine)
+    }
+
     /// Removes both, so that ten runs need no more room than one.
     pub(crate) async fn clear(&self, ground: &Ground) -> Result<()> {
         self.administer(&format!("DROP DATABASE {} WITH (FORCE)", ground.database)).await?;
@@ -147,16 +162,20 @@ impl Stack {
 
     /// Starts the programs over a fresh database and queue, and warms them up.
     pub(crate) async fn services(&self, shape: Shape) -> Result<Services> {
-        let mut services = self.start_on(self.ground().await?, shape)?;
+        let mut services = self.start_on(self.ground().await?, shape, &[])?;
         services.warm_up(shape).await?;
         Ok(services)
     }
 
-    /// Starts the programs over this database and queue.
-    pub(crate) fn start_on(&self, ground: Ground, shape: Shape) -> Result<Services> {
+    /// Starts the programs over this database and queue, with these settings besides.
+    pub(crate) fn start_on(
+        &self,
+        ground: Ground,
+        shape: Shape,
+        further: &[(&'static str, String)],
+    ) -> Result<Services> {
         let (api_addr, gateway_addr) = (free_addr()?, free_addr()?);
         let gateway_url = format!("http://{gateway_addr}");
-        let journal = self.logs.join("gateway.journal");
         let mut environment = settings(&ground, api_addr, &gateway_url);
         environment.extend([
             ("GATEWAY_MOCK_ADDR", gateway_addr.to_string()),
@@ -165,11 +184,21 @@ impl Stack {
             ("PAYMENT_MOCK_LATENCY_MAX", "0".to_owned()),
             ("PAYMENT_MOCK_SUCCESS_RATE", "1.0".to_owned()),
         ]);
-        if shape == Shape::Standalone {
-            // It keeps one wherever it runs; here a fresh one for each run, below where the reports go.
-            let _ = std::fs::remove_file(&journal);
-            environment.push(("GATEWAY_MOCK_JOURNAL", journal.display().to_string()));
-        }
+        let token_file = if shape == Shape::Standalone {
+            // It keeps things wherever it runs; here fresh ones for each run, below where the reports go.
+            let data = self.logs.join("standalone");
+            let _ = std::fs::remove_dir_all(&data);
+            environment.push(("COMANDA_DATA_DIR", data.display().to_string()));
+            data.join("manager.token")
+        } else {
+            environment.push(("IDENTITY_KEY_FILE", self.keys()?));
+            let machine = Machine { name: "bench", role: "service", channels: &[] };
+            let made = Operator::of(&self.programs).make_token(&ground.database_url, &machine)?;
+            let token = self.logs.join(format!("{}.token", ground.database));
+            std::fs::write(&token, made)?;
+            token
+        };
+        environment.extend_from_slice(further);
         let names: &[&'static str] = match shape {
             Shape::ApiOnly => &["api"],
             Shape::Separate => &["gateway-mock", "worker", "api"],
@@ -182,7 +211,8 @@ impl Stack {
             programs.push(self.program(name, &[], &[&environment[..], &own[..]].concat())?);
             metrics.push(addr);
         }
-        Ok(Services { ground, api_addr, gateway_url, programs, metrics, connections: self.connections })
+        let connections = self.connections;
+        Ok(Services { ground, api_addr, gateway_url, token_file, programs, metrics, connections })
     }
 
     /// One more api and one more worker over what `other` works on, without metrics.
@@ -191,6 +221,7 @@ impl Stack {
         let api_addr = free_addr()?;
         let mut environment = settings(&ground, api_addr, &gateway_url);
         environment.push(("METRICS_ADDR", "off".to_owned()));
+        environment.push(("IDENTITY_KEY_FILE", self.keys()?));
         // Their logs stand beside those of the others.
         let logs = self.logs.join("beside");
         std::fs::create_dir_all(&logs)?;
@@ -200,6 +231,7 @@ impl Stack {
             ground,
             api_addr,
             gateway_url,
+            token_file: other.token_file.clone(),
             programs,
             metrics: Vec::new(),
             connections: self.connections,
@@ -214,7 +246,6 @@ fn settings(ground: &Ground, api_addr: SocketAddr, gateway_url: &str) -> Vec<(&'
         ("AMQP_URL", ground.broker.amqp_url.clone()),
         ("AMQP_QUEUE", ground.broker.amqp_queue.clone()),
         ("API_ADDR", api_addr.to_string()),
-        ("LET_EVERYBODY_IN", "true".to_owned()),
         ("GATEWAY_URL", gateway_url.to_owned()),
     ]
 }
@@ -239,7 +270,7 @@ impl Services {
     pub(super) async fn warm_up(&mut self, shape: Shape) -> Result<()> {
         self.until_ready().await?;
         let stop = Stop::new();
-        load(&self.plan(Pace::Closed, Some(WARM_UP), None), &stop).await.context("while warming up")?;
+        load(&self.plan(Pace::Closed, Some(WARM_UP), None)?, &stop).await.context("while warming up")?;
         if shape != Shape::ApiOnly {
             until_settled(&self.ground.database_url, WARM_UP_PATIENCE, &stop).await?;
         }
@@ -251,17 +282,26 @@ impl Services {
     }
 
     /// Orders for the api.
-    pub(crate) fn plan(&self, pace: Pace, count: Option<u64>, time: Option<Duration>) -> Plan {
-        Plan {
+    pub(crate) fn plan(&self, pace: Pace, count: Option<u64>, time: Option<Duration>) -> Result<Plan> {
+        Ok(Plan {
             addr: self.api_addr,
             connections: self.connections,
+            tokens: Tokens::one(&self.token()?),
             pace,
             count,
             time,
             with_keys: false,
             on_fault: OnFault::Stop,
             accepted_log: None,
-        }
+        })
+    }
+
+    /// Of somebody who may order for everybody.
+    pub(crate) fn token(&self) -> Result<String> {
+        let file = &self.token_file;
+        let token =
+            std::fs::read_to_string(file).with_context(|| format!("no token in {}", file.display()))?;
+        Ok(token.trim().to_owned())
     }
 
     /// The processor time used up to now by all processes of the run.

@@ -32,12 +32,13 @@ struct Order {
 }
 
 /// Asks for each.
-pub(super) async fn ask_each(addr: SocketAddr, ids: Vec<Uuid>) -> Result<Asked> {
-    let ids = Arc::new(ids);
+pub(super) async fn ask_each(addr: SocketAddr, token: &str, ids: Vec<Uuid>) -> Result<Asked> {
+    let shown = if token.is_empty() { String::new() } else { format!("authorization: Bearer {token}\r\n") };
+    let (ids, shown) = (Arc::new(ids), Arc::<str>::from(shown));
     let next = Arc::new(AtomicUsize::new(0));
     let mut asking = JoinSet::new();
     for _ in 0..CONNECTIONS {
-        let (ids, next) = (Arc::clone(&ids), Arc::clone(&next));
+        let (ids, next, shown) = (Arc::clone(&ids), Arc::clone(&next), Arc::clone(&shown));
         asking.spawn(async move {
             let mut connection = Connection::open(addr).await?;
             let mut sum = Asked::default();
@@ -45,7 +46,7 @@ pub(super) async fn ask_each(addr: SocketAddr, ids: Vec<Uuid>) -> Result<Asked> 
                 if connection.is_closing() {
                     connection = Connection::open(addr).await?;
                 }
-                let found = ask(&mut connection, addr, *id).await?;
+                let found = ask(&mut connection, addr, &shown, *id).await?;
                 sum.asked += 1;
                 sum.missing += u64::from(found.is_none());
                 let unfinished = [OrderStatus::Pending, OrderStatus::PaymentProcessing];
@@ -64,8 +65,13 @@ pub(super) async fn ask_each(addr: SocketAddr, ids: Vec<Uuid>) -> Result<Asked> 
     Ok(all)
 }
 
-async fn ask(connection: &mut Connection, addr: SocketAddr, id: Uuid) -> Result<Option<OrderStatus>> {
-    let request = format!("GET /api/v1/orders/{id} HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+async fn ask(
+    connection: &mut Connection,
+    addr: SocketAddr,
+    shown: &str,
+    id: Uuid,
+) -> Result<Option<OrderStatus>> {
+    let request = format!("GET /api/v1/orders/{id} HTTP/1.1\r\nhost: {addr}\r\n{shown}\r\n");
     let answer = connection.ask(request.as_bytes()).await?;
     if answer.status == 404 {
         return Ok(None);

@@ -51,7 +51,7 @@ pub struct K6Arguments {
     /// Where orders are taken
     #[arg(long, env = "API_ADDR", default_value = "127.0.0.1:8080")]
     pub api_addr: SocketAddr,
-    /// A token of somebody who may place and list orders, where what runs lets in nobody else
+    /// A token of somebody who may order for everybody and list it, such as a service's
     #[arg(long, env = "COMANDA_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// The gateway that is made to misbehave, and whose books are compared

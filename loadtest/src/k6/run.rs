@@ -97,7 +97,7 @@ pub(super) async fn run(
     let lines = Lines::read(&fs::read_to_string(&files.lines)?)?;
     let summary = Summary::read(&fs::read_to_string(&files.summary)?)?;
     let ids = lines.sent.iter().filter_map(|sent| sent.id).collect();
-    let asked = ask_each(site.api_addr, ids).await.context("cannot ask for every order")?;
+    let asked = ask_each(site.api_addr, &site.token, ids).await.context("cannot ask for every order")?;
     let reconciled = match &site.database_url {
         Some(database_url) => {
             until_settled(database_url, PATIENCE, stop).await?;
@@ -123,7 +123,7 @@ fn start(
     command.arg("--summary-export").arg(&files.summary);
     command.arg(arguments.scripts.join(format!("{}.js", scenario.name())));
     command.env("K6_ADDRESS", &address).env("API_ADDR", site.api_addr.to_string());
-    command.env("GATEWAY_URL", &site.gateway_url).env("TOKEN", arguments.token.as_deref().unwrap_or(""));
+    command.env("GATEWAY_URL", &site.gateway_url).env("TOKEN", &site.token);
     if let Some(seconds) = seconds {
         command.env("DURATION", format!("{}ms", seconds.as_millis()));
     }

@@ -24,6 +24,8 @@ const OUTAGE_LASTS: Duration = Duration::from_secs(15);
 pub(super) struct Site {
     pub(super) api_addr: SocketAddr,
     pub(super) gateway_url: String,
+    /// What is shown there; empty: nothing.
+    pub(super) token: String,
     pub(super) database_url: Option<String>,
     /// In words, for the report.
     pub(super) what: String,
@@ -37,6 +39,7 @@ impl Site {
         Ok(Self {
             api_addr: arguments.api_addr,
             gateway_url: arguments.gateway_url.trim_end_matches('/').to_owned(),
+            token: arguments.token.clone().unwrap_or_default(),
             database_url: arguments.database_url.clone(),
             what: format!("what ran at {}", arguments.api_addr),
             own: None,
@@ -57,6 +60,7 @@ impl Site {
         Ok(Self {
             api_addr: services.api_addr,
             gateway_url: services.gateway_url.clone(),
+            token: services.token()?,
             database_url: Some(services.ground.database_url.clone()),
             what: match shape {
                 Shape::Standalone => "standalone, started for this".to_owned(),

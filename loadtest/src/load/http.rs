@@ -2,12 +2,12 @@
 //! their length. Whatever else comes is an error, so that no figure stands on a misread answer. On two cores the
 //! load generator must be cheap, or it measures itself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Most headers in an answer; ours have ten.
 const MAX_HEADERS: usize = 32;
@@ -51,6 +51,17 @@ impl Connection {
     /// Connects.
     pub async fn open(addr: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(addr).await.with_context(|| format!("cannot connect to {addr}"))?;
+        Self::over(stream)
+    }
+
+    /// Connects from this address of IPv4.
+    pub async fn open_from(from: IpAddr, addr: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into()).with_context(|| format!("cannot be {from}"))?;
+        Self::over(socket.connect(addr).await.with_context(|| format!("cannot connect to {addr}"))?)
+    }
+
+    fn over(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, answer: Vec::with_capacity(READ), closing: false })
     }

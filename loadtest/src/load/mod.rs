@@ -24,7 +24,7 @@ use self::arrivals::Arrivals;
 pub use self::arrivals::Pace;
 pub use self::http::{Answer, Connection};
 use self::template::Template;
-pub use self::template::body;
+pub use self::template::{Tokens, body};
 use crate::latency::Latencies;
 use crate::progress::{Progress, REDRAW};
 
@@ -38,6 +38,8 @@ pub struct Plan {
     pub addr: SocketAddr,
     /// Requests under way at once, each on a connection of its own.
     pub connections: usize,
+    /// What is shown with orders, in turns; none: nothing.
+    pub tokens: Arc<Tokens>,
     /// How orders arrive.
     pub pace: Pace,
     /// Ends after so many orders.
@@ -114,7 +116,7 @@ pub async fn load(plan: &Plan, stop: &Stop) -> Result<Load> {
         let sender = Client {
             addr: plan.addr,
             connection: None,
-            template: Template::new(plan.addr, plan.with_keys),
+            template: Template::new(plan.addr, plan.with_keys, &plan.tokens),
             log: log.as_ref().map(AcceptedLog::sender),
             shared: Arc::clone(&shared),
         };

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::clock;
+use crate::fleet::Tokens;
 use crate::order::Order;
 use crate::tally::Tally;
 use crate::told::Told;
@@ -42,6 +43,7 @@ pub(crate) struct Client {
     pub(super) http: reqwest::Client,
     /// Where the apis' orders are.
     pub(super) urls: Vec<String>,
+    pub(super) tokens: Tokens,
     /// Which of them have said that they are stopping.
     leaving: Vec<AtomicBool>,
     pub(super) tally: Arc<Tally>,
@@ -66,11 +68,12 @@ struct Body {
 
 impl Client {
     /// Of these apis.
-    pub(crate) fn new(apis: &[SocketAddr], tally: &Arc<Tally>, stop: &Stop) -> Result<Self> {
+    pub(crate) fn new(apis: &[SocketAddr], tokens: &Tokens, tally: &Arc<Tally>, stop: &Stop) -> Result<Self> {
         Ok(Self {
             http: crate::fleet::http()?,
             leaving: apis.iter().map(|_| AtomicBool::new(false)).collect(),
             urls: apis.iter().map(|addr| format!("http://{addr}/api/v1/orders")).collect(),
+            tokens: tokens.clone(),
             tally: Arc::clone(tally),
             stop: stop.clone(),
         })
@@ -169,6 +172,7 @@ impl Client {
 
     async fn ask(&self, order: &Order, tries: u32, patience: Duration) -> Said {
         let mut request = self.http.post(&self.urls[self.place(order.number, tries)]).timeout(patience);
+        request = request.bearer_auth(&self.tokens.customers);
         request = request.header("content-type", "application/json").body(order.body.clone());
         if let Some(key) = &order.key {
             request = request.header("idempotency-key", key);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use servers::{Machine, Operator};
 use tokio::sync::Mutex;
 
 use crate::ground::Ground;
@@ -52,6 +53,29 @@ pub struct Fleet {
     pub access_log: PathBuf,
     /// How we reach the database, past the proxies.
     pub database_url: String,
+    /// Who is let in by the apis.
+    pub tokens: Tokens,
+}
+
+/// What those show who ask: made for this fleet, for an api lets in nobody without.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// Of a machine that orders, and does all else that customers do.
+    pub customers: String,
+    /// Of the kitchen.
+    pub kitchen: String,
+}
+
+impl Tokens {
+    async fn make(bin_dir: &Path, keys: &Path, database_url: &str) -> Result<Self> {
+        let (operator, keys, url) = (Operator::of(bin_dir), keys.to_owned(), database_url.to_owned());
+        let make = move || {
+            operator.make_keys(&keys)?;
+            let token = |name, role| operator.make_token(&url, &Machine { name, role, channels: &[] });
+            Ok(Self { customers: token("customers", "service")?, kitchen: token("kitchen", "staff")? })
+        };
+        tokio::task::spawn_blocking(make).await?
+    }
 }
 
 /// A way from a program to a server.
@@ -105,6 +129,7 @@ impl Fleet {
             ("GATEWAY_MOCK_ACCESS_LOG", access_log.display().to_string()),
             ("METRICS_ADDR", "off".to_owned()),
         ]);
+        let keys = plan.logs.join("identity.keys");
         let gateway = Program::new("gateway", &plan.bin_dir.join("gateway-mock"), &environment, plan.logs);
         let mut fleet = Self {
             apis: Vec::new(),
@@ -116,9 +141,10 @@ impl Fleet {
             gateway_url: format!("http://{gateway_addr}"),
             access_log,
             database_url: ground.database_url.clone(),
+            tokens: Tokens::make(plan.bin_dir, &keys, &ground.database_url).await?,
         };
         for number in 1..=plan.apis {
-            fleet.add_api(plan, ground, number).await?;
+            fleet.add_api(plan, ground, number, &keys).await?;
         }
         for number in 1..=plan.workers {
             fleet.add_worker(plan, ground, number, gateway_addr).await?;
@@ -135,11 +161,12 @@ impl Fleet {
         self.apis.iter().chain(&self.workers).chain([&self.gateway])
     }
 
-    async fn add_api(&mut self, plan: &Plan<'_>, ground: &Ground, number: usize) -> Result<()> {
+    async fn add_api(&mut self, plan: &Plan<'_>, ground: &Ground, number: usize, keys: &Path) -> Result<()> {
         let name = format!("api-{number}");
         let addr = free_addr()?;
         let mut environment = plan.settings.of_api();
         environment.push(("API_ADDR", addr.to_string()));
+        environment.push(("IDENTITY_KEY_FILE", keys.display().to_string()));
         environment.extend(self.ways_to_servers(&name, ground).await?);
         let program = plan.program("api", number, &environment);
         self.apis.push(Arc::new(Mutex::new(program)));

@@ -191,8 +191,10 @@ impl Client {
     ) -> Result<Reply, u16> {
         let url = format!("{}/{path}", self.urls[self.place(number, tries)]);
         let request = if path.ends_with("/status") { self.http.put(url) } else { self.http.post(url) };
-        let mut request =
-            request.timeout(ANSWER_WITHIN).header("idempotency-key", key(path, body.as_deref()));
+        let mut request = request
+            .timeout(ANSWER_WITHIN)
+            .bearer_auth(self.who(path))
+            .header("idempotency-key", key(path, body.as_deref()));
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
@@ -202,6 +204,14 @@ impl Client {
             409 => read_refusal(&answer.bytes().await.map_err(|_| 0_u16)?).ok_or(409),
             status => Err(status),
         }
+    }
+}
+
+impl Client {
+    /// The token of whoever asks for such a thing: what is not the kitchen's is a customer's.
+    fn who(&self, path: &str) -> &str {
+        let of_kitchen = ["/accept", "/reject", "/status"].iter().any(|verb| path.ends_with(verb));
+        if of_kitchen { &self.tokens.kitchen } else { &self.tokens.customers }
     }
 }
 

@@ -82,6 +82,7 @@ async fn watch(
         orders: *orders,
         rate: *rate,
         apis: fleet.api_addrs.clone(),
+        tokens: fleet.tokens.clone(),
         habits: Habits::EVERYDAY,
         deadline: settings.accept_deadline,
     };

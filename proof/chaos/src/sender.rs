@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::client::Client;
+use crate::fleet::Tokens;
 use crate::life::Habits;
 use crate::order::Order;
 use crate::tally::Tally;
@@ -33,6 +34,8 @@ pub struct Plan {
     pub rate: u32,
     /// To these.
     pub apis: Vec<SocketAddr>,
+    /// Who is let in there.
+    pub tokens: Tokens,
     /// What becomes of them.
     pub habits: Habits,
     /// How long the kitchen has.
@@ -48,7 +51,7 @@ pub async fn send(
     enough: &Stop,
     stop: &Stop,
 ) -> Result<()> {
-    let client = Arc::new(Client::new(&plan.apis, tally, stop)?);
+    let client = Arc::new(Client::new(&plan.apis, &plan.tokens, tally, stop)?);
     // Ends with this function.
     let mut balancing = JoinSet::new();
     for (place, addr) in plan.apis.iter().enumerate() {

@@ -141,11 +141,7 @@ impl Settings {
     /// Of an api.
     pub fn of_api(&self) -> Vec<(&'static str, String)> {
         // The clients here look every 0.1 s whether an api is leaving, and the machine may be busy.
-        vec![
-            ("PUBLISH_GRACE_SECONDS", seconds(self.publish_grace)),
-            ("API_LINGER_SECONDS", "0.5".to_owned()),
-            ("LET_EVERYBODY_IN", "true".to_owned()),
-        ]
+        vec![("PUBLISH_GRACE_SECONDS", seconds(self.publish_grace)), ("API_LINGER_SECONDS", "0.5".to_owned())]
     }
 
     /// Of a worker.

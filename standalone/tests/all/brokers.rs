@@ -3,12 +3,12 @@
 use anyhow::{Context, Result};
 use broker::amqp::Limits;
 use servers::{RabbitMq, RabbitMqSettings};
-use testbed::{Authority, Client, Options, Pipeline, TestDatabase, TestQueue, Via};
+use testbed::{Authority, Options, Pipeline, TestDatabase, TestQueue, Via};
 use tokio::task::spawn_blocking;
 
 use crate::logs::Logs;
 use crate::outages::{until_broker, until_confirmed, until_the_broker_carries};
-use crate::program::Program;
+use crate::program::{Program, client};
 use crate::settled;
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn an_api_trusts_the_authorities_of_its_system() -> Result<()> {
             ],
         )?;
         let url = api.says("accepting orders at ").await?;
-        let client = Client::new(url.trim_end_matches("/api/v1/orders"), "http://unused")?;
+        let client = client(&url, "http://unused")?;
         if state == "up" {
             until_broker(&client, "up").await?;
         } else {

@@ -9,7 +9,7 @@ use domain::order::NewOrder;
 use domain::order::request::OrderRequest;
 use domain::origin::Headers;
 use domain::payment::AttemptOutcome;
-use loadtest::load::{OnFault, Pace, Plan, load};
+use loadtest::load::{OnFault, Pace, Plan, Tokens, load};
 use runtime::tasks::Stop;
 use servers::{Postgres, PostgresSettings};
 use sqlx::PgConnection;
@@ -185,13 +185,12 @@ async fn a_group_commit_is_one_message() -> Result<()> {
 fn an_order_allocates_no_more_than_its_budget() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let database = runtime.block_on(TestDatabase::new())?;
-    let mut options = Options::new(Via::InProcess);
-    // The generator shows no token.
-    options.api.identity.let_everybody_in = true;
+    let options = Options::new(Via::InProcess);
     let pipeline = runtime.block_on(Pipeline::start(&database, options))?;
     let plan = Plan {
         addr: pipeline.client.api.trim_start_matches("http://").parse()?,
         connections: CONNECTIONS,
+        tokens: Tokens::one(&testbed::people::manager()?),
         pace: Pace::Closed,
         count: Some(COUNTED),
         time: None,

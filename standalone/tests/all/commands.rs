@@ -1,6 +1,9 @@
-//! What a program says when it cannot start: one line with the remedy.
+//! What a program says when it cannot start: one line with the remedy. And what its commands do.
+
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Result;
+use testbed::TestDatabase;
 
 use crate::program::Program;
 
@@ -35,11 +38,7 @@ async fn a_wrong_setting_is_named_in_one_line() -> Result<()> {
         ("api", vec![], "DATABASE_URL"),
         ("api", vec![("DATABASE_URL", "nonsense"), amqp, ("API_ADDR", "127.0.0.1:0")], "DATABASE_URL"),
         ("api", vec![database, amqp, ("API_ADDR", "here")], "'here'"),
-        (
-            "api",
-            vec![database, amqp, ("API_ADDR", "127.0.0.1:0"), ("LET_EVERYBODY_IN", "false")],
-            "IDENTITY_KEY_FILE",
-        ),
+        ("api", vec![database, amqp, ("API_ADDR", "127.0.0.1:0"), ("ISSUERS_FILE", "")], "IDENTITY_KEY_FILE"),
         (
             "api",
             vec![database, amqp, ("API_ADDR", "127.0.0.1:0"), ("IDENTITY_KEY_FILE", "/no/such")],
@@ -121,4 +120,32 @@ async fn the_sample_lists_every_setting_with_its_default() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_token_goes_into_a_file_once_and_for_its_owner_alone() -> Result<()> {
+    let (database, folder) = (TestDatabase::new().await?, tempfile::tempdir()?);
+    let file = folder.path().join("till.token");
+    let arguments = ["token", "till", "--channel", "dishdash", "--file", file.to_str().unwrap_or("")];
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let mut api = Program::asked("api", &arguments, &[("DATABASE_URL", database.url())])?;
+        assert!(api.ended().await?.success(), "{}", api.said());
+        seen.push(std::fs::read_to_string(&file)?);
+        assert!(!api.said().contains("cmd_"), "{}", api.said());
+    }
+    assert!(seen[0].starts_with("cmd_") && seen[0] == seen[1], "the first one stays");
+    assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
+    assert_eq!(service_tokens(&database).await?, 1);
+    // A place where nothing can be put makes no token that nobody would ever know.
+    let nowhere = ["token", "till", "--file", "/no/such/till.token"];
+    let mut api = Program::asked("api", &nowhere, &[("DATABASE_URL", database.url())])?;
+    assert!(!api.ended().await?.success());
+    assert_eq!(service_tokens(&database).await?, 1);
+    Ok(())
+}
+
+async fn service_tokens(database: &TestDatabase) -> Result<i64> {
+    let count = sqlx::query_scalar("SELECT count(*) FROM service_tokens");
+    Ok(count.fetch_one(&mut database.connect().await?).await?)
 }

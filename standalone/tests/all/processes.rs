@@ -6,7 +6,7 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 use testbed::{Client, TestDatabase, TestQueue, until};
 
-use crate::program::Program;
+use crate::program::{Program, client};
 use crate::{count, settled};
 
 /// One of each program, over a database and a queue of the test's own.
@@ -41,7 +41,7 @@ impl Processes {
         ];
         let mut api = Program::start("api", &[&own, api].concat())?;
         let url = api.says("accepting orders at ").await?;
-        let client = Client::new(url.trim_end_matches("/api/v1/orders"), gateway_url)?;
+        let client = client(&url, &gateway_url)?;
         Ok(Self { database, queue, gateway, worker, api, client })
     }
 
@@ -161,8 +161,7 @@ async fn a_thousand_orders_through_the_one_command_program_and_again_after_a_kil
         let mut program = Program::start("standalone", &settings)?;
         let api = program.says("orders    ").await?;
         let gateway = program.says("gateway   ").await?;
-        let client =
-            Client::new(api.trim_end_matches("/api/v1/orders"), gateway.trim_end_matches("/v1/ledger"))?;
+        let client = client(&api, &gateway)?;
         let port: u16 = program.says("a private PostgreSQL is up port=").await?.parse()?;
         let dir = program.says("data=").await?;
         let password = std::fs::read_to_string(std::path::Path::new(&dir).join("password"))?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use testbed::Client;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
@@ -45,8 +46,13 @@ impl Program {
 
     fn spawn(name: &'static str, mut command: Command, settings: &[(&str, &str)]) -> Result<Self> {
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin");
-        command.env("LOG_LEVEL", "info").env("METRICS_ADDR", "127.0.0.1:0").env("LET_EVERYBODY_IN", "true");
+        command.env("LOG_LEVEL", "info").env("METRICS_ADDR", "127.0.0.1:0");
+        command.env("ISSUERS_FILE", testbed::people::issuers_file_beside_another()?);
         command.envs(settings.iter().copied());
+        // What a test sets to nothing is not set.
+        for (name, _) in settings.iter().filter(|(_, value)| value.is_empty()) {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let said = Arc::new(Mutex::new(VecDeque::new()));
@@ -125,6 +131,12 @@ fn listen(stream: impl AsyncRead + Unpin + Send + 'static, said: Arc<Mutex<VecDe
             said.push_back(line);
         }
     });
+}
+
+/// A manager, as a program of ours knows them: at what it says of its orders' address, and of its gateway's.
+pub(crate) fn client(orders: &str, gateway: &str) -> Result<Client> {
+    let (api, gateway) = (orders.trim_end_matches("/api/v1/orders"), gateway.trim_end_matches("/v1/ledger"));
+    Client::new(api, gateway)?.with_token(&testbed::people::manager()?)
 }
 
 /// Our programs lie beside each other.

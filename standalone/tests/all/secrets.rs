@@ -4,9 +4,9 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use runtime::config::BrokerConfig;
-use testbed::{Client, TestDatabase, TestQueue};
+use testbed::{TestDatabase, TestQueue};
 
-use crate::program::Program;
+use crate::program::{Program, client};
 
 /// What must be seen nowhere.
 const SECRET: &str = "hunter2";
@@ -104,7 +104,7 @@ async fn no_log_shows_a_password() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_for_others_come_without_internal_endpoints() -> Result<()> {
     let (database, queue) = (TestDatabase::new().await?, TestQueue::new()?);
-    let http = Client::new("", "")?.http;
+    let http = client("", "")?.http;
     let status = async |addr: &str, path: &str| -> Result<u16> {
         Ok(http.get(format!("http://{addr}{path}")).send().await?.status().as_u16())
     };

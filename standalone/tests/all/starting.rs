@@ -6,7 +6,7 @@ use testbed::{Client, TestDatabase, TestQueue, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::program::Program;
+use crate::program::{Program, client};
 
 /// A server that takes connections and says nothing on them, until [`Silent::speak`].
 struct Silent {
@@ -94,7 +94,7 @@ async fn until_the_database_is_there_503_and_then_the_answer_on_the_same_connect
         })
         .await?;
         drop(stream);
-        let client = Client::new(&api, "")?;
+        let client = client(&api, "")?;
         client.order(&Client::an_order()).await?;
         program.stop().await?;
     }

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::processes::Processes;
-use crate::program::Program;
+use crate::program::{Program, client};
 use crate::settled;
 use crate::sink::{Seen, Sink};
 
@@ -249,7 +249,7 @@ async fn the_one_command_program_makes_the_same_trace() -> Result<()> {
     )?;
     let api = program.says("orders    ").await?;
     let gateway = program.says("gateway   ").await?;
-    let client = Client::new(api.trim_end_matches("/api/v1/orders"), gateway.trim_end_matches("/v1/ledger"))?;
+    let client = client(&api, &gateway)?;
     until_broker_is_up(&client).await?;
     let (trace, parent, traceparent) = begun(true);
     assert_eq!(post_with(&client, &[("traceparent", &traceparent)]).await?.status(), 202);

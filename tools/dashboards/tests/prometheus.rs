@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use runtime::metric_list;
 use serde_json::{Value, json};
-use servers::{Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
+use servers::{Machine, Operator, Postgres, PostgresSettings, RabbitMq, RabbitMqSettings};
 use testbed::{Client, until};
 use tokio::process::{Child, Command};
 
@@ -195,12 +195,15 @@ impl House {
             "gateway-mock:9103",
             &[("GATEWAY_MOCK_ADDR", &gateway)],
         )?];
+        let (operator, keys) = (Operator::of(&programs_lie_in()?), logs.join("identity.keys"));
+        operator.make_keys(&keys)?;
+        let keys = keys.display().to_string();
         let mut api = String::new();
         for target in ["api-1:9101", "api-2:9101"] {
             api = address()?;
             let mut settings = orders.to_vec();
             settings.push(("API_ADDR", &api));
-            settings.push(("LET_EVERYBODY_IN", "true"));
+            settings.push(("IDENTITY_KEY_FILE", &keys));
             programs.push(Program::start(logs, "api", target, &settings)?);
         }
         for target in ["worker-1:9102", "worker-2:9102"] {
@@ -229,6 +232,10 @@ impl House {
         let mut targets: Vec<_> =
             programs.iter().map(|program| (program.target, program.metrics.clone())).collect();
         targets.push(("postgres-exporter:9187", exported));
+        // For orders, for those of channels, and for the kitchen.
+        let machine = Machine { name: "load", role: "manager", channels: &[] };
+        let token = operator.make_token(database_url, &machine)?;
+        let client = client.with_token(&token)?;
         Ok(Self { programs, exporter, client, targets })
     }
 
@@ -246,6 +253,13 @@ impl House {
 fn exporter() -> Command {
     let debian = Path::new("/usr/bin/prometheus-postgres-exporter");
     Command::new(if debian.exists() { debian } else { Path::new("postgres_exporter") })
+}
+
+/// Beside the directory of the tests' programs.
+fn programs_lie_in() -> Result<PathBuf> {
+    let tests = std::env::current_exe()?;
+    let directory = tests.parent().and_then(Path::parent).context("this program lies somewhere")?;
+    Ok(directory.to_owned())
 }
 
 /// A program of ours; killed when dropped.
@@ -277,10 +291,7 @@ impl Program {
     }
 
     fn command(name: &str, settings: &[(String, String)]) -> Result<Command> {
-        // Beside the directory of the tests' programs.
-        let tests = std::env::current_exe()?;
-        let directory = tests.parent().and_then(Path::parent).context("this program lies somewhere")?;
-        let mut command = Command::new(directory.join(name));
+        let mut command = Command::new(programs_lie_in()?.join(name));
         command.env_clear().envs(settings.iter().cloned()).stdin(Stdio::null()).kill_on_drop(true);
         Ok(command)
     }

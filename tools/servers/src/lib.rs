@@ -10,6 +10,7 @@
 mod find;
 mod guard;
 mod home;
+mod operator;
 mod pgbouncer;
 mod port;
 mod postgres;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use guard::{Guard, Watched};
 pub use home::Home;
+pub use operator::{Machine, Operator};
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use postgres::{Postgres, PostgresSettings};
 pub use rabbitmq::{RabbitMq, RabbitMqSettings};

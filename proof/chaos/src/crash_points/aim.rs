@@ -2,6 +2,7 @@
 //! calls these orders off, or refuses them, or their deadline passes; only then does it die.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::client::Client;
+use crate::fleet::Tokens;
 use crate::ground::Ground;
 use crate::life::Habits;
 use crate::tally::Tally;
@@ -96,8 +98,8 @@ impl Aim {
     }
 
     /// Whoever asks: at apis that stay alive.
-    pub(super) fn client(apis: &[std::net::SocketAddr], tally: &Arc<Tally>) -> Result<Arc<Client>> {
-        Ok(Arc::new(Client::new(apis, tally, &Stop::new())?))
+    pub(super) fn client(apis: &[SocketAddr], tokens: &Tokens, tally: &Arc<Tally>) -> Result<Arc<Client>> {
+        Ok(Arc::new(Client::new(apis, tokens, tally, &Stop::new())?))
     }
 }
 

@@ -172,6 +172,7 @@ impl Case {
             orders: ORDERS,
             rate: RATE,
             apis: fleet.api_addrs.clone(),
+            tokens: fleet.tokens.clone(),
             habits: self.aim.habits(),
             deadline: settings.accept_deadline,
         };
@@ -205,7 +206,7 @@ impl Case {
         tally: &Arc<Tally>,
         asking: &mut JoinSet<()>,
     ) -> Result<Aimed> {
-        let client = Aim::client(&fleet.api_addrs[usize::from(self.is_of_api())..], tally)?;
+        let client = Aim::client(&fleet.api_addrs[usize::from(self.is_of_api())..], &fleet.tokens, tally)?;
         let program = if self.is_of_api() { &fleet.apis[0] } else { &fleet.workers[0] };
         let mut program = program.lock().await;
         let started = Instant::now();
