@@ -1,6 +1,7 @@
 mod mint;
 mod orders;
 mod rate_limits;
+mod refreshing;
 mod routes;
 mod sign_in;
 mod tokens;
@@ -61,11 +62,16 @@ fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str> {
 /// An api with the embedded issuer alone.
 async fn embedded() -> Result<(TestDatabase, Pipeline)> {
     let database = TestDatabase::new().await?;
-    let mut options = Options { with_worker: false, ..Options::new(Via::InProcess) };
-    options.api.identity.issuers_file = None;
-    options.api.identity.identity_key_file = Some(testbed::people::keys()?);
+    let options = embedded_settings(Options { with_worker: false, ..Options::new(Via::InProcess) })?;
     let pipeline = Pipeline::start(&database, options).await?;
     Ok((database, pipeline))
+}
+
+/// With the embedded issuer alone.
+fn embedded_settings(mut options: Options) -> Result<Options> {
+    options.api.identity.issuers_file = None;
+    options.api.identity.identity_key_file = Some(testbed::people::keys()?);
+    Ok(options)
 }
 
 /// The same, and its first administrator's access token.
