@@ -4,11 +4,13 @@
 mod command;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use loadtest::bench::echo::echo;
+use loadtest::bench::tokens::bad::send;
 use loadtest::bench::{BenchArguments, bench};
 use loadtest::k6::{K6Arguments, k6};
 use runtime::tasks::{Stop, stop_on_signal};
@@ -31,6 +33,18 @@ enum Command {
     Bench(BenchArguments),
     /// Run the k6 scripts, verify every order, and write the report; run it by `make loadtest`
     K6(K6Arguments),
+    /// Bad tokens for an api on this machine, for the benchmark
+    #[command(hide = true)]
+    BadTokens {
+        /// The api
+        api: SocketAddr,
+        /// How long
+        seconds: u64,
+        /// From so many addresses
+        addresses: u32,
+        /// A file with a token a line
+        tokens: PathBuf,
+    },
     /// A server that hands bodies back, for the benchmark
     #[command(hide = true)]
     Echo {
@@ -61,6 +75,9 @@ async fn run(command: Command) -> Result<()> {
             // Half a measurement is none: nothing is finished, but all that was started ends.
             Command::Bench(arguments) => stop.or_stopped(bench(&arguments)).await.unwrap_or(Ok(())),
             Command::K6(arguments) => k6(&arguments, &stop).await,
+            Command::BadTokens { api, seconds, addresses, tokens } => {
+                send(api, seconds, addresses, &tokens).await
+            }
             Command::Echo { .. } => Ok(()),
         }
     };

@@ -8,6 +8,8 @@ use super::limits::{Limit, PartOf};
 use super::long::{BackupRun, SoakRun};
 use super::runs::{AcceptRun, EndToEndRun, SteadyRun, Verdict};
 use super::scale::{BacklogRun, ScaleRun};
+use super::tokens::TokensRun;
+use super::tokens::bad::BadTokensRun;
 use super::usage::{Cost, Memory};
 use crate::latency::{Percentiles, median};
 
@@ -52,6 +54,10 @@ pub struct Runs {
     pub soak: Vec<SoakRun>,
     /// Beside a long transaction.
     pub backup: Vec<BackupRun>,
+    /// What is shown, by turns.
+    pub tokens: Vec<TokensRun>,
+    /// Honest orders beside bad tokens.
+    pub bad_tokens: Vec<BadTokensRun>,
     /// The parts alone, by run.
     pub limits: Vec<Vec<Limit>>,
 }
@@ -191,7 +197,9 @@ fn verdicts(runs: &Runs) -> Vec<Verdict> {
     let e2e = runs.e2e.iter().chain(&runs.large).chain(&runs.standalone).map(|run| run.verdict);
     let steady = runs.steady.iter().chain(&runs.standalone_steady).map(|run| run.verdict);
     let backup = runs.backup.iter().flat_map(|run| [run.alone.verdict, run.beside.verdict]);
-    e2e.chain(steady).chain(backup).chain(runs.soak.iter().flat_map(|run| run.verdicts)).collect()
+    let soak = runs.soak.iter().flat_map(|run| run.verdicts);
+    let tokens = runs.tokens.iter().map(|run| run.verdict);
+    e2e.chain(steady).chain(backup).chain(soak).chain(tokens).collect()
 }
 
 /// The most that these processes had resident together in any run.

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 
 use super::figures::{Figures, middle, middle_cost, middle_percentiles};
 use super::runs::{EndToEndRun, SteadyRun};
+use super::tokens::{Shown, TokensRun};
 use super::traffic::Mean;
 use super::usage::Cost;
 use crate::latency::{Percentiles, median};
@@ -22,6 +23,7 @@ impl fmt::Display for Figures {
         self.costs(f)?;
         self.traffic(f)?;
         self.memory(f)?;
+        self.tokens(f)?;
         self.scale(f)?;
         self.long(f)?;
         let held = if self.clean { "every invariant held" } else { "INVARIANTS ARE BROKEN, see above" };
@@ -172,6 +174,46 @@ impl Figures {
         writeln!(f)
     }
 
+    fn tokens(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = &self.runs.tokens;
+        let of = |shown, figure: fn(&TokensRun) -> f64| {
+            median(runs.iter().filter(|run| run.shown == shown).map(figure))
+        };
+        let program: fn(&TokensRun) -> f64 =
+            |run| run.cost.us_per_order.get("standalone").copied().unwrap_or_default();
+        let all: fn(&TokensRun) -> f64 = |run| {
+            let us = |name: &str| run.cost.us_per_order.get(name).copied().unwrap_or_default();
+            us("standalone") + us("postgres")
+        };
+        let (bare, bare_all) = (of(Shown::Nothing, program), of(Shown::Nothing, all));
+        if !runs.is_empty() {
+            writeln!(
+                f,
+                "| shown with every order | CPU, us: standalone | more | with PostgreSQL | more | one check alone |"
+            )?;
+            writeln!(f, "|---|---:|---:|---:|---:|---:|")?;
+            for shown in Shown::ALL {
+                let (us, all, check) = (of(shown, program), of(shown, all), of(shown, |run| run.check_us));
+                let more = |now: f64, before: f64| {
+                    format!("{:+.1} ({:+.1} %)", now - before, (now / before - 1.0) * 100.0)
+                };
+                let (more, more_all) = (more(us, bare), more(all, bare_all));
+                let says = shown.says();
+                writeln!(f, "| {says} | {us:.1} | {more} | {all:.1} | {more_all} | {check:.1} |")?;
+            }
+            writeln!(f)?;
+        }
+        for run in &self.runs.bad_tokens {
+            let (rate, bad, many) = (run.rate, run.bad_per_s, run.many_bad_per_s);
+            writeln!(f, "| accepting at {rate}/s, ms | p50 | p99 | p99.9 |\n|---|---:|---:|---:|")?;
+            row(f, "alone", run.alone)?;
+            row(f, &format!("beside {bad:.0} bad tokens a second from one address"), run.beside)?;
+            row(f, &format!("beside {many:.0} bad tokens a second from many"), run.beside_many)?;
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
     fn scale(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let runs = &self.runs.scale;
         if !runs.is_empty() {
@@ -258,7 +300,8 @@ impl Figures {
         let e2e = runs.e2e.iter().chain(&runs.large).chain(&runs.standalone).map(|run| &run.cost);
         let steady = runs.steady.iter().chain(&runs.standalone_steady).map(|run| &run.cost);
         let steady = steady.chain(runs.backup.iter().flat_map(|run| [&run.alone.cost, &run.beside.cost]));
-        runs.accept.iter().map(|run| &run.cost).chain(e2e).chain(steady)
+        let tokens = runs.tokens.iter().map(|run| &run.cost);
+        runs.accept.iter().map(|run| &run.cost).chain(e2e).chain(steady).chain(tokens)
     }
 }
 

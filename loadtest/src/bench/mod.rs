@@ -18,6 +18,7 @@ mod rows;
 pub mod runs;
 pub mod scale;
 pub(crate) mod stack;
+pub mod tokens;
 pub mod traffic;
 pub mod usage;
 
@@ -57,6 +58,10 @@ pub enum Part {
     Soak,
     /// Load without and with a long transaction of somebody else's; only where it is named
     Backup,
+    /// What a token costs on every order; only where it is named
+    Tokens,
+    /// Honest orders beside ten thousand bad tokens a second; only where it is named
+    BadTokens,
 }
 
 /// Of `loadtest bench`.
@@ -179,7 +184,29 @@ async fn measure(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut
         say(format!("feed: {:.0} events/s; of one large tick {:.0}/s", done.per_s, done.stalled_per_s));
         runs.feed.push(done);
     }
+    tokens(arguments, stack, run, runs).await?;
     scale(arguments, stack, run, runs).await
+}
+
+/// What tokens cost, where that is named.
+async fn tokens(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut Runs) -> Result<()> {
+    let BenchArguments { orders, e2e_connections, rate, seconds, out, .. } = arguments;
+    let logs = out.join("logs");
+    if arguments.only.contains(&Part::Tokens) {
+        for done in tokens::price(stack, *orders, *e2e_connections, &logs).await.context("tokens")? {
+            let us = done.cost.us_per_order.get("standalone").copied().unwrap_or_default();
+            eprintln!("run {run}: {}: {us:.1} us an order", done.shown.says());
+            runs.tokens.push(done);
+        }
+    }
+    if arguments.only.contains(&Part::BadTokens) {
+        let done = tokens::bad::beside(stack, *rate, *seconds, &logs).await.context("bad tokens")?;
+        eprintln!("run {run}: alone {}", done.alone);
+        eprintln!("run {run}: beside {:.0} bad tokens/s {}", done.bad_per_s, done.beside);
+        eprintln!("run {run}: of 64 addresses, {:.0}/s {}", done.many_bad_per_s, done.beside_many);
+        runs.bad_tokens.push(done);
+    }
+    Ok(())
 }
 
 /// What is measured only where it is named.
