@@ -107,11 +107,11 @@ impl ModifierReader {
         depth: usize,
     ) -> (Vec<Modifier>, Option<i64>) {
         let Some(raw) = raw else { return (Vec::new(), Some(0)) };
-        if depth == 0 {
+        let list = problems.list::<ModifierRequest<'_>>(at, raw, MAX_MODIFIERS);
+        if depth == 0 && !list.is_empty() {
             problems.add(at, "too_many", format!("modifiers may lie {MAX_DEPTH} deep"));
             return (Vec::new(), None);
         }
-        let list = problems.list::<ModifierRequest<'_>>(at, raw, MAX_MODIFIERS);
         let Some(left) = self.left.checked_sub(list.len()) else {
             problems.add(at, "too_many", format!("an order may have {MAX_MODIFIERS} modifiers"));
             return (Vec::new(), None);
