@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use model::design::{Design, Scope};
 use model::protocol::Protocol;
-use model::{feed, locks, rows, search, weakenings};
+use model::{feed, in_hand, locks, rows, search, weakenings};
 
 const USAGE: &str = "usage: model                check the protocol
        model --faults N     the same with so many faults in each run; and one of deep, wide, cancel, kitchen, additions, anew: that alone
@@ -34,6 +34,9 @@ fn main() -> ExitCode {
                 println!("{name:<40} {falls}");
             }
             for (name, _, falls) in locks::weakenings() {
+                println!("{name:<40} {falls}");
+            }
+            for (name, _, falls) in in_hand::weakenings() {
                 println!("{name:<40} {falls}");
             }
             ExitCode::SUCCESS
@@ -65,6 +68,11 @@ fn check(faults: Option<u8>, only: Option<&str>) -> ExitCode {
         for (name, scope) in locks::Scope::ALL {
             let walk = search::walk_plain(locks::Locks { design: locks::Design::default(), scope });
             println!("locks, {name}: {walk}");
+            well &= walk.broken.is_empty() && walk.unseen.is_empty();
+        }
+        for free in [false, true] {
+            let walk = search::walk_plain(in_hand::InHand { design: in_hand::Design::default(), free });
+            println!("in hand, {}: {walk}", if free { "free" } else { "on delivery" });
             well &= walk.broken.is_empty() && walk.unseen.is_empty();
         }
         for (name, scope) in feed::Scope::ALL {
@@ -102,6 +110,13 @@ fn show(name: &str) -> ExitCode {
     {
         shown = true;
         let path = search::shortest(*locks, falls);
+        println!("{}", how(weakening, falls, path.map(search::tell)));
+    }
+    for (weakening, in_hand, falls) in
+        in_hand::weakenings().iter().filter(|(one, ..)| [*one, "all"].contains(&name))
+    {
+        shown = true;
+        let path = search::shortest(*in_hand, falls);
         println!("{}", how(weakening, falls, path.map(search::tell)));
     }
     if shown { ExitCode::SUCCESS } else { usage() }

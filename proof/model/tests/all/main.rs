@@ -2,5 +2,6 @@
 //! the shortest way to each broken promise.
 
 mod feed_model;
+mod in_hand_model;
 mod lock_model;
 mod protocol;

@@ -11,6 +11,7 @@ mod failover;
 mod feed;
 mod forgetting;
 mod guards;
+mod in_hand;
 mod lock_order;
 mod migrate;
 mod moves;
