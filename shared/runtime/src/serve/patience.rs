@@ -558,8 +558,9 @@ mod tests {
             stream.write_all(&[ROOM, &get_2(1, "/flood")].concat()).await?;
             sleep(A_WHILE).await;
             let made = FLOODED.load(Ordering::Relaxed) / 1_024;
-            // The pipe has 64 KiB, as the kernel would; as much may wait before it, and what is just being written.
-            assert!((64..=64 + 64 + 32).contains(&made), "{made} KiB");
+            // The pipe has 64 KiB, as the kernel would; as much may wait before it, and some is just being written. Left to itself,
+            // hyper lets 400 wait.
+            assert!((64..=256).contains(&made), "{made} KiB");
             Ok(())
         })
         .await
