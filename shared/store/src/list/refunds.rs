@@ -77,7 +77,7 @@ pub async fn page(
     };
     // One more than is shown tells whether there is a next page.
     let wanted = passed + limit + 1;
-    let most = if filter.is_picky() { MAX_SCATTERED.max(wanted) } else { wanted };
+    let most = if filter.is_picky() { MAX_SCATTERED } else { wanted };
     let mut found = find(conn, filter, after, wanted, most).await?;
     let is_full = found.len() == wanted;
     found.drain(..passed.min(found.len()));
