@@ -81,14 +81,16 @@ impl Embedded {
         self.keys.public_keys()
     }
 
-    /// Begins a session.
-    pub(super) async fn log_in(&self, user_id: Uuid) -> Result<Option<Tokens>, ApiError> {
-        let input = (Uuid::now_v7(), user_id, self.session_life);
+    /// Begins a session for who knew the password of this hash; `None`: that is no longer theirs.
+    pub(super) async fn log_in(&self, user_id: Uuid, hash: String) -> Result<Option<Tokens>, ApiError> {
+        let input = (Uuid::now_v7(), user_id, hash, self.session_life);
         let begun = self
             .session
             .lock()
             .await
-            .run(&input, |conn, (id, user_id, life)| Box::pin(sessions::begin(conn, *id, *user_id, *life)))
+            .run(&input, |conn, (id, user_id, hash, life)| {
+                Box::pin(sessions::begin(conn, *id, *user_id, hash, *life))
+            })
             .await?;
         begun.map(|session| self.tokens(&session)).transpose()
     }

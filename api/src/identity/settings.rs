@@ -46,7 +46,7 @@ pub struct RateLimitSettings {
     /// seconds' worth may come at once. 0: no limit
     #[arg(long, env = "RATE_LIMIT_ADDRESS", default_value_t = 200)]
     pub rate_limit_address: u32,
-    /// Requests a minute from one address to register, log in, and stay logged in; a minute's worth may come at once. 0:
+    /// Requests a minute from one address to register, log in, stay logged in, and change a password; a minute's worth may come at once. 0:
     /// no limit
     #[arg(long, env = "RATE_LIMIT_LOG_IN", default_value_t = 60)]
     pub rate_limit_log_in: u32,

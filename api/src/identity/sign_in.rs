@@ -89,11 +89,11 @@ async fn by_password(state: AppState, email: String, password: String) -> Result
         } else {
             None
         };
-        let (user, kept) = found.unzip();
         let password = if possible { password } else { String::new() };
+        let kept = found.as_ref().map(|(_, hash)| hash.clone());
         let is = embedded.passwords.is(password, kept).await.map_err(|error| fault(&error))?.map_err(busy)?;
-        match user.filter(|user| is && user.active) {
-            Some(user) => embedded.log_in(user.id).await,
+        match found.filter(|(user, _)| is && user.active) {
+            Some((user, hash)) => embedded.log_in(user.id, hash).await,
             None => Ok(None),
         }
     })
@@ -223,8 +223,10 @@ pub(crate) async fn log_out(
         let (identity, embedded) = embedded(&state)?;
         if let Some((id, _)) = embedded.read_refresh_token(&token) {
             let mut session = embedded.session.lock().await;
-            session.run(&id, |conn, id| Box::pin(sessions::end(conn, *id))).await?;
-            identity.followed.changed();
+            // What was over before has been seen: whoever logs out a thousand times makes nobody look a thousand times.
+            if session.run(&id, |conn, id| Box::pin(sessions::end(conn, *id))).await? {
+                identity.followed.changed();
+            }
         }
         Ok::<_, ApiError>(StatusCode::NO_CONTENT)
     })
@@ -270,6 +272,7 @@ pub(crate) async fn who_am_i(Known(principal): Known) -> Response {
     security(("token" = []))
 )]
 pub(crate) async fn change_password(
+    _: Unhurried,
     State(state): State<AppState>,
     Known(principal): Known,
     headers: HeaderMap,

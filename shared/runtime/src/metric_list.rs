@@ -353,6 +353,7 @@ pub const ALL: &[Metric] = &[
         "From the database: refunds that the gateway refused at the last try; they are tried on, slowly.",
     ),
     counter("sweep_forgotten_keys_total", &[], WORKER, "Idempotency keys forgotten because of their age."),
+    counter("sweep_forgotten_sessions_total", &[], WORKER, "Logins forgotten that ended long ago."),
     in_seconds(gauge(
         "sweep_oldest_due_seconds",
         &[],

@@ -69,7 +69,7 @@ pub(super) async fn under_key(conn: &mut PgConnection, key: &IdempotencyKey) -> 
 /// What was forgotten in one go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Forgotten {
-    /// How many names.
+    /// How many.
     pub count: u64,
     /// The latest end among them: all that ended before is gone, or somebody else is at it.
     pub up_to: Option<OffsetDateTime>,

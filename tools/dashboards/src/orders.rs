@@ -254,8 +254,13 @@ fn sweep() -> Vec<Panel> {
         )
         .ask("max(sweep_waiting_messages)", "waiting")
         .ask("max(sweep_dead_letters)", "dead letters"),
-        Panel::lines("Forgotten keys", "ops", "Idempotency keys that have reached their age, a second.")
-            .ask("sum(rate(sweep_forgotten_keys_total[$__rate_interval]))", "forgotten"),
+        Panel::lines(
+            "Forgotten",
+            "ops",
+            "Idempotency keys that have reached their age, and logins that ended long ago, a second.",
+        )
+        .ask("sum(rate(sweep_forgotten_keys_total[$__rate_interval]))", "keys")
+        .ask("sum(rate(sweep_forgotten_sessions_total[$__rate_interval]))", "logins"),
     ]
 }
 

@@ -1,9 +1,10 @@
-//! forget: idempotency keys that were kept long enough, as fast as they once came.
+//! forget: idempotency keys that were kept long enough, and logins that ended long ago, as fast as they once came.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use metrics::Counter;
+use store::accounts::sessions;
 use store::names::{self, Forgotten};
 use store::session::{Session, StoreError};
 use time::OffsetDateTime;
@@ -19,7 +20,7 @@ const SHARE: Duration = Duration::from_millis(250);
 /// As long as one of them is aside, they are forgotten one by one.
 const ONE_BY_ONE: u32 = 256;
 
-/// Looks for old keys.
+/// Looks for old keys and sessions.
 #[derive(Debug)]
 pub struct Forget {
     next_at: Instant,
@@ -28,6 +29,9 @@ pub struct Forget {
     up_to: Option<OffsetDateTime>,
     aside: Aside,
     forgotten: Counter,
+    /// The same of sessions.
+    sessions_up_to: Option<OffsetDateTime>,
+    forgotten_sessions: Counter,
 }
 
 impl Forget {
@@ -37,16 +41,25 @@ impl Forget {
             up_to: None,
             aside: Aside::new("forget"),
             forgotten: metrics::counter!("sweep_forgotten_keys_total"),
+            sessions_up_to: None,
+            forgotten_sessions: metrics::counter!("sweep_forgotten_sessions_total"),
         }
     }
 
     /// Does so when its time has come.
     pub(super) async fn run_if_due(&mut self, session: &mut Session) -> Result<()> {
-        let started = Instant::now();
-        if started < self.next_at {
+        if Instant::now() < self.next_at {
             return Ok(());
         }
+        self.round(session).await
+    }
+
+    /// Does so, for as long as there is more and its share of the time lasts.
+    pub(super) async fn round(&mut self, session: &mut Session) -> Result<()> {
+        let started = Instant::now();
         self.next_at = started + EVERY;
+        // Each whatever became of the other.
+        let sessions = self.forget_sessions(session).await;
         // More than one by one, or as many as that.
         while self.run_once(session).await? >= u64::from(ONE_BY_ONE) {
             if started.elapsed() >= SHARE {
@@ -54,7 +67,21 @@ impl Forget {
                 break;
             }
         }
+        if sessions? == u64::from(AT_ONCE) {
+            self.next_at = started;
+        }
         Ok(())
+    }
+
+    /// Forgets some sessions, and says how many.
+    pub async fn forget_sessions(&mut self, session: &mut Session) -> Result<u64> {
+        let old = (self.sessions_up_to, AT_ONCE);
+        let done =
+            session.run(&old, |conn, (from, limit)| Box::pin(sessions::forget(conn, None, *from, *limit)));
+        let Forgotten { count, up_to } = done.await.context("cannot forget old sessions")?;
+        self.sessions_up_to = up_to.filter(|_| count == u64::from(AT_ONCE));
+        self.forgotten_sessions.increment(count);
+        Ok(count)
     }
 
     /// Forgets some, and says how many.

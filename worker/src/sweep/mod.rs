@@ -106,6 +106,11 @@ impl Chores {
         self.additions.run_once(&mut self.session, self.payment_deadline).await
     }
 
+    /// Forgets what was kept long enough, whether its time has come or not.
+    pub async fn forget_old(&mut self) -> Result<()> {
+        self.forget.round(&mut self.session).await
+    }
+
     /// Forgets idempotency keys that were kept long enough, and says how many.
     pub async fn forget_keys(&mut self) -> Result<u64> {
         self.forget.run_once(&mut self.session).await

@@ -180,6 +180,25 @@ async fn charges_that_are_called_off_and_keys_that_are_forgotten() -> Result<()>
     Ok(())
 }
 
+/// A round of chores forgets logins that ended long ago, and leaves the others.
+#[tokio::test]
+async fn old_logins_are_forgotten_by_the_way() -> Result<()> {
+    let bench = Bench::new().await?;
+    let mut conn = bench.database.connect().await?;
+    sqlx::raw_sql(
+        "INSERT INTO users (id, email, password_hash) VALUES (gen_random_uuid(), 'maria@example.com', 'x');
+         INSERT INTO sessions (id, user_id, until)
+         SELECT gen_random_uuid(), id, now() + n * interval '1 day' FROM users, generate_series(-5, 4) n",
+    )
+    .execute(&mut conn)
+    .await?;
+    let mut chores = bench.chores();
+    chores.forget_old().await?;
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions").fetch_one(&mut conn).await?;
+    assert_eq!(left, 6, "not those of five, four, three and two days ago");
+    Ok(())
+}
+
 /// Not even putting it off is possible.
 #[tokio::test]
 async fn claims() -> Result<()> {

@@ -9,6 +9,8 @@ use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::names::Forgotten;
+
 /// How long the last refresh token still gets the successor that it already got.
 pub const GRACE: Duration = Duration::from_secs(10);
 
@@ -61,16 +63,18 @@ fn seen(presented: i32, newest: i32, renewed_ago: time::Duration) -> Seen {
     }
 }
 
-/// Begins one for a user who may log in; `None` where that is no longer so. Run twice with the same id, it is one session.
+/// Begins one for a user who may log in, by the password of this hash; `None` where that is no longer so: a login that was
+/// looked at before the password was changed would outlive the change. Run twice with the same id, it is one session.
 pub async fn begin(
     conn: &mut PgConnection,
     id: Uuid,
     user_id: Uuid,
+    password_hash: &str,
     life: Duration,
 ) -> sqlx::Result<Option<Session>> {
     sqlx::query_as!(
         Session,
-        r#"WITH owner AS (SELECT id, role, locations FROM users WHERE id = $2 AND active FOR SHARE),
+        r#"WITH owner AS (SELECT id, role, locations FROM users WHERE id = $2 AND active AND password_hash = $4 FOR SHARE),
            made AS (
                INSERT INTO sessions (id, user_id, until) SELECT $1, id, now() + $3::bigint * interval '1 ms' FROM owner
                ON CONFLICT (id) DO UPDATE SET id = excluded.id
@@ -79,7 +83,8 @@ pub async fn begin(
            SELECT made.id, user_id, generation, until, owner.role AS "role: Role", owner.locations FROM made, owner"#,
         id,
         user_id,
-        crate::millis(life)
+        crate::millis(life),
+        password_hash
     )
     .fetch_optional(conn)
     .await
@@ -125,15 +130,15 @@ pub async fn renew(conn: &mut PgConnection, id: Uuid, presented: i32) -> sqlx::R
     Ok(Renewed::On(Session { id, user_id, generation, until, role, locations }))
 }
 
-/// Ends one. What is over stays so.
-pub async fn end(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
-    sqlx::query!(
+/// Ends one; `false`: it was over. What is over stays so.
+pub async fn end(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
         "UPDATE sessions SET ended_at = clock_timestamp(), why = 'logged_out' WHERE id = $1 AND ended_at IS NULL",
         id
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Ends those of a user, but for `kept`.
@@ -165,17 +170,38 @@ pub async fn ended_within(conn: &mut PgConnection, ago: Duration) -> sqlx::Resul
     .await
 }
 
-/// Removes up to `limit` that ended longer than `ago` ago, by themselves or not, and says how many.
-pub async fn forget(conn: &mut PgConnection, ago: Duration, limit: i64) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
-        "DELETE FROM sessions WHERE id = ANY(ARRAY(
-            SELECT id FROM sessions WHERE until < now() - $1::bigint * interval '1 ms' ORDER BY until LIMIT $2))",
-        crate::millis(ago),
-        limit
+/// How long a session is kept after its end: longer than any access token that was made before it is good, which is a day at
+/// most. Until then it may still be ended, so that those are refused.
+pub const KEPT: Duration = Duration::from_secs(2 * 86_400);
+
+/// Forgets sessions that ended longer than [`KEPT`] ago, oldest first, `limit` at most; `now` and `from` as for
+/// [`names::forget`](crate::names::forget).
+pub async fn forget(
+    conn: &mut PgConnection,
+    now: Option<OffsetDateTime>,
+    from: Option<OffsetDateTime>,
+    limit: u32,
+) -> sqlx::Result<Forgotten> {
+    let gone = sqlx::query!(
+        r#"
+        WITH gone AS (
+            DELETE FROM sessions WHERE ctid = ANY(ARRAY(
+                SELECT ctid FROM sessions
+                WHERE until >= coalesce($3::timestamptz, '-infinity')
+                    AND until < coalesce($1::timestamptz, now()) - $4::bigint * interval '1 ms'
+                ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED))
+            RETURNING until
+        )
+        SELECT count(*) AS "count!", max(until) AS up_to FROM gone
+        "#,
+        now,
+        i64::from(limit),
+        from,
+        crate::millis(KEPT)
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(done.rows_affected())
+    Ok(Forgotten { count: gone.count.unsigned_abs(), up_to: gone.up_to })
 }
 
 #[cfg(test)]
