@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use axum::Router;
 use axum::body::{Bytes, HttpBody};
-use axum::http::{Method, Request, header};
+use axum::http::{Method, Request, Uri, header};
+use axum::middleware::map_response;
 use axum::response::IntoResponse;
 use axum::routing::any;
 use axum::routing::future::RouteFuture;
@@ -79,10 +80,14 @@ impl App {
         }
     }
 
-    fn answer_here<B>(&self, request: Request<B>) -> RouteFuture<Infallible>
+    fn answer_here<B>(&self, mut request: Request<B>) -> RouteFuture<Infallible>
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
+        if !is_text(request.uri().path()) {
+            // A path that is no text leads nowhere; handlers would say so in words of their own.
+            *request.uri_mut() = Uri::from_static("/nowhere");
+        }
         let is_page = || !request.uri().path().starts_with("/api/");
         let may_be_long =
             *request.method() == Method::GET && request.headers().contains_key(header::ACCEPT_ENCODING);
@@ -93,6 +98,22 @@ impl App {
             self.routes.clone().call(request)
         }
     }
+}
+
+/// Whether a path, with its `%` read, is UTF-8.
+fn is_text(path: &str) -> bool {
+    if !path.contains('%') {
+        return true;
+    }
+    let bytes = path.as_bytes();
+    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(&byte) = bytes.get(at) {
+        let named = path.get(at + 1..at + 3).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let named = named.filter(|_| byte == b'%');
+        decoded.push(named.unwrap_or(byte));
+        at += if named.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8(decoded).is_ok()
 }
 
 /// The whole service, for web pages of these origins, too.
@@ -143,6 +164,7 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
     let compressed = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(
         SizeAbove::new(WORTH_COMPRESSING).and(NotForContentType::SSE).and(NotForContentType::IMAGES),
     );
+    let pages = Router::from(pages).layer(map_response(pages::documentation));
     let wide = Router::new().merge(pages).fallback_service(routes.clone()).layer(compressed);
     let app = App { routes, wide, for_browsers: None };
     let for_browsers = origins.map(|origins| {

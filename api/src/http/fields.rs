@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use domain::problems::{Problem, text_problem};
+use domain::problems::{Problem, id_problem, text_problem};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -47,7 +47,7 @@ impl Fields {
     /// A text that must be there.
     pub(crate) fn text(&mut self, name: &str, max_chars: usize) -> Option<String> {
         let text = self.secret(name)?;
-        self.checked(name, text, max_chars)
+        self.checked(name, text, |text| text_problem(text, max_chars))
     }
 
     /// A text that may be left out.
@@ -55,8 +55,13 @@ impl Fields {
         if self.fields.contains_key(name) { self.text(name, max_chars) } else { None }
     }
 
-    fn checked(&mut self, name: &str, text: String, max_chars: usize) -> Option<String> {
-        match text_problem(&text, max_chars) {
+    fn checked(
+        &mut self,
+        name: &str,
+        text: String,
+        problem: impl FnOnce(&str) -> Option<(&'static str, String)>,
+    ) -> Option<String> {
+        match problem(&text) {
             None => Some(text),
             Some((code, detail)) => {
                 self.add(name, code, detail);
@@ -65,7 +70,7 @@ impl Fields {
         }
     }
 
-    /// A list of texts that may be left out.
+    /// A list of names that may be left out.
     pub(crate) fn texts(&mut self, name: &str, most: usize, max_chars: usize) -> Option<Vec<String>> {
         let list = match self.fields.remove(name)? {
             Value::Array(list) if list.len() <= most => list,
@@ -78,7 +83,9 @@ impl Fields {
         for (index, one) in list.into_iter().enumerate() {
             let place = format!("{name}[{index}]");
             match one {
-                Value::String(text) => texts.extend(self.checked(&place, text, max_chars)),
+                Value::String(text) => {
+                    texts.extend(self.checked(&place, text, |text| id_problem(text, max_chars)));
+                }
                 _ => self.add(&place, "not_text", "must be a string"),
             }
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
@@ -103,6 +103,8 @@ fn observe(
             }
         }
         let headers = response.headers_mut();
+        // What is no page is never to be read as one, whatever somebody sent that is in it.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if pattern.private {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::Path;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
@@ -116,5 +116,27 @@ fn row(Meaning { name, meaning, .. }: &Meaning) -> String {
 /// A page of our own words: nothing that a client sent is in it.
 fn page(title: &str, body: &str) -> Response {
     let head = format!("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>");
-    Html(format!("{head}<h1>{title}</h1>{body}</html>")).into_response()
+    guarded(Html(format!("{head}<h1>{title}</h1>{body}</html>")), "default-src 'none'")
+}
+
+/// The documentation's pages: their own scripts and styles, what they ask of this service, and nothing from elsewhere.
+pub(crate) async fn documentation(page: Response) -> Response {
+    let own = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'";
+    guarded(page, own)
+}
+
+/// A page for browsers, which may load what `policy` says, and be shown inside no other page.
+fn guarded(page: impl IntoResponse, policy: &str) -> Response {
+    let mut page = page.into_response();
+    let policy = format!("{policy}; base-uri 'none'; form-action 'self'; frame-ancestors 'none'");
+    let headers = page.headers_mut();
+    headers.extend(HeaderValue::try_from(policy).map(|policy| (header::CONTENT_SECURITY_POLICY, policy)));
+    for (name, value) in [
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    page
 }

@@ -9,8 +9,16 @@ use utoipa::openapi::{Components, OpenApi, RefOr, Schema};
 
 /// Not blank, no control character.
 const TEXT: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$";
+/// Space, and what is none but looks like it or like nothing, as `domain::problems::id_problem` has it.
+const UNSEEN: &str = r"\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160\u17b4-\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
+const SPACE: &str = r"\x20\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+/// The same beyond what four digits can say.
+const UNSEEN_BEYOND: &str = "\u{110bd}\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}\u{f0000}-\u{10ffff}";
 /// Names in a list, of channels and of locations, have at most so many characters.
 const MAX_NAME: usize = 50;
+
+/// Fields that are such names.
+const NAMES: [&str; 2] = ["customer_id", "channel"];
 
 /// Says it of every text that a request may have, where nothing closer is said.
 pub(crate) struct Texts;
@@ -54,22 +62,32 @@ fn note(schema: &RefOr<Schema>, names: &mut BTreeSet<String>) {
 
 fn say(components: &mut Components, name: &str, names: &mut BTreeSet<String>) {
     let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(name) else { return };
-    for property in object.properties.values_mut() {
+    for (field, property) in &mut object.properties {
         note(property, names);
         let RefOr::T(schema) = property else { continue };
         match schema {
+            Schema::Object(id) if NAMES.contains(&field.as_str()) => name_pattern(id),
             Schema::Object(text) if text.max_length.is_some() => of_text(text),
             Schema::Array(list) => {
                 if let ArrayItems::RefOrSchema(item) = &mut list.items
                     && let RefOr::T(Schema::Object(text)) = &mut **item
                 {
                     text.max_length.get_or_insert(MAX_NAME);
-                    of_text(text);
+                    name_pattern(text);
                 }
             }
             _ => {}
         }
     }
+}
+
+/// Of what names somebody or something here.
+fn name_pattern(text: &mut utoipa::openapi::Object) {
+    let unseen = format!("{UNSEEN}{UNSEEN_BEYOND}");
+    let end = format!("[^{SPACE}{unseen}]");
+    text.pattern = Some(format!("^{end}([^{unseen}]*{end})?$"));
+    of_text(text);
+    text.min_length.get_or_insert(1);
 }
 
 fn of_text(text: &mut utoipa::openapi::Object) {

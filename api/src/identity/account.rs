@@ -117,8 +117,8 @@ pub(super) fn e_mail(fields: &mut Fields) -> Option<String> {
     let good = parts.is_some_and(|(name, host)| {
         !name.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
     });
-    // What cannot be seen makes two addresses look like one.
-    if !good || !email.chars().all(|c| c.is_ascii_graphic() || c.is_alphanumeric()) {
+    // Letters of other scripts, and those that cannot be seen, make two addresses look like one.
+    if !good || !email.chars().all(|c| c.is_ascii_graphic()) {
         fields.add("email", "no_email", "must be an e-mail address such as maria@example.com");
         return None;
     }

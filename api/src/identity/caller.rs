@@ -9,6 +9,7 @@ use domain::channel::name::ChannelName;
 use domain::order::moves::Actor;
 use domain::person::Role;
 
+use super::principal::OWN_MACHINE;
 use super::{Identity, Principal, Unproven};
 use crate::http::error::ApiError;
 use crate::operations::state::Internal;
@@ -105,6 +106,28 @@ pub(crate) struct Caller(pub(crate) Actor);
 #[derive(Debug, Clone)]
 pub(crate) struct Anyone(pub(crate) Actor);
 
+/// Whoever may order: the same as [`Anyone`].
+#[derive(Debug, Clone)]
+pub(crate) struct Orderer(Option<Arc<Principal>>);
+
+impl Orderer {
+    /// The same as they deal with orders otherwise.
+    pub(crate) fn actor(&self) -> Actor {
+        self.0.as_deref().map_or(Actor::Unnamed, named)
+    }
+
+    /// Whether they may give an order a channel's own name for it. Under that name the channel's order could not come in any
+    /// more, so it is for the restaurant, and for machines that are named for the channel.
+    pub(crate) fn expect(&self, channel: &ChannelName) -> Result<(), ApiError> {
+        let may = |by: &Arc<Principal>| by.role.includes(Role::Staff) || by.is_named_for(channel);
+        if self.0.as_ref().is_some_and(may) {
+            Ok(())
+        } else {
+            Err(ApiError::forbidden("the token is not named for this channel"))
+        }
+    }
+}
+
 /// Somebody of the restaurant.
 #[derive(Debug, Clone)]
 pub(crate) struct Staff(pub(crate) Actor);
@@ -121,8 +144,7 @@ impl OfChannel {
 
     /// Whether it may for this channel.
     pub(crate) fn expect(&self, channel: &ChannelName) -> Result<(), ApiError> {
-        let Principal { role, channels, .. } = &*self.0;
-        if role.includes(Role::Manager) || channels.iter().any(|named| named == channel.as_str()) {
+        if self.0.role.includes(Role::Manager) || self.0.is_named_for(channel) {
             return Ok(());
         }
         Err(ApiError::forbidden("the token is not named for this channel"))
@@ -132,11 +154,23 @@ impl OfChannel {
 /// Where all orders belong that name no location.
 const MAIN: &str = "main";
 
+impl Principal {
+    /// Whether this is a machine that may order through this channel.
+    fn is_named_for(&self, channel: &ChannelName) -> bool {
+        self.role == Role::Service && self.channels.iter().any(|named| named == channel.as_str())
+    }
+}
+
 fn named(principal: &Principal) -> Actor {
     let id = principal.id.clone();
     match principal.role {
         Role::Customer => Actor::Customer(id),
-        Role::Service => Actor::Service(id.strip_prefix("service:").unwrap_or(&id).to_owned()),
+        // One with a service token, and one by the word of an issuer: never the same one, whatever they are called. No
+        // service token has a name with a `/`.
+        Role::Service => Actor::Service(match id.strip_prefix(OWN_MACHINE) {
+            Some(name) => name.to_owned(),
+            None => format!("issuer/{id}"),
+        }),
         Role::Staff | Role::Manager | Role::Admin => Actor::Staff(Some(id)),
     }
 }
@@ -176,6 +210,20 @@ impl FromRequestParts<AppState> for Anyone {
             None if state.identity.guests => Ok(Self(Actor::Unnamed)),
             None => Err(ApiError::unauthenticated()),
         }
+    }
+}
+
+impl FromRequestParts<AppState> for Orderer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let by = shown(parts, &state.identity).await?;
+        match by.as_deref() {
+            Some(by) if by.role != Role::Customer => expect_here(by)?,
+            None if !state.identity.guests => return Err(ApiError::unauthenticated()),
+            _ => {}
+        }
+        Ok(Self(by))
     }
 }
 

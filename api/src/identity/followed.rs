@@ -15,7 +15,7 @@ use store::session::Session;
 use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
 
-use super::principal::{Principal, Unproven, now};
+use super::principal::{OWN_MACHINE, Principal, Unproven, now};
 
 /// Between looks. DESIGN allows five seconds until what was taken away is gone everywhere.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ impl Followed {
             let until =
                 token.until.map_or(u64::MAX, |until| u64::try_from(until.unix_timestamp()).unwrap_or(0));
             let principal = Arc::new(Principal {
-                id: format!("service:{}", token.name),
+                id: format!("{OWN_MACHINE}{}", token.name),
                 role: token.role,
                 locations: token.locations,
                 channels: token.channels,

@@ -152,6 +152,22 @@ mod tests {
         assert!(!passwords.is("copper lantern".to_owned(), None).await.unwrap().unwrap());
     }
 
+    /// How long a hash takes is a matter of its parameters alone.
+    #[tokio::test]
+    async fn whoever_is_unknown_costs_as_much_as_whoever_is_known() {
+        let parameters = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
+        let passwords = Passwords::new().unwrap();
+        let kept = passwords.hash("copper lantern".to_owned()).await.unwrap().unwrap();
+        assert_eq!(parameters(&kept).as_deref(), Some("$argon2id$v=19$m=19456,t=2,p=1"));
+        assert_eq!(parameters(&passwords.nobody), parameters(&kept));
+        let lengths = |hash: &str| hash.split('$').map(str::len).collect::<Vec<_>>();
+        assert_eq!(lengths(&passwords.nobody), lengths(&kept), "salt and output, too");
+        // And it is the work of a hash that is done, whatever is asked: an empty password, one that is far too long.
+        for password in ["", "x", &"x".repeat(600)] {
+            assert!(!passwords.is(password.to_owned(), None).await.unwrap().unwrap());
+        }
+    }
+
     #[tokio::test]
     async fn beyond_a_short_queue_nobody_waits() {
         let passwords = Arc::new(Passwords::new().unwrap());

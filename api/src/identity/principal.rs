@@ -7,11 +7,14 @@ use uuid::Uuid;
 
 use super::rate_limits::TooFast;
 
+/// What the id of a machine with a service token begins with. No subject of an issuer does.
+pub(crate) const OWN_MACHINE: &str = "service:";
+
 /// Somebody, by what they showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Principal {
     /// The subject of their tokens, after their issuer's prefix: no two people share one. Of a customer it is the
-    /// `customer_id` of their orders, of a machine `service:<name>`.
+    /// `customer_id` of their orders, of a machine with a service token `service:<name>`.
     pub(crate) id: String,
     pub(crate) role: Role,
     /// Of staff and managers: where they may look and act.

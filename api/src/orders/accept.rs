@@ -25,7 +25,7 @@ use crate::http::error::{ApiError, ProblemBody};
 use crate::http::key::{Replayed, SentKey, key_reused};
 use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, Faults, TokenNeeded};
-use crate::identity::caller::Anyone;
+use crate::identity::caller::Orderer;
 use crate::orders::fault::Fault;
 use crate::orders::read::decisive;
 use crate::orders::view::{NewOrderBody, OrderView};
@@ -67,7 +67,8 @@ pub(crate) async fn accept_order(
 ) -> Result<Response, ApiError> {
     // Not by extractors of their own: that of the headers copies them.
     let (mut parts, body) = request.into_parts();
-    let Anyone(by) = Anyone::from_request_parts(&mut parts, &state).await?;
+    let orderer = Orderer::from_request_parts(&mut parts, &state).await?;
+    let by = orderer.actor();
     body::expect_json(&parts.headers)?;
     let key = SentKey::of(&parts)?;
     let body = body::read(&parts.headers, body, &state.room).await?;
@@ -75,6 +76,9 @@ pub(crate) async fn accept_order(
     let mut order = parse(&body)?;
     if !by.may_see(&order.customer_id) {
         return Err(ApiError::forbidden("customer_id is somebody else"));
+    }
+    if let Some(channel) = order.channel() {
+        orderer.expect(channel)?;
     }
     if order.is_paid_elsewhere() && !by.is_of_the_house() {
         return Err(ApiError::forbidden(

@@ -4,6 +4,7 @@ mod http;
 mod operations;
 mod orders;
 mod people;
+mod security;
 
 use anyhow::Result;
 use testbed::{Options, Pipeline, TestDatabase, Via};

@@ -126,7 +126,7 @@ impl Problems {
     /// A text that tells things apart, so that no two of them may look alike and be different.
     pub(crate) fn id(&mut self, attr: impl Display, raw: Option<&RawValue>) -> Option<String> {
         let id = self.text(&attr, raw, MAX_ID_CHARS)?;
-        if !id.is_ascii() && id.chars().any(joins) {
+        if !id.is_ascii() && id.chars().any(|c| joins(c) || is_unseen(c)) {
             self.add(attr, "invisible_character", "must not contain characters that nobody sees");
             return None;
         }
@@ -334,6 +334,60 @@ pub fn text_problem(text: &str, max_chars: usize) -> Option<(&'static str, Strin
     }
 }
 
+/// The same for a text that names somebody or something: two names that look alike are to be one. A space at either end, and
+/// what cannot be seen or turns the direction of what follows, is no part of a name.
+pub fn id_problem(text: &str, max_chars: usize) -> Option<(&'static str, String)> {
+    text_problem(text, max_chars).or_else(|| {
+        let at_an_end = text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace);
+        let unseen = at_an_end || text.chars().any(is_unseen);
+        unseen.then(|| {
+            (
+                "invisible_character",
+                "must not have spaces at its ends, or characters that cannot be seen".to_owned(),
+            )
+        })
+    })
+}
+
+/// What Unicode calls format characters, separators of lines and paragraphs, and what is ignorable by default: soft hyphens,
+/// characters of no width, marks and turns of direction, fillers, selectors, tags.
+const UNSEEN: [(char, char); 30] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{2800}', '\u{2800}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{e000}', '\u{f8ff}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+    ('\u{f0000}', '\u{ffffd}'),
+    ('\u{100000}', '\u{10fffd}'),
+    ('\u{10fffe}', '\u{10ffff}'),
+];
+
+fn is_unseen(c: char) -> bool {
+    !c.is_ascii() && UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -378,5 +432,44 @@ mod tests {
         let modifier = modifiers.entry(12);
         assert_eq!(modifier.field("price").to_string(), "items[0].modifiers[12].price");
         assert_eq!(At::Top.field("x").to_string(), "x");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_no_part_of_a_name() {
+        for name in [
+            "maria",
+            "customer_123",
+            "a b",
+            "Zo\u{eb}",
+            "\u{645}\u{631}\u{64a}\u{645}",
+            "\u{6771}\u{4eac}",
+            "auth0|5f7c8ec7c33c6c004bbafe82",
+        ] {
+            assert_eq!(id_problem(name, 200), None, "{name}");
+        }
+        for unseen in [
+            " maria",
+            "maria ",
+            "maria\u{a0}",
+            "ma\u{200b}ria",
+            "\u{202e}airam",
+            "maria\u{2028}",
+            "ma\u{ad}ria",
+            "maria\u{3164}",
+            "ma\u{feff}ria",
+            "ma\u{2060}ria",
+            "maria\u{fe0f}",
+            "maria\u{e0041}",
+            "maria\u{34f}",
+            "\u{e000}",
+        ] {
+            assert_eq!(
+                id_problem(unseen, 200).map(|(code, _)| code),
+                Some("invisible_character"),
+                "{unseen:?}"
+            );
+        }
+        assert!(UNSEEN.is_sorted() && UNSEEN.iter().all(|(first, last)| first <= last));
+        assert_eq!(id_problem("ma\u{0}ria", 200).map(|(code, _)| code), Some("control_character"));
     }
 }

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use testbed::{Options, Pipeline, TestDatabase, Via};
 
 /// Good enough for anybody.
-const PASSWORD: &str = "copper lantern seventy walrus";
+pub(crate) const PASSWORD: &str = "copper lantern seventy walrus";
 
 /// Asks; with a token where one is given.
-async fn ask(
+pub(crate) async fn ask(
     api: &Pipeline,
     method: Method,
     path: &str,
@@ -35,32 +35,32 @@ async fn ask(
 }
 
 /// What was answered, and the first problem's code where there is one.
-async fn told(answer: Response) -> Result<(u16, String)> {
+pub(crate) async fn told(answer: Response) -> Result<(u16, String)> {
     let status = answer.status().as_u16();
     let body: Value = serde_json::from_str(&answer.text().await?).unwrap_or_default();
     Ok((status, body["errors"][0]["code"].as_str().unwrap_or("").to_owned()))
 }
 
-async fn register(api: &Pipeline, email: &str) -> Result<Value> {
+pub(crate) async fn register(api: &Pipeline, email: &str) -> Result<Value> {
     let body = json!({"email": email, "password": PASSWORD});
     let answer = ask(api, Method::POST, "/auth/register", "", Some(body)).await?;
     anyhow::ensure!(answer.status() == 201, "registering {email}: {}", answer.text().await?);
     Ok(answer.json().await?)
 }
 
-async fn log_in(api: &Pipeline, email: &str, password: &str) -> Result<Value> {
+pub(crate) async fn log_in(api: &Pipeline, email: &str, password: &str) -> Result<Value> {
     let body = json!({"email": email, "password": password});
     let answer = ask(api, Method::POST, "/auth/login", "", Some(body)).await?;
     anyhow::ensure!(answer.status() == 200, "logging in {email}: {}", answer.text().await?);
     Ok(answer.json().await?)
 }
 
-fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str> {
+pub(crate) fn text<'v>(value: &'v Value, field: &str) -> Result<&'v str> {
     value[field].as_str().with_context(|| format!("no {field} in {value}"))
 }
 
 /// An api with the embedded issuer alone.
-async fn embedded() -> Result<(TestDatabase, Pipeline)> {
+pub(crate) async fn embedded() -> Result<(TestDatabase, Pipeline)> {
     let database = TestDatabase::new().await?;
     let options = embedded_settings(Options { with_worker: false, ..Options::new(Via::InProcess) })?;
     let pipeline = Pipeline::start(&database, options).await?;
@@ -75,7 +75,7 @@ fn embedded_settings(mut options: Options) -> Result<Options> {
 }
 
 /// The same, and its first administrator's access token.
-async fn with_admin() -> Result<(TestDatabase, Pipeline, String)> {
+pub(crate) async fn with_admin() -> Result<(TestDatabase, Pipeline, String)> {
     let (database, api) = embedded().await?;
     let password = api::identity::bootstrap::make_admin(&database.database(), "Root@Example.com").await?;
     let tokens = log_in(&api, "root@example.com", &password).await?;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::content::content_hash;
-use crate::problems::text_problem;
+use crate::problems::id_problem;
 
 /// Longest name of a channel. With the account behind it, it names a customer, whose name has 200 characters.
 pub const MAX_CHANNEL_CHARS: usize = 50;
@@ -19,7 +19,7 @@ impl ChannelName {
     /// Reads a name in any case; what is wrong with it, as (code, detail).
     pub fn parse(text: &str) -> Result<Self, (&'static str, String)> {
         let small = text.trim().to_lowercase();
-        text_problem(&small, MAX_CHANNEL_CHARS).map_or(Ok(Self(small)), Err)
+        id_problem(&small, MAX_CHANNEL_CHARS).map_or(Ok(Self(small)), Err)
     }
 
     /// As it is stored and shown.

@@ -23,6 +23,7 @@ use self::details::{Details, NewDetails};
 use self::lines::Item;
 use self::payment_method::{NoCharge, Uncharged};
 use self::status::OrderStatus;
+use crate::channel::name::ChannelName;
 use crate::limits::ACCEPT_IN;
 use crate::money::Money;
 use crate::origin::Origin;
@@ -66,6 +67,11 @@ impl NewOrder {
     /// Whether its charge would be called off already.
     pub fn has_expired(&self, now: OffsetDateTime) -> bool {
         self.details.as_ref().and_then(|details| details.expires_at).is_some_and(|at| at <= now)
+    }
+
+    /// The channel whose own name for it the order has.
+    pub fn channel(&self) -> Option<&ChannelName> {
+        self.details.as_ref().and_then(|details| details.key.as_ref()).map(|key| &key.channel)
     }
 
     /// The order with these details, and confirmed from the start where nothing is charged for it.
