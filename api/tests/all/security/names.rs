@@ -89,8 +89,13 @@ async fn what_cannot_be_seen_is_no_part_of_anybodys_name() -> Result<()> {
         assert_eq!(ask(&api, Method::POST, "/service-tokens", &admin, Some(token)).await?.status(), 422);
         let somebody = json!({"email": format!("{mask}@example.com"), "password": PASSWORD});
         let answer = ask(&api, Method::POST, "/auth/register", "", Some(somebody)).await?;
-        let expected = if mask == " maria" { (201, String::new()) } else { (422, "no_email".to_owned()) };
-        assert_eq!(told(answer).await?, expected, "an address {mask:?}");
+        let (status, code) = told(answer).await?;
+        // A space before it is taken off.
+        let refused = status == 422 && ["no_email", "invisible_character"].contains(&code.as_str());
+        assert!(
+            if mask == " maria" { status == 201 } else { refused },
+            "an address {mask:?}: {status} {code}"
+        );
     }
     // Letters of other scripts that look like ours.
     let cyrillic = json!({"email": "m\u{430}ria@example.com", "password": PASSWORD});
