@@ -67,7 +67,7 @@ const KINDS: [(StatusCode, &str, &str); 14] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 59] = [
+const CODES: [(&str, &str); 63] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -108,6 +108,11 @@ const CODES: [(&str, &str); 59] = [
     ("not_an_order", "Must be a JSON object with the fields of an order, each given once."),
     ("not_decimal", "An amount must be a decimal number, such as 12.99."),
     ("not_open", "Nothing can be added to the order any more."),
+    ("not_paid", "The order is neither paid nor to be paid at the door: it is no order yet."),
+    (
+        "not_plain",
+        "The plain dialect does not know this amount: the channel speaks another dialect, which its settings have to say.",
+    ),
     ("not_text", "Must be a string."),
     ("not_true_or_false", "Must be true or false."),
     ("not_whole", "Must be a whole number."),
@@ -135,10 +140,12 @@ const CODES: [(&str, &str); 59] = [
     ("too_precise", "The amount has more places than its currency."),
     ("too_short", "The text is too short."),
     ("total_mismatch", "The lines and the amounts beside them come to another total than the order says."),
+    ("unit_unclear", "Whether prices are in minor units is for the settings of the channel to say."),
     ("unknown_currency", "Not a currency's ISO 4217 code."),
     ("unknown_field", "Nobody here knows this field. It may be misspelt."),
     ("unknown_fulfilment", "Must be `delivery`, `pickup` or `dine_in`."),
     ("unknown_kind", "There is no such kind of amount."),
+    ("unknown_location", "The channel names a location that its settings do not name."),
     ("unknown_method", "Must be `card`, `on_delivery` or `elsewhere`."),
     ("unknown_role", "There is no such role."),
     ("unknown_status", "There is no such status."),

@@ -24,6 +24,78 @@ fn canonical(json: &[u8]) -> serde_json::Result<Vec<u8>> {
     Ok(written)
 }
 
+/// The name of a field that is given twice in one object of `json`, however deep: of two, somebody reads the first and somebody
+/// else the last.
+pub fn repeated(json: &[u8]) -> Option<String> {
+    let found = std::cell::Cell::new(None);
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    // What is no JSON is told by whoever reads it.
+    let _ = Once(&found).deserialize(&mut reader);
+    found.into_inner()
+}
+
+/// Walks through a value, and ends where a field is given twice.
+#[derive(Clone, Copy)]
+struct Once<'c>(&'c std::cell::Cell<Option<String>>);
+
+impl<'de> DeserializeSeed<'de> for Once<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Once<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let mut names = std::collections::HashSet::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            if names.contains(&name) {
+                self.0.set(Some(name));
+                return Err(serde::de::Error::custom("a field given twice"));
+            }
+            names.insert(name);
+            fields.next_value_seed(self)?;
+        }
+        Ok(())
+    }
+}
+
 /// What a null is written as.
 const NULL: &[u8] = b"n";
 
@@ -137,6 +209,21 @@ mod tests {
             ("", "{}"),
         ] {
             assert!(same(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_given_twice_is_found_however_deep() {
+        let found = |json: &str| repeated(json.as_bytes());
+        for (json, name) in [
+            (r#"{"a":1,"a":1}"#, "a"),
+            (r#"{"x":[{"y":{"b":1,"c":{},"b":2}}]}"#, "b"),
+            (r#"[{"a":1},{"a":1,"\u0061":2}]"#, "a"),
+        ] {
+            assert_eq!(found(json).as_deref(), Some(name), "{json}");
+        }
+        for json in [r#"{"a":{"a":[{"a":1},{"a":1}]}}"#, "[1,1]", "", "{", "1e999"] {
+            assert_eq!(found(json), None, "{json}");
         }
     }
 

@@ -169,7 +169,7 @@ pub fn currency_of(code: &str) -> Option<Currency> {
 }
 
 /// Digits behind the point by ISO 4217; those that have none defined count as 0.
-fn decimal_places(currency: Currency) -> u32 {
+pub fn decimal_places(currency: Currency) -> u32 {
     currency.exponent().map_or(0, u32::from)
 }
 

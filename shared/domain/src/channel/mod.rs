@@ -1,5 +1,8 @@
 //! Channels: aggregators that send orders in documents of their own.
 
+pub mod dialect;
 pub mod name;
 pub mod order;
 pub mod price_list;
+pub(crate) mod reading;
+pub mod settings;

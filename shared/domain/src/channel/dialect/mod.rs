@@ -1,0 +1,146 @@
+//! Dialects: what the documents of the platforms mean. A file each, pure functions from a document to our order.
+
+mod deliverect;
+mod draft;
+pub mod plain;
+mod shopify;
+mod woocommerce;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+
+use self::draft::Named;
+use crate::channel::name::ChannelName;
+use crate::channel::settings::ChannelSettings;
+use crate::order::NewOrder;
+use crate::problems::{Problem, Problems};
+
+/// What a channel speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// The aggregators' common document, in decimals.
+    #[default]
+    Plain,
+    /// Deliverect's.
+    Deliverect,
+    /// Shopify's.
+    Shopify,
+    /// That of `WooCommerce`.
+    WooCommerce,
+}
+
+/// How a platform signs what it sends: HMAC-SHA256 over the body as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// Where it stands, in small letters.
+    pub header: &'static str,
+    /// How it is written.
+    pub written: Written,
+}
+
+/// How the bytes of a signature are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Two digits a byte.
+    Hex,
+    /// With padding.
+    Base64,
+}
+
+/// An order of a platform, and what its document says beside it.
+#[derive(Debug)]
+pub struct Incoming {
+    /// As it may be accepted.
+    pub order: NewOrder,
+    /// Our name of the location that is to make it, where the document names one that is set.
+    pub location: Option<String>,
+    /// Whether the platform says that it is off.
+    pub is_cancelled: bool,
+    /// The platform's own name for the document, which no other one ever has.
+    pub document_id: Option<String>,
+    /// When it came to be there.
+    pub made_at: Option<OffsetDateTime>,
+}
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Deliverect, Self::Shopify, Self::WooCommerce];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Deliverect => "deliverect",
+            Self::Shopify => "shopify",
+            Self::WooCommerce => "woocommerce",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+    }
+
+    /// How whoever speaks it signs.
+    pub const fn signature(self) -> Signature {
+        match self {
+            Self::Plain => Signature { header: "x-signature-sha256", written: Written::Hex },
+            Self::Deliverect => {
+                Signature { header: "x-server-authorization-hmac-sha256", written: Written::Hex }
+            }
+            Self::Shopify => Signature { header: "x-shopify-hmac-sha256", written: Written::Base64 },
+            Self::WooCommerce => Signature { header: "x-wc-webhook-signature", written: Written::Base64 },
+        }
+    }
+
+    /// The order of a document that says all of its prices itself, or all that is wrong with it. `None`: this dialect asks the
+    /// channel's price list (`plain.rs`). The kitchen has `accept_in` to take what needs no charge.
+    pub fn read(
+        self,
+        channel: ChannelName,
+        document: &RawValue,
+        settings: &ChannelSettings,
+        accept_in: Duration,
+    ) -> Option<Result<Incoming, Vec<Problem>>> {
+        let read = match self {
+            Self::Plain => return None,
+            Self::Deliverect => deliverect::read,
+            Self::Shopify => shopify::read,
+            Self::WooCommerce => woocommerce::read,
+        };
+        let mut problems = Problems::default();
+        problems.readable(document);
+        let draft = read(document, settings, &mut problems);
+        Some(match draft {
+            Some(draft) if problems.0.is_empty() => {
+                draft.order(Named::By(channel), document.to_owned(), settings, accept_in)
+            }
+            _ => Err(problems.0),
+        })
+    }
+}
+
+impl Problems {
+    /// What is kept to the letter must be such that it can be read again, where it stands in the answer that shows it.
+    fn readable(&mut self, document: &RawValue) {
+        let shown = format!("[{document}]");
+        if serde_json::from_str::<serde_json::Value>(&shown).is_err() {
+            self.add(
+                "body",
+                "unreadable",
+                "nests too deep, or has a number or a character that there is not",
+            );
+        } else if let Some(name) = crate::content::repeated(document.get().as_bytes()) {
+            self.add(name, "repeated", "must be given once");
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
