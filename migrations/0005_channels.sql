@@ -14,6 +14,7 @@ CREATE TABLE order_details (
     payment_reference text,                           -- the client's name for its own payment; a name of 0004, too
     gateway_payment_method text,                      -- the gateway's names for what is charged, and for who pays
     gateway_customer text,
+    named_until      timestamptz,                     -- until then no other order of the channel is called so; NULL: for good
     handover         jsonb   NOT NULL,                -- fulfilment, customer, delivery_address, pickup_time, note
     metadata         json,                            -- texts of its client's
     imported         json,                            -- what came with it of its life elsewhere, to the letter: not jsonb
@@ -32,3 +33,36 @@ CREATE TABLE prices (
     currency    text   NOT NULL,                      -- one a channel: its list is replaced as a whole
     PRIMARY KEY (channel, plu)
 );
+
+-- How a channel speaks, and with what it signs. One without a row speaks the plain dialect, and is not believed to have taken
+-- money.
+CREATE TABLE channels (
+    name        text        NOT NULL PRIMARY KEY,     -- in its normal form
+    dialect     text        NOT NULL,
+    currency    text,                                 -- of orders that name none
+    -- Of amounts that are written in minor units: how many digits stand behind the point. NULL: as the dialect has it.
+    digits      smallint    CHECK (digits BETWEEN 0 AND 6),
+    decimals    boolean     NOT NULL,                 -- its amounts are decimals
+    unique_days smallint    CHECK (unique_days > 0),  -- how long its numbers stay unique; NULL: for good
+    locations   jsonb       NOT NULL,                 -- its names for locations, and ours
+    secrets     bytea[]     NOT NULL CHECK (cardinality(secrets) <= 2),  -- sealed; it signs with one of them
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    updated_by  text        NOT NULL,
+    CHECK (NOT decimals OR digits IS NULL)
+);
+
+-- Documents of channels that could not be taken, as they came: to be looked at, and sent again. They name people, so they are
+-- not kept for long.
+CREATE TABLE refused_documents (
+    id       uuid        NOT NULL PRIMARY KEY,
+    channel  text        NOT NULL,
+    first_at timestamptz NOT NULL DEFAULT now(),
+    last_at  timestamptz NOT NULL DEFAULT now(),
+    times    integer     NOT NULL DEFAULT 1,
+    paid     boolean     NOT NULL,                    -- said beside it: the channel took the money
+    hash     bytea       NOT NULL,                    -- SHA-256: the same again is counted
+    problems jsonb       NOT NULL,
+    body     bytea       NOT NULL,
+    UNIQUE (channel, hash)
+);
+CREATE INDEX refused_documents_of_channel ON refused_documents (channel, last_at, id);

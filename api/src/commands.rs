@@ -1,4 +1,5 @@
-//! What `api` can do besides running: the schema, the embedded issuer's keys, the first administrator, a machine's token.
+//! What `api` can do besides running: the schema, the embedded issuer's keys and those of secrets, the first administrator, a
+//! machine's token.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use runtime::config::{LogConfig, MigrateConfig, PasswordConfig};
 use store::{Database, migrate};
 
 use crate::identity::bootstrap::{self, NewToken};
-use crate::identity::key_file;
+use crate::identity::{key_file, secrets};
+use crate::operations::channels::reseal;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -20,6 +22,9 @@ pub enum Command {
     /// Make or rotate the embedded issuer's keys
     #[command(subcommand)]
     Keys(Keys),
+    /// Make or rotate the keys that channels' secrets are sealed with, or seal everything anew
+    #[command(subcommand)]
+    Secrets(SecretKeys),
     /// Make somebody an administrator, new or known, and print a new password
     Admin(AdminConfig),
     /// Make a service token, and print it or put it into a file
@@ -39,6 +44,33 @@ pub enum Keys {
         /// The file
         file: PathBuf,
     },
+}
+
+/// What to do with the keys of secrets.
+#[derive(Debug, Subcommand)]
+pub enum SecretKeys {
+    /// Make the file; one that is there stays
+    Make {
+        /// The file
+        file: PathBuf,
+    },
+    /// Put a new key into it: what is sealed from now on is sealed with that. Older ones go on opening
+    Rotate {
+        /// The file
+        file: PathBuf,
+    },
+    /// Seal everything anew with the newest key, and forget older ones
+    Reseal(ResealConfig),
+}
+
+/// What is to be sealed anew.
+#[derive(Debug, Args)]
+pub struct ResealConfig {
+    /// The file
+    pub file: PathBuf,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub database: DatabaseConfig,
 }
 
 /// Who is to see to people.
@@ -103,6 +135,27 @@ impl Command {
             Self::Keys(Keys::Rotate { file }) => {
                 key_file::rotate(&file)?;
                 println!("{} has a new key, which signs ten seconds from now", file.display());
+                Ok(())
+            }
+            Self::Secrets(SecretKeys::Make { file }) => {
+                let made = if secrets::make(&file)? { "made" } else { "there already:" };
+                println!(
+                    "{made} {}; keep it secret, and give it to every api (SECRETS_KEY_FILE)",
+                    file.display()
+                );
+                Ok(())
+            }
+            Self::Secrets(SecretKeys::Rotate { file }) => {
+                secrets::rotate(&file)?;
+                println!(
+                    "{} has a new key; `api secrets reseal` seals with it what is there",
+                    file.display()
+                );
+                Ok(())
+            }
+            Self::Secrets(SecretKeys::Reseal(ResealConfig { file, database })) => {
+                let sealed = reseal(&database.open()?, &file).await?;
+                println!("{sealed} channels' secrets are sealed with the newest key of {}", file.display());
                 Ok(())
             }
             Self::Admin(AdminConfig { email, database }) => {

@@ -72,6 +72,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         identity,
     } = api;
     let origins = http::cors::origins(&settings.api_cors_origins)?;
+    operations::channels::expect_keys(&database, identity.secrets()).await?;
     runtime::trace::declare_metrics();
     let (desk, lane) = runtime::batch::desk(settings.api_backlog, config::MAX_BATCH);
     let (publish, hints) = mpsc::channel(config::MAX_HINTS);

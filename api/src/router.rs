@@ -121,6 +121,8 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
     let (routes, mut document) = [
         routes!(accept::accept_order, read::list_orders),
         routes!(from_channel::accept_channel_order),
+        routes!(from_channel::accept_refused),
+        routes!(from_channel::read_channel_order),
         routes!(read::list_own_orders),
         routes!(read::read_order),
         routes!(read::read_history),

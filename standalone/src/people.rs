@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use api::config::ApiSettings;
 use api::identity::bootstrap::{NewToken, make_token_once, make_user_once};
-use api::identity::{Identity, key_file};
+use api::identity::{Identity, key_file, secrets};
 use domain::person::Role;
 use store::Database;
 
@@ -31,6 +31,8 @@ pub(crate) async fn open(
     fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
     let keys = settings.identity.identity_key_file.get_or_insert_with(|| data_dir.join("identity.keys"));
     key_file::make(keys)?;
+    let sealing = settings.identity.secrets_key_file.get_or_insert_with(|| data_dir.join("secrets.keys"));
+    secrets::make(sealing)?;
     settings.identity.guests = api_addr.ip().is_loopback();
     let people =
         People { manager_token: data_dir.join("manager.token"), passwords: data_dir.join("passwords") };

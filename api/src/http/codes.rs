@@ -67,7 +67,7 @@ const KINDS: [(StatusCode, &str, &str); 14] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 63] = [
+const CODES: [(&str, &str); 68] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -97,15 +97,21 @@ const CODES: [(&str, &str); 63] = [
     ("last_admin", "The last administrator must stay one."),
     ("negative", "An amount must not be below zero."),
     ("no_email", "Not an e-mail address."),
+    ("no_key", "There is no key that secrets could be sealed with: the service needs SECRETS_KEY_FILE."),
     ("no_phone", "Not a telephone number."),
     ("no_phone_number", "Not a telephone number."),
     ("no_price", "Neither the document nor the channel's price list has a price for this article."),
+    ("no_such_order", "The channel calls off an order that it never sent."),
     ("no_time", "Not a time as RFC 3339 has it. In a URL, a + is written as %2B."),
     ("no_worth", "The line comes to less than nothing, or to more than an amount may be."),
     ("not_a_flag", "Must be true or false."),
     ("not_a_list", "Must be a list."),
     ("not_an_object", "Must be a JSON object, each field given once."),
     ("not_an_order", "Must be a JSON object with the fields of an order, each given once."),
+    (
+        "not_believed",
+        "The channel has no settings here, so that it is not believed to have taken the money. Somebody of the house has to set them.",
+    ),
     ("not_decimal", "An amount must be a decimal number, such as 12.99."),
     ("not_open", "Nothing can be added to the order any more."),
     ("not_paid", "The order is neither paid nor to be paid at the door: it is no order yet."),
@@ -142,6 +148,7 @@ const CODES: [(&str, &str); 63] = [
     ("total_mismatch", "The lines and the amounts beside them come to another total than the order says."),
     ("unit_unclear", "Whether prices are in minor units is for the settings of the channel to say."),
     ("unknown_currency", "Not a currency's ISO 4217 code."),
+    ("unknown_dialect", "There is no such dialect."),
     ("unknown_field", "Nobody here knows this field. It may be misspelt."),
     ("unknown_fulfilment", "Must be `delivery`, `pickup` or `dine_in`."),
     ("unknown_kind", "There is no such kind of amount."),
@@ -149,6 +156,7 @@ const CODES: [(&str, &str); 63] = [
     ("unknown_method", "Must be `card`, `on_delivery` or `elsewhere`."),
     ("unknown_role", "There is no such role."),
     ("unknown_status", "There is no such status."),
+    ("unknown_unit", "Must be `decimals` or `minor`."),
     ("unreadable", "Nests too deep, or has a number or a character that there is not."),
     (
         "version_changed",

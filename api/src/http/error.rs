@@ -104,6 +104,17 @@ impl ApiError {
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid request", detail) }
     }
 
+    /// What is wrong with a request that is not to be sent again as it is; `None`: it is no fault of what was sent.
+    pub(crate) fn refusal(&self) -> Option<&[Problem]> {
+        let for_good = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::CONFLICT];
+        for_good.contains(&self.status).then_some(&*self.errors)
+    }
+
+    /// Whether one of the problems has this code.
+    pub(crate) fn has(&self, code: &str) -> bool {
+        self.errors.iter().any(|problem| problem.code == code)
+    }
+
     /// 422 with one problem.
     pub(crate) fn invalid_one(attr: &str, code: &'static str, detail: impl Into<String>) -> Self {
         Self::invalid(vec![Problem { code, detail: detail.into(), attr: attr.to_owned() }])

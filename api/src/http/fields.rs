@@ -1,6 +1,7 @@
 //! The fields of a small JSON object, read one by one: each is taken out, and what is left over nobody knows. So a field that
 //! would mean more than its sender may (a role, in a registration) is refused by name and never passed over.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use domain::problems::{Problem, id_problem, text_problem};
@@ -88,6 +89,45 @@ impl Fields {
                 }
                 _ => self.add(&place, "not_text", "must be a string"),
             }
+        }
+        Some(texts)
+    }
+
+    /// A whole number that may be left out.
+    pub(crate) fn number(&mut self, name: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        let number = self.fields.remove(name)?.as_i64().filter(|number| range.contains(number));
+        if number.is_none() {
+            let detail = format!("must be a whole number from {} to {}", range.start(), range.end());
+            self.add(name, "out_of_range", detail);
+        }
+        number
+    }
+
+    /// Texts by texts, which may be left out.
+    pub(crate) fn pairs(
+        &mut self,
+        name: &str,
+        most: usize,
+        max_chars: usize,
+    ) -> Option<BTreeMap<String, String>> {
+        let Value::Object(pairs) = self.fields.remove(name)? else {
+            self.add(name, "not_an_object", "must be an object");
+            return None;
+        };
+        if pairs.len() > most {
+            self.add(name, "too_many", format!("must be at most {most}"));
+            return None;
+        }
+        let mut texts = BTreeMap::new();
+        for (index, (key, value)) in pairs.into_iter().enumerate() {
+            let place = format!("{name}[{index}]");
+            let Value::String(value) = value else {
+                self.add(&place, "not_text", "must be a string");
+                continue;
+            };
+            let key = self.checked(&place, key, max_chars);
+            let value = self.checked(&place, value, max_chars);
+            texts.extend(key.zip(value));
         }
         Some(texts)
     }

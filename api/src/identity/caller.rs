@@ -253,7 +253,14 @@ impl FromRequestParts<AppState> for OfChannel {
 
 /// Who looks after the house: for the internal endpoints.
 #[derive(Debug, Clone)]
-pub(crate) struct Manager;
+pub(crate) struct Manager(Actor);
+
+impl Manager {
+    /// As they are written down.
+    pub(crate) fn name(&self) -> String {
+        self.0.name()
+    }
+}
 
 impl FromRequestParts<Internal> for Manager {
     type Rejection = ApiError;
@@ -264,6 +271,6 @@ impl FromRequestParts<Internal> for Manager {
             return Err(ApiError::forbidden("only managers may do this"));
         }
         expect_here(&by)?;
-        Ok(Self)
+        Ok(Self(named(&by)))
     }
 }

@@ -39,11 +39,11 @@ struct Stored {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StoredKey {
+pub(super) struct StoredKey {
     /// In seconds since 1970.
     made_at: u64,
     /// Base64.
-    key: String,
+    pub(super) key: String,
 }
 
 /// What is known of it.
@@ -129,19 +129,27 @@ impl KeyFile {
 }
 
 fn stamp(path: &Path) -> Result<Stamp> {
-    let meta = fs::metadata(path).with_context(|| cannot_read(path))?;
+    let meta = fs::metadata(path).with_context(|| cannot_read(path, MAKE))?;
     Ok((meta.modified().ok(), meta.len(), meta.ino()))
 }
 
-fn cannot_read(path: &Path) -> String {
-    format!("cannot read the key file {} (make one with `api keys make {0}`)", path.display())
+/// The command that makes this file.
+const MAKE: &str = "api keys make";
+
+fn cannot_read(path: &Path, make: &str) -> String {
+    format!("cannot read the key file {} (make one with `{make} {0}`)", path.display())
+}
+
+/// Reads a file that only this service may read.
+pub(super) fn read_private(path: &Path, make: &str) -> Result<String> {
+    let mode = fs::metadata(path).with_context(|| cannot_read(path, make))?.mode();
+    ensure!(mode & 0o007 == 0, "anybody may read the key file {} (chmod 600 it)", path.display());
+    fs::read_to_string(path).with_context(|| cannot_read(path, make))
 }
 
 fn load(path: &Path) -> Result<(Stamp, Arc<Keys>)> {
     let stamp = stamp(path)?;
-    let mode = fs::metadata(path)?.mode();
-    ensure!(mode & 0o007 == 0, "anybody may read the key file {} (chmod 600 it)", path.display());
-    let text = fs::read_to_string(path).with_context(|| cannot_read(path))?;
+    let text = read_private(path, MAKE)?;
     let stored: Stored = serde_json::from_str(&text)
         .map_err(|_| anyhow::anyhow!("{} is no key file, or a broken one", path.display()))?;
     Ok((stamp, Arc::new(Keys::of(&stored).with_context(|| format!("in the key file {}", path.display()))?)))
@@ -184,7 +192,7 @@ fn new_key() -> Result<StoredKey> {
     Ok(StoredKey { made_at: now(), key: B64.encode(pkcs8.as_ref()) })
 }
 
-fn new_secret() -> Result<StoredKey> {
+pub(super) fn new_secret() -> Result<StoredKey> {
     Ok(StoredKey { made_at: now(), key: B64.encode(random::<32>()?) })
 }
 
@@ -208,20 +216,26 @@ pub fn make(path: &Path) -> Result<bool> {
 
 /// Puts a new key and a new secret into a key file; they are used within seconds, and nobody is logged out.
 pub fn rotate(path: &Path) -> Result<()> {
-    let text = fs::read_to_string(path).with_context(|| cannot_read(path))?;
+    let text = fs::read_to_string(path).with_context(|| cannot_read(path, MAKE))?;
     let mut stored: Stored = serde_json::from_str(&text)
         .map_err(|_| anyhow::anyhow!("{} is no key file, or a broken one", path.display()))?;
     stored.signing.insert(0, new_key()?);
     stored.signing.truncate(KEPT);
     stored.secrets.insert(0, new_secret()?);
     stored.secrets.truncate(KEPT);
+    replace(path, &stored)
+}
+
+/// Puts another content into a file, so that whoever reads it meanwhile reads the old one or the new.
+pub(super) fn replace(path: &Path, stored: &impl Serialize) -> Result<()> {
     let beside = path.with_extension("new");
     let _ = fs::remove_file(&beside);
-    write_new(&beside, &stored)?;
+    write_new(&beside, stored)?;
     fs::rename(&beside, path).with_context(|| format!("cannot replace {}", path.display()))
 }
 
-fn write_new(path: &Path, stored: &Stored) -> Result<()> {
+/// Makes a file that only this service may read.
+pub(super) fn write_new(path: &Path, stored: &impl Serialize) -> Result<()> {
     let told = || format!("cannot make the key file {}", path.display());
     let mut file =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(told)?;

@@ -15,14 +15,17 @@ pub(crate) mod machines;
 mod passwords;
 mod principal;
 mod rate_limits;
+pub mod secrets;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
+pub(crate) mod signature;
 pub(crate) mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use axum::http::request::Parts;
 use runtime::tasks::{Crew, Stop};
 use store::Database;
 
@@ -33,7 +36,9 @@ use self::key_file::KeyFile;
 use self::key_set::{AT_MOST_EVERY, LOOK_EVERY, Source};
 pub(crate) use self::principal::{Principal, Unproven};
 use self::rate_limits::{RateLimits, TooFast};
+use self::secrets::Secrets;
 pub use self::settings::{IdentitySettings, RateLimitSettings};
+use crate::http::error::ApiError;
 
 /// Everything that knows people.
 #[derive(Debug)]
@@ -44,6 +49,7 @@ pub struct Identity {
     /// Whoever shows no token may order, and read an order whose id they know.
     guests: bool,
     limits: RateLimits,
+    secrets: Secrets,
 }
 
 impl Identity {
@@ -81,7 +87,18 @@ impl Identity {
         let followed = Followed::new(database.session(), settings.access_token_life);
         let limits = RateLimits::new(&settings.rate_limits);
         let guests = settings.guests;
-        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, guests, limits }))
+        let secrets = Secrets::open(settings.secrets_key_file.as_deref())?;
+        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, guests, limits, secrets }))
+    }
+
+    /// That whoever shows no token does not ask too often.
+    pub(crate) fn expect_patience(&self, parts: &Parts) -> Result<(), ApiError> {
+        Ok(self.limits.unknown(&parts.headers, &parts.extensions)?)
+    }
+
+    /// What secrets are sealed with.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// What runs beside the requests.

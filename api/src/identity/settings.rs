@@ -15,6 +15,10 @@ pub struct IdentitySettings {
     /// The embedded issuer's keys, made by `api keys make FILE`. Without it there is no embedded issuer
     #[arg(long, env = "IDENTITY_KEY_FILE", value_name = "FILE")]
     pub identity_key_file: Option<PathBuf>,
+    /// The keys that channels' secrets are sealed with, made by `api secrets make FILE`; the same file for every api. Without
+    /// it no channel can have a secret
+    #[arg(long, env = "SECRETS_KEY_FILE", value_name = "FILE")]
+    pub secrets_key_file: Option<PathBuf>,
     /// The embedded issuer's name: `iss` and `aud` of its tokens
     #[arg(long, env = "IDENTITY_ISSUER", default_value = "comanda")]
     pub identity_issuer: String,

@@ -1,8 +1,11 @@
 //! What is for the operators alone, on an address of its own or of the metrics and never on the public one: the refunds, a
-//! sweep of unanswered orders, the clock that deadlines go by, and the channels' price lists (`catalogue/price_list.rs`).
+//! sweep of unanswered orders, the clock that deadlines go by, how channels speak, and their price lists
+//! (`catalogue/price_list.rs`).
 
+pub mod channels;
 mod clock;
 mod refunds;
+pub(crate) mod refused;
 pub(crate) mod state;
 mod sweeps;
 
@@ -33,6 +36,11 @@ pub fn router(database: &Database, identity: &Arc<Identity>) -> Router {
     let router = route(router, "/internal/refunds", get(refunds::list_refunds));
     let router = route(router, "/internal/sweeps/stale-orders", post(sweeps::sweep_stale_orders));
     let router = route(router, "/internal/clock", get(clock::read_clock).post(clock::trust_clock));
+    let settings = get(channels::read).put(channels::replace).delete(channels::remove);
+    let router = route(router, "/internal/channels/{channel}", settings);
+    let router = route(router, "/internal/channels/{channel}/refused", get(refused::list));
+    let one = get(refused::read).delete(refused::forget);
+    let router = route(router, "/internal/channels/{channel}/refused/{id}", one);
     let prices = get(price_list::read).put(price_list::replace);
     route(router, "/internal/channels/{channel}/prices", prices).with_state(Internal::new(database, identity))
 }

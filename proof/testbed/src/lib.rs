@@ -64,6 +64,18 @@ impl TestDatabase {
     pub async fn connect(&self) -> Result<PgConnection> {
         Ok(self.database.connect().await?)
     }
+
+    /// A channel of which something is set, so that it is believed to have taken the money.
+    pub async fn channel(&self, name: &str) -> Result<()> {
+        sqlx::query(
+            "INSERT INTO channels (name, dialect, decimals, locations, secrets, updated_by)
+             VALUES ($1, 'plain', true, '{}', '{}', 'a test')",
+        )
+        .bind(name)
+        .execute(&mut self.connect().await?)
+        .await?;
+        Ok(())
+    }
 }
 
 /// A queue that no other test has; removed by [`TestQueue::delete`], or with the test's servers.

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use api::identity::Identity;
 use api::identity::key_file::{self, KeyFile};
+use api::identity::secrets;
 use serde_json::{Value, json};
 use store::Database;
 
@@ -17,6 +18,11 @@ const ISSUER: &str = "https://people.example.com/";
 /// Its keys, made by whichever test comes first.
 pub fn keys() -> Result<PathBuf> {
     once("comanda-tests.keys", |path| key_file::make(path).map(drop))
+}
+
+/// What its api seals secrets with.
+pub fn secrets() -> Result<PathBuf> {
+    once("comanda-tests.secrets", |path| secrets::make(path).map(drop))
 }
 
 /// The file that names it to an api.

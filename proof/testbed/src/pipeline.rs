@@ -73,7 +73,8 @@ impl Options {
             ..api.identity.rate_limits
         };
         let issuers_file = crate::people::issuers_file().ok();
-        let identity = IdentitySettings { issuers_file, rate_limits, ..api.identity };
+        let secrets_key_file = crate::people::secrets().ok();
+        let identity = IdentitySettings { issuers_file, secrets_key_file, rate_limits, ..api.identity };
         let api = ApiSettings { api_linger: Duration::from_millis(10), identity, ..api };
         Self { via, api, worker, with_worker: true, replica: None, gateway: None }
     }

@@ -233,15 +233,6 @@ impl Problems {
         }))
     }
 
-    /// Price times quantity.
-    pub(crate) fn times(&mut self, attr: impl Display, price: Money, quantity: u32) -> Option<Money> {
-        let sum = price.checked_times(quantity);
-        if sum.is_none() {
-            self.add(attr, "too_large", "price times quantity is too large");
-        }
-        sum
-    }
-
     /// A text that may be left out.
     pub(crate) fn optional_text(
         &mut self,

@@ -51,10 +51,11 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
 
 /// Names are given once because they stand in one table: so each must be there, and lead to what bears it.
 const NAMES: &str = "
-    SELECT 'channel_order' AS kind, coalesce(n.named, d.order_id) AS id, n.named IS NOT DISTINCT FROM d.order_id AS is_right
+    SELECT 'channel_order' AS kind, coalesce(n.named, d.order_id) AS id,
+        n.named IS NOT DISTINCT FROM d.order_id OR (n.named IS NULL AND coalesce(d.named_until <= now(), false)) AS is_right
     FROM (SELECT * FROM names WHERE kind = 'channel_order') n
     FULL JOIN (SELECT * FROM order_details WHERE channel IS NOT NULL) d
-        ON d.channel = n.scope AND d.channel_order_id = n.name
+        ON d.channel = n.scope AND d.channel_order_id = n.name AND d.order_id = n.named
     UNION ALL
     SELECT 'payment_reference', coalesce(n.named, p.id), n.named IS NOT DISTINCT FROM p.id
     FROM (SELECT * FROM names WHERE kind = 'payment_reference') n

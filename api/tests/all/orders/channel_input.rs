@@ -71,24 +71,24 @@ async fn every_wrong_document_is_refused_with_its_place_and_code() -> Result<()>
     }
     for (pointer, value, attr, code) in [
         ("/channelOrderId", Value::Null, "channelOrderId", "required"),
-        ("/channelOrderId", json!(7), "channelOrderId", "not_text"),
-        ("/account", json!("x".repeat(150)), "account", "too_long"),
+        ("/channelOrderId", json!([7]), "channelOrderId", "not_text"),
+        ("/channelOrderId", json!("x".repeat(201)), "channelOrderId", "too_long"),
         ("/items", Value::Null, "items", "required"),
         ("/items", json!([]), "items", "empty"),
-        ("/items/1/name", json!(""), "items[1].name", "empty"),
-        ("/items/0/plu", Value::Null, "items[0].plu", "required"),
         ("/items/0/quantity", json!(0), "items[0].quantity", "out_of_range"),
         ("/items/0/quantity", json!(1.5), "items[0].quantity", "not_whole"),
         ("/items/0/price", json!(12.999), "items[0].price", "too_precise"),
         ("/items/0/price", json!(-1), "items[0].price", "negative"),
-        ("/items/0/price", json!("12.99"), "items[0].price", "not_decimal"),
+        ("/items/0/price", json!("a dozen"), "items[0].price", "not_decimal"),
+        ("/discounts", json!([{"amount": 1}]), "discounts", "not_plain"),
+        ("/payment", json!({"amount": 30.97}), "payment", "not_plain"),
         ("/currency", json!("XXXX"), "currency", "unknown_currency"),
         ("/currency", json!("XAU"), "currency", "unknown_currency"),
         ("/orderIsAlreadyPaid", json!("yes"), "orderIsAlreadyPaid", "not_true_or_false"),
-        ("/customer/phoneNumber", json!("call me"), "customer.phoneNumber", "no_phone_number"),
-        ("/deliveryAddress/street", Value::Null, "deliveryAddress.street", "required"),
+        ("/customer/phoneNumber", json!("\u{1}"), "customer.phoneNumber", "control_character"),
         ("/deliveryAddress/postalCode", json!("\u{1}"), "deliveryAddress.postalCode", "control_character"),
         ("/pickupTime", json!("noon"), "pickupTime", "no_time"),
+        ("/pickupTime", json!("9999-12-31T23:59:59Z"), "pickupTime", "no_time"),
         ("/statusHistory", deep, "statusHistory", "unreadable"),
     ] {
         let body = with(document(), pointer, value);
@@ -128,5 +128,63 @@ async fn every_wrong_document_is_refused_with_its_place_and_code() -> Result<()>
     }
     assert_eq!(client.http.get(&url).send().await?.status(), 405);
     assert_eq!(client.get("/api/v1/orders?channel=%00").await?["errors"][0]["attr"], "channel");
+    pipeline.stop().await
+}
+
+/// What real senders write and mean well: one order each, and what it says is kept.
+#[tokio::test]
+async fn what_is_written_otherwise_and_meant_well_is_taken() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    for (number, (pointer, value, shown, expected)) in [
+        ("/customer/phoneNumber", json!(""), "/customer/phone_number", Value::Null),
+        ("/deliveryAddress", json!({}), "/delivery_address", Value::Null),
+        ("/pickupTime", json!(""), "/pickup_time", Value::Null),
+        ("/account", json!(""), "/channel", json!("dishdash")),
+        ("/currency", json!(""), "/currency", json!("USD")),
+        ("/currency", json!("eur"), "/currency", json!("EUR")),
+        ("/deliveryAddress/city", Value::Null, "/delivery_address/street", json!("12 St James's Square")),
+        ("/deliveryAddress/street", Value::Null, "/delivery_address/city", json!("London")),
+        (
+            "/deliveryAddress/street",
+            json!("12 Main St\nApt 4"),
+            "/delivery_address/street",
+            json!("12 Main St, Apt 4"),
+        ),
+        (
+            "/deliveryAddress/streetNumber",
+            json!("12b"),
+            "/delivery_address/street",
+            json!("12 St James's Square 12b"),
+        ),
+        (
+            "/customer/phoneNumber",
+            json!("+1 (555) 010-0123 ext. 89"),
+            "/customer/phone_number",
+            json!("+1 (555) 010-0123 ext. 89"),
+        ),
+        (
+            "/customer/phoneNumber",
+            json!("\u{660}\u{661}\u{662}\u{663}"),
+            "/customer/phone_number",
+            json!("\u{660}\u{661}\u{662}\u{663}"),
+        ),
+        ("/customer/phoneNumber", json!("+52155****90"), "/customer/phone_number", json!("+52155****90")),
+        ("/items/0/quantity", json!(2.0), "/items/0/quantity", json!(2)),
+        ("/items/0/plu", Value::Null, "/items/0/item_name", json!("Burger")),
+        ("/items/0/plu", json!(4711), "/items/0/plu", json!("4711")),
+        ("/pickupTime", json!("2026-01-31 18:30:00+0100"), "/pickup_time", json!("2026-01-31 18:30:00+0100")),
+        ("/note", json!("no nuts"), "/note", json!("no nuts\nrings twice")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = with(document(), pointer, value);
+        body["channelOrderId"] = json!(number);
+        let (status, order) = post(client, "/channels/dishdash/orders", &body).await?;
+        assert_eq!(status, 202, "{pointer}: {order}");
+        assert_eq!(order.pointer(shown).unwrap_or(&Value::Null), &expected, "{pointer}: {order}");
+        assert_eq!(order["channel_order_id"], json!(number.to_string()));
+    }
     pipeline.stop().await
 }

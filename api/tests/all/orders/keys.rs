@@ -141,6 +141,9 @@ async fn a_key_is_the_same_in_quotes_and_without_and_is_given_once() -> Result<(
 async fn a_key_belongs_to_the_place_that_it_was_sent_to() -> Result<()> {
     let (database, pipeline) = api().await?;
     let client = &pipeline.client;
+    for channel in ["a", "b"] {
+        database.channel(channel).await?;
+    }
     let document = r#"{"channelOrderId":"1","items":[{"name":"Tea","plu":"T","quantity":1,"price":5}]}"#;
     let (status, _, first) = send(client, "/channels/a/orders", &["k"], document).await?;
     assert_eq!(status, 202);

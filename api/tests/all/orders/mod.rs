@@ -1,4 +1,6 @@
 mod channel_input;
+mod channel_settings;
+mod dialects;
 mod from_channels;
 mod held;
 mod keyed_moves;

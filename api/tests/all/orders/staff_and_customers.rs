@@ -169,8 +169,9 @@ async fn staff_alone_end_what_nobody_came_for_and_say_what_becomes_of_its_money(
 
 #[tokio::test]
 async fn what_a_channel_took_for_an_order_that_nobody_came_for_is_to_be_given_back_or_not() -> Result<()> {
-    let (_database, pipeline) = api().await?;
+    let (database, pipeline) = api().await?;
     let client = &pipeline.client;
+    database.channel("dish").await?;
     for refund in [true, false] {
         let document = json!({"channelOrderId": refund.to_string(), "orderIsAlreadyPaid": true,
             "items": [{"name": "Tea", "plu": "T", "quantity": 1, "price": 2.5}]});

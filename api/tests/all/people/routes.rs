@@ -57,6 +57,16 @@ impl House {
         Ok(text(&placed.json().await?, "id")?.to_owned())
     }
 
+    /// A document that was refused.
+    async fn refused(&self) -> Result<String> {
+        let wrong = json!({"channelOrderId": Uuid::now_v7()});
+        ask(&self.api, Method::POST, "/channels/dishdash/orders", &self.manager, Some(wrong)).await?;
+        let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?;
+        let list = http.get(format!("{}/internal/channels/dishdash/refused", self.internal));
+        let list: Value = list.bearer_auth(&self.manager).send().await?.json().await?;
+        Ok(text(&list["refused"][0], "id")?.to_owned())
+    }
+
     /// What `path` means, filled in. A route that is not named here has no row in the table: give it one.
     async fn request(&self, method: &Method, path: &str) -> Result<Asked> {
         let mut body = None;
@@ -67,6 +77,10 @@ impl House {
         let email = format!("{}@example.com", Uuid::now_v7());
         let last = path.rsplit('/').next().unwrap_or_default();
         match (method.as_str(), last) {
+            (method, "{id}") if path.contains("/refused/") => {
+                path = path.replace("{id}", &self.refused().await?).replace("{channel}", "dishdash");
+                body = (method == "POST").then(|| json!({}));
+            }
             ("POST", "orders") if path == "/orders" => body = Some(an_order()),
             ("POST", "orders") => {
                 path = path.replace("{channel}", "dishdash");
@@ -98,6 +112,23 @@ impl House {
                     ask(&self.api, Method::POST, "/service-tokens", &self.admin, Some(json!({"name": "x"})))
                         .await?;
                 path = path.replace("{id}", text(&made.json().await?, "id")?);
+            }
+            ("GET", "{channel_order_id}") => {
+                let order = self.order().await?;
+                let number = format!("n-{order}");
+                let named = json!({"customer_id": "x-customer_123", "items": Client::an_order()["items"],
+                    "channel": "dishdash", "channel_order_id": number});
+                ask(&self.api, Method::POST, "/orders", &self.manager, Some(named)).await?;
+                path = path.replace("{channel_order_id}", &number);
+            }
+            (method, "{channel}") => {
+                let settings = json!({"dialect": "plain"});
+                if method != "PUT" {
+                    let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?;
+                    let put = http.put(format!("{}/internal/channels/dishdash", self.internal));
+                    ensure!(put.bearer_auth(&self.manager).json(&settings).send().await?.status() == 200);
+                }
+                body = (method == "PUT").then_some(settings);
             }
             ("PUT", "prices") => body = Some(json!({"currency": "EUR", "prices": []})),
             ("GET", _) | ("POST", "accept" | "cancel" | "collect" | "clock" | "stale-orders") => {}
@@ -148,6 +179,12 @@ async fn routes(house: &House) -> Result<Vec<(Method, String)>> {
         (Method::POST, "/internal/sweeps/stale-orders"),
         (Method::GET, "/internal/clock"),
         (Method::POST, "/internal/clock"),
+        (Method::GET, "/internal/channels/{channel}"),
+        (Method::PUT, "/internal/channels/{channel}"),
+        (Method::DELETE, "/internal/channels/{channel}"),
+        (Method::GET, "/internal/channels/{channel}/refused"),
+        (Method::GET, "/internal/channels/{channel}/refused/{id}"),
+        (Method::DELETE, "/internal/channels/{channel}/refused/{id}"),
         (Method::GET, "/internal/channels/{channel}/prices"),
         (Method::PUT, "/internal/channels/{channel}/prices"),
     ] {

@@ -2,7 +2,6 @@
 
 pub mod dialect;
 pub mod name;
-pub mod order;
 pub mod price_list;
 pub(crate) mod reading;
 pub mod settings;

@@ -233,14 +233,6 @@ pub(crate) const SNAKE_CASE: Names = Names {
     postal_code: "postal_code",
     pickup_time: "pickup_time",
 };
-/// Those of the aggregators' document.
-pub(crate) const CAMEL_CASE: Names = Names {
-    are_all: false,
-    phone_number: "phoneNumber",
-    delivery_address: "deliveryAddress",
-    postal_code: "postalCode",
-    pickup_time: "pickupTime",
-};
 
 /// The handover, still raw.
 pub(crate) struct HandoverRequest<'a> {

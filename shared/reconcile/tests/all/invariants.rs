@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use domain::channel::dialect::plain::PlainOrder;
 use domain::channel::name::ChannelName;
-use domain::channel::order::ChannelOrder;
 use domain::channel::price_list::PriceList;
+use domain::channel::settings::ChannelSettings;
 use domain::gateway::{AskedAgain, ChargeReceipt, DeclinedKey, Ledger, LedgerRequests, RefundReceipt};
 use domain::money::{Currency, Money};
 use domain::order::NewOrder;
@@ -412,8 +413,10 @@ async fn a_row_too_many_or_too_few_in_the_ledger_is_found() -> Result<()> {
 async fn paid_elsewhere(conn: &mut PgConnection) -> Result<NewOrder> {
     let document = r#"{"channelOrderId":"1","items":[{"name":"n","plu":"p","quantity":2,"price":12.99}]}"#;
     let channel = ChannelName::parse("dish").unwrap();
-    let order = ChannelOrder::parse(channel, &serde_json::from_str(document)?, Some(true)).unwrap();
-    let order = order.priced(&PriceList::default(), SOON).unwrap();
+    let settings = ChannelSettings::default();
+    let order =
+        PlainOrder::parse(channel, serde_json::from_str(document)?, &settings, Some(true)).unwrap();
+    let order = order.priced(&PriceList::default(), &settings, SOON).unwrap().order;
     accept(conn, &[Accept { order: order.clone(), key: None }], SOON).await?;
     Ok(order)
 }

@@ -120,6 +120,7 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
     let channels: Vec<Option<String>> =
         keys().map(|key| key.map(|key| key.channel.as_str().to_owned())).collect();
     let order_ids: Vec<Option<String>> = keys().map(|key| key.map(|key| key.order_id.clone())).collect();
+    let named_ms: Vec<Option<i64>> = keys().map(|key| key?.keep.map(crate::millis)).collect();
     let contents: Vec<Option<Vec<u8>>> = keys().map(|key| key.map(|key| key.content.to_vec())).collect();
     let handovers: Vec<String> = all()
         .map(|one| serde_json::to_string(&one.handover))
@@ -132,20 +133,23 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[],
-                                 $8::timestamptz[], $9::bool[], $10::text[], $11::text[], $12::text[], $13::text[])
+                                 $8::timestamptz[], $9::bool[], $10::text[], $11::text[], $12::text[], $13::text[],
+                                 $14::bigint[])
                 AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported, expires_at,
-                         on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata)
+                         on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata,
+                         named_ms)
         ), called AS (
-            INSERT INTO names (named, kind, scope, name, hash)
-            SELECT order_id, 'channel_order', channel, channel_order_id, content_hash
+            INSERT INTO names (named, until, kind, scope, name, hash)
+            SELECT order_id, now() + named_ms * interval '1 ms', 'channel_order', channel, channel_order_id, content_hash
             FROM input WHERE channel IS NOT NULL ORDER BY channel, channel_order_id
             ON CONFLICT (kind, scope, name) DO NOTHING
             RETURNING named
         )
         INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover, imported, expires_at,
-                                   on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata)
+                                   on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata,
+                                   named_until)
         SELECT order_id, paid_elsewhere, channel, channel_order_id, handover::jsonb, imported::json, expires_at,
-            on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata::json
+            on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata::json, now() + named_ms * interval '1 ms'
         FROM input WHERE channel IS NULL OR order_id IN (SELECT named FROM called)
         ON CONFLICT DO NOTHING
         RETURNING order_id
@@ -163,6 +167,7 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         &methods as &[Option<&str>],
         &customers as &[Option<&str>],
         &metadata as &[Option<&str>],
+        &named_ms as &[Option<i64>],
     )
     .fetch_all(conn)
     .await?;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use domain::channel::dialect::plain::PlainOrder;
 use domain::channel::name::ChannelName;
-use domain::channel::order::ChannelOrder;
 use domain::channel::price_list::PriceList;
+use domain::channel::settings::ChannelSettings;
 use domain::order::NewOrder;
 use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::request::OrderRequest;
@@ -35,8 +36,9 @@ fn of_channel(name: &str, paid: bool, accept_in: Duration) -> NewOrder {
         json!({"channelOrderId": name, "items": [{"name": "n", "plu": "p", "quantity": 1, "price": 5}]});
     let body = body.to_string();
     let channel = ChannelName::parse("dish").unwrap();
-    let order = ChannelOrder::parse(channel, &serde_json::from_str(&body).unwrap(), Some(paid)).unwrap();
-    order.priced(&PriceList::default(), accept_in).unwrap()
+    let (document, settings) = (serde_json::from_str(&body).unwrap(), ChannelSettings::default());
+    let order = PlainOrder::parse(channel, document, &settings, Some(paid)).unwrap();
+    order.priced(&PriceList::default(), &settings, accept_in).unwrap().order
 }
 
 fn unkeyed(order: NewOrder) -> Accept {
