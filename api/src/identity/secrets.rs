@@ -100,7 +100,7 @@ impl Secrets {
             return unseal(&keys, purpose, sealed);
         }
         // Sealed by another api with a key that is newer than what was read here.
-        unseal(&*self.read_anew()?, purpose, sealed)
+        unseal(&self.read_anew()?, purpose, sealed)
     }
 
     /// Whether it is sealed with the newest key.
