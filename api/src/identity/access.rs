@@ -9,7 +9,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::issuers::IssuerConfig;
-use super::key_set::{KeySet, Source};
+use super::key_set::KeySet;
+use super::key_source::Source;
 use super::principal::{OWN_MACHINE, Principal, Unproven, now};
 
 /// Longest token that is looked at. Real ones have one or two thousand characters; a header may have 32 KiB.
@@ -100,6 +101,10 @@ impl Access {
                 })
             },
         )?;
+        // Whoever shows it would have to prove that they have a key, too (RFC 7800), and nobody asks them here.
+        if claims.claims.get("cnf").is_some() {
+            return Err(Unproven::Bad("the token is bound to a key; only bearer tokens are taken"));
+        }
         issuer.principal(&claims.claims)
     }
 }

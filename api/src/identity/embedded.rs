@@ -67,7 +67,7 @@ impl Embedded {
             issuer: self.name.clone(),
             audiences: vec![self.name.clone()],
             algorithms: vec![Algorithm::ES256],
-            keys: String::new(),
+            keys: None,
             prefix: String::new(),
             claims: ClaimRules::default(),
         }

@@ -21,8 +21,9 @@ pub(crate) struct IssuerConfig {
     pub(crate) audiences: Vec<String>,
     /// Of `RS256`, `ES256`, `EdDSA`.
     pub(crate) algorithms: Vec<Algorithm>,
-    /// Its keys as a JWK set: an https URL (plain http on loopback alone), or a file.
-    pub(crate) keys: String,
+    /// Its keys as a JWK set: an https URL (plain http on loopback alone), or a file. Without it the issuer is asked where
+    /// they are, at `<issuer>/.well-known/openid-configuration`.
+    pub(crate) keys: Option<String>,
     /// What is put before its subjects, so that they are nobody else's. Only one issuer may have none.
     #[serde(default)]
     pub(crate) prefix: String,
@@ -36,7 +37,7 @@ pub(crate) struct IssuerConfig {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ClaimRules {
     subject: String,
-    /// A text or a list of texts.
+    /// A text or a list of texts; of a `scope` (RFC 8693, 4.2) each word is one.
     role: String,
     /// The issuer's words for our roles. Empty: it uses ours.
     roles: HashMap<String, Role>,
@@ -68,13 +69,10 @@ impl ClaimRules {
     }
 
     pub(crate) fn role(&self, claims: &Value) -> Option<Role> {
-        let named: HashSet<Role> =
-            texts(claims, &self.role)
-                .into_iter()
-                .filter_map(|name| {
-                    if self.roles.is_empty() { Role::parse(name) } else { self.roles.get(name).copied() }
-                })
-                .collect();
+        let one = |name: &&str| {
+            if self.roles.is_empty() { Role::parse(name) } else { self.roles.get(*name).copied() }
+        };
+        let named: HashSet<Role> = texts(claims, &self.role).iter().filter_map(one).collect();
         BY_STRENGTH.into_iter().rev().find(|role| named.contains(role)).or(self.default_role)
     }
 
@@ -93,6 +91,8 @@ fn at<'c>(claims: &'c Value, place: &str) -> Option<&'c Value> {
 
 fn texts<'c>(claims: &'c Value, place: &str) -> Vec<&'c str> {
     match at(claims, place) {
+        // Of these two, by any issuer, and of no others: a role's name may have a space in it.
+        Some(Value::String(words)) if matches!(place, "scope" | "scp") => words.split(' ').collect(),
         Some(Value::String(one)) => vec![one],
         Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
@@ -162,6 +162,10 @@ mod tests {
         assert_eq!(own.role(&json!({"role": ["customer", "manager", "root"]})), Some(Role::Manager));
         assert_eq!(own.role(&json!({"role": "root"})), None);
         assert_eq!(own.role(&json!({"role": {"admin": true}})), None);
+        assert_eq!(own.role(&json!({"role": "kitchen admin"})), None, "one name, not two");
+        let scope = rules(json!({"role": "scope", "roles": {"kitchen": "staff"}}));
+        assert_eq!(scope.role(&json!({"scope": "openid kitchen"})), Some(Role::Staff));
+        assert_eq!(scope.role(&json!({"scope": "openid kitchens admin"})), None);
         let theirs = rules(json!({"role": "/realm_access/roles", "roles": {"kitchen": "staff"},
             "default_role": "customer", "subject": "https://example.com/id"}));
         assert_eq!(theirs.role(&json!({"realm_access": {"roles": ["x", "kitchen"]}})), Some(Role::Staff));

@@ -2,7 +2,6 @@
 //! there (but not more often than every half minute, whoever sends what), and kept while the issuer is away.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,64 +11,11 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::key_file::KeyFile;
+use super::key_source::Source;
 use super::principal::{Unproven, now};
 
-/// Between looks in the background.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(300);
-/// Between looks because of unknown keys, and between looks that failed.
-pub(crate) const AT_MOST_EVERY: Duration = Duration::from_secs(30);
-/// How long an issuer may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Largest key set that is read, and most keys of it: real ones have two or three.
-const MAX_BYTES: usize = 256 * 1024;
+/// Most keys of a set that are read: real ones have two or three.
 const MAX_KEYS: usize = 100;
-
-/// Where keys come from.
-#[derive(Debug)]
-pub(crate) enum Source {
-    Url(reqwest::Url, reqwest::Client),
-    File(PathBuf),
-    /// The embedded issuer's own.
-    Own(Arc<KeyFile>),
-}
-
-impl Source {
-    /// Reads an issuer's `keys`. A key that comes over plain http could be anybody's.
-    pub(crate) fn parse(keys: &str) -> Result<Self> {
-        let Ok(url) = reqwest::Url::parse(keys) else { return Ok(Self::File(keys.into())) };
-        let on_loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        ensure!(
-            url.scheme() == "https" || (url.scheme() == "http" && on_loopback),
-            "keys must come over https, not from {keys}"
-        );
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
-            .build()
-            .context("cannot make an HTTPS client: are the system's CA certificates installed?")?;
-        Ok(Self::Url(url, client))
-    }
-
-    async fn read(&self) -> Result<Vec<u8>> {
-        match self {
-            Self::File(path) => {
-                tokio::fs::read(path).await.with_context(|| format!("cannot read {}", path.display()))
-            }
-            Self::Own(file) => Ok(file.public_keys().into_bytes()),
-            Self::Url(url, client) => {
-                let mut answer = client.get(url.clone()).send().await?.error_for_status()?;
-                ensure!(answer.status().is_success(), "answered {}", answer.status());
-                let mut body = Vec::new();
-                while let Some(more) = answer.chunk().await? {
-                    ensure!(body.len() + more.len() <= MAX_BYTES, "a key set of more than {MAX_BYTES} bytes");
-                    body.extend_from_slice(&more);
-                }
-                Ok(body)
-            }
-        }
-    }
-}
 
 /// A key and the one algorithm that it is for.
 #[derive(Debug, Clone)]
@@ -93,7 +39,8 @@ pub(crate) struct KeySet {
     issuer: String,
     source: Source,
     keys: RwLock<Arc<Keys>>,
-    /// Held by whoever looks; when somebody last did.
+    /// Held by whoever looks; when somebody last did because of an unknown key. Looks in the background do not count: a key
+    /// that comes right after one is found at once.
     looked: Mutex<Option<Instant>>,
     at_most_every: Duration,
 }
@@ -171,10 +118,8 @@ impl KeySet {
 
     /// The look in the background. Says whether it went well.
     pub(crate) async fn look_again(&self) -> bool {
-        let mut looked = self.looked.lock().await;
-        let well = self.read().await;
-        *looked = Some(Instant::now());
-        well
+        let _alone = self.looked.lock().await;
+        self.read().await
     }
 
     async fn read(&self) -> bool {

@@ -11,6 +11,7 @@ mod followed;
 mod issuers;
 pub mod key_file;
 mod key_set;
+mod key_source;
 pub(crate) mod machines;
 mod passwords;
 mod principal;
@@ -33,7 +34,7 @@ use self::access::{Access, Issuer};
 use self::embedded::Embedded;
 use self::followed::{Followed, SERVICE_PREFIX};
 use self::key_file::KeyFile;
-use self::key_set::{AT_MOST_EVERY, LOOK_EVERY, Source};
+use self::key_source::Source;
 pub(crate) use self::principal::{Principal, Unproven};
 use self::rate_limits::{RateLimits, TooFast};
 use self::secrets::Secrets;
@@ -50,6 +51,8 @@ pub struct Identity {
     guests: bool,
     limits: RateLimits,
     secrets: Secrets,
+    /// Between looks at the issuers' keys, and between those that failed.
+    look_every: (Duration, Duration),
 }
 
 impl Identity {
@@ -67,8 +70,9 @@ impl Identity {
                 *name != settings.identity_issuer,
                 "ISSUERS_FILE: {name} is the embedded issuer's own name"
             );
-            let source = Source::parse(&config.keys).with_context(|| format!("issuer {name}"))?;
-            known.push(Issuer::new(config, source, AT_MOST_EVERY));
+            let source = Source::parse(name, config.keys.as_deref());
+            let source = source.with_context(|| format!("ISSUERS_FILE: issuer {name}"))?;
+            known.push(Issuer::new(config, source, settings.keys_at_most_every()));
         }
         let embedded = match &settings.identity_key_file {
             None => None,
@@ -87,6 +91,7 @@ impl Identity {
         let followed = Followed::new(database.session(), settings.access_token_life);
         let limits = RateLimits::new(&settings.rate_limits);
         let guests = settings.guests;
+<<<<<<< HEAD
         let secrets = Secrets::open(settings.secrets_key_file.as_deref())?;
         Ok(Arc::new(Self { access: Access::new(known), followed, embedded, guests, limits, secrets }))
     }
@@ -128,7 +133,8 @@ impl Identity {
             for issuer in &self.access.issuers {
                 well &= issuer.keys.look_again().await;
             }
-            let pause = if well { LOOK_EVERY } else { AT_MOST_EVERY };
+            let (when_well, when_not) = self.look_every;
+            let pause = if well { when_well } else { when_not };
             stop.or_stopped(tokio::time::sleep(pause)).await;
         }
         Ok(())

@@ -12,6 +12,10 @@ pub struct IdentitySettings {
     /// A file that lists the issuers whose tokens are taken (docs/operations.md, People)
     #[arg(long, env = "ISSUERS_FILE", value_name = "FILE")]
     pub issuers_file: Option<PathBuf>,
+    /// How often the keys of other issuers are looked up, in seconds. Where a token names a key that is not known, or a look
+    /// failed: at most ten times as often
+    #[arg(long, env = "ISSUER_KEYS_SECONDS", default_value = "300", value_parser = runtime::config::seconds)]
+    pub issuer_keys_every: Duration,
     /// The embedded issuer's keys, made by `api keys make FILE`. Without it there is no embedded issuer
     #[arg(long, env = "IDENTITY_KEY_FILE", value_name = "FILE")]
     pub identity_key_file: Option<PathBuf>,
@@ -35,6 +39,13 @@ pub struct IdentitySettings {
     /// `standalone` sets it
     #[arg(skip)]
     pub guests: bool,
+}
+
+impl IdentitySettings {
+    /// Between looks because of unknown keys, whoever sends what, and between looks that failed.
+    pub(crate) fn keys_at_most_every(&self) -> Duration {
+        self.issuer_keys_every / 10
+    }
 }
 
 /// How fast who may ask. 0: as fast as they can.

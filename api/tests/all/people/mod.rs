@@ -1,6 +1,8 @@
 mod mint;
+mod oidc;
 mod orders;
 mod rate_limits;
+mod real_issuer;
 mod refreshing;
 mod routes;
 mod sign_in;

@@ -110,6 +110,7 @@ async fn every_bad_token_is_401_and_says_nothing_more_than_why() -> Result<()> {
             other.signed(&json!({"alg": "ES256", "kid": "es", "jwk": other.key_set()["keys"][0]}), &claims()),
         ),
         ("something critical", head(json!({"alg": "ES256", "kid": "es", "crit": ["exp2"], "exp2": 1}))),
+        ("bound to a key", es(json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}))),
         ("another kind of token", head(json!({"alg": "ES256", "kid": "es", "typ": "logout+jwt"}))),
         ("no signature", format!("{}.{}.", parts[0], parts[1])),
         ("two parts", format!("{}.{}", parts[0], parts[1])),
