@@ -8,7 +8,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 # What runs the tests: cargo-nextest where it is installed, each test in a process of its own.
 TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-.PHONY: help run test contract dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy walls doc deny squawk sqlx sqlx-check documents
+.PHONY: help run test contract client oidc dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy walls doc deny squawk sqlx sqlx-check documents
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -63,6 +63,20 @@ contract: ## schemathesis holds every answer against openapi.json, once a role, 
 	@scripts/install-schemathesis >/dev/null
 	cargo build -p servers $(PROGRAMS)
 	$(TARGET)/debug/with-servers -- scripts/contract
+
+client: ## a client in Python that openapi-generator writes after openapi.json places an order and reads it
+	@scripts/install-postgres
+	@scripts/install-rabbitmq
+	@scripts/install-openapi-generator >/dev/null
+	cargo build -p servers $(PROGRAMS)
+	$(TARGET)/debug/with-servers -- scripts/client
+
+oidc: ## people of an issuer that somebody else wrote log in and order, while its keys change and while it is away
+	@scripts/install-postgres
+	@scripts/install-oidc-provider >/dev/null
+	cargo build -p servers
+	OIDC_ISSUER=$$(scripts/install-oidc-provider) $(TARGET)/debug/with-servers --no-rabbitmq -- \
+		cargo test -p api --test all real_issuer -- --ignored
 
 dashboards: ## prove that every panel and every alert has data, on a Prometheus of its own
 	@scripts/install-postgres

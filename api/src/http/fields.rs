@@ -14,16 +14,15 @@ use crate::http::error::ApiError;
 /// Fields that were sent, and what is wrong with them.
 #[derive(Debug)]
 pub(crate) struct Fields {
-    fields: Map<String, Value>,
+    fields: Sent,
     problems: Vec<Problem>,
 }
 
 impl Fields {
     /// Reads an object; each field may be given once. What is null counts as left out.
     pub(crate) fn read(body: &[u8]) -> Result<Self, ApiError> {
-        let Once(mut fields) = body::parse(body)?;
-        fields.retain(|_, value| !value.is_null());
-        Ok(Self { fields, problems: Vec::new() })
+        let Once(fields) = body::parse(body)?;
+        Ok(Self { fields: Sent(fields), problems: Vec::new() })
     }
 
     pub(crate) fn add(&mut self, attr: &str, code: &'static str, detail: impl Into<String>) {
@@ -145,13 +144,30 @@ impl Fields {
 
     /// All that was wrong, unknown fields among it.
     pub(crate) fn finish(mut self) -> Result<(), ApiError> {
-        let unknown: Vec<String> = self.fields.keys().cloned().collect();
+        let unknown: Vec<String> = self.fields.0.keys().cloned().collect();
         for name in unknown {
             // Shown as it came, which may be anything.
             let shown: String = name.chars().filter(|c| !c.is_control()).take(50).collect();
             self.add(&shown, "unknown_field", "is not known here");
         }
         if self.problems.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.problems)) }
+    }
+}
+
+/// What was sent and not taken out yet. A field that is null counts as left out, if somebody asks for it.
+#[derive(Debug)]
+struct Sent(Map<String, Value>);
+
+impl Sent {
+    fn remove(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name).filter(|value| !value.is_null())
+    }
+
+    fn contains_key(&mut self, name: &str) -> bool {
+        let value = self.remove(name);
+        let is_there = value.is_some();
+        self.0.extend(value.map(|value| (name.to_owned(), value)));
+        is_there
     }
 }
 
@@ -188,9 +204,12 @@ mod tests {
 
     #[test]
     fn what_nobody_asked_for_is_refused_by_name_and_twice_is_once_too_often() {
-        let mut fields = Fields::read(br#"{"email":"a","role":"admin","x":null}"#).unwrap();
+        let mut fields = Fields::read(br#"{"email":"a","role":"admin","x":null,"y":null}"#).unwrap();
         assert_eq!(fields.text("email", 10).as_deref(), Some("a"));
-        assert!(format!("{:?}", fields.finish()).contains("unknown_field"));
+        assert_eq!(fields.optional_text("y", 10), None);
+        let told = format!("{:?}", fields.finish());
+        assert!(told.contains("unknown_field") && told.contains("\"role\""), "{told}");
+        assert!(told.contains("\"x\"") && !told.contains("\"y\""), "null, and unknown all the same: {told}");
         assert!(Fields::read(br#"{"email":"a","email":"b"}"#).is_err());
         assert!(Fields::read(b"[]").is_err());
         let mut fields = Fields::read(br#"{"l":["a",1],"f":"true"}"#).unwrap();

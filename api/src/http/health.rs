@@ -35,7 +35,7 @@ pub(crate) struct Readiness {
 }
 
 /// Alive.
-#[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health", tag = "operation", responses((status = 200, description = "Alive", body = Health)))]
 pub(crate) async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
 }

@@ -53,7 +53,7 @@ const FRONT: Front = Front {
 /// What this is.
 ///
 /// The service, its version and its pages; as HTML for browsers.
-#[utoipa::path(get, path = "/", tag = "operation", responses((status = 200, body = Front)))]
+#[utoipa::path(get, path = "/", tag = "operation", responses((status = 200, description = "Where what is", body = Front)))]
 pub(crate) async fn front(headers: HeaderMap) -> Response {
     if !wants_html(&headers) {
         return Json(FRONT).into_response();
@@ -68,7 +68,7 @@ pub(crate) async fn front(headers: HeaderMap) -> Response {
 }
 
 /// Answers `pong`.
-#[utoipa::path(get, path = "/ping", tag = "operation", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/ping", tag = "operation", responses((status = 200, description = "`pong`", body = String)))]
 pub(crate) async fn ping() -> &'static str {
     "pong"
 }
@@ -76,7 +76,7 @@ pub(crate) async fn ping() -> &'static str {
 /// What problems mean.
 ///
 /// Every kind of problem (the `type` of an error's body) and every code of its `errors`; as HTML for browsers.
-#[utoipa::path(get, path = "/problems", tag = "operation", responses((status = 200, body = [Meaning])))]
+#[utoipa::path(get, path = "/problems", tag = "operation", responses((status = 200, description = "All of them", body = [Meaning])))]
 pub(crate) async fn problems(headers: HeaderMap) -> Response {
     let all: Vec<Meaning> = codes::all().collect();
     if !wants_html(&headers) {
@@ -92,7 +92,7 @@ pub(crate) async fn problems(headers: HeaderMap) -> Response {
 #[utoipa::path(
     get, path = "/problems/{name}", tag = "operation",
     params(("name" = String, Path, description = "The last part of a `type`, or a code")),
-    responses((status = 200, body = Meaning), (status = 404, description = "There is no such problem"))
+    responses((status = 200, description = "What it means", body = Meaning), (status = 404, description = "There is no such problem"))
 )]
 pub(crate) async fn problem(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, ApiError> {
     let meaning = codes::all().find(|one| one.name == name).ok_or_else(|| ApiError::not_found("problem"))?;

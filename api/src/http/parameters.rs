@@ -27,6 +27,6 @@ pub(crate) struct KeyHeader {
     /// Your name for this request, 1 to 255 visible ASCII characters, in quotes or without. The same request again under the same
     /// key (same method, path and query, same content) gives the same answer and is not carried out again; another one is 422
     /// `key_reused`. What was refused may be sent again under its key
-    #[param(rename = "Idempotency-Key")]
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     key: Option<String>,
 }

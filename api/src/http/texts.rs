@@ -1,11 +1,15 @@
-//! texts: what openapi.json says of the texts in requests, in one place, as `domain::problems::text_problem` has it for all of
-//! them: not blank, and without control characters.
+//! texts: what openapi.json says of the texts in requests, in one place. As `domain::problems::text_problem` has it for all of
+//! them: not blank, and without control characters. Of currencies and statuses it says which there are.
 
 use std::collections::BTreeSet;
 
+use domain::limits::MAX_ID_CHARS;
+use domain::money::{Currency, currency_of};
+use domain::order::status::OrderStatus;
 use utoipa::Modify;
+use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::schema::{ArrayItems, SchemaType, Type};
-use utoipa::openapi::{Components, OpenApi, RefOr, Schema};
+use utoipa::openapi::{Components, Object, OpenApi, RefOr, Schema};
 
 /// Not blank, no control character.
 const TEXT: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$";
@@ -26,15 +30,9 @@ pub(crate) struct Texts;
 impl Modify for Texts {
     fn modify(&self, document: &mut OpenApi) {
         let mut names = BTreeSet::new();
-        for path in document.paths.paths.values() {
-            let methods = [&path.post, &path.put, &path.patch];
-            for body in methods.into_iter().flatten().filter_map(|method| method.request_body.as_ref()) {
-                let RefOr::T(body) = body else { continue };
-                for content in body.content.values() {
-                    let RefOr::T(content) = content else { continue };
-                    content.schema.iter().for_each(|schema| note(schema, &mut names));
-                }
-            }
+        for path in document.paths.paths.values_mut() {
+            let methods = [&mut path.get, &mut path.post, &mut path.put, &mut path.patch, &mut path.delete];
+            methods.into_iter().flatten().for_each(|method| of_operation(method, &mut names));
         }
         let Some(components) = &mut document.components else { return };
         let mut done = BTreeSet::new();
@@ -43,6 +41,42 @@ impl Modify for Texts {
                 say(components, &name, &mut names);
             }
         }
+    }
+}
+
+fn of_operation(operation: &mut Operation, names: &mut BTreeSet<String>) {
+    for one in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = one else { continue };
+        parameter.schema.iter_mut().for_each(not_null);
+        // Of headers and paths each says for itself what it may be: an id that is none names nothing, and that is a 404.
+        if parameter.parameter_in == ParameterIn::Query
+            && let Some(RefOr::T(Schema::Object(text))) = &mut parameter.schema
+        {
+            let is_text = is_text(text);
+            if is_text {
+                text.max_length.get_or_insert(MAX_ID_CHARS);
+            }
+            of_text(&parameter.name, text);
+            if is_text && parameter.name == "status" {
+                let one = a_status();
+                text.pattern = Some(format!("^{one}(,{one})*$"));
+            }
+        }
+    }
+    let Some(RefOr::T(body)) = &mut operation.request_body else { return };
+    for content in body.content.values_mut() {
+        let RefOr::T(content) = content else { continue };
+        content.schema.iter_mut().for_each(not_null);
+        content.schema.iter().for_each(|schema| note(schema, names));
+    }
+}
+
+/// What may be left out is not null: neither a body nor a parameter.
+fn not_null(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::OneOf(either)) = schema else { return };
+    either.items.retain(|one| matches!(one, RefOr::Ref(_)));
+    if let [one] = &*either.items {
+        *schema = one.clone();
     }
 }
 
@@ -67,7 +101,7 @@ fn say(components: &mut Components, name: &str, names: &mut BTreeSet<String>) {
         let RefOr::T(schema) = property else { continue };
         match schema {
             Schema::Object(id) if NAMES.contains(&field.as_str()) => name_pattern(id),
-            Schema::Object(text) if text.max_length.is_some() => of_text(text),
+            Schema::Object(text) => of_text(field, text),
             Schema::Array(list) => {
                 if let ArrayItems::RefOrSchema(item) = &mut list.items
                     && let RefOr::T(Schema::Object(text)) = &mut **item
@@ -82,22 +116,74 @@ fn say(components: &mut Components, name: &str, names: &mut BTreeSet<String>) {
 }
 
 /// Of what names somebody or something here.
-fn name_pattern(text: &mut utoipa::openapi::Object) {
+fn name_pattern(text: &mut Object) {
     let unseen = format!("{UNSEEN}{UNSEEN_BEYOND}");
     let end = format!("[^{SPACE}{unseen}]");
     text.pattern = Some(format!("^{end}([^{unseen}]*{end})?$"));
-    of_text(text);
     text.min_length.get_or_insert(1);
 }
 
-fn of_text(text: &mut utoipa::openapi::Object) {
+fn is_text(text: &Object) -> bool {
     let is_text = match &text.schema_type {
         SchemaType::Type(kind) => *kind == Type::String,
         SchemaType::Array(kinds) => kinds.contains(&Type::String),
         SchemaType::AnyValue => false,
     };
-    if is_text && text.format.is_none() && text.pattern.is_none() && text.enum_values.is_none() {
-        text.pattern = Some(TEXT.to_owned());
-        text.min_length.get_or_insert(1);
+    is_text && text.format.is_none() && text.pattern.is_none() && text.enum_values.is_none()
+}
+
+/// Says of a text what it may be: by its name, or as all are that have a longest length.
+fn of_text(name: &str, text: &mut Object) {
+    if !is_text(text) {
+        return;
+    }
+    match name {
+        "currency" => text.pattern = Some(format!("^({})$", currencies().join("|"))),
+        "status" => text.pattern = Some(format!("^{}$", a_status())),
+        _ if text.max_length.is_some() => {
+            text.pattern = Some(TEXT.to_owned());
+            text.min_length.get_or_insert(1);
+        }
+        _ => {}
+    }
+}
+
+/// Those that are money one can pay with, by their codes.
+fn currencies() -> Vec<&'static str> {
+    let all = (0..1_000).filter_map(Currency::from_numeric).map(|one| one.code());
+    let mut all: Vec<_> = all.filter(|code| currency_of(code).is_some()).collect();
+    all.sort_unstable();
+    all
+}
+
+fn a_status() -> String {
+    format!("({})", OrderStatus::ALL.map(|status| in_any_case(status.as_str())).join("|"))
+}
+
+/// A pattern for a word in any case: patterns of JSON schemas have no flag for it.
+fn in_any_case(word: &str) -> String {
+    word.chars()
+        .map(
+            |c| {
+                if c.is_ascii_alphabetic() {
+                    format!("[{c}{}]", c.to_ascii_lowercase())
+                } else {
+                    c.to_string()
+                }
+            },
+        )
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_currencies_and_statuses_is_what_is_taken() {
+        let known = currencies();
+        assert!(["EUR", "JPY", "KWD", "USD"].iter().all(|code| known.contains(code)), "{known:?}");
+        assert!(!known.contains(&"XAU") && !known.contains(&"XXX") && known.len() > 100, "{known:?}");
+        assert_eq!(in_any_case("NO_SHOW"), "[Nn][Oo]_[Ss][Hh][Oo][Ww]");
     }
 }

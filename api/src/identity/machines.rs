@@ -72,7 +72,7 @@ pub(crate) struct NewServiceTokenView {
 
 /// Make a service token.
 #[utoipa::path(
-    post, path = "/api/v1/service-tokens", tag = "people",
+    post, path = "/api/v1/service-tokens", tag = "people", operation_id = "make_service_token",
     request_body = NewServiceTokenBody,
     responses(
         (status = 201, description = "Made. The token is shown this once", body = NewServiceTokenView),
@@ -147,7 +147,7 @@ fn parse(mut fields: Fields, created_by: String) -> Result<(ServiceToken, String
 
 /// List service tokens, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/service-tokens", tag = "people",
+    get, path = "/api/v1/service-tokens", tag = "people", operation_id = "list_service_tokens",
     responses((status = 200, description = "Up to a thousand", body = ServiceTokens), AdminsOnly, Faults),
     security(("token" = []))
 )]
@@ -169,7 +169,7 @@ pub(crate) async fn list(
 ///
 /// It is refused everywhere within five seconds.
 #[utoipa::path(
-    delete, path = "/api/v1/service-tokens/{id}", tag = "people",
+    delete, path = "/api/v1/service-tokens/{id}", tag = "people", operation_id = "end_service_token",
     params(("id" = String, Path, description = "The token's id")),
     responses(
         (status = 204, description = "Ended"),

@@ -91,9 +91,9 @@ impl Identity {
         let followed = Followed::new(database.session(), settings.access_token_life);
         let limits = RateLimits::new(&settings.rate_limits);
         let guests = settings.guests;
-<<<<<<< HEAD
         let secrets = Secrets::open(settings.secrets_key_file.as_deref())?;
-        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, guests, limits, secrets }))
+        let look_every = (settings.issuer_keys_every, settings.keys_at_most_every());
+        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, guests, limits, secrets, look_every }))
     }
 
     /// That whoever shows no token does not ask too often.

@@ -32,7 +32,7 @@ pub(crate) struct UserPage {
 
 /// Make a user.
 #[utoipa::path(
-    post, path = "/api/v1/users", tag = "people",
+    post, path = "/api/v1/users", tag = "people", operation_id = "make_user",
     request_body = NewUserBody,
     responses(
         (status = 201, description = "Made", body = UserView),
@@ -62,9 +62,9 @@ pub(crate) struct ListQuery {
 
 /// List users, oldest first, a hundred a page.
 #[utoipa::path(
-    get, path = "/api/v1/users", tag = "people",
+    get, path = "/api/v1/users", tag = "people", operation_id = "list_users",
     params(
-        ("role" = Option<String>, Query, description = "Only those of this role"),
+        ("role" = Option<Role>, Query, description = "Only those of this role"),
         ("cursor" = Option<Uuid>, Query, description = "The last answer's `next_cursor`"),
     ),
     responses(
@@ -104,7 +104,7 @@ pub(crate) async fn list(
 ///
 /// Their sessions end where that is something else than before: they log in again.
 #[utoipa::path(
-    patch, path = "/api/v1/users/{id}", tag = "people",
+    patch, path = "/api/v1/users/{id}", tag = "people", operation_id = "change_user",
     params(("id" = Uuid, Path, description = "The user's id")),
     request_body = ChangeBody,
     responses(

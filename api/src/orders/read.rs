@@ -101,16 +101,19 @@ pub(crate) struct ListQuery {
     /// Only those that stand here; any case; several with commas between
     status: Option<String>,
     /// Only those accepted at this time or later (RFC 3339)
+    #[param(value_type = Option<OffsetDateTime>)]
     from: Option<String>,
     /// Only those accepted before this time (RFC 3339)
+    #[param(value_type = Option<OffsetDateTime>)]
     to: Option<String>,
     /// 1, 2, ... with up to 10,000 orders in all; what follows them is reached by `cursor`
-    #[param(value_type = Option<i64>)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 10_000)]
     page: Option<String>,
     /// 1 to 100; 20 where it is left out
-    #[param(value_type = Option<i64>)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 100)]
     page_size: Option<String>,
     /// The last answer's `next_cursor`: what follows it, as quick at any depth; not together with `page`
+    #[param(value_type = Option<Uuid>)]
     cursor: Option<String>,
 }
 
@@ -122,7 +125,7 @@ type Queried = Result<Query<ListQuery>, axum::extract::rejection::QueryRejection
     params(ListQuery),
     responses(
         (status = 200, description = "One page", body = OrderPage),
-        (status = 422, description = "A parameter is not valid, or the page is `too_deep`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid, or the page is `too_deep`, or `page` and `cursor` are both there (`conflict`)", body = ProblemBody, content_type = "application/problem+json"),
         TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -145,7 +148,7 @@ pub(crate) async fn list_orders(
     params(ListQuery),
     responses(
         (status = 200, description = "One page", body = OrderPage),
-        (status = 422, description = "A parameter is not valid, or the page is `too_deep`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid, or the page is `too_deep`, or `page` and `cursor` are both there (`conflict`)", body = ProblemBody, content_type = "application/problem+json"),
         TokenNeeded, Faults,
     ),
     security(("token" = []))
