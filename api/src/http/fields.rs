@@ -124,8 +124,8 @@ impl Fields {
                 self.add(&place, "not_text", "must be a string");
                 continue;
             };
-            let key = self.checked(&place, key, max_chars);
-            let value = self.checked(&place, value, max_chars);
+            let key = self.checked(&place, key, |text| text_problem(text, max_chars));
+            let value = self.checked(&place, value, |text| text_problem(text, max_chars));
             texts.extend(key.zip(value));
         }
         Some(texts)

@@ -93,7 +93,15 @@ impl Identity {
         let guests = settings.guests;
         let secrets = Secrets::open(settings.secrets_key_file.as_deref())?;
         let look_every = (settings.issuer_keys_every, settings.keys_at_most_every());
-        Ok(Arc::new(Self { access: Access::new(known), followed, embedded, guests, limits, secrets, look_every }))
+        Ok(Arc::new(Self {
+            access: Access::new(known),
+            followed,
+            embedded,
+            guests,
+            limits,
+            secrets,
+            look_every,
+        }))
     }
 
     /// That whoever shows no token does not ask too often.

@@ -414,8 +414,7 @@ async fn paid_elsewhere(conn: &mut PgConnection) -> Result<NewOrder> {
     let document = r#"{"channelOrderId":"1","items":[{"name":"n","plu":"p","quantity":2,"price":12.99}]}"#;
     let channel = ChannelName::parse("dish").unwrap();
     let settings = ChannelSettings::default();
-    let order =
-        PlainOrder::parse(channel, serde_json::from_str(document)?, &settings, Some(true)).unwrap();
+    let order = PlainOrder::parse(channel, serde_json::from_str(document)?, &settings, Some(true)).unwrap();
     let order = order.priced(&PriceList::default(), &settings, SOON).unwrap().order;
     accept(conn, &[Accept { order: order.clone(), key: None }], SOON).await?;
     Ok(order)
