@@ -57,6 +57,11 @@ pub struct Api {
 /// After the last answer, how long the writers and the publisher may take to finish. They have a batch each.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// What stands in the way of opening the channels' secrets, where they have any: to be asked before [`run`], which answers at once.
+pub async fn expect_keys(database: &Database, identity: &Identity) -> Result<()> {
+    operations::channels::expect_keys(database, identity.secrets()).await
+}
+
 /// Accepts and reads orders until `stop`; then writes what was handed in while the door was being closed, publishes what is
 /// durable, and returns.
 pub async fn run(api: Api, stop: Stop) -> Result<()> {
@@ -72,7 +77,6 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         identity,
     } = api;
     let origins = http::cors::origins(&settings.api_cors_origins)?;
-    operations::channels::expect_keys(&database, identity.secrets()).await?;
     runtime::trace::declare_metrics();
     let (desk, lane) = runtime::batch::desk(settings.api_backlog, config::MAX_BATCH);
     let (publish, hints) = mpsc::channel(config::MAX_HINTS);

@@ -71,6 +71,7 @@ async fn start() -> Result<()> {
         crew.spawn("metrics", telemetry::run_metrics(metrics, internal, stop.clone()));
     }
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
+    api::expect_keys(&database, &identity).await?;
 
     let signals = stop_on_signal(stop.clone())?;
     let connections = config.settings.connections();

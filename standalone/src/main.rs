@@ -146,6 +146,7 @@ async fn run(
     let connections = config.api.connections() + usize::from(worker_settings.worker_database_connections);
     tracing::info!(database_connections = connections, "starting");
     let opened = door.clone();
+    api::expect_keys(&database, &identity).await?;
     let api = Api {
         door,
         database: database.clone(),
