@@ -174,8 +174,13 @@ async fn long_answers_are_compressed_for_whoever_wants_that_and_no_order_waits_f
     let short = get(client, "/health", &[gzip]).await?;
     assert_eq!(said(short.headers(), "content-encoding"), "");
     let json = ("content-type", "application/json");
-    let order = send(client, Client::an_order().to_string().into(), &[json, gzip]).await?;
+    // Long enough to be worth it.
+    let mut long = Client::an_order();
+    long["items"][0]["item_name"] = json!("Burger ".repeat(60).trim());
+    long["items"][1]["item_name"] = json!("Fries and more ".repeat(30).trim());
+    let order = send(client, long.to_string().into(), &[json, gzip]).await?;
     assert_eq!((order.status().as_u16(), said(order.headers(), "content-encoding")), (202, ""));
+    assert!(order.bytes().await?.len() > 1_024);
     pipeline.stop().await
 }
 
