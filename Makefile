@@ -61,14 +61,15 @@ contract: ## schemathesis holds every answer against openapi.json, once a role, 
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
 	@scripts/install-schemathesis >/dev/null
-	cargo build -p servers $(PROGRAMS)
+	@# testbed: as for smoke
+	cargo build -p servers $(PROGRAMS) -p testbed
 	$(TARGET)/debug/with-servers -- scripts/contract
 
 client: ## a client in Python that openapi-generator writes after openapi.json places an order and reads it
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
 	@scripts/install-openapi-generator >/dev/null
-	cargo build -p servers $(PROGRAMS)
+	cargo build -p servers $(PROGRAMS) -p testbed
 	$(TARGET)/debug/with-servers -- scripts/client
 
 oidc: ## people of an issuer that somebody else wrote log in and order, while its keys change and while it is away
@@ -76,7 +77,7 @@ oidc: ## people of an issuer that somebody else wrote log in and order, while it
 	@scripts/install-oidc-provider >/dev/null
 	cargo build -p servers
 	OIDC_ISSUER=$$(scripts/install-oidc-provider) $(TARGET)/debug/with-servers --no-rabbitmq -- \
-		cargo test -p api --test all real_issuer -- --ignored
+		cargo test -p api -p testbed --test all real_issuer -- --ignored
 
 dashboards: ## prove that every panel and every alert has data, on a Prometheus of its own
 	@scripts/install-postgres

@@ -75,6 +75,8 @@ impl Source {
 }
 
 fn client() -> Result<Client> {
+    // Whoever was first has set it; all of ours set the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(PATIENCE)

@@ -141,7 +141,6 @@ async fn what_is_no_charge_is_refused_and_says_why() {
         (Some("k"), r#"{"reference":"r","amount":"1.5","currency":"USD"}"#, "body_invalid"),
         (Some("k"), r#"{"reference":"r","amount":1.555,"currency":"USD"}"#, "body_invalid"),
         (Some("k"), r#"{"reference":"r","amount":-1,"currency":"USD"}"#, "body_invalid"),
-        (Some("k"), r#"{"reference":"r","amount":1e2,"currency":"USD"}"#, "body_invalid"),
         (Some("k"), r#"{"reference":"r","amount":1,"currency":"XYZ"}"#, "body_invalid"),
         (Some("k"), r#"{"reference":"","amount":1,"currency":"USD"}"#, "body_invalid"),
         (Some("k"), &format!("{{\"reference\":\"{}\"}}", "r".repeat(20_000)), "body_unreadable"),

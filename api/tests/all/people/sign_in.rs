@@ -72,7 +72,7 @@ async fn what_is_no_address_no_number_and_no_password_is_refused() -> Result<()>
     for (field, value, code) in [
         ("email", json!("a"), "no_email"),
         ("email", json!("a@b"), "no_email"),
-        ("email", json!("a\u{200b}@example.com"), "no_email"),
+        ("email", json!("a\u{200b}@example.com"), "invisible_character"),
         ("email", json!("a b@example.com"), "no_email"),
         ("email", json!(format!("{}@example.com", "a".repeat(250))), "too_long"),
         ("email", json!(7), "not_text"),
