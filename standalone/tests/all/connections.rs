@@ -70,9 +70,10 @@ async fn all_at_once(client: &Client, metrics: &str) -> Result<()> {
             let id = client.order(&Client::an_order()).await?;
             client.until_status(id, "CONFIRMED").await?;
             let refused = format!("{}/api/v1/orders/{id}/reject", client.api);
-            // A busy machine may say 503: again, as whoever is told so does.
+            // A busy machine may say 503: again, as whoever is told so does, and under the same key: it may have been done.
             until("the order is rejected", async || {
-                let asked = client.http.post(&refused).json(&json!({"reason": "no buns"}));
+                let asked = client.http.post(&refused).header("Idempotency-Key", id.to_string());
+                let asked = asked.json(&json!({"reason": "no buns"}));
                 let answer = asked.send().await?;
                 Ok((answer.status() != 503).then(|| answer.error_for_status()))
             })
