@@ -15,7 +15,7 @@ use super::key_file::KeyFile;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Largest document that is read: real ones have a few thousand bytes.
 const MAX_BYTES: usize = 256 * 1024;
-/// Where an issuer says where its keys are (OpenID Connect Discovery 1.0, section 4).
+/// Where an issuer says where its keys are (`OpenID` Connect Discovery 1.0, section 4).
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
 /// Where keys come from.

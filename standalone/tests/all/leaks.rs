@@ -34,7 +34,7 @@ fn is_card(digits: &[u8]) -> bool {
             if value > 9 { value - 9 } else { value }
         })
         .sum();
-    (13..=19).contains(&digits.len()) && matches!(digits[0], b'3'..=b'6') && sum % 10 == 0
+    (13..=19).contains(&digits.len()) && matches!(digits[0], b'3'..=b'6') && sum.is_multiple_of(10)
 }
 
 /// What looks like a card's number: digits in one piece, or in groups of four, that are no part of something longer.
