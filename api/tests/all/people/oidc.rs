@@ -40,6 +40,7 @@ impl Drop for Oidc {
 impl Oidc {
     pub(super) async fn start() -> Result<Self> {
         let http = Client::builder().tls_certs_only([]).no_proxy();
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = http.redirect(reqwest::redirect::Policy::none()).build()?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut this = Self { folder: tempfile::tempdir()?, port, running: None, http };
