@@ -14,11 +14,11 @@ use serde_json::value::RawValue;
 use store::prices;
 
 use crate::http::body;
+use crate::http::channel::channel_name;
 use crate::http::error::ApiError;
 use crate::http::work::to_the_end;
 use crate::identity::caller::Manager;
 use crate::operations::state::Internal;
-use crate::orders::from_channel::channel_name;
 
 /// A channel's whole list.
 #[derive(Debug, Serialize)]

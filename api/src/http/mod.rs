@@ -2,6 +2,7 @@
 
 pub(crate) mod arrival;
 pub(crate) mod body;
+pub(crate) mod channel;
 pub(crate) mod codes;
 pub(crate) mod cors;
 pub(crate) mod error;

@@ -163,6 +163,11 @@ impl Key {
     }
 }
 
+/// What a secret of this channel is sealed for.
+pub(crate) fn purpose_of(channel: &str) -> String {
+    format!("channel:{channel}")
+}
+
 /// Makes a key file, and says whether it did; one that is there stays.
 pub fn make(path: &Path) -> Result<bool> {
     if path.exists() {

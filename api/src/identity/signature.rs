@@ -4,7 +4,7 @@
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use domain::channel::dialect::{Dialect, Signature, Written};
+use domain::channel::settings::{Dialect, Signature, Written};
 use ring::hmac;
 
 /// The signature that a request shows, read; `None`: it shows none.

@@ -23,13 +23,13 @@ use store::session::StoreError;
 use time::OffsetDateTime;
 
 use crate::http::body;
+use crate::http::channel::channel_name;
 use crate::http::error::ApiError;
 use crate::http::fields::Fields;
 use crate::http::work::to_the_end;
 use crate::identity::caller::Manager;
-use crate::identity::secrets::{self, Secrets, Unsealed};
+use crate::identity::secrets::{self, Secrets, Unsealed, purpose_of};
 use crate::operations::state::Internal;
-use crate::orders::from_channel::channel_name;
 
 /// What is set for a channel.
 #[derive(Debug, Serialize)]
@@ -78,11 +78,6 @@ impl ChannelView {
     }
 }
 
-/// What a secret of this channel is sealed for.
-pub(crate) fn purpose(channel: &str) -> String {
-    format!("channel:{channel}")
-}
-
 /// What is set for a channel.
 pub(super) async fn read(
     State(state): State<Internal>,
@@ -109,7 +104,7 @@ pub(super) async fn replace(
     let channel = channel_name(&channel)?;
     let body = body::read_json(&headers, body, &state.room).await?;
     let (settings, secrets) = parse(&body)?;
-    let seal = |secret: &String| state.identity.secrets().seal(&purpose(channel.as_str()), secret);
+    let seal = |secret: &String| state.identity.secrets().seal(&purpose_of(channel.as_str()), secret);
     let secrets: Option<Result<Vec<_>, _>> = secrets.map(|all| all.iter().map(seal).collect());
     let secrets = secrets.transpose().map_err(|why| match why {
         Unsealed::NoKeys => ApiError::invalid_one("secrets", "no_key", why.to_string()),
@@ -204,7 +199,7 @@ pub async fn expect_keys(database: &Database, secrets: &Secrets) -> Result<()> {
     let all = channels::sealed(&mut database.connect().await?).await.context("cannot read the channels")?;
     for (channel, sealed) in all {
         for one in sealed {
-            let opened = secrets.unseal(&purpose(&channel), &one);
+            let opened = secrets.unseal(&purpose_of(&channel), &one);
             opened.with_context(|| format!("channel {channel} has a secret that cannot be opened"))?;
         }
     }
@@ -218,7 +213,7 @@ pub async fn reseal(database: &Database, file: &FilePath) -> Result<usize> {
     let all = channels::sealed(&mut conn).await?;
     let count = all.len();
     for (channel, was) in all {
-        let purpose = purpose(&channel);
+        let purpose = purpose_of(&channel);
         let again =
             |one: &Vec<u8>| keys.unseal(&purpose, one).and_then(|secret| keys.seal(&purpose, &secret));
         let sealed: Result<Vec<_>, _> = was.iter().map(again).collect();

@@ -12,10 +12,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::state::Internal;
+use crate::http::channel::{channel_name, refused_id};
 use crate::http::error::ApiError;
 use crate::http::work::to_the_end;
 use crate::identity::caller::Manager;
-use crate::orders::from_channel::channel_name;
 
 /// What is kept of a channel.
 #[derive(Debug, Serialize)]
@@ -69,7 +69,7 @@ pub(super) async fn read(
     _: Manager,
     Path((channel, id)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let (channel, id) = (channel_name(&channel)?, parse(&id)?);
+    let (channel, id) = (channel_name(&channel)?, refused_id(&id)?);
     let found = to_the_end(async move {
         let mut conn = state.readers.acquire().await?;
         refused::find(&mut conn, &channel, id).await
@@ -87,15 +87,10 @@ pub(super) async fn forget(
     _: Manager,
     Path((channel, id)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let input = (channel_name(&channel)?, parse(&id)?);
+    let input = (channel_name(&channel)?, refused_id(&id)?);
     let gone = to_the_end(async move {
         let mut session = state.session.lock().await;
         session.run(&input, |conn, (channel, id)| Box::pin(refused::forget(conn, channel, *id))).await
     });
     if gone.await? { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::not_found("refused document")) }
-}
-
-/// The id of a document.
-pub(crate) fn parse(id: &str) -> Result<Uuid, ApiError> {
-    Uuid::try_parse(id).map_err(|_| ApiError::not_found("refused document"))
 }

@@ -27,14 +27,14 @@ use uuid::Uuid;
 
 use crate::http::arrival::Arrival;
 use crate::http::body;
+use crate::http::channel::{channel_name, refused_id};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::key::SentKey;
 use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, ChannelOnly, Faults, NoOrder, TokenNeeded};
 use crate::identity::caller::{Caller, OfChannel};
+use crate::identity::secrets::purpose_of;
 use crate::identity::signature;
-use crate::operations::channels::purpose;
-use crate::operations::refused;
 use crate::orders::accept::{channel_id_reused, commit, replayed};
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::hand_in;
@@ -139,7 +139,7 @@ pub(crate) async fn accept_refused(
     by: OfChannel,
     Path((channel, id)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let (channel, id) = (channel_name(&channel)?, refused::parse(&id)?);
+    let (channel, id) = (channel_name(&channel)?, refused_id(&id)?);
     by.expect(&channel)?;
     let (set, named) = (settings(&state, &channel).await?, channel.clone());
     let find = decisive(state.clone(), move |conn| {
@@ -244,7 +244,7 @@ fn document_key(incoming: &Incoming, settings: &ChannelSettings) -> Option<Idemp
     let made_at = incoming.made_at.map(|at| at.unix_timestamp().to_string()).unwrap_or_default();
     Some(IdempotencyKey {
         // Nobody who asks is called so: they all have a kind before their name.
-        principal: purpose(key.channel.as_str()),
+        principal: purpose_of(key.channel.as_str()),
         key: format!("{} {made_at}", incoming.document_id.as_ref()?),
         request_hash: key.content,
         keep: REPEATED,
@@ -363,7 +363,7 @@ fn signer(
     let not_signed = || ApiError::bad_token(NOT_SIGNED);
     let set = set.ok_or_else(not_signed)?;
     let shown = signature::shown(&parts.headers, set.settings.dialect.signature()).ok_or_else(not_signed)?;
-    let purpose = purpose(channel.as_str());
+    let purpose = purpose_of(channel.as_str());
     let open = |sealed: &Vec<u8>| state.identity.secrets().unseal(&purpose, sealed);
     let secrets: Result<Vec<String>, _> = set.secrets.iter().map(open).collect();
     let secrets =
@@ -387,10 +387,6 @@ async fn answered_before(state: AppState, name: ChannelKey) -> Result<Option<Res
         Some(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
         _ => Ok(None),
     }
-}
-
-pub(crate) fn channel_name(text: &str) -> Result<ChannelName, ApiError> {
-    ChannelName::parse(text).map_err(|(code, detail)| ApiError::invalid_one("channel", code, detail))
 }
 
 fn paid(

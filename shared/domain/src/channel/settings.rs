@@ -1,8 +1,8 @@
 //! How a channel speaks: what is set for it, and what holds for one of which nothing is. No I/O.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use crate::channel::dialect::Dialect;
 use crate::money::Currency;
 
 /// Most secrets of a channel: the one that it signs with, and the one that follows.
@@ -15,6 +15,38 @@ pub const MAX_LOCATIONS: usize = 1_000;
 pub const MAX_UNIQUE_DAYS: i16 = 3_650;
 /// Most digits behind the point that an amount in minor units may have.
 pub const MAX_DIGITS: i16 = 6;
+
+/// What a channel speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// The aggregators' common document, in decimals.
+    #[default]
+    Plain,
+    /// Deliverect's.
+    Deliverect,
+    /// Shopify's.
+    Shopify,
+    /// That of `WooCommerce`.
+    WooCommerce,
+}
+
+/// How a platform signs what it sends: HMAC-SHA256 over the body as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// Where it stands, in small letters.
+    pub header: &'static str,
+    /// How it is written.
+    pub written: Written,
+}
+
+/// How the bytes of a signature are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Two digits a byte.
+    Hex,
+    /// With padding.
+    Base64,
+}
 
 /// How amounts are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,4 +73,42 @@ pub struct ChannelSettings {
     pub unique_days: Option<u16>,
     /// Its names for locations, and ours.
     pub locations: BTreeMap<String, String>,
+}
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Deliverect, Self::Shopify, Self::WooCommerce];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Deliverect => "deliverect",
+            Self::Shopify => "shopify",
+            Self::WooCommerce => "woocommerce",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+    }
+
+    /// How whoever speaks it signs.
+    pub const fn signature(self) -> Signature {
+        match self {
+            Self::Plain => Signature { header: "x-signature-sha256", written: Written::Hex },
+            Self::Deliverect => {
+                Signature { header: "x-server-authorization-hmac-sha256", written: Written::Hex }
+            }
+            Self::Shopify => Signature { header: "x-shopify-hmac-sha256", written: Written::Base64 },
+            Self::WooCommerce => Signature { header: "x-wc-webhook-signature", written: Written::Base64 },
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }

@@ -6,7 +6,6 @@ pub mod plain;
 mod shopify;
 mod woocommerce;
 
-use std::fmt;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -15,40 +14,9 @@ use time::OffsetDateTime;
 use self::draft::Named;
 use crate::channel::name::ChannelName;
 use crate::channel::settings::ChannelSettings;
+pub use crate::channel::settings::Dialect;
 use crate::order::NewOrder;
 use crate::problems::{Problem, Problems};
-
-/// What a channel speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Dialect {
-    /// The aggregators' common document, in decimals.
-    #[default]
-    Plain,
-    /// Deliverect's.
-    Deliverect,
-    /// Shopify's.
-    Shopify,
-    /// That of `WooCommerce`.
-    WooCommerce,
-}
-
-/// How a platform signs what it sends: HMAC-SHA256 over the body as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signature {
-    /// Where it stands, in small letters.
-    pub header: &'static str,
-    /// How it is written.
-    pub written: Written,
-}
-
-/// How the bytes of a signature are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
-    /// Two digits a byte.
-    Hex,
-    /// With padding.
-    Base64,
-}
 
 /// An order of a platform, and what its document says beside it.
 #[derive(Debug)]
@@ -66,36 +34,6 @@ pub struct Incoming {
 }
 
 impl Dialect {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Deliverect, Self::Shopify, Self::WooCommerce];
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Deliverect => "deliverect",
-            Self::Shopify => "shopify",
-            Self::WooCommerce => "woocommerce",
-        }
-    }
-
-    /// The one of this name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
-    }
-
-    /// How whoever speaks it signs.
-    pub const fn signature(self) -> Signature {
-        match self {
-            Self::Plain => Signature { header: "x-signature-sha256", written: Written::Hex },
-            Self::Deliverect => {
-                Signature { header: "x-server-authorization-hmac-sha256", written: Written::Hex }
-            }
-            Self::Shopify => Signature { header: "x-shopify-hmac-sha256", written: Written::Base64 },
-            Self::WooCommerce => Signature { header: "x-wc-webhook-signature", written: Written::Base64 },
-        }
-    }
-
     /// The order of a document that says all of its prices itself, or all that is wrong with it. `None`: this dialect asks the
     /// channel's price list (`plain.rs`). The kitchen has `accept_in` to take what needs no charge.
     pub fn read(
@@ -136,11 +74,5 @@ impl Problems {
         } else if let Some(name) = crate::content::repeated(document.get().as_bytes()) {
             self.add(name, "repeated", "must be given once");
         }
-    }
-}
-
-impl fmt::Display for Dialect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
