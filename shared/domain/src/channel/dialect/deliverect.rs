@@ -6,14 +6,13 @@ use serde_json::value::RawValue;
 use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
-use super::draft::{Draft, Place, part, told};
+use super::draft::{Draft, Place, currency, part, told};
 use crate::channel::reading::{Object, Scale};
 use crate::channel::settings::{ChannelSettings, Unit};
 use crate::limits::{
-    DEFAULT_CURRENCY, MAX_ADJUSTMENTS, MAX_DEPTH, MAX_ITEMS, MAX_MODIFIERS, MAX_NAME_CHARS, MAX_NOTE_CHARS,
-    MAX_QUANTITY,
+    MAX_ADJUSTMENTS, MAX_DEPTH, MAX_ITEMS, MAX_MODIFIERS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY,
 };
-use crate::money::{Currency, Money, currency_of, decimal_places};
+use crate::money::{Currency, Money, decimal_places};
 use crate::order::adjustments::{Adjustment, AdjustmentKind};
 use crate::order::details::Fulfilment;
 use crate::order::lines::Item;
@@ -76,15 +75,6 @@ pub(super) fn read(
     };
     hand_over(&order, &mut draft, problems);
     Some(draft)
-}
-
-fn currency(order: &Object<'_>, settings: &ChannelSettings, problems: &mut Problems) -> Currency {
-    let named = order.line("currency", MAX_NAME_CHARS, problems);
-    let known = named.as_deref().map(|code| currency_of(&code.to_uppercase()));
-    if known == Some(None) {
-        problems.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
-    }
-    known.flatten().or(settings.currency).unwrap_or(DEFAULT_CURRENCY)
 }
 
 fn scale(

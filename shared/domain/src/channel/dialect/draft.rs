@@ -7,11 +7,12 @@ use time::OffsetDateTime;
 
 use super::Incoming;
 use crate::channel::name::{ChannelKey, ChannelName, customer_of};
+use crate::channel::reading::Object;
 use crate::channel::settings::ChannelSettings;
-use crate::limits::{MAX_ID_CHARS, MAX_NOTE_CHARS};
-use crate::money::Currency;
+use crate::limits::{DEFAULT_CURRENCY, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS};
+use crate::money::{Currency, Money, currency_of};
 use crate::order::NewOrder;
-use crate::order::adjustments::Adjustment;
+use crate::order::adjustments::{Adjustment, AdjustmentKind};
 use crate::order::details::{Address, Customer, Fulfilment, Handover, NewDetails};
 use crate::order::lines::Item;
 use crate::order::parts::Parts;
@@ -106,7 +107,34 @@ pub(super) fn part(name: &str) -> String {
 
 /// A name, and what is to be minded.
 pub(super) fn told(name: &str, remark: &str) -> String {
-    cut(format!("{name} ({remark})"), crate::limits::MAX_NAME_CHARS)
+    cut(format!("{name} ({remark})"), MAX_NAME_CHARS)
+}
+
+/// That of the document, or else the channel's.
+pub(super) fn currency(order: &Object<'_>, settings: &ChannelSettings, problems: &mut Problems) -> Currency {
+    let named = order.line("currency", MAX_NAME_CHARS, problems);
+    let known = named.as_deref().map(|code| currency_of(&code.to_uppercase()));
+    if known == Some(None) {
+        problems.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
+    }
+    known.flatten().or(settings.currency).unwrap_or(DEFAULT_CURRENCY)
+}
+
+/// An amount beside the lines; none of nothing.
+pub(super) fn adjustment(
+    currency: Currency,
+    kind: AdjustmentKind,
+    name: Option<String>,
+    minor: i64,
+) -> Option<Adjustment> {
+    let amount = Money::from_minor(minor, currency).to_json();
+    (minor != 0).then_some(Adjustment { kind, name, amount })
+}
+
+/// As much of a name as there is.
+pub(super) fn full_name(first: Option<String>, last: Option<String>) -> Option<String> {
+    let both: Vec<_> = [first, last].into_iter().flatten().collect();
+    (!both.is_empty()).then(|| both.join(" "))
 }
 
 impl Draft {

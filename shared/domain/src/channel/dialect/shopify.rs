@@ -3,13 +3,11 @@
 
 use serde_json::value::RawValue;
 
-use super::draft::{Draft, Place, part};
+use super::draft::{Draft, Place, adjustment, currency, full_name, part};
 use crate::channel::reading::{Object, Scale};
 use crate::channel::settings::ChannelSettings;
-use crate::limits::{
-    DEFAULT_CURRENCY, MAX_ADJUSTMENTS, MAX_ITEMS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY,
-};
-use crate::money::{Currency, Money, currency_of, decimal_places};
+use crate::limits::{MAX_ADJUSTMENTS, MAX_ITEMS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY};
+use crate::money::{Currency, Money, decimal_places};
 use crate::order::adjustments::{Adjustment, AdjustmentKind};
 use crate::order::details::Fulfilment;
 use crate::order::lines::Item;
@@ -28,6 +26,7 @@ pub(super) fn read(
     let order = Object::whole(document, problems);
     let order_id = order.id("id", problems);
     let expected = order.raw("total_price").and_then(|_| {
+        // The shop's, in which its amounts are; another one is only shown to the customer.
         let currency = currency(&order, settings, problems);
         Some((currency, order.amount("total_price", scale(currency), problems)?))
     });
@@ -57,16 +56,6 @@ pub(super) fn read(
     };
     hand_over(&order, &customer, &mut draft, problems);
     Some(draft)
-}
-
-/// That of the shop, in which its amounts are; another one is only shown to the customer.
-fn currency(order: &Object<'_>, settings: &ChannelSettings, problems: &mut Problems) -> Currency {
-    let named = order.line("currency", MAX_NAME_CHARS, problems);
-    let known = named.as_deref().map(|code| currency_of(&code.to_uppercase()));
-    if known == Some(None) {
-        problems.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
-    }
-    known.flatten().or(settings.currency).unwrap_or(DEFAULT_CURRENCY)
 }
 
 fn scale(currency: Currency) -> Scale {
@@ -131,7 +120,9 @@ impl Reader {
             plu: sku,
             note: (!minded.is_empty()).then(|| minded.chars().take(MAX_NOTE_CHARS).collect()),
             modifiers: Vec::new(),
-            adjustments: self.adjustment(AdjustmentKind::Discount, None, -off).into_iter().collect(),
+            adjustments: adjustment(self.currency, AdjustmentKind::Discount, None, -off)
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -146,7 +137,7 @@ impl Reader {
         for one in order.list("shipping_lines", MAX_ADJUSTMENTS, problems) {
             let title = one.line("title", MAX_NAME_CHARS, problems);
             let price = one.amount("price", self.scale, problems).unwrap_or(0);
-            all.extend(self.adjustment(AdjustmentKind::DeliveryFee, title, price));
+            all.extend(adjustment(self.currency, AdjustmentKind::DeliveryFee, title, price));
         }
         let minor = |some: &[Adjustment]| some.iter().filter_map(|one| one.minor(self.currency)).sum::<i64>();
         // What is not off a line is off the shipping, or off everything.
@@ -159,24 +150,19 @@ impl Reader {
         if off < of_lines {
             problems.add("total_discounts", "conflict", "is less than what is off the lines");
         } else {
-            all.extend(self.adjustment(AdjustmentKind::Discount, codes, of_lines - off));
+            all.extend(adjustment(self.currency, AdjustmentKind::Discount, codes, of_lines - off));
         }
         if order.flag("taxes_included", problems) != Some(true) {
             let tax = order.amount("total_tax", self.scale, problems).unwrap_or(0);
-            all.extend(self.adjustment(AdjustmentKind::Tax, None, tax));
+            all.extend(adjustment(self.currency, AdjustmentKind::Tax, None, tax));
         }
         // Tips are among the lines of some, and beside them of others.
         let tip = order.amount("total_tip_received", self.scale, problems).unwrap_or(0);
         let lines = items.iter().filter_map(|item| item.worth(self.currency)).sum::<i64>();
         if tip != 0 && lines + minor(&all) != expected {
-            all.extend(self.adjustment(AdjustmentKind::Tip, None, tip));
+            all.extend(adjustment(self.currency, AdjustmentKind::Tip, None, tip));
         }
         all
-    }
-
-    fn adjustment(&self, kind: AdjustmentKind, name: Option<String>, minor: i64) -> Option<Adjustment> {
-        let amount = Money::from_minor(minor, self.currency).to_json();
-        (minor != 0).then_some(Adjustment { kind, name, amount })
     }
 }
 
@@ -191,10 +177,6 @@ fn said(one: &Object<'_>, name: &str, problems: &mut Problems) -> Option<String>
 fn hand_over(order: &Object<'_>, customer: &Object<'_>, draft: &mut Draft, problems: &mut Problems) {
     let to = order.object("shipping_address", problems);
     let mut line = |of: &Object<'_>, name: &str| of.line(name, MAX_NAME_CHARS, problems);
-    let full = |first: Option<String>, last: Option<String>| {
-        let both: Vec<_> = [first, last].into_iter().flatten().collect();
-        (!both.is_empty()).then(|| both.join(" "))
-    };
     draft.address = Place {
         street: line(&to, "address1"),
         more: line(&to, "address2"),
@@ -205,8 +187,8 @@ fn hand_over(order: &Object<'_>, customer: &Object<'_>, draft: &mut Draft, probl
         ..Place::default()
     };
     draft.name = line(&to, "name")
-        .or_else(|| full(line(&to, "first_name"), line(&to, "last_name")))
-        .or_else(|| full(line(customer, "first_name"), line(customer, "last_name")));
+        .or_else(|| full_name(line(&to, "first_name"), line(&to, "last_name")))
+        .or_else(|| full_name(line(customer, "first_name"), line(customer, "last_name")));
     draft.phone = line(&to, "phone").or_else(|| line(customer, "phone")).or_else(|| line(order, "phone"));
     let company = line(&to, "company");
     let email = line(order, "email").or_else(|| line(customer, "email"));

@@ -3,13 +3,11 @@
 
 use serde_json::value::RawValue;
 
-use super::draft::{Draft, Place, part};
+use super::draft::{Draft, Place, adjustment, currency, full_name, part};
 use crate::channel::reading::{Object, Scale};
 use crate::channel::settings::ChannelSettings;
-use crate::limits::{
-    DEFAULT_CURRENCY, MAX_ADJUSTMENTS, MAX_ITEMS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY,
-};
-use crate::money::{Currency, Money, currency_of, decimal_places};
+use crate::limits::{MAX_ADJUSTMENTS, MAX_ITEMS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY};
+use crate::money::{Currency, Money, decimal_places};
 use crate::order::adjustments::{Adjustment, AdjustmentKind};
 use crate::order::details::Fulfilment;
 use crate::order::lines::Item;
@@ -34,12 +32,7 @@ pub(super) fn read(
         }
     }
     let order_id = order.id("id", problems);
-    let named = order.line("currency", MAX_NAME_CHARS, problems);
-    let known = named.as_deref().map(|code| currency_of(&code.to_uppercase()));
-    if known == Some(None) {
-        problems.add("currency", "unknown_currency", "must be an ISO 4217 code such as USD");
-    }
-    let currency = known.flatten().or(settings.currency).unwrap_or(DEFAULT_CURRENCY);
+    let currency = currency(&order, settings, problems);
     let scale = Scale { places: decimal_places(currency).try_into().unwrap_or_default(), digits: 0 };
     let reader = Reader { currency, scale };
     let expected = order.amount("total", scale, problems)?;
@@ -108,8 +101,8 @@ impl Reader {
         // Three for ten have no exact price a piece: what is left over stands beside the line.
         let price = subtotal.div_euclid(quantity);
         let beside = [
-            self.adjustment(AdjustmentKind::Rounding, None, subtotal - price * quantity),
-            self.adjustment(AdjustmentKind::Discount, None, total - subtotal),
+            adjustment(self.currency, AdjustmentKind::Rounding, None, subtotal - price * quantity),
+            adjustment(self.currency, AdjustmentKind::Discount, None, total - subtotal),
         ];
         if total > subtotal {
             problems.add(line.at("total"), "conflict", "is more than before what is off");
@@ -140,31 +133,26 @@ impl Reader {
         for one in order.list("shipping_lines", MAX_ADJUSTMENTS, problems) {
             let title = one.line("method_title", MAX_NAME_CHARS, problems);
             let minor = one.amount("total", self.scale, problems).unwrap_or(0);
-            all.extend(self.adjustment(AdjustmentKind::DeliveryFee, title, minor));
+            all.extend(adjustment(self.currency, AdjustmentKind::DeliveryFee, title, minor));
         }
         for one in order.list("fee_lines", MAX_ADJUSTMENTS, problems) {
             let name = one.line("name", MAX_NAME_CHARS, problems);
             let minor = one.amount("total", self.scale, problems).unwrap_or(0);
             // One below zero is something off.
             let kind = if minor < 0 { AdjustmentKind::Discount } else { AdjustmentKind::ServiceFee };
-            all.extend(self.adjustment(kind, name, minor));
+            all.extend(adjustment(self.currency, kind, name, minor));
         }
         let tax = order.amount("total_tax", self.scale, problems).unwrap_or(0);
-        all.extend(self.adjustment(AdjustmentKind::Tax, None, tax));
+        all.extend(adjustment(self.currency, AdjustmentKind::Tax, None, tax));
         // Each figure is rounded by itself, and so is the sum: they may be apart by half a minor unit a figure, and no more.
         let figures = i64::try_from(items.len() + all.len()).unwrap_or(0);
         let minor = |some: &[Adjustment]| some.iter().filter_map(|one| one.minor(self.currency)).sum::<i64>();
         let lines = items.iter().filter_map(|item| item.worth(self.currency)).sum::<i64>();
         let apart = expected - lines - minor(&all);
         if apart.abs() * 2 <= figures {
-            all.extend(self.adjustment(AdjustmentKind::Rounding, None, apart));
+            all.extend(adjustment(self.currency, AdjustmentKind::Rounding, None, apart));
         }
         all
-    }
-
-    fn adjustment(&self, kind: AdjustmentKind, name: Option<String>, minor: i64) -> Option<Adjustment> {
-        let amount = Money::from_minor(minor, self.currency).to_json();
-        (minor != 0).then_some(Adjustment { kind, name, amount })
     }
 }
 
@@ -190,10 +178,6 @@ fn hand_over(order: &Object<'_>, draft: &mut Draft, problems: &mut Problems) {
         method.is_some_and(|method| method.contains("pickup"))
     });
     let mut line = |of: &Object<'_>, name: &str| of.line(name, MAX_NAME_CHARS, problems);
-    let full = |first: Option<String>, last: Option<String>| {
-        let both: Vec<_> = [first, last].into_iter().flatten().collect();
-        (!both.is_empty()).then(|| both.join(" "))
-    };
     draft.address = Place {
         street: line(&to, "address_1"),
         more: line(&to, "address_2"),
@@ -203,8 +187,8 @@ fn hand_over(order: &Object<'_>, draft: &mut Draft, problems: &mut Problems) {
         country: line(&to, "country"),
         ..Place::default()
     };
-    draft.name = full(line(&to, "first_name"), line(&to, "last_name"))
-        .or_else(|| full(line(&payer, "first_name"), line(&payer, "last_name")));
+    draft.name = full_name(line(&to, "first_name"), line(&to, "last_name"))
+        .or_else(|| full_name(line(&payer, "first_name"), line(&payer, "last_name")));
     draft.phone = line(&to, "phone").or_else(|| line(&payer, "phone"));
     let (company, email) = (line(&to, "company"), line(&payer, "email"));
     draft.fulfilment =
