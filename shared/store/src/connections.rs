@@ -20,7 +20,7 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long a statement waits for what somebody else holds. As short as can be: a whole batch waits with it. But longer than a
-/// migration waits for its lock (0.9 s), behind which everybody queues.
+/// migration waits for its lock (0.6 s), behind which everybody queues.
 pub(crate) const LOCK_PATIENCE: Patience = "1s";
 /// The same of one that was taken out of its batch because of that: mostly it waits in vain, and others wait behind it.
 pub(crate) const LOCK_PATIENCE_ALONE: Patience = "50ms";

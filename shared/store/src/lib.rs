@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod accounts;
 pub mod additions;
+mod at_sight;
 pub mod call_off;
 pub mod channels;
 pub mod claim;

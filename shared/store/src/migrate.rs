@@ -31,9 +31,9 @@ pub const TURN: i64 = i64::from_be_bytes(*b"Comanda!");
 const PATIENT: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
      SET client_min_messages = warning; SET application_name = 'comanda-migrate'";
 /// Whoever waits for a strong lock makes everybody behind him wait: no longer than a client does not notice (it is told 503
-/// after 2.8 s). Shorter than the second after which the server looks for a deadlock, so that in one it is mostly the
-/// migration that gives way, and no order.
-const SHORT_WAIT: &str = "SET lock_timeout = '900ms'";
+/// after 2.8 s). Shorter by far than the second that a batch waits, on a busy machine, too; and after a second the server looks
+/// for a deadlock, so that in one it is the migration that gives way, and no order.
+const SHORT_WAIT: &str = "SET lock_timeout = '600ms'";
 /// What is done CONCURRENTLY makes nobody wait; given up half-way, it would leave an index that is none.
 const LONG_WAIT: &str = "SET lock_timeout = 0";
 /// Between tries: long enough for those who queued behind the last one.

@@ -13,6 +13,7 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::at_sight::{self, Sight};
 use super::events::{Change, done_before, note};
 use super::keyed::{Before, Keyed, Request};
 use super::read::{self, Whole};
@@ -85,6 +86,13 @@ pub(super) enum Decided {
 pub async fn carry_out(conn: &mut PgConnection, asked: impl Into<Keyed<'_, Move>>) -> sqlx::Result<Moved> {
     let Keyed { ask, key } = asked.into();
     let request = Request { order_id: ask.order_id, id: ask.request, key };
+    match at_sight::look(conn, ask).await? {
+        Sight::Open => {}
+        Sight::NotFound => return Ok(Moved::NotFound),
+        Sight::Refused { refusal, status } => {
+            return answer(conn, Decided::Refused { refusal, status }, request).await;
+        }
+    }
     let mut tx = conn.begin().await?;
     let decided = rule_and_move(&mut tx, ask).await?;
     let decided = end(tx, decided, request).await?;

@@ -1,6 +1,7 @@
 //! What the store promises, on a real PostgreSQL.
 
 mod additions;
+mod at_sight;
 mod board;
 mod bounded;
 mod clock;
