@@ -167,7 +167,7 @@ impl Fleet {
         let mut environment = plan.settings.of_api();
         environment.push(("API_ADDR", addr.to_string()));
         environment.push(("IDENTITY_KEY_FILE", keys.display().to_string()));
-        environment.extend(self.ways_to_servers(&name, ground).await?);
+        environment.extend(self.ways_to_servers(&name, ground)?);
         let program = plan.program("api", number, &environment);
         self.apis.push(Arc::new(Mutex::new(program)));
         self.api_addrs.push(addr);
@@ -183,8 +183,8 @@ impl Fleet {
     ) -> Result<()> {
         let name = format!("worker-{number}");
         let mut environment = plan.settings.of_worker();
-        environment.extend(self.ways_to_servers(&name, ground).await?);
-        let way = self.way(format!("{name} to gateway"), gateway).await?;
+        environment.extend(self.ways_to_servers(&name, ground)?);
+        let way = self.way(format!("{name} to gateway"), gateway)?;
         environment.push(("GATEWAY_URL", format!("http://{}", way.addr())));
         self.to_gateway.push(way);
         let program = plan.program("worker", number, &environment);
@@ -193,14 +193,14 @@ impl Fleet {
     }
 
     /// A proxy for each server, and the variables that lead through them.
-    async fn ways_to_servers(&mut self, name: &str, ground: &Ground) -> Result<Vec<(&'static str, String)>> {
+    fn ways_to_servers(&mut self, name: &str, ground: &Ground) -> Result<Vec<(&'static str, String)>> {
         let mut database_url = ground.database_url.clone();
         for (place, server) in ground.postgres_addrs.iter().enumerate() {
             let which = if place == 0 { "postgres" } else { "the other postgres" };
-            let way = self.way(format!("{name} to {which}"), *server).await?.addr();
+            let way = self.way(format!("{name} to {which}"), *server)?.addr();
             database_url = database_url.replacen(&server.to_string(), &way.to_string(), 1);
         }
-        let broker = self.way(format!("{name} to rabbitmq"), ground.rabbitmq_addr).await?.addr();
+        let broker = self.way(format!("{name} to rabbitmq"), ground.rabbitmq_addr)?.addr();
         let amqp_url =
             ground.broker.amqp_url.replacen(&ground.rabbitmq_addr.to_string(), &broker.to_string(), 1);
         Ok(vec![
@@ -211,8 +211,8 @@ impl Fleet {
         ])
     }
 
-    async fn way(&mut self, name: String, to: SocketAddr) -> Result<Arc<Proxy>> {
-        let proxy = Arc::new(Proxy::start(free_addr()?, to).await?);
+    fn way(&mut self, name: String, to: SocketAddr) -> Result<Arc<Proxy>> {
+        let proxy = Arc::new(Proxy::start(free_addr()?, to)?);
         self.edges.push(Arc::new(Mutex::new(Edge { name, proxy: Arc::clone(&proxy) })));
         Ok(proxy)
     }

@@ -38,7 +38,9 @@ const MOVES: [(&str, &str); 13] = [
     ("rejected by the kitchen", "to_status = 'REJECTED' AND actor <> 'sweep'"),
     ("rejected at the deadline", "to_status = 'REJECTED' AND actor = 'sweep'"),
 ];
-const PAYMENTS: [(&str, &str); 7] = [
+const PAYMENTS: [(&str, &str); 9] = [
+    ("free", "kind = 'free'"),
+    ("to be paid in hand", "kind = 'on_delivery' AND added IS NULL"),
     ("addition charged", "added IS NOT NULL AND status = 'succeeded'"),
     ("addition taken off", "dropped_at IS NOT NULL"),
     ("refund given: cancelled", "kind = 'refund' AND status = 'succeeded' AND reason = 'cancelled'"),

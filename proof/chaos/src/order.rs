@@ -7,6 +7,7 @@ use domain::money::{Currency, Money};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::basket::{ARTICLES, Basket};
 use crate::life::{Habits, Life};
 
 /// One in five is sent by a client that knows nothing of idempotency keys.
@@ -15,8 +16,6 @@ const WITHOUT_KEY: f64 = 0.2;
 const IMPATIENT: f64 = 0.02;
 /// A few ask again though they were answered.
 const ASKS_AGAIN: f64 = 0.04;
-/// Articles and their prices in minor units, odd ones, so that sums differ.
-const ARTICLES: [(&str, i64); 4] = [("Burger", 1_299), ("Fries", 499), ("Soup", 750), ("Cake", 1)];
 /// Price of what is added.
 const ADDITION_MINOR: i64 = 333;
 /// With two, none and three decimal places.
@@ -46,25 +45,14 @@ impl Order {
     pub fn new(seed: u64, number: u64, habits: &Habits, deadline: Duration) -> Self {
         let mut dice = StdRng::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number));
         let currency = CURRENCIES[dice.random_range(0..CURRENCIES.len())];
-        let mut total = 0;
-        let mut lines = Vec::new();
-        for _ in 0..dice.random_range(1..=3) {
-            let (article, price) = ARTICLES[dice.random_range(0..ARTICLES.len())];
-            let quantity = dice.random_range(1..=9);
-            total += price * quantity;
-            let price = Money::from_minor(price, currency);
-            lines.push(format!(
-                r#"{{"item_id":"{article}","item_name":"{article}","quantity":{quantity},"price":{price}}}"#
-            ));
-        }
+        let basket = Basket::new(&mut dice, currency);
         let customer = customer(number);
-        let lines = lines.join(",");
         let code = currency.code();
         let key = (!dice.random_bool(WITHOUT_KEY)).then(|| format!("{seed}-{number}"));
         Self {
             number,
-            body: format!(r#"{{"customer_id":"{customer}","currency":"{code}","items":[{lines}]}}"#),
-            total: Money::from_minor(total, currency),
+            body: format!(r#"{{"customer_id":"{customer}","currency":"{code}",{}}}"#, basket.members),
+            total: Money::from_minor(basket.minor, currency),
             impatient: key.is_some() && dice.random_bool(IMPATIENT),
             asks_again: key.is_some() && dice.random_bool(ASKS_AGAIN),
             key,

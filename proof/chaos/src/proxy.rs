@@ -1,5 +1,8 @@
 //! A network that can be broken: a TCP proxy between one program and one server, whose connections can be reset,
 //! slowed down, made to carry nothing, or made to carry questions and no answers.
+//!
+//! Each has a thread of its own: thousands of clients that wait for their turn in this process must not slow down the network that
+//! the programs see.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,6 +11,7 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -41,7 +45,6 @@ struct Control {
 pub struct Proxy {
     addr: SocketAddr,
     control: watch::Sender<Control>,
-    _listening: JoinSet<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +57,23 @@ enum Direction {
 
 impl Proxy {
     /// Listens on `addr` and passes everything on to `upstream`.
-    pub async fn start(addr: SocketAddr, upstream: SocketAddr) -> Result<Self> {
+    pub fn start(addr: SocketAddr, upstream: SocketAddr) -> Result<Self> {
         let (control, seen) = watch::channel(Control { mode: Mode::Pass, cuts: 0, closed: false });
-        let listener = TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
-        let mut listening = JoinSet::new();
-        listening.spawn(listen(listener, addr, upstream, seen));
-        Ok(Self { addr, control, _listening: listening })
+        let runtime = Builder::new_current_thread().enable_all().build().context("no runtime for a proxy")?;
+        let listener =
+            std::net::TcpListener::bind(addr).with_context(|| format!("cannot listen on {addr}"))?;
+        listener.set_nonblocking(true)?;
+        let listener = {
+            let _entered = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
+        let until_dropped = until_dropped(seen.clone());
+        let listening = async move {
+            tokio::select! { () = listen(listener, addr, upstream, seen) => {}, () = until_dropped => {} }
+        };
+        let thread = std::thread::Builder::new().name("proxy".to_owned());
+        thread.spawn(move || runtime.block_on(listening)).context("no thread for a proxy")?;
+        Ok(Self { addr, control })
     }
 
     /// Where it listens.
@@ -81,6 +95,10 @@ impl Proxy {
     pub fn close(&self, closed: bool) {
         self.control.send_modify(|control| control.closed = closed);
     }
+}
+
+async fn until_dropped(mut control: watch::Receiver<Control>) {
+    while control.changed().await.is_ok() {}
 }
 
 async fn listen(
@@ -194,7 +212,7 @@ mod tests {
                 });
             }
         });
-        (Proxy::start(proxy, server).await.unwrap(), tasks)
+        (Proxy::start(proxy, server).unwrap(), tasks)
     }
 
     async fn ask(stream: &mut TcpStream) -> std::io::Result<u8> {

@@ -141,7 +141,12 @@ impl Settings {
     /// Of an api.
     pub fn of_api(&self) -> Vec<(&'static str, String)> {
         // The clients here look every 0.1 s whether an api is leaving, and the machine may be busy.
-        vec![("PUBLISH_GRACE_SECONDS", seconds(self.publish_grace)), ("API_LINGER_SECONDS", "0.5".to_owned())]
+        vec![
+            ("PUBLISH_GRACE_SECONDS", seconds(self.publish_grace)),
+            ("API_LINGER_SECONDS", "0.5".to_owned()),
+            // Of what nobody is charged for, the kitchen is asked from its 202 on.
+            ("ACCEPT_DEADLINE_SECONDS", seconds(self.accept_deadline)),
+        ]
     }
 
     /// Of a worker.
@@ -175,11 +180,11 @@ impl Settings {
 
     /// All of it, as `NAME=value`, for reports.
     pub fn list(&self) -> Vec<String> {
-        [self.of_api(), self.of_worker(), self.of_gateway()]
-            .concat()
-            .into_iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect()
+        let all = [self.of_api(), self.of_worker(), self.of_gateway()].concat();
+        let mut lines: Vec<String> = all.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        lines
     }
 }
 

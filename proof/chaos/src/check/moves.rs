@@ -26,6 +26,8 @@ struct Lives {
 struct Named {
     status: PaymentStatus,
     dropped: bool,
+    /// It is no charge.
+    in_hand: bool,
     /// Its article stands among the order's lines.
     in_lines: bool,
 }
@@ -101,7 +103,7 @@ impl Lives {
 async fn named(conn: &mut PgConnection, answered: &[Answered]) -> Result<[Check; 2]> {
     let payments = read_named(conn).await?;
     let mut additions = Check::new(
-        "an addition that was answered 200 is charged and among the lines, or failed and taken off",
+        "an addition that was answered 200 is charged, or to be paid in hand, and among the lines; or failed and taken off",
     );
     let mut anew = Check::new("a new payment that was answered 200 is there, and is settled");
     for Answered { id, number, what } in answered {
@@ -111,7 +113,9 @@ async fn named(conn: &mut PgConnection, answered: &[Answered]) -> Result<[Check;
                 let found = find(added(*number));
                 let whole = found.is_some_and(|one| match one.status {
                     PaymentStatus::Succeeded => one.in_lines && !one.dropped,
-                    PaymentStatus::Failed => one.dropped && !one.in_lines,
+                    PaymentStatus::Failed => one.dropped && !one.in_lines || one.in_hand,
+                    // Nobody comes by to pay for it.
+                    PaymentStatus::Due => one.in_hand && one.in_lines,
                     _ => false,
                 });
                 additions.look(whole, || {
@@ -139,7 +143,7 @@ async fn read_named(conn: &mut PgConnection) -> Result<HashMap<(Uuid, String), N
         named: Named,
     }
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT p.order_id, p.reference, p.status, p.dropped_at IS NOT NULL AS dropped,
+        "SELECT p.order_id, p.reference, p.status, p.dropped_at IS NOT NULL AS dropped, p.kind = 'on_delivery' AS in_hand,
                 coalesce(o.items::jsonb @> jsonb_build_array(jsonb_build_object('item_id', p.reference)), false) AS in_lines
          FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.reference IS NOT NULL",
     )
