@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::Database;
 use crate::connect::{is_full, words};
+use crate::connecting::Connecting;
 
 /// One that nobody needed for so long is closed. To open it again takes some milliseconds, and each statement is prepared anew.
 const MAX_IDLE: Duration = Duration::from_secs(30);
@@ -44,6 +45,8 @@ pub(crate) struct Connections {
     /// A place for each that there may be now.
     places: Semaphore,
     state: Mutex<State>,
+    /// Fewer than there are places for: one is begun only while all others are lent.
+    connecting: Connecting,
     /// How many there are, lent or not.
     open: AtomicUsize,
 }
@@ -73,6 +76,7 @@ impl Connections {
             database,
             places: Semaphore::new(most.max(1)),
             state: Mutex::default(),
+            connecting: Connecting::default(),
             open: AtomicUsize::new(0),
         }
     }
@@ -86,7 +90,7 @@ impl Connections {
             if let Some((conn, _)) = idle {
                 return Ok(Lent { conn: Some(conn), of: self, _place: place });
             }
-            match self.database.connect().await {
+            match self.connecting.connect(&self.database).await {
                 Ok(conn) => {
                     self.open.fetch_add(1, Ordering::Relaxed);
                     self.state().told = false;
@@ -104,6 +108,7 @@ impl Connections {
 
     /// Closes those that are not lent: one of them has turned out dead, and they are as old.
     pub(crate) fn close_idle(&self) {
+        self.connecting.close_unfetched();
         let idle = std::mem::take(&mut self.state().idle);
         self.open.fetch_sub(idle.len(), Ordering::Relaxed);
     }
@@ -169,6 +174,7 @@ impl Lent<'_> {
         let old =
             if now.duration_since(state.idle[0].1) > MAX_IDLE { Some(state.idle.remove(0)) } else { None };
         drop(state);
+        self.of.connecting.close_unfetched();
         if old.is_some() {
             self.of.open.fetch_sub(1, Ordering::Relaxed);
         }

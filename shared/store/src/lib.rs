@@ -14,6 +14,7 @@ pub mod claim;
 pub mod clock;
 pub mod collect;
 mod connect;
+mod connecting;
 mod connections;
 pub mod deadline;
 mod details;

@@ -5,6 +5,7 @@ mod at_sight;
 mod board;
 mod bounded;
 mod clock;
+mod connecting;
 mod connections;
 mod described;
 mod facts;
