@@ -8,6 +8,7 @@ pub(crate) mod caller;
 mod crypto;
 mod embedded;
 mod followed;
+mod guests;
 mod issuers;
 pub mod key_file;
 mod key_set;
@@ -102,6 +103,11 @@ impl Identity {
             secrets,
             look_every,
         }))
+    }
+
+    /// Whether whoever shows no token is let in as a guest.
+    pub(crate) fn lets_in_guests(&self, parts: &Parts) -> bool {
+        self.guests && guests::meant_for_this_machine(parts)
     }
 
     /// That whoever shows no token does not ask too often.
