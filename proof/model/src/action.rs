@@ -52,6 +52,16 @@ pub enum Action {
         /// What.
         payment: u8,
     },
+    /// The time that a charge has is over.
+    TimeOver {
+        /// Of which payment.
+        payment: u8,
+    },
+    /// The sweep calls it off for that.
+    CallOff {
+        /// What.
+        payment: u8,
+    },
     /// A lease runs out: its worker is dead, or (a fault) stopped.
     Expire {
         /// Of which payment.

@@ -46,7 +46,7 @@ pub fn actions(design: &Design, state: &State, actions: &mut Vec<Action>) {
     }
 }
 
-/// `status = 'pending' OR (status IN ('processing', 'waiting') AND due_at <= now())`.
+/// `status = 'pending' OR (status IN ('processing', 'waiting') AND due_at <= now())`; and not, to be charged, when its time is over.
 fn is_claimable(design: &Design, payment: &Payment) -> bool {
     let claimable = match payment.standing {
         Standing::Pending | Standing::Waiting => true,
@@ -54,6 +54,8 @@ fn is_claimable(design: &Design, payment: &Payment) -> bool {
         Standing::Held => design.held_is_claimed,
         Standing::Succeeded | Standing::Failed => false,
     };
+    let may_be_sent = !payment.late || payment.voiding || design.late_is_claimed;
+    let claimable = claimable && may_be_sent;
     // A weakened protocol may claim for ever; it is followed as far as a state can tell epochs apart.
     let countable = payment.epoch + 1 < Bits::LIMIT;
     assert!(!claimable || countable || *design != Design::full(), "the scope allows too many faults");
@@ -93,6 +95,7 @@ fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bo
         Kind::Charge | Kind::Addition if row.voiding => Ask::Void,
         Kind::Charge | Kind::Addition => Ask::Charge,
     };
+    let is_late = row.late && ask == Ask::Charge;
     let hand = Hand {
         payment,
         epoch: row.epoch + 1,
@@ -104,6 +107,7 @@ fn take(design: &Design, state: &mut State, worker: u8, payment: u8, message: bo
         overdue: false,
         saw: Saw::default(),
     };
+    state.wrongs.claimed_late |= is_late;
     if !(design.call_before_claim && state.is_first(payment)) {
         record(design, state, &hand);
     }

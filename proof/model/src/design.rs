@@ -107,6 +107,14 @@ pub struct Design {
     pub cancel_unguarded: bool,
     /// And whoever says that nobody came for it.
     pub no_show_unguarded: bool,
+    /// A claim takes what is late, too.
+    pub late_is_claimed: bool,
+    /// Nobody looks for what is late.
+    pub late_forgotten: bool,
+    /// What waits counts as never sent when its time is over.
+    pub late_counts_as_unsent: bool,
+    /// An addition whose time is over ends its order.
+    pub late_addition_ends_order: bool,
     /// The gateway forgets that it declined a key. Not ours to switch: what we rely on.
     pub decline_forgotten: bool,
 }
@@ -132,11 +140,13 @@ pub struct Scope {
     pub verbs: &'static [Verb],
     /// The orders are there to begin with, and their hints lost.
     pub durable: bool,
+    /// The time of any charge may be over at any moment.
+    pub late: bool,
 }
 
 impl Scope {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("deep", Self::DEEP),
         ("wide", Self::WIDE),
         ("cancel", Self::CANCEL),
@@ -144,16 +154,18 @@ impl Scope {
         ("kitchen", Self::KITCHEN),
         ("additions", Self::ADDITIONS),
         ("anew", Self::ANEW),
+        ("late", Self::LATE),
     ];
     /// One order, and many faults.
-    pub const DEEP: Self = Self { orders: 1, faults: 4, budget: 2, verbs: &[], durable: false };
+    pub const DEEP: Self = Self { orders: 1, faults: 4, budget: 2, verbs: &[], durable: false, late: false };
     /// Two orders that share workers and queue, and fewer faults.
-    pub const WIDE: Self = Self { orders: 2, faults: 2, budget: 1, verbs: &[], durable: false };
+    pub const WIDE: Self = Self { orders: 2, faults: 2, budget: 1, verbs: &[], durable: false, late: false };
     /// One order that its client may cancel at any moment, and the refund that may follow.
-    pub const CANCEL: Self = Self { orders: 1, faults: 3, budget: 1, verbs: &[Verb::Cancel], durable: false };
+    pub const CANCEL: Self =
+        Self { orders: 1, faults: 3, budget: 1, verbs: &[Verb::Cancel], durable: false, late: false };
     /// One order whose charge may take too long, and that its client may cancel at the same moment.
     pub const DEADLINE: Self =
-        Self { orders: 1, faults: 3, budget: 1, verbs: &[Verb::Cancel, Verb::CallOff], durable: true };
+        Self { orders: 1, faults: 3, budget: 1, verbs: &[Verb::Cancel], durable: true, late: true };
     /// One order that the kitchen, the clock and the customer pull at.
     pub const KITCHEN: Self = Self {
         orders: 1,
@@ -170,6 +182,7 @@ impl Scope {
             Verb::NoShowKept,
         ],
         durable: true,
+        late: false,
     };
     /// One order to which something is added, and which may be cancelled, rejected, or paid anew.
     pub const ADDITIONS: Self = Self {
@@ -178,6 +191,7 @@ impl Scope {
         budget: 1,
         verbs: &[Verb::Cancel, Verb::Reject, Verb::Add, Verb::PayAnew],
         durable: true,
+        late: false,
     };
     /// One that may be paid anew, added to, and is then taken by the kitchen or too late.
     pub const ANEW: Self = Self {
@@ -186,6 +200,17 @@ impl Scope {
         budget: 1,
         verbs: &[Verb::Accept, Verb::Expire, Verb::Add, Verb::PayAnew],
         durable: true,
+        late: false,
+    };
+
+    /// One that may be paid anew, added to and cancelled, and any of its charges may be late.
+    pub const LATE: Self = Self {
+        orders: 1,
+        faults: 1,
+        budget: 1,
+        verbs: &[Verb::Cancel, Verb::Add, Verb::PayAnew],
+        durable: true,
+        late: true,
     };
 
     /// Whether this may be asked.

@@ -52,13 +52,16 @@ pub fn can_go_on(protocol: &Protocol, state: &State) -> bool {
         }),
         Action::Accept { .. } | Action::Tell { .. } | Action::Publish { .. } => true,
         Action::Claim { .. } | Action::Sweep { .. } | Action::LetGo { .. } | Action::Ack { .. } => true,
+        // Nobody's time need be over; whose is, is found.
+        Action::TimeOver { .. } => false,
+        Action::CallOff { .. } => true,
         Action::SettleBoth { .. } => true,
         Action::Charge { .. } | Action::Void { .. } | Action::Refund { .. } => true,
     })
 }
 
 /// How near the end a state is; what stands first counts most. In the protocol as it is, every step raises it.
-pub fn rank(state: &State) -> [i32; 11] {
+pub fn rank(state: &State) -> [i32; 12] {
     let payments = || state.payments.iter().flatten();
     let sum = |of: &dyn Fn(&crate::state::Payment) -> u32| payments().map(of).sum::<u32>() as i32;
     [
@@ -73,6 +76,7 @@ pub fn rank(state: &State) -> [i32; 11] {
             Standing::Waiting => 3,
             Standing::Succeeded | Standing::Failed => 4,
         }),
+        sum(&|payment| u32::from(payment.late) + u32::from(payment.voiding)),
         sum(&|payment| payment.lease_over.into()),
         sum(&|payment| payment.sent.len() + payment.voids.len()),
         -sum(&|payment| payment.in_flight.len()),

@@ -4,8 +4,8 @@
 //!
 //! It mirrors the code verb by verb: [`accept`] is `shared/store/src/accept/` and the api around it, [`claim`] is
 //! `store/claim/`, `store/sweep.rs` and their loops, [`charge`] is the worker's request and the gateway that gets
-//! it, [`settle`] is `store/settle/` with the policy of `worker/src/policy.rs`, [`requests`] is what people and deadlines ask,
-//! and [`finish`] what every end of an order does.
+//! it, [`settle`] is `store/settle/` with the policy of `worker/src/policy.rs`, [`requests`] is what people and the kitchen's
+//! deadline ask, [`late`] is `store/call_off/`, and [`finish`] what every end of an order does.
 //! [`promises`] says what must hold; [`weakenings`] breaks the protocol in one place at a time and names the promise
 //! that then falls. [`rows`] is a second, smaller model, one layer down: the statements of concurrent transactions, lock by
 //! lock. [`feed`] is a third: how what has happened is read without a gap. [`locks`] is a fourth: in which sequence those lock who
@@ -22,6 +22,7 @@ pub mod ending;
 pub mod feed;
 pub mod finish;
 pub mod in_hand;
+pub mod late;
 pub mod locks;
 pub mod moves;
 pub mod promises;

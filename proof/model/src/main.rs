@@ -8,7 +8,7 @@ use model::protocol::Protocol;
 use model::{feed, in_hand, locks, rows, search, weakenings};
 
 const USAGE: &str = "usage: model                check the protocol
-       model --faults N     the same with so many faults in each run; and one of deep, wide, cancel, kitchen, additions, anew: that alone
+       model --faults N     the same with so many faults in each run; and one of deep, wide, cancel, deadline, kitchen, additions, anew, late: that alone
        model --list         name the weakenings
        model --show NAME    the shortest way in which a weakened protocol breaks a promise; all: of each";
 

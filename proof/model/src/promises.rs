@@ -61,6 +61,8 @@ pub const NOBODY_IS_OVERTAKEN: &str = "nobody is overtaken";
 /// An order fails because its charge was declined, or because as many charges as the budget has were really sent;
 /// never because the gateway, or the way there, was closed.
 pub const OUTAGE_FAILS_NOTHING: &str = "outage fails nothing";
+/// Nothing is claimed to be charged when its time is over, whoever has noticed that.
+pub const LATE_IS_NOT_CHARGED: &str = "late is not charged";
 /// Every durable order ends, see [`ending`].
 pub const ACCEPTED_ENDS: &str = "accepted ends";
 
@@ -178,14 +180,14 @@ pub fn always() -> Vec<Property<Protocol>> {
             })
         }),
         Property::always(OUTAGE_FAILS_NOTHING, |protocol, state: &State| {
-            // Or by its own deadline.
-            let called_off = state.requests[Verb::CallOff as usize] == Request::Done;
             with(state, OrderStatus::PaymentFailed).all(|order| {
-                called_off
-                    || own_charges(state, order)
-                        .all(|(_, p)| !p.declined.is_empty() || p.sent.len() >= protocol.scope.budget.into())
+                // Or by its own deadline.
+                own_charges(state, order).all(|(_, p)| {
+                    p.late || !p.declined.is_empty() || p.sent.len() >= protocol.scope.budget.into()
+                })
             })
         }),
+        Property::always(LATE_IS_NOT_CHARGED, |_, state: &State| !state.wrongs.claimed_late),
         Property::always(ACCEPTED_ENDS, |protocol, state: &State| {
             ending::has_ended(&protocol.scope, state) || ending::can_go_on(protocol, state)
         }),
@@ -233,7 +235,7 @@ pub fn sometimes(scope: &Scope) -> Vec<Property<Protocol>> {
     if scope.asks(Verb::Cancel) {
         seen.extend(sometimes_cancelled());
     }
-    if scope.asks(Verb::CallOff) {
+    if scope.late {
         seen.push(Property::sometimes("took too long, and nothing was sent", |_, state: &State| {
             with(state, OrderStatus::PaymentFailed).any(|order| {
                 own_charges(state, order).all(|(_, p)| p.epoch > 0 && p.sent.is_empty() && p.voids.is_empty())
@@ -251,6 +253,9 @@ pub fn sometimes(scope: &Scope) -> Vec<Property<Protocol>> {
     }
     if scope.asks(Verb::Add) {
         seen.extend(sometimes_added());
+    }
+    if scope.late && scope.asks(Verb::Add) {
+        seen.extend(sometimes_late());
     }
     seen
 }
@@ -308,6 +313,27 @@ fn sometimes_in_the_kitchen() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes("cancelled while the kitchen was at it", |_, state: &State| {
             with(state, OrderStatus::Cancelled).any(|order| state.orders[usize::from(order)].accepted)
+        }),
+    ]
+}
+
+fn sometimes_late() -> Vec<Property<Protocol>> {
+    vec![
+        Property::sometimes("an addition too late, the order kept", |_, state: &State| {
+            let dropped = |(_, p): (u8, &Payment)| p.standing == Standing::Failed && is_late_unsent(p);
+            orders().any(|order| is_kept(state, order) && additions(state, order).any(dropped))
+        }),
+        Property::sometimes("paid anew, and that too late", |_, state: &State| {
+            with(state, OrderStatus::PaymentFailed).any(|order| {
+                own_charges(state, order).count() == 2
+                    && own_charges(state, order).last().is_some_and(|(_, p)| is_late_unsent(p))
+            })
+        }),
+        Property::sometimes("paid anew, too late, and found charged", |_, state: &State| {
+            with(state, OrderStatus::Confirmed).any(|order| {
+                own_charges(state, order).count() == 2
+                    && own_charges(state, order).last().is_some_and(|(_, p)| p.late && !p.voids.is_empty())
+            })
         }),
     ]
 }
@@ -394,6 +420,10 @@ fn hands(state: &State) -> impl Iterator<Item = &crate::state::Hand> {
         Worker::Busy(hand) => Some(hand),
         Worker::Idle | Worker::Acking(_) => None,
     })
+}
+
+fn is_late_unsent(payment: &Payment) -> bool {
+    payment.late && payment.sent.is_empty() && payment.voids.is_empty()
 }
 
 fn is_charged(state: &State, order: u8) -> bool {

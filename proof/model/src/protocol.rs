@@ -3,7 +3,7 @@
 use crate::action::Action;
 use crate::design::{Design, Scope};
 use crate::state::{Answer, State};
-use crate::{accept, charge, claim, requests, settle};
+use crate::{accept, charge, claim, late, requests, settle};
 
 /// A design within a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,7 @@ impl Protocol {
         charge::actions(&self.design, state, actions);
         settle::actions(&self.design, state, actions);
         requests::actions(&self.design, &self.scope, state, actions);
+        late::actions(&self.design, &self.scope, state, actions);
     }
 
     /// Lets it happen.
@@ -40,6 +41,8 @@ impl Protocol {
             Action::Claim { worker, payment } => claim::claim(design, state, worker, payment),
             Action::Sweep { worker, payment } => claim::sweep(design, state, worker, payment),
             Action::LetGo { payment } => claim::let_go(design, state, payment),
+            Action::TimeOver { payment } => late::time_over(state, payment),
+            Action::CallOff { payment } => late::call_off(design, state, payment),
             Action::Expire { payment } => claim::expire(state, payment),
             Action::Charge { worker } | Action::Void { worker } | Action::Refund { worker } => {
                 charge::send(state, worker);

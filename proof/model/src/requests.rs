@@ -59,7 +59,6 @@ pub fn decide(design: &Design, state: &mut State, verb: Verb) {
     let seen = Seen { taken, unsent };
     match verb {
         Verb::Cancel => cancel(design, state, seen),
-        Verb::CallOff => call_off(design, state, seen),
         Verb::Reject | Verb::Expire => {
             state.orders[usize::from(ORDER)].rejected = true;
             finish(design, state, verb, OrderStatus::Rejected, seen);
@@ -116,20 +115,6 @@ fn may_be_sent(state: &mut State, unsent: Bits) -> bool {
         state.note_processing(ORDER);
     }
     claimed && !unsent.has(own)
-}
-
-/// Its charge took too long: the order ends, where nothing was ever sent; else that is only voided from now on.
-fn call_off(design: &Design, state: &mut State, seen: Seen) {
-    if may_be_sent(state, seen.unsent) {
-        let own = state.own_charge_place(ORDER);
-        return finish::call_off(design, state, own);
-    }
-    if state.orders[usize::from(ORDER)].status == Some(OrderStatus::Pending) {
-        state.move_order(ORDER, OrderStatus::PaymentProcessing);
-    }
-    let wish = state.orders[usize::from(ORDER)].wish;
-    let to = if wish { OrderStatus::Cancelled } else { OrderStatus::PaymentFailed };
-    finish(design, state, Verb::CallOff, to, seen);
 }
 
 /// Ends the order; or, while its own charge may be at the gateway, leaves a wish for that to be settled by.

@@ -149,6 +149,8 @@ pub struct Payment {
     pub spent: u8,
     /// Only voided from now on.
     pub voiding: bool,
+    /// Its time is over.
+    pub late: bool,
     /// Of a charge: what it took is asked back. The code counts the money; here it is all or nothing.
     pub refunded: bool,
     /// Rows of `payment_attempts`: the epoch of the row with each number, from 1; 0: no such row.
@@ -190,6 +192,7 @@ impl Payment {
             attempts: 0,
             spent: 0,
             voiding: false,
+            late: false,
             refunded: false,
             rows: [0; Bits::LIMIT as usize],
             looked: Bits::default(),
@@ -309,6 +312,8 @@ pub struct Wrongs {
     pub overwritten: bool,
     /// A request left before its claim, or the row of its try, was written.
     pub unwritten: bool,
+    /// A charge was claimed to be charged when its time was over.
+    pub claimed_late: bool,
     /// There was no room for another payment: a weakened protocol has no bound.
     pub no_room: bool,
 }

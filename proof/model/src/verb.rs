@@ -21,8 +21,6 @@ pub enum Verb {
     NoShow,
     /// The same, and its money stays.
     NoShowKept,
-    /// By the sweep: its charge took too long.
-    CallOff,
     /// By the customer: something more, with a charge of its own.
     Add,
     /// By the customer, after a payment that failed.
@@ -31,7 +29,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Cancel,
         Self::Accept,
         Self::Reject,
@@ -40,7 +38,6 @@ impl Verb {
         Self::Ready,
         Self::NoShow,
         Self::NoShowKept,
-        Self::CallOff,
         Self::Add,
         Self::PayAnew,
     ];
@@ -57,7 +54,6 @@ impl Verb {
             Self::Prepare => matches!(status, Confirmed | Accepted),
             Self::Ready => matches!(status, Preparing),
             Self::NoShow | Self::NoShowKept => matches!(status, Ready),
-            Self::CallOff => matches!(status, Pending | PaymentProcessing),
             Self::Add => matches!(status, Pending | PaymentProcessing | Confirmed),
             Self::PayAnew => matches!(status, PaymentFailed),
         }

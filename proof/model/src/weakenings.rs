@@ -30,6 +30,8 @@ pub fn all() -> Vec<Weakening> {
         falls,
         protocol: Protocol { design, scope: Scope::ADDITIONS },
     };
+    let late =
+        |name, falls, design| Weakening { name, falls, protocol: Protocol { design, scope: Scope::LATE } };
     vec![
         deep(
             "answer_before_commit",
@@ -207,6 +209,18 @@ pub fn all() -> Vec<Weakening> {
             "held_is_claimed_and_addition_decides",
             promises::CONFIRMED_WAS_CHARGED,
             Design { held_is_claimed: true, addition_decides: true, ..full },
+        ),
+        late("late_is_claimed", promises::LATE_IS_NOT_CHARGED, Design { late_is_claimed: true, ..full }),
+        late("late_forgotten", promises::ACCEPTED_ENDS, Design { late_forgotten: true, ..full }),
+        late(
+            "late_counts_as_unsent",
+            promises::FAILED_WAS_NOT_CHARGED,
+            Design { late_counts_as_unsent: true, ..full },
+        ),
+        late(
+            "late_addition_ends_order",
+            promises::MOVES_ARE_LEGAL,
+            Design { late_addition_ends_order: true, ..full },
         ),
     ]
 }

@@ -60,6 +60,10 @@ pub struct Design {
     pub let_go_by_join: bool,
     /// What ends an order leaves an addition that is held.
     pub end_leaves_held: bool,
+    /// Who calls an addition off lists it without a lock, and looks no more.
+    pub called_off_unlocked: bool,
+    /// Whether it was ever sent is what the statement saw that locked it.
+    pub looked_in_one_statement: bool,
     /// What changes an order counts from the version that its statement saw when it began.
     pub version_from_snapshot: bool,
 }
@@ -70,6 +74,7 @@ pub fn weakenings() -> Vec<(&'static str, Statements, &'static str)> {
     let all = Design { looks_take_all: true, ..full };
     let unseen = Design { under_way_from_snapshot: true, ..full };
     let added = |name, design, falls| (name, Statements { design, scope: Scope::ADDED_TO }, falls);
+    let late = |name, design, falls| (name, Statements { design, scope: Scope::LATE }, falls);
     let tried = |name, design, falls| (name, Statements { design, scope: Scope::TRIED_AGAIN }, falls);
     vec![
         added("one_statement", Design { one_statement: true, ..full }, FINISHED_KEEPS_NOTHING),
@@ -101,6 +106,12 @@ pub fn weakenings() -> Vec<(&'static str, Statements, &'static str)> {
             "let_go_by_join_and_end_leaves_held",
             Design { let_go_by_join: true, end_leaves_held: true, ..full },
             FINISHED_STARTS_NOTHING,
+        ),
+        late("called_off_unlocked", Design { called_off_unlocked: true, ..full }, CLOSED_WAS_NEVER_SENT),
+        late(
+            "looked_in_one_statement",
+            Design { looked_in_one_statement: true, ..full },
+            CLOSED_WAS_NEVER_SENT,
         ),
         added("version_from_snapshot", Design { version_from_snapshot: true, ..full }, VERSIONS_HAVE_NO_GAP),
     ]

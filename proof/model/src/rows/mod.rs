@@ -19,7 +19,7 @@ use domain::order::status::OrderStatus;
 use stateright::{Model, Property};
 
 pub use self::design::{Design, weakenings};
-use self::one_order::{ADDITION, ORDER, QUEUE, TRY};
+use self::one_order::{ADDITION, LOOKED, ORDER, QUEUE, TRY};
 pub use self::one_order::{Charge, OWN, Queue, Rows, Try};
 pub use self::state::State;
 pub use self::transaction::{Answer, Step, Transaction, Who};
@@ -44,8 +44,8 @@ pub struct Scope {
 
 impl Scope {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 2] =
-        [("added to", Self::ADDED_TO), ("tried again", Self::TRIED_AGAIN)];
+    pub const ALL: [(&'static str, Self); 3] =
+        [("added to", Self::ADDED_TO), ("tried again", Self::TRIED_AGAIN), ("late", Self::LATE)];
     /// An order that is added to.
     pub const ADDED_TO: Self = Self {
         who: &[
@@ -62,6 +62,19 @@ impl Scope {
     /// One whose charge is tried again, while the first try may still be under way.
     pub const TRIED_AGAIN: Self = Self {
         who: &[Who::ClaimOwn, Who::ClaimAgain, Who::SettleOwn, Who::SettleAgain, Who::Cancel, Who::Add],
+    };
+
+    /// One whose addition takes too long.
+    pub const LATE: Self = Self {
+        who: &[
+            Who::ClaimOwn,
+            Who::ClaimAddition,
+            Who::SettleOwn,
+            Who::SettleAddition,
+            Who::Cancel,
+            Who::Add,
+            Who::CallOff,
+        ],
     };
 
     fn has(&self, who: Who) -> bool {
@@ -109,6 +122,10 @@ impl Model for Statements {
                     if state.rows.charges[ADDITION] == Charge::UnderWay =>
                 {
                     actions.extend([Answer::Paid, Answer::Unpaid].map(|answer| Action::Settle(who, answer)));
+                    if self.scope.has(Who::CallOff) {
+                        actions
+                            .extend([Answer::Later, Answer::Doubt].map(|answer| Action::Settle(who, answer)));
+                    }
                 }
                 (Some(Step::Begin), Who::SettleOwn | Who::SettleAgain | Who::SettleAddition) => {}
                 // A claim passes over what is locked.
@@ -121,6 +138,13 @@ impl Model for Statements {
                 (Some(Step::Begin), Who::LetGo) => {
                     let held = state.rows.charges[ADDITION] == Charge::Held && state.rows.is_decided();
                     if held && (design.let_go_unlocked || state.holder(ADDITION).is_none()) {
+                        actions.push(Action::Go(who));
+                    }
+                }
+                // And what calls it off.
+                (Some(Step::Begin), Who::CallOff) => {
+                    let open = state.rows.charges[ADDITION].is_open();
+                    if open && (design.called_off_unlocked || state.holder(ADDITION).is_none()) {
                         actions.push(Action::Go(who));
                     }
                 }
@@ -155,7 +179,7 @@ impl Model for Statements {
 /// The row that a worker, or what lets an addition go, is about.
 const fn row_of(who: Who) -> usize {
     match who {
-        Who::ClaimAddition | Who::SettleAddition | Who::LetGo => ADDITION,
+        Who::ClaimAddition | Who::SettleAddition | Who::LetGo | Who::CallOff => ADDITION,
         _ => QUEUE,
     }
 }
@@ -170,6 +194,7 @@ impl Design {
             Who::Cancel | Who::Reject => self.end(state, who, step),
             Who::Add => self.add(state, step),
             Who::LetGo => self.let_go(state, step),
+            Who::CallOff => self.call_off(state, step),
         };
         match next {
             Some(next) => state.go_on(who, next),
@@ -196,7 +221,7 @@ impl Design {
             Step::Payment if self.settles(&mine.sees, who) => holder(QUEUE),
             Step::Order if self.joins(mine, who) => holder(ORDER),
             Step::FollowUp if !self.late_by_join => holder(ORDER),
-            Step::Commit if who == Who::LetGo => holder(ADDITION),
+            Step::Commit if matches!(who, Who::LetGo | Who::CallOff) => holder(ADDITION),
             _ => None,
         }
     }
@@ -238,7 +263,7 @@ impl Design {
             return mine.sees.queue != Queue::Gone;
         }
         match mine.sees.charges[row] {
-            Charge::Held | Charge::Pending | Charge::UnderWay => true,
+            Charge::Held | Charge::Pending | Charge::UnderWay | Charge::Waiting => true,
             Charge::Succeeded => mine.holds[row] || self.one_statement,
             Charge::Absent | Charge::Failed => false,
         }

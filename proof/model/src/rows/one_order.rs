@@ -29,10 +29,19 @@ pub enum Charge {
     Absent,
     Held,
     Pending,
-    /// Claimed, and not final.
+    /// Claimed, and being tried.
     UnderWay,
+    /// To be tried again.
+    Waiting,
     Succeeded,
     Failed,
+}
+
+impl Charge {
+    /// To be claimed, or claimed and not final.
+    pub(super) const fn is_open(self) -> bool {
+        matches!(self, Self::Pending | Self::UnderWay | Self::Waiting)
+    }
 }
 
 /// The row of the first try of the order's own charge.
@@ -53,7 +62,9 @@ pub(super) const ADDITION: usize = 1;
 pub(super) const ORDER: usize = 2;
 pub(super) const QUEUE: usize = 3;
 pub(super) const TRY: usize = 4;
-pub(super) const ROWS: usize = 5;
+/// And that of the addition's try.
+pub(super) const LOOKED: usize = 5;
+pub(super) const ROWS: usize = 6;
 
 /// The rows of one order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +85,8 @@ pub struct Rows {
     pub refunds: [bool; 2],
     /// Of the first try.
     pub tried: Try,
+    /// Of the addition's try: the gateway may have looked at it.
+    pub looked: bool,
     /// The versions that have an event, as bits.
     pub events: u16,
     /// Those of them that say that the order is `PAYMENT_PROCESSING`.
@@ -90,6 +103,7 @@ impl Rows {
         charges: [Charge::Absent; 2],
         refunds: [false; 2],
         tried: Try::Absent,
+        looked: false,
         events: 1,
         begun: 0,
     };
@@ -113,6 +127,7 @@ impl Rows {
             ORDER => (self.status, self.wish, self.version) = (other.status, other.wish, other.version),
             QUEUE => (self.queue, self.noted) = (other.queue, other.noted),
             TRY => self.tried = other.tried,
+            LOOKED => self.looked = other.looked,
             charge => {
                 (self.charges[charge], self.refunds[charge]) = (other.charges[charge], other.refunds[charge]);
             }

@@ -1,4 +1,4 @@
-//! The statements of those who change an order, and of the sweep that lets an addition go.
+//! The statements of those who change an order, and of the sweep that lets an addition go, or calls it off.
 
 use domain::order::status::OrderStatus;
 
@@ -171,6 +171,52 @@ impl Design {
                 None
             }
             _ => unreachable!("no step of letting go"),
+        }
+    }
+
+    /// Two statements: an addition whose time is over is locked; then its try is looked at, and it ends where it was never sent.
+    pub(super) fn call_off(&self, state: &mut State, step: Step) -> Option<Step> {
+        let who = Who::CallOff;
+        match step {
+            Step::Begin => {
+                state.snapshot(who);
+                Some(if self.called_off_unlocked { Step::Commit } else { Step::Payment })
+            }
+            Step::Payment => {
+                if state.holder(ADDITION).is_some() {
+                    // Passed over; the sweep comes again.
+                    *state.of_mut(who) = Transaction::new();
+                    return Some(Step::Begin);
+                }
+                state.lock(who, ADDITION);
+                let open = state.of(who).sees.charges[ADDITION].is_open();
+                open.then_some(if self.looked_in_one_statement { Step::Commit } else { Step::BeginEnd })
+            }
+            Step::BeginEnd => {
+                state.snapshot(who);
+                Some(Step::Commit)
+            }
+            Step::Commit => {
+                let saw = state.of(who).sees;
+                state.lock(who, ADDITION);
+                let unsent = match saw.charges[ADDITION] {
+                    Charge::Pending => true,
+                    Charge::Waiting => !saw.looked,
+                    _ => false,
+                };
+                if unsent {
+                    let is = state.rows;
+                    let sent = match is.charges[ADDITION] {
+                        Charge::UnderWay => true,
+                        Charge::Waiting => is.looked,
+                        _ => false,
+                    };
+                    state.closed_under_way |= sent;
+                    state.of_mut(who).sees.charges[ADDITION] = Charge::Failed;
+                }
+                None
+            }
+            _ => unreachable!("no step of calling off"),
         }
     }
 }

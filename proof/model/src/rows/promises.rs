@@ -87,10 +87,33 @@ pub(super) fn sometimes(scope: &Scope) -> Vec<Property<Statements>> {
     if scope.has(Who::LetGo) {
         seen.extend(sometimes_added_to());
     }
+    if scope.has(Who::CallOff) {
+        seen.extend(sometimes_late());
+    }
     if scope.has(Who::ClaimAgain) {
         seen.extend(sometimes_tried_again());
     }
     seen
+}
+
+fn sometimes_late() -> Vec<Property<Statements>> {
+    vec![
+        Property::sometimes(
+            "late, and closed though it was tried",
+            |_, State { rows, transactions, .. }: &State| {
+                let tried = transactions[Who::SettleAddition as usize].next.is_none();
+                tried && rows.charges[ADDITION] == Charge::Failed && !rows.looked
+            },
+        ),
+        Property::sometimes("late, and in doubt", |_, state: &State| {
+            state.is_over(Who::CallOff)
+                && state.rows.charges[ADDITION] == Charge::Waiting
+                && state.rows.looked
+        }),
+        Property::sometimes("late, and charged after all", |_, state: &State| {
+            state.is_over(Who::CallOff) && state.rows.charges[ADDITION] == Charge::Succeeded
+        }),
+    ]
 }
 
 fn sometimes_tried_again() -> Vec<Property<Statements>> {

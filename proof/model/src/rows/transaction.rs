@@ -20,11 +20,13 @@ pub enum Who {
     Reject,
     Add,
     LetGo,
+    /// Of the addition's charge, whose time is over.
+    CallOff,
 }
 
 impl Who {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ClaimOwn,
         Self::ClaimAgain,
         Self::ClaimAddition,
@@ -35,6 +37,7 @@ impl Who {
         Self::Reject,
         Self::Add,
         Self::LetGo,
+        Self::CallOff,
     ];
 
     /// Of a worker that claims or settles the order's own charge: under which epoch.
@@ -52,8 +55,10 @@ impl Who {
 pub enum Answer {
     Paid,
     Unpaid,
-    /// It is to be tried again.
+    /// It was turned away unseen, and is to be tried again.
     Later,
+    /// Nobody knows.
+    Doubt,
 }
 
 /// A transaction: how far it is, and what it holds.

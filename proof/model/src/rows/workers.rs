@@ -3,8 +3,8 @@
 use domain::order::status::OrderStatus;
 
 use super::{
-    ADDITION, Answer, Charge, Design, ORDER, OWN, QUEUE, Queue, State, Step, TRY, Transaction, Try, Who,
-    row_of,
+    ADDITION, Answer, Charge, Design, LOOKED, ORDER, OWN, QUEUE, Queue, State, Step, TRY, Transaction, Try,
+    Who, row_of,
 };
 
 impl Design {
@@ -39,6 +39,9 @@ impl Design {
         let mine = state.of_mut(who);
         if row == ADDITION {
             mine.sees.charges[ADDITION] = Charge::UnderWay;
+            // The row of its try stands before the call, and says nothing yet.
+            mine.holds[LOOKED] = true;
+            mine.sees.looked = true;
             return None;
         }
         mine.sees.queue = Queue::Trying(who.epoch());
@@ -63,6 +66,12 @@ impl Design {
             Step::Payment if who == Who::SettleAddition => {
                 state.lock(who, ADDITION);
                 let mine = state.of_mut(who);
+                if matches!(mine.answer, Answer::Later | Answer::Doubt) {
+                    mine.sees.charges[ADDITION] = Charge::Waiting;
+                    mine.holds[LOOKED] = true;
+                    mine.sees.looked = mine.answer == Answer::Doubt;
+                    return None;
+                }
                 mine.sees.charges[ADDITION] = if paid { Charge::Succeeded } else { Charge::Failed };
                 Some(Step::Order)
             }

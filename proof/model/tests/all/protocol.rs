@@ -54,6 +54,11 @@ fn an_order_that_grows_and_may_be_paid_anew_and_is_taken_or_too_late() {
     holds("anew", Design::full(), Scope::ANEW);
 }
 
+#[test]
+fn any_charge_of_an_order_may_be_late() {
+    holds("late", Design::full(), Scope::LATE);
+}
+
 /// Calling off what may be on its way saves a charge and its refund. No promise depends on it, because the settlement decides.
 #[test]
 fn nothing_need_be_called_off() {
@@ -204,6 +209,10 @@ weakenings! {
     pays_anew_early
     held_is_claimed_and_refund_uncounted
     held_is_claimed_and_addition_decides
+    late_is_claimed
+    late_forgotten
+    late_counts_as_unsent
+    late_addition_ends_order
 }
 
 /// One layer down: the statements of whatever meets on an order, lock by lock.
