@@ -3,7 +3,7 @@
 //! itself.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use domain::origin::Origin;
@@ -11,7 +11,7 @@ use domain::trace_parent::TraceParent;
 use metrics::{Counter, Histogram};
 use runtime::chaos::crash_point;
 use runtime::trace::{Kind, Span};
-use store::claim::{Claimed, claim};
+use store::claim::{Claimed, Terms, claim};
 use store::session::{Session, StoreError};
 use store::sweep::{claim_due, due, postpone};
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use crate::aside::{Aside, may_be_one};
 #[derive(Debug)]
 pub struct Claimer {
     session: Session,
-    lease: Duration,
+    terms: Terms,
     aside: Aside,
     metrics: Metrics,
 }
@@ -73,8 +73,8 @@ impl Metrics {
 }
 
 impl Claimer {
-    /// Claims for `lease`, through `session`.
-    pub fn new(session: Session, lease: Duration) -> Self {
+    /// Claims on these terms, through `session`.
+    pub fn new(session: Session, terms: impl Into<Terms>) -> Self {
         let metrics = Metrics {
             commit_seconds: metrics::histogram!("claim_commit_seconds"),
             batch_size: metrics::histogram!("claim_batch_size"),
@@ -82,7 +82,7 @@ impl Claimer {
             by_sweep: metrics::counter!("claim_payments_total", "by" => "sweep"),
             superseded: metrics::counter!("claim_superseded_total"),
         };
-        Self { session, lease, aside: Aside::new("claim"), metrics }
+        Self { session, terms: terms.into(), aside: Aside::new("claim"), metrics }
     }
 
     /// The connection, for a bug on purpose.
@@ -93,9 +93,9 @@ impl Claimer {
 
     /// Claims those of `named` that may be claimed.
     pub async fn named(&mut self, named: &[Uuid]) -> Result<Claims> {
-        let (lease, since) = (self.lease, Instant::now());
+        let (terms, since) = (self.terms, Instant::now());
         crash_point("worker.before_claim");
-        let claimed = self.session.run(named, move |conn, named| Box::pin(claim(conn, named, lease))).await;
+        let claimed = self.session.run(named, move |conn, named| Box::pin(claim(conn, named, terms))).await;
         let claims = match claimed {
             Ok(claims) => claims,
             Err(error) if may_be_one(&error) => self.one_by_one(named).await?,
@@ -110,13 +110,14 @@ impl Claimer {
 
     /// Claims up to `limit` payments that are due.
     pub async fn due(&mut self, limit: u32) -> Result<Claims> {
-        let (lease, since) = (self.lease, Instant::now());
+        let (terms, since) = (self.terms, Instant::now());
         let claimed =
-            self.session.run(&limit, move |conn, limit| Box::pin(claim_due(conn, *limit, lease))).await;
+            self.session.run(&limit, move |conn, limit| Box::pin(claim_due(conn, *limit, terms))).await;
         let claims = match claimed {
             Ok(claims) => claims,
             Err(error) if may_be_one(&error) => {
-                let ids = self.session.run(&limit, |conn, limit| Box::pin(due(conn, *limit))).await;
+                let ids =
+                    self.session.run(&limit, move |conn, limit| Box::pin(due(conn, *limit, terms.age))).await;
                 self.one_by_one(&ids.context("cannot see what is due")?).await?
             }
             Err(error) => return Err(error).context("cannot claim what is due"),
@@ -132,12 +133,12 @@ impl Claimer {
     /// Claims each by itself. One that is refused is put off, so that it does not come first in every round; and where not even
     /// that can be done, it is left for as long.
     async fn one_by_one(&mut self, ids: &[Uuid]) -> Result<Vec<Claimed>> {
-        let lease = self.lease;
+        let terms = self.terms;
         let resting: HashSet<Uuid> = self.aside.resting().into_iter().collect();
         let mut claims = Vec::with_capacity(ids.len());
         for id in ids.iter().filter(|id| !resting.contains(id)) {
             let one = std::slice::from_ref(id);
-            match self.session.run_alone(one, move |conn, one| Box::pin(claim(conn, one, lease))).await {
+            match self.session.run_alone(one, move |conn, one| Box::pin(claim(conn, one, terms))).await {
                 Err(error) if may_be_one(&error) => {
                     let rests_for = self.aside.put(*id, &error);
                     let put_off = self

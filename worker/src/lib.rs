@@ -18,6 +18,7 @@ use anyhow::Result;
 use broker::Broker;
 use runtime::tasks::{Crew, Stop};
 use store::Database;
+use store::claim::Terms;
 
 use crate::charge::{ChargeMetrics, Till};
 use crate::claim::Claimer;
@@ -69,9 +70,9 @@ pub async fn run(worker: Worker, stop: Stop) -> Result<()> {
     runtime::trace::declare_metrics();
     let (till, lane) = till(&settings)?;
     let sessions = database.sessions(usize::from(settings.worker_database_connections));
-    let consumption =
-        Consumption::new(Claimer::new(sessions.session(), settings.lease), Arc::clone(&till), &settings);
-    let sweep = Sweep::new(Claimer::new(sessions.session(), settings.lease), till, &settings);
+    let terms = Terms { lease: settings.lease, age: Some(settings.payment_deadline) };
+    let consumption = Consumption::new(Claimer::new(sessions.session(), terms), Arc::clone(&till), &settings);
+    let sweep = Sweep::new(Claimer::new(sessions.session(), terms), till, &settings);
 
     let facts = Facts::new(sessions.session(), broker.clone(), consumption.in_hand(), sweep.in_hand());
 

@@ -308,15 +308,17 @@ async fn lock_own(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<
 pub(super) async fn never_sent(conn: &mut PgConnection, charges: &[Charge]) -> sqlx::Result<Vec<Uuid>> {
     let waiting = charges.iter().filter(|charge| charge.status == PaymentStatus::Waiting);
     let waiting: Vec<Uuid> = waiting.map(|charge| charge.id).collect();
-    if waiting.is_empty() {
-        return Ok(waiting);
-    }
+    if waiting.is_empty() { Ok(waiting) } else { never_sent_of(conn, &waiting).await }
+}
+
+/// The same of these.
+pub(super) async fn never_sent_of(conn: &mut PgConnection, waiting: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         r#"SELECT id AS "id!" FROM unnest($1::uuid[]) AS waiting(id)
            WHERE NOT EXISTS (
                SELECT FROM payment_attempts a
                WHERE a.payment_id = waiting.id AND a.outcome IS DISTINCT FROM 'unavailable')"#,
-        &waiting
+        waiting
     )
     .fetch_all(conn)
     .await

@@ -7,36 +7,49 @@ use runtime::chaos::crash_point;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::claim::{Claimed, claim};
+use super::claim::{Claimed, Terms, claim};
 
 /// Claims up to `limit` due payments, longest due first. What another worker is just claiming is passed over.
-pub async fn claim_due(conn: &mut PgConnection, limit: u32, lease: Duration) -> sqlx::Result<Vec<Claimed>> {
+pub async fn claim_due(
+    conn: &mut PgConnection,
+    limit: u32,
+    terms: impl Into<Terms>,
+) -> sqlx::Result<Vec<Claimed>> {
+    let terms = terms.into();
     let mut tx = conn.begin().await?;
-    let due = due(&mut tx, limit).await?;
+    let due = due(&mut tx, limit, terms.age).await?;
     if due.is_empty() {
         tx.rollback().await?;
         return Ok(Vec::new());
     }
     crash_point("worker.mid_sweep");
-    let claimed = claim(&mut tx, &due, lease).await?;
+    let claimed = claim(&mut tx, &due, terms).await?;
     tx.commit().await?;
     Ok(claimed)
 }
 
-/// Up to `limit` payments that are due, longest due first, locked for the rest of the transaction.
-pub async fn due(conn: &mut PgConnection, limit: u32) -> sqlx::Result<Vec<Uuid>> {
+/// Up to `limit` payments that are due, longest due first, locked for the rest of the transaction. Charges whose time is over,
+/// which nobody may claim, stand in nobody's way.
+pub async fn due(conn: &mut PgConnection, limit: u32, age: Option<Duration>) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         r#"
         WITH own AS (
             SELECT id, due_at FROM open_charges
             WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
+                AND (voiding OR coalesce(expires_at, created_at + $2::bigint * interval '1 ms', 'infinity') > now()
+                     OR now() > (SELECT until FROM clock_trust))
             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
         ), others AS (
-            SELECT id, due_at FROM payments WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+            SELECT id, due_at FROM payments
+            WHERE due_at <= now() AND (kind <> 'charge' OR voiding
+                OR coalesce(expires_at, created_at + $2::bigint * interval '1 ms', 'infinity') > now()
+                OR now() > (SELECT until FROM clock_trust))
+            ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )
         SELECT id AS "id!" FROM (TABLE own UNION ALL TABLE others) due ORDER BY due_at LIMIT $1
         "#,
-        i64::from(limit)
+        i64::from(limit),
+        age.map(super::millis)
     )
     .fetch_all(conn)
     .await

@@ -13,6 +13,21 @@ use uuid::Uuid;
 
 use crate::read::money;
 
+/// On what terms payments are claimed.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// How long a claim holds.
+    pub lease: Duration,
+    /// How old a charge may be that has no time of its own; none: as old as it likes.
+    pub age: Option<Duration>,
+}
+
+impl From<Duration> for Terms {
+    fn from(lease: Duration) -> Self {
+        Self { lease, age: None }
+    }
+}
+
 /// A payment that this worker, and nobody else, may now take to the gateway.
 #[derive(Debug, Clone)]
 pub struct Claimed {
@@ -49,18 +64,25 @@ impl Claimed {
 /// The claim of an order's own charge is the record of the try that follows, and what makes its order `PAYMENT_PROCESSING`:
 /// nothing but its row is written. One whose try a dead worker left open has that try's row written now, as it was claimed
 /// then. Of other payments, which are few, the try's row stands before the call.
-pub async fn claim(conn: &mut PgConnection, hints: &[Uuid], lease: Duration) -> sqlx::Result<Vec<Claimed>> {
+///
+/// A charge whose time is over is claimed by nobody but to be voided: `call_off.rs` ends it, a moment later.
+pub async fn claim(
+    conn: &mut PgConnection,
+    hints: &[Uuid],
+    terms: impl Into<Terms>,
+) -> sqlx::Result<Vec<Claimed>> {
+    let terms = terms.into();
     #[cfg(feature = "chaos")]
     if runtime::chaos::sabotaged("claim_after_call") {
-        return sabotage::pretend_to_claim(conn, hints, lease).await;
+        return sabotage::pretend_to_claim(conn, hints, terms).await;
     }
-    write(conn, hints, lease).await
+    write(conn, hints, terms).await
 }
 
 pub(crate) async fn write(
     conn: &mut PgConnection,
     hints: &[Uuid],
-    lease: Duration,
+    Terms { lease, age }: Terms,
 ) -> sqlx::Result<Vec<Claimed>> {
     let rows = sqlx::query!(
         r#"
@@ -70,7 +92,9 @@ pub(crate) async fn write(
             -- = ANY(ARRAY[..]): a plan made while the queue is empty must not walk all of it for each hint, as it may with a
             -- join of equals. So in all statements that meet the queue.
             SELECT c.id, c.trying, c.claimed_at FROM hint JOIN open_charges c ON c.id = ANY(ARRAY[hint.id])
-            WHERE c.epoch = 0 OR (c.due_at <= now() AND (c.lease_until IS NULL OR c.lease_until <= now()))
+            WHERE (c.epoch = 0 OR (c.due_at <= now() AND (c.lease_until IS NULL OR c.lease_until <= now())))
+                AND (c.voiding OR coalesce(c.expires_at, c.created_at + $3::bigint * interval '1 ms', 'infinity') > now()
+                     OR now() > (SELECT until FROM clock_trust))
             ORDER BY hint.id FOR UPDATE OF c SKIP LOCKED
         ), claimed AS (
             UPDATE open_charges c
@@ -91,6 +115,9 @@ pub(crate) async fn write(
             -- Mostly there are none, and then none is looked for.
             WHERE (SELECT count(*) FROM claimed) < (SELECT count(*) FROM hint)
                 AND (p.status = 'pending' OR (p.status IN ('processing', 'waiting') AND p.due_at <= now()))
+                AND (p.kind <> 'charge' OR p.voiding
+                     OR coalesce(p.expires_at, p.created_at + $3::bigint * interval '1 ms', 'infinity') > now()
+                     OR now() > (SELECT until FROM clock_trust))
             ORDER BY p.id FOR UPDATE OF p SKIP LOCKED
         ), others AS (
             UPDATE payments p
@@ -117,6 +144,7 @@ pub(crate) async fn write(
         "#,
         hints,
         crate::millis(lease),
+        age.map(crate::millis),
     )
     .fetch_all(conn)
     .await?;

@@ -1,19 +1,17 @@
 //! Bugs on purpose that need SQL of their own, for the chaos harness alone: it has to notice each of them.
 
-use std::time::Duration;
-
 use domain::payment::AttemptAction;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::Claimed;
+use super::{Claimed, Terms};
 use crate::read::money;
 
 /// Says what a claim of orders' own charges would be, and writes nothing; other payments are claimed.
 pub(super) async fn pretend_to_claim(
     conn: &mut PgConnection,
     hints: &[Uuid],
-    lease: Duration,
+    terms: Terms,
 ) -> sqlx::Result<Vec<Claimed>> {
     let own: Vec<(Uuid, i64, String, i32, i32, i32, AttemptAction)> = sqlx::query_as(
         "SELECT id, amount_minor, currency, epoch + 1, attempts + 1, spent,
@@ -42,7 +40,7 @@ pub(super) async fn pretend_to_claim(
     let is_other = |id: &&Uuid| !claimed.iter().any(|one: &Claimed| one.payment_id == **id);
     let others: Vec<Uuid> = hints.iter().filter(is_other).copied().collect();
     // None of these is own and may be claimed, so nothing else is.
-    claimed.extend(super::write(conn, &others, lease).await?);
+    claimed.extend(super::write(conn, &others, terms).await?);
     Ok(claimed)
 }
 

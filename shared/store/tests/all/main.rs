@@ -14,6 +14,7 @@ mod feed;
 mod forgetting;
 mod guards;
 mod in_hand;
+mod late;
 mod lock_order;
 mod migrate;
 mod moves;
