@@ -33,8 +33,12 @@ pub struct Scope {
 
 impl Scope {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("paid anew", Self::PAID), ("being paid anew", Self::PAYING), ("tried for days", Self::TRIED)];
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("paid anew", Self::PAID),
+        ("being paid anew", Self::PAYING),
+        ("tried for days", Self::TRIED),
+        ("late anew", Self::LATE),
+    ];
     /// Two orders that were paid anew, have additions, and are late.
     pub const PAID: Self = Self {
         who: &[Who::Sweep, Who::SweepBack, Who::Kitchen, Who::OtherKitchen, Who::Settle, Who::SettleBack],
@@ -44,6 +48,9 @@ impl Scope {
         Self { who: &[Who::Kitchen, Who::OtherKitchen, Who::SettleAnew, Who::SettleBesides] };
     /// Both wait for their payment, which was tried many times.
     pub const TRIED: Self = Self { who: &[Who::Kitchen, Who::OtherKitchen, Who::SettleOld, Who::SettleLate] };
+    /// Both are being paid anew, and that takes too long; what was added to them is held.
+    pub const LATE: Self =
+        Self { who: &[Who::Sweep, Who::SweepBack, Who::Kitchen, Who::OtherKitchen, Who::SettleBothAnew] };
 }
 
 impl Design {
@@ -64,10 +71,11 @@ impl Design {
             Who::SettleLate => Vec::new(),
             // `settle/others.rs`: one statement moves the charge and the order that waits for it; the addition's order is looked at after that.
             Who::SettleAnew => [Anew(1), Order(1), Added(0, 0), Order(0)].map(Take).to_vec(),
+            Who::SettleBothAnew => [Anew(0), Order(0), Anew(1), Order(1)].map(Take).to_vec(),
         }
     }
 
-    /// `store/src/deadline`: what its query takes, overdue longest first; then the further charges, by id; then the orders.
+    /// `store/src/deadline`, `store/src/call_off`: what its query takes, overdue longest first; then the further charges, by id; then the orders.
     fn sweep(&self, late: [u8; 2]) -> Vec<Step> {
         let first = if self.sweep_waits { Take } else { Try };
         let pair = |order: u8| match (self.deadline_first, self.sweep_waits) {
@@ -105,6 +113,11 @@ pub fn weakenings() -> Vec<(&'static str, Locks, &'static str)> {
     vec![
         paid("deadline_first", Design { deadline_first: true, ..full }),
         paid("sweep_waits", Design { sweep_waits: true, ..full }),
+        (
+            "calling_off_waits",
+            Locks { design: Design { sweep_waits: true, ..full }, scope: Scope::LATE },
+            NO_DEADLOCK,
+        ),
         paid("others_as_they_come", Design { others_as_they_come: true, ..full }),
         paid("orders_as_they_come", Design { orders_as_they_come: true, ..full }),
         (

@@ -60,7 +60,7 @@ impl Row {
 /// Who comes, once each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Who {
-    /// The sweep of deadlines, in which the first order is overdue for longer.
+    /// The sweep of deadlines, or of charges that are late, in which the first order is overdue for longer.
     Sweep,
     /// Another worker's, in which the second is.
     SweepBack,
@@ -80,10 +80,12 @@ pub enum Who {
     SettleOld,
     /// One that comes late with the tries before these: their leases ran out.
     SettleLate,
+    /// A worker that settles the charges that pay either order anew, and moves both.
+    SettleBothAnew,
 }
 
 /// How many there are.
-const ALL: usize = 10;
+const ALL: usize = 11;
 
 /// How far each is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
