@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::clock;
 use crate::fleet::Tokens;
 use crate::order::Order;
-use crate::tally::Tally;
+use crate::tally::{Tally, What};
 use crate::told::Told;
 
 /// More than the 2.8 s after which an api says 503 itself.
@@ -36,6 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const UNREACHABLE: &str = "nobody listened";
 const HUNG_UP: &str = "hung up early on purpose";
 const UNANSWERED: &str = "no answer";
+const TOO_LATE: &str = "422: its own time was over";
 
 /// Who asks.
 #[derive(Debug)]
@@ -105,11 +106,15 @@ impl Client {
     /// Sends an order until it is told 202, and says under which id; `None`: given up.
     pub(crate) async fn see_through(&self, order: &Order, log: &Sender<Told>) -> Option<Uuid> {
         let sent_at = clock::now();
+        let (order, expires_at) = &order.sent_at(sent_at);
         for tries in 1.. {
             let impatient = order.impatient && tries == 1;
             let patience = if impatient { IMPATIENCE } else { ANSWER_WITHIN };
             match self.ask(order, tries, patience).await {
                 Said::Accepted(id, total) => {
+                    if let Some(until) = *expires_at {
+                        self.tally.told(id, order.number, What::NotChargedAfter(until));
+                    }
                     self.accepted(order, id, total, sent_at, tries, log).await;
                     return Some(id);
                 }
@@ -119,6 +124,10 @@ impl Client {
                         0 if impatient => self.tally.met(HUNG_UP),
                         0 => self.tally.met(UNANSWERED),
                         status => self.tally.met(&status.to_string()),
+                    }
+                    if status == 422 && expires_at.is_some_and(|until| until <= clock::now()) {
+                        self.tally.met(TOO_LATE);
+                        break;
                     }
                     if !matches!(status, 0 | 429 | 503) {
                         self.tally.complain(format!("order {} was answered {status}", order.number));

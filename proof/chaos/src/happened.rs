@@ -14,9 +14,10 @@ const ENOUGH_ORDERS: u64 = 10_000;
 pub type Happened = BTreeMap<String, i64>;
 
 /// Each kind and what counts it: of orders' moves, then of payments.
-const MOVES: [(&str, &str); 13] = [
+const MOVES: [(&str, &str); 16] = [
     ("paid", "to_status = 'CONFIRMED'"),
     ("payment failed", "to_status = 'PAYMENT_FAILED'"),
+    ("not charged in time, and nothing was sent", "to_status = 'PAYMENT_FAILED' AND reason = 'expired'"),
     ("paid anew", "from_status = 'PAYMENT_FAILED' AND to_status = 'PAYMENT_PROCESSING'"),
     ("cancelled before it was sent to be charged", "from_status = 'PENDING' AND to_status = 'CANCELLED'"),
     (
@@ -37,8 +38,10 @@ const MOVES: [(&str, &str); 13] = [
     ("delivered", "to_status = 'DELIVERED'"),
     ("rejected by the kitchen", "to_status = 'REJECTED' AND actor <> 'sweep'"),
     ("rejected at the deadline", "to_status = 'REJECTED' AND actor = 'sweep'"),
+    ("nobody came for it", "from_status = 'READY' AND to_status = 'CANCELLED'"),
+    ("its money stays", "what = 'kept'"),
 ];
-const PAYMENTS: [(&str, &str); 9] = [
+const PAYMENTS: [(&str, &str); 10] = [
     ("free", "kind = 'free'"),
     ("to be paid in hand", "kind = 'on_delivery' AND added IS NULL"),
     ("addition charged", "added IS NOT NULL AND status = 'succeeded'"),
@@ -46,6 +49,7 @@ const PAYMENTS: [(&str, &str); 9] = [
     ("refund given: cancelled", "kind = 'refund' AND status = 'succeeded' AND reason = 'cancelled'"),
     ("refund given: rejected", "kind = 'refund' AND status = 'succeeded' AND reason = 'rejected'"),
     ("refund given: deadline", "kind = 'refund' AND status = 'succeeded' AND reason = 'accept_deadline'"),
+    ("refund given: nobody came", "kind = 'refund' AND status = 'succeeded' AND reason = 'no_show'"),
     (LATE_CAPTURE, "kind = 'refund' AND status = 'succeeded' AND reason = 'late_capture'"),
     ("refund tried again", "kind = 'refund' AND status = 'succeeded' AND attempts > 1"),
 ];

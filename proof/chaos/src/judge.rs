@@ -78,6 +78,7 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
             )
             .collect(),
         other_answers: tally.others(),
+        steps: tally.steps().sum(),
         given_up: load(&tally.given_up),
         replayed: load(&tally.replayed),
         happened,

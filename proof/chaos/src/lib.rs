@@ -33,5 +33,6 @@ pub mod scenario;
 pub mod schedule;
 pub mod sender;
 pub mod settings;
+pub mod steps;
 pub mod tally;
 pub mod told;

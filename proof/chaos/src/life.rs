@@ -59,6 +59,8 @@ impl Habits {
 /// Of the orders taken, so many are handed over, and so many take a step back.
 const DELIVERED: f64 = 0.3;
 const STEPS_BACK: f64 = 0.05;
+/// So many are made and not fetched, and as many again whose money stays.
+const NOBODY_CAME: f64 = 0.03;
 /// Customers change their minds within this of their 202: a charge takes a tenth of a second, a retried one a second
 /// and more.
 const CHANGES_MIND_WITHIN_MS: u64 = 1_500;
@@ -110,6 +112,11 @@ pub enum Then {
     Delivers,
     /// Begins, and has to take that back.
     StepsBack,
+    /// Makes it, and nobody comes for it.
+    NobodyCame {
+        /// Whether the money goes back.
+        refund: bool,
+    },
 }
 
 impl Life {
@@ -141,6 +148,8 @@ fn kitchen(
     let then = match dice.random::<f64>() {
         share if share < DELIVERED => Then::Delivers,
         share if share < DELIVERED + STEPS_BACK => Then::StepsBack,
+        share if share < DELIVERED + STEPS_BACK + NOBODY_CAME => Then::NobodyCame { refund: true },
+        share if share < DELIVERED + STEPS_BACK + 2.0 * NOBODY_CAME => Then::NobodyCame { refund: false },
         _ => Then::Rests,
     };
     let last_moment = deadline + Duration::from_millis(dice.random_range(LAST_MOMENT_MS));
@@ -177,7 +186,9 @@ mod tests {
         let verdict = |wanted| move |life: &Life| life.kitchen.is_some_and(|(_, verdict)| verdict == wanted);
         assert!(count(&|life| life.cancelled_after.is_some()) > 40);
         assert!(count(&|life| life.addition.is_some()) > 100);
-        for wanted in [Then::Rests, Then::Delivers, Then::StepsBack].map(Verdict::Takes) {
+        let nobody_came = [true, false].map(|refund| Then::NobodyCame { refund });
+        for wanted in [Then::Rests, Then::Delivers, Then::StepsBack].into_iter().chain(nobody_came) {
+            let wanted = Verdict::Takes(wanted);
             assert!(count(&verdict(wanted)) > 20, "{wanted:?}");
         }
         assert!(count(&verdict(Verdict::Begins)) > 80 && count(&verdict(Verdict::Rejects)) > 120);

@@ -6,14 +6,20 @@ use std::time::Duration;
 use domain::money::{Currency, Money};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::basket::{ARTICLES, Basket};
+use crate::clock::{Micros, micros};
 use crate::life::{Habits, Life};
 
 /// One in five is sent by a client that knows nothing of idempotency keys.
 const WITHOUT_KEY: f64 = 0.2;
 /// A few clients hang up early and ask again.
 const IMPATIENT: f64 = 0.02;
+/// A few name a time after which they are not to be charged, so soon: often it is over before they are, when the gateway is away.
+const EXPIRES: f64 = 0.06;
+const EXPIRES_WITHIN_MS: std::ops::Range<u64> = 300..6_000;
 /// A few ask again though they were answered.
 const ASKS_AGAIN: f64 = 0.04;
 /// Price of what is added.
@@ -36,6 +42,8 @@ pub struct Order {
     pub impatient: bool,
     /// It is sent once more after its answer.
     pub asks_again: bool,
+    /// Its charge is to be called off so long after it is first sent.
+    pub expires_in: Option<Duration>,
     /// What becomes of it then.
     pub life: Life,
 }
@@ -49,15 +57,31 @@ impl Order {
         let customer = customer(number);
         let code = currency.code();
         let key = (!dice.random_bool(WITHOUT_KEY)).then(|| format!("{seed}-{number}"));
+        let impatient = key.is_some() && dice.random_bool(IMPATIENT);
+        let asks_again = key.is_some() && dice.random_bool(ASKS_AGAIN);
+        let life = Life::new(&mut dice, habits, Money::from_minor(ADDITION_MINOR, currency), deadline);
+        let expires_in = Duration::from_millis(dice.random_range(EXPIRES_WITHIN_MS));
         Self {
             number,
             body: format!(r#"{{"customer_id":"{customer}","currency":"{code}",{}}}"#, basket.members),
             total: Money::from_minor(basket.minor, currency),
-            impatient: key.is_some() && dice.random_bool(IMPATIENT),
-            asks_again: key.is_some() && dice.random_bool(ASKS_AGAIN),
+            impatient,
+            asks_again,
+            expires_in: dice.random_bool(EXPIRES).then_some(expires_in),
             key,
-            life: Life::new(&mut dice, habits, Money::from_minor(ADDITION_MINOR, currency), deadline),
+            life,
         }
+    }
+
+    /// The order as it is first sent, at this time: one that names a time of its own does so now. And that time.
+    pub fn sent_at(&self, now: Micros) -> (Self, Option<Micros>) {
+        let until = self.expires_in.map(|after| now + micros(after));
+        let time = until
+            .and_then(|until| OffsetDateTime::from_unix_timestamp_nanos(i128::from(until) * 1_000).ok())
+            .and_then(|until| until.format(&Rfc3339).ok());
+        let Some(time) = time else { return (self.clone(), None) };
+        let body = format!(r#"{{"expires_at":"{time}",{}"#, &self.body[1..]);
+        (Self { body, ..self.clone() }, until)
     }
 
     /// What `POST /orders/{id}/items` carries, where something is added to it: an article of its own, and one that it
@@ -102,6 +126,9 @@ mod tests {
             assert_eq!(format!("{order:?}"), format!("{:?}", new()));
             let parsed = NewOrder::parse(&serde_json::from_str(&order.body).unwrap()).unwrap();
             assert_eq!((parsed.total, parsed.customer_id), (order.total, customer(number)));
+            let (sent, until) = order.sent_at(crate::clock::now());
+            let parsed = NewOrder::parse(&serde_json::from_str(&sent.body).unwrap()).unwrap();
+            assert_eq!((parsed.total, until.is_some()), (order.total, order.expires_in.is_some()));
             if let Some(body) = order.addition() {
                 let request = serde_json::from_str(&body).unwrap();
                 let addition = NewAddition::parse(&request, parsed.id, order.total.currency()).unwrap();

@@ -3,7 +3,7 @@
 //! takes a 409 for an answer; what was promised is kept, to be compared in the end.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::order::status::OrderStatus;
 use domain::retry::RetryDelays;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::client::{ANSWER_WITHIN, Client};
 use crate::life::{Then, Verdict};
 use crate::order::{Order, paid_anew};
+use crate::steps;
 use crate::tally::What;
 
 /// Between two tries of whoever is not answered, and of a kitchen whose order is not paid yet: growing, because thousands
@@ -116,16 +117,22 @@ impl Client {
             Verdict::Takes(Then::Rests) => (Accepted, &[]),
             Verdict::Takes(Then::Delivers) => (Accepted, &[Preparing, Ready, Delivered]),
             Verdict::Takes(Then::StepsBack) => (Accepted, &[Preparing, Accepted]),
+            Verdict::Takes(Then::NobodyCame { .. }) => (Accepted, &[Preparing, Ready]),
             Verdict::Begins => (Preparing, &[]),
             Verdict::Rejects => (Rejected, &[]),
         };
+        let fared = |how: String| self.tally.step(|steps| steps.kitchen(how));
         for visit in 1..=TRIES {
             match self.move_to(order.number, id, to, true).await {
                 Reply::Done => {
+                    fared("done".to_owned());
                     for to in then {
                         if !matches!(self.move_to(order.number, id, *to, false).await, Reply::Done) {
-                            break;
+                            return Met::TheEnd;
                         }
+                    }
+                    if let Verdict::Takes(Then::NobodyCame { refund }) = verdict {
+                        self.no_show(order.number, id, refund).await;
                     }
                     return Met::TheEnd;
                 }
@@ -134,11 +141,26 @@ impl Client {
                         break;
                     }
                 }
-                Reply::No(_, PaymentFailed) => return Met::Unpaid,
-                Reply::No(..) | Reply::Unanswered => break,
+                Reply::No(_, PaymentFailed) => {
+                    fared("not paid".to_owned());
+                    return Met::Unpaid;
+                }
+                Reply::No(_, at) => {
+                    fared(format!("too late: {}", at.as_str()));
+                    return Met::TheEnd;
+                }
+                Reply::Unanswered => break,
             }
         }
+        fared("never told".to_owned());
         Met::TheEnd
+    }
+
+    /// Closes an order that nobody came for.
+    async fn no_show(&self, number: u64, id: Uuid, refund: bool) {
+        let body = Some(format!(r#"{{"refund":{refund}}}"#));
+        let reply = self.insist(number, &format!("{id}/no-show"), body).await;
+        self.told(number, id, What::Moved(OrderStatus::Cancelled), &reply);
     }
 
     async fn move_to(&self, number: u64, id: Uuid, to: OrderStatus, first: bool) -> Reply {
@@ -165,10 +187,14 @@ impl Client {
 
     /// Asks for something until somebody says what became of it.
     async fn insist(&self, number: u64, path: &str, body: Option<String>) -> Reply {
+        let (step, since) = (steps::name(path), Instant::now());
         for tries in 1..=TRIES {
             match self.ask_once(number, path, body.clone(), tries).await {
-                Ok(reply) => return reply,
-                Err(0 | 429 | 503) => {}
+                Ok(reply) => {
+                    self.tally.step(|steps| steps.answered(step, since.elapsed()));
+                    return reply;
+                }
+                Err(status @ (0 | 429 | 503)) => self.tally.step(|steps| steps.unanswered(step, status)),
                 Err(status) => {
                     self.tally.complain(format!("{path} of order {number} was answered {status}"));
                     break;
@@ -210,7 +236,8 @@ impl Client {
 impl Client {
     /// The token of whoever asks for such a thing: what is not the kitchen's is a customer's.
     fn who(&self, path: &str) -> &str {
-        let of_kitchen = ["/accept", "/reject", "/status"].iter().any(|verb| path.ends_with(verb));
+        let of_kitchen =
+            ["/accept", "/reject", "/status", "/no-show"].iter().any(|verb| path.ends_with(verb));
         if of_kitchen { &self.tokens.kitchen } else { &self.tokens.customers }
     }
 }

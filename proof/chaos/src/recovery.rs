@@ -65,6 +65,8 @@ pub struct Times {
     pub accepted_to_claimed: Spread,
     /// From the acceptance to the end, of all orders.
     pub accepted_to_ended: Spread,
+    /// From the confirmation until the kitchen had taken it, of all orders that it took.
+    pub paid_to_taken: Spread,
     /// What clients waited for their 202, by what was broken meanwhile; from the first request, repeats included.
     pub answers: BTreeMap<String, Answers>,
 }
@@ -121,7 +123,19 @@ pub async fn measure(
     times.accepted_to_claimed = Spread::of(claims.collect());
     times.gateway_well_to_ended = Spread::of(after_the_gateway(&lives, fired));
     times.accepted_to_ended = Spread::of(ends.collect());
+    times.paid_to_taken = paid_to_taken(conn).await?;
     Ok(times)
+}
+
+async fn paid_to_taken(conn: &mut PgConnection) -> Result<Spread> {
+    let micros: Vec<i64> = sqlx::query_scalar(
+        "SELECT (extract(epoch FROM t.at - c.at) * 1000000)::bigint
+         FROM order_events t JOIN order_events c ON c.subject = t.subject AND c.to_status = 'CONFIRMED'
+         WHERE t.from_status = 'CONFIRMED' AND t.to_status = 'ACCEPTED'",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(Spread::of(micros.into_iter().map(|micros| Duration::from_micros(micros.unsigned_abs())).collect()))
 }
 
 impl Times {

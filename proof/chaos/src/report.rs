@@ -13,6 +13,7 @@ use crate::check::Checks;
 use crate::fault::Kind;
 use crate::happened::Happened;
 use crate::recovery::{Answers, Spread, Times};
+use crate::steps::Stepped;
 
 /// One run.
 #[derive(Debug, Clone, Serialize)]
@@ -53,6 +54,8 @@ pub struct Report {
     pub settings: Vec<String>,
     /// Requests that met no 202, by what they met instead.
     pub other_answers: BTreeMap<String, u64>,
+    /// How people fared with their orders after the 202.
+    pub steps: Stepped,
     /// Orders given up by clients without a key, and replays told the same.
     pub given_up: u64,
     /// As above.
@@ -97,6 +100,12 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "## What happened to orders\n\n| what | times |\n|---|---:|")?;
         self.happened.iter().try_for_each(|(what, count)| writeln!(f, "| {what} | {count} |"))?;
+        let list = |counts: &BTreeMap<String, u64>| {
+            let all: Vec<String> = counts.iter().map(|(what, count)| format!("{what}: {count}")).collect();
+            if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+        };
+        writeln!(f, "\nThe kitchen's first word on an order: {}.", list(&self.steps.kitchen))?;
+        writeln!(f, "Requests after the 202 that nobody answered: {}.", list(&self.steps.unanswered))?;
         writeln!(f, "\n## Faults\n\n| fault | times |\n|---|---:|")?;
         for kind in Kind::all() {
             if let Some(count) = self.faults.get(&kind.name()) {
@@ -123,6 +132,10 @@ impl Report {
         row(f, "an unpublished order until claimed", &self.times.unpublished_to_claimed)?;
         row(f, "any order until claimed", &self.times.accepted_to_claimed)?;
         row(f, "any order until its end", &self.times.accepted_to_ended)?;
+        row(f, "a paid order until the kitchen took it", &self.times.paid_to_taken)?;
+        for (step, took) in &self.steps.took {
+            row(f, &format!("a person's {step}, until answered"), took)?;
+        }
         for (phase, Answers { spread, at_first }) in answers {
             row(f, &format!("202 while broken: {phase}"), spread)?;
             if *at_first < spread.count {

@@ -7,6 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use domain::order::status::OrderStatus;
 use uuid::Uuid;
 
+use crate::clock::Micros;
+use crate::steps::Steps;
+
 /// What happened, counted while it happens.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -24,6 +27,8 @@ pub struct Tally {
     others: Mutex<BTreeMap<String, u64>>,
     /// Promises broken to a client's face.
     complaints: Mutex<Vec<String>>,
+    /// What came of what was asked after the 202.
+    steps: Mutex<Steps>,
 }
 
 /// A promise about an order.
@@ -48,6 +53,8 @@ pub enum What {
     Added,
     /// It has a new charge.
     PaidAnew,
+    /// Its charge is not made after this time: its own `expires_at`.
+    NotChargedAfter(Micros),
 }
 
 impl Tally {
@@ -79,6 +86,16 @@ impl Tally {
     /// All that clients complained about.
     pub fn complaints(&self) -> Vec<String> {
         lock(&self.complaints).clone()
+    }
+
+    /// Takes note of how a step went.
+    pub(crate) fn step(&self, note: impl FnOnce(&mut Steps)) {
+        note(&mut lock(&self.steps));
+    }
+
+    /// How all of them went.
+    pub(crate) fn steps(&self) -> Steps {
+        lock(&self.steps).clone()
     }
 
     /// Counts one more.

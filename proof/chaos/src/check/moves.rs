@@ -37,6 +37,7 @@ pub(super) async fn check(conn: &mut PgConnection, evidence: &Evidence<'_>) -> R
     let mut checks = lives.check(evidence.answered);
     checks.extend(named(conn, evidence.answered).await?);
     checks.push(not_before_its_time(conn, evidence.settings.accept_deadline).await?);
+    checks.push(not_after_its_own_time(conn, evidence.answered).await?);
     checks.push(none_forgotten(conn).await?);
     Ok(checks)
 }
@@ -61,7 +62,8 @@ impl Lives {
         let mut cancelled = Check::new("an order whose cancellation was answered 200 is cancelled");
         let mut noted = Check::new("a step of the kitchen's that was answered 200 is in the history");
         let mut taken = Check::new("an order that the kitchen took is never rejected");
-        let mut ended = Check::new("an order that was rejected or delivered, by an answer of 200, stays so");
+        let mut ended =
+            Check::new("an order that was rejected, delivered or not fetched, by an answer of 200, stays so");
         for Answered { id, number, what } in answered {
             let at = self.status.get(id).copied();
             let stands =
@@ -74,11 +76,11 @@ impl Lives {
                     });
                     match to {
                         Accepted | Preparing => taken.look(at.is_some_and(|at| at != Rejected), stands),
-                        Rejected | Delivered => ended.look(at == Some(*to), stands),
+                        Rejected | Delivered | Cancelled => ended.look(at == Some(*to), stands),
                         _ => {}
                     }
                 }
-                What::Added | What::PaidAnew => {}
+                What::Added | What::PaidAnew | What::NotChargedAfter(_) => {}
             }
         }
         vec![cancelled, noted, taken, ended, self.once()]
@@ -128,7 +130,7 @@ async fn named(conn: &mut PgConnection, answered: &[Answered]) -> Result<[Check;
                 let settled = matches!(status, Some(PaymentStatus::Succeeded | PaymentStatus::Failed));
                 anew.look(settled, || format!("order {id} (number {number}): its new payment is {status:?}"));
             }
-            What::Cancelled | What::Moved(_) => {}
+            What::Cancelled | What::Moved(_) | What::NotChargedAfter(_) => {}
         }
     }
     Ok([additions, anew])
@@ -150,6 +152,28 @@ async fn read_named(conn: &mut PgConnection) -> Result<HashMap<(Uuid, String), N
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| ((row.order_id, row.reference), row.named)).collect())
+}
+
+/// By the database's clock, which is this machine's. A void after it is what should happen.
+async fn not_after_its_own_time(conn: &mut PgConnection, answered: &[Answered]) -> Result<Check> {
+    let tries: Vec<(Uuid, i64)> = sqlx::query_as(
+        "SELECT payment_id, (extract(epoch FROM max(started_at)) * 1000000)::bigint
+         FROM payment_attempts WHERE action = 'charge' GROUP BY payment_id",
+    )
+    .fetch_all(conn)
+    .await?;
+    let tries: HashMap<Uuid, i64> = tries.into_iter().collect();
+    let mut check = Check::new("no charge is begun after the time that its order named for it");
+    for Answered { id, number, what } in answered {
+        if let What::NotChargedAfter(until) = what {
+            let begun = tries.get(id).copied().unwrap_or_default();
+            check.look(begun <= *until, || {
+                let late = clock::between(*until, begun);
+                format!("order {id} (number {number}) was tried {late:?} after it")
+            });
+        }
+    }
+    Ok(check)
 }
 
 /// By the database's clock, to the microsecond: both moments are those of the transactions that decided.
