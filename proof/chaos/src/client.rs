@@ -119,15 +119,16 @@ impl Client {
                     return Some(id);
                 }
                 Said::Unreachable => self.tally.met(UNREACHABLE),
+                Said::Unknown(422) if expires_at.is_some_and(|until| until <= clock::now()) => {
+                    self.tally.met(TOO_LATE);
+                    Tally::count(&self.tally.too_late);
+                    return None;
+                }
                 Said::Unknown(status) => {
                     match status {
                         0 if impatient => self.tally.met(HUNG_UP),
                         0 => self.tally.met(UNANSWERED),
                         status => self.tally.met(&status.to_string()),
-                    }
-                    if status == 422 && expires_at.is_some_and(|until| until <= clock::now()) {
-                        self.tally.met(TOO_LATE);
-                        break;
                     }
                     if !matches!(status, 0 | 429 | 503) {
                         self.tally.complain(format!("order {} was answered {status}", order.number));

@@ -165,7 +165,8 @@ fn faults_of_ours(logs: &Path, meant: &[&str]) -> Result<(u64, Vec<String>)> {
 
 /// A run in which nothing happened proves nothing.
 fn not_trivial(scenario: &Scenario, seen: &Seen, accepted: u64, confirmed: i64) -> [Check; 3] {
-    let offered = seen.tally.offered.load(Ordering::Relaxed);
+    let late = seen.tally.too_late.load(Ordering::Relaxed);
+    let offered = seen.tally.offered.load(Ordering::Relaxed).saturating_sub(late);
     let confirmed = confirmed.unsigned_abs();
     let mut fired = Check::about_the_run("each fault struck as often as it was meant to");
     for (kind, planned) in &scenario.counts {

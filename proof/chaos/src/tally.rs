@@ -19,6 +19,8 @@ pub struct Tally {
     pub accepted: AtomicU64,
     /// Given up: whether they took effect is unknown, and there is no key to ask with.
     pub given_up: AtomicU64,
+    /// Orders whose own time was over before anybody accepted them.
+    pub too_late: AtomicU64,
     /// Asked again after a 202, and told the same.
     pub replayed: AtomicU64,
     /// What was told about orders after their 202.
