@@ -181,7 +181,10 @@ async fn a_gateway_that_is_down_fails_no_order() -> Result<()> {
 async fn without_a_gateway_orders_can_be_cancelled_and_end_in_time() -> Result<()> {
     let database = TestDatabase::new().await?;
     // Nothing listens there: the discard port.
-    let options = Options { gateway: Some("http://127.0.0.1:9".to_owned()), ..Options::new(Via::InProcess) };
+    let mut options =
+        Options { gateway: Some("http://127.0.0.1:9".to_owned()), ..Options::new(Via::InProcess) };
+    // It stays open: no try is under way when somebody cancels.
+    options.worker.circuit_breaker_recovery = Duration::from_secs(3_600);
     let pipeline = Pipeline::start(&database, options).await?;
     let client = &pipeline.client;
     let ids = client.orders(30, 4).await?;
