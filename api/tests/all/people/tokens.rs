@@ -202,6 +202,8 @@ async fn keys_are_looked_up_once_and_kept_while_their_issuer_is_away() -> Result
     // A key that came later: nobody can tell, and it is not called bad.
     let renamed = new.signed(&json!({"alg": "ES256", "kid": "es2"}), &with(json!({"iat": now() + 2})));
     assert_eq!(me(&api, &renamed).await?.0, 503);
+    // That look failed, and took nothing away.
+    assert_eq!(me(&api, &old.token(&with(json!({"sub": "a late guest"})))).await?.0, 200);
     // Made-up keys do not make anybody ask.
     for number in 0..50 {
         let header = json!({"alg": "ES256", "kid": format!("made up {number}")});
