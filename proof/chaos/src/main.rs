@@ -79,7 +79,7 @@ struct RunArguments {
     #[arg(long, default_value_t = 60)]
     kills: u32,
     /// Orders a second
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
     /// Spread the orders over so many minutes, instead of --rate
     #[arg(long, conflicts_with = "rate")]

@@ -4,37 +4,45 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::PgConnection;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-
-use crate::Database;
 
 /// How long one may take: twice what a writer waits. A server that has been replaced meanwhile knows nothing of it.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
-type Task = JoinHandle<sqlx::Result<PgConnection>>;
+type Task<C> = JoinHandle<sqlx::Result<C>>;
 
 /// Those that nobody waits for just now.
-#[derive(Debug, Default)]
-pub(crate) struct Connecting {
-    left: Mutex<Vec<Task>>,
+#[derive(Debug)]
+pub(crate) struct Connecting<C> {
+    left: Mutex<Vec<Task<C>>>,
 }
 
 /// One of them, while somebody waits for it.
-struct Awaited<'a> {
-    task: Option<Task>,
-    of: &'a Connecting,
+struct Awaited<'a, C> {
+    task: Option<Task<C>>,
+    of: &'a Connecting<C>,
 }
 
-impl Connecting {
-    /// A connection: one that was begun before, or else a new one.
-    pub(crate) async fn connect(&self, database: &Database) -> sqlx::Result<PgConnection> {
+impl<C: Send + 'static> Connecting<C> {
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self { left: Mutex::default() }
+    }
+
+    /// A connection: one that was begun before, or else a new one, which `open` opens.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it outlives whoever waits for it, for some seconds at most"
+    )]
+    pub(crate) async fn connect<F>(&self, open: F) -> sqlx::Result<C>
+    where
+        F: Future<Output = sqlx::Result<C>> + Send + 'static,
+    {
         let begun = self.left().pop();
         let task = begun.unwrap_or_else(|| {
-            let database = database.clone();
             tokio::spawn(async move {
-                let opened = timeout(CONNECT_PATIENCE, database.connect()).await;
+                let opened = timeout(CONNECT_PATIENCE, open).await;
                 opened.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             })
         });
@@ -49,13 +57,15 @@ impl Connecting {
     pub(crate) fn close_unfetched(&self) {
         self.left().retain(|task| !task.is_finished());
     }
+}
 
-    fn left(&self) -> MutexGuard<'_, Vec<Task>> {
+impl<C> Connecting<C> {
+    fn left(&self) -> MutexGuard<'_, Vec<Task<C>>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Awaited<'_> {
+impl<C> Drop for Awaited<'_, C> {
     fn drop(&mut self) {
         self.of.left().extend(self.task.take());
     }

@@ -46,7 +46,7 @@ pub(crate) struct Connections {
     places: Semaphore,
     state: Mutex<State>,
     /// Fewer than there are places for: one is begun only while all others are lent.
-    connecting: Connecting,
+    connecting: Connecting<PgConnection>,
     /// How many there are, lent or not.
     open: AtomicUsize,
 }
@@ -76,7 +76,7 @@ impl Connections {
             database,
             places: Semaphore::new(most.max(1)),
             state: Mutex::default(),
-            connecting: Connecting::default(),
+            connecting: Connecting::new(),
             open: AtomicUsize::new(0),
         }
     }
@@ -90,7 +90,8 @@ impl Connections {
             if let Some((conn, _)) = idle {
                 return Ok(Lent { conn: Some(conn), of: self, _place: place });
             }
-            match self.connecting.connect(&self.database).await {
+            let database = self.database.clone();
+            match self.connecting.connect(async move { database.connect().await }).await {
                 Ok(conn) => {
                     self.open.fetch_add(1, Ordering::Relaxed);
                     self.state().told = false;

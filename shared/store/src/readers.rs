@@ -8,6 +8,7 @@ use deadpool::managed::{self, Metrics, Object, QueueMode, RecycleError, RecycleR
 use sqlx::{Connection, PgConnection};
 
 use crate::connect::Connected;
+use crate::connecting::Connecting;
 use crate::{Database, READERS_PLANS};
 
 /// How long a read may wait for a connection. Well below the 3 s in which a client is told 503.
@@ -28,7 +29,10 @@ pub struct Readers {
 pub struct Reader(Object<Maker>);
 
 #[derive(Debug)]
-struct Maker(Database);
+struct Maker {
+    database: Database,
+    connecting: Connecting<Connected>,
+}
 
 impl Readers {
     /// Up to `size` connections to `database`; connects when first used.
@@ -38,7 +42,7 @@ impl Readers {
             create: Some(ACQUIRE_TIMEOUT),
             recycle: Some(PING_TIMEOUT),
         };
-        let pool = managed::Pool::builder(Maker(database))
+        let pool = managed::Pool::builder(Maker { database, connecting: Connecting::new() })
             .max_size(usize::try_from(size).unwrap_or(1).max(1))
             .timeouts(timeouts)
             // The one that was used last: those that are not needed grow old.
@@ -87,12 +91,18 @@ impl managed::Manager for Maker {
     type Error = sqlx::Error;
 
     async fn create(&self) -> sqlx::Result<Connected> {
-        self.0.servers.connect(READERS_PLANS).await
+        let open = || {
+            let servers = self.database.servers.clone();
+            async move { servers.connect(READERS_PLANS).await }
+        };
+        let conn = self.connecting.connect(open()).await?;
+        // What came late may lead where the primary was.
+        if conn.server == self.database.servers.found() { Ok(conn) } else { open().await }
     }
 
     /// One to a server that is no longer the one we write to is dropped, though it may answer.
     async fn recycle(&self, conn: &mut Connected, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
-        if conn.server != self.0.servers.found() || metrics.last_used() > MAX_IDLE {
+        if conn.server != self.database.servers.found() || metrics.last_used() > MAX_IDLE {
             return Err(RecycleError::message("to another server, or old"));
         }
         Ok(conn.conn.ping().await?)
