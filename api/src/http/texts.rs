@@ -8,7 +8,7 @@ use domain::money::{Currency, currency_of};
 use domain::order::status::OrderStatus;
 use utoipa::Modify;
 use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::schema::{ArrayItems, SchemaType, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, SchemaType, Type};
 use utoipa::openapi::{Components, Object, OpenApi, RefOr, Schema};
 
 /// Not blank, no control character.
@@ -23,8 +23,10 @@ const MAX_NAME: usize = 50;
 
 /// Fields that are such names.
 const NAMES: [&str; 2] = ["customer_id", "channel"];
+/// Requests with fields of others' choice: a platform's document is taken as it is, and OAuth2 has more than we know.
+const OPEN: [&str; 5] = ["ChannelOrderBody", "ChannelItem", "ChannelCustomer", "ChannelAddress", "TokenForm"];
 
-/// Says it of every text that a request may have, where nothing closer is said.
+/// Says it of every text that a request may have, where nothing closer is said; and of every body, that it has no other fields.
 pub(crate) struct Texts;
 
 impl Modify for Texts {
@@ -54,7 +56,8 @@ fn of_operation(operation: &mut Operation, names: &mut BTreeSet<String>) {
         {
             let is_text = is_text(text);
             if is_text {
-                text.max_length.get_or_insert(MAX_ID_CHARS);
+                let most = if parameter.name == "channel" { MAX_NAME } else { MAX_ID_CHARS };
+                text.max_length.get_or_insert(most);
             }
             of_text(&parameter.name, text);
             if is_text && parameter.name == "status" {
@@ -96,6 +99,10 @@ fn note(schema: &RefOr<Schema>, names: &mut BTreeSet<String>) {
 
 fn say(components: &mut Components, name: &str, names: &mut BTreeSet<String>) {
     let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(name) else { return };
+    if !object.properties.is_empty() && !OPEN.contains(&name) {
+        // A field that nobody knows is refused: `unknown_field`.
+        object.additional_properties.get_or_insert(Box::new(AdditionalProperties::FreeForm(false)));
+    }
     for (field, property) in &mut object.properties {
         note(property, names);
         let RefOr::T(schema) = property else { continue };

@@ -35,7 +35,7 @@ const WRONG: &str = "no such user, or another password";
     responses(
         (status = 201, description = "Registered; now log in", body = UserView),
         (status = 409, description = "`email_taken` or `phone_taken`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known; or the password is easy to guess (`too_easy`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid (`invisible_character`) or not known; or the password is easy to guess (`too_easy`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, Faults,
     )
 )]

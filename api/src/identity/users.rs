@@ -37,7 +37,7 @@ pub(crate) struct UserPage {
     responses(
         (status = 201, description = "Made", body = UserView),
         (status = 409, description = "`email_taken` or `phone_taken`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid (`invisible_character`) or not known; nobody has this role (`unknown_role`); or the password is easy to guess (`too_easy`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, AdminsOnly, Faults,
     ),
     security(("token" = []))
@@ -111,7 +111,7 @@ pub(crate) async fn list(
         (status = 200, description = "Changed", body = UserView),
         (status = 404, description = "There is no such user", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`last_admin`: nobody could see to people any more", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not valid or not known; or nobody has this role (`unknown_role`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, AdminsOnly, Faults,
     ),
     security(("token" = []))

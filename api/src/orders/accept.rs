@@ -55,7 +55,7 @@ use crate::state::AppState;
             ("traceparent" = String, description = "The request's place in its trace; left out where there is none"),
         )),
         (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The JSON is not a valid order, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid order. What its schema cannot say: a line or the whole comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), it all does not come to the `total` (`total_mismatch`); what goes together is not there together (`required`, `conflict`); a text has what nobody sees (`invisible_character`); a time is none (`no_time`), has passed (`in_the_past`) or is too far away (`too_far`); `metadata` is too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
     security(("token" = []))

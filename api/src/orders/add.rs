@@ -35,7 +35,7 @@ use crate::state::AppState;
     responses(
         (status = 200, description = "Added", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The JSON is not a valid addition, or the order would have more than it may, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid addition. What its schema cannot say: a line comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), the lines do not come to the `total` (`total_mismatch`), nothing is to be paid (`nothing_to_pay`), a text has what nobody sees (`invisible_character`). Or the order would have more than it may (`too_many`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Changed, Faults,
     ),
     security(("token" = []))
@@ -103,6 +103,8 @@ pub(crate) async fn pay_anew(
 
 /// What is to be added.
 #[derive(Debug, utoipa::ToSchema)]
+#[schema(example = json!({"payment_reference": "table-7-second-round", "total": 9.98, "items": [
+    {"item_id": "item_002", "item_name": "Fries", "quantity": 2, "price": 4.99}]}))]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
 pub(crate) struct AdditionBody {
     /// 1 to 200 lines; with those it has, an order may have 200.

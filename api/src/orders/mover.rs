@@ -21,7 +21,7 @@ use store::moves::{Moved, carry_out};
 use store::session::{PATIENCE, Session, StoreError};
 use uuid::Uuid;
 
-use crate::orders::fault::Fault;
+use crate::orders::fault::{Fault, Outage};
 
 /// What people ask for, under a key where they gave one.
 #[derive(Debug, Clone)]
@@ -82,6 +82,7 @@ pub struct Mover {
     session: Session,
     /// Whose turn is next comes first.
     held: VecDeque<Held>,
+    outage: Outage,
     metrics: Metrics,
 }
 
@@ -111,7 +112,7 @@ impl Mover {
             failed: outcome("failed"),
             held: metrics::counter!("move_held_total"),
         };
-        Self { lane, session, held: VecDeque::new(), metrics }
+        Self { lane, session, held: VecDeque::new(), outage: Outage::default(), metrics }
     }
 
     /// Carries out until every desk is gone and all that was handed in is answered.
@@ -202,6 +203,7 @@ impl Mover {
             }
         });
         let outcome = outcome.await;
+        self.outage.met(&outcome, "move orders");
         if matches!(outcome, Err(StoreError::Held)) {
             return None;
         }
@@ -217,10 +219,7 @@ impl Mover {
         }
         Some(outcome.map_err(|error| match error {
             StoreError::Held => Fault::Held,
-            StoreError::Unavailable(cause) => {
-                tracing::warn!(cause, order = %asked.ask.order_id(), "cannot move an order");
-                Fault::Unavailable
-            }
+            StoreError::Unavailable(_) => Fault::Unavailable,
             StoreError::Refused(_) => {
                 tracing::error!(%error, order = %asked.ask.order_id(), "an order was not moved through a fault of ours");
                 Fault::Internal

@@ -481,6 +481,9 @@ impl EventView {
 
 /// What `POST /orders` takes; documentation only, the parser is `domain::order::NewOrder::parse`.
 #[derive(Debug, ToSchema)]
+#[schema(example = json!({"customer_id": "customer_123", "total": 30.97, "items": [
+    {"item_id": "item_001", "item_name": "Burger", "quantity": 2, "price": 12.99},
+    {"item_id": "item_002", "item_name": "Fries", "quantity": 1, "price": 4.99}]}))]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
 pub(crate) struct NewOrderBody {
     /// 1 to 200 characters.
@@ -523,7 +526,6 @@ pub(crate) struct NewOrderBody {
     pickup_time: Option<String>,
     /// When the charge is called off if its outcome is not known by then, RFC 3339: a time within seven days. By default 15
     /// minutes after the order is accepted.
-    #[schema(example = "2026-01-31T17:40:00Z")]
     expires_at: Option<String>,
 }
 

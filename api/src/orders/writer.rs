@@ -15,7 +15,7 @@ use store::session::{Session, StoreError};
 use tokio::sync::mpsc;
 use tracing::field::display;
 
-use crate::orders::fault::Fault;
+use crate::orders::fault::{Fault, Outage};
 
 /// What a handler gets back for its order.
 pub type Answer = Result<Accepted, Fault>;
@@ -31,6 +31,7 @@ pub struct Writer {
     session: Session,
     publish: mpsc::Sender<PaymentsDue>,
     publish_grace: Duration,
+    outage: Outage,
     metrics: Metrics,
 }
 
@@ -67,7 +68,7 @@ impl Writer {
             failed: outcome("failed"),
             not_published: metrics::counter!("publish_payments_total", "outcome" => "dropped"),
         };
-        Self { lane, session, publish, publish_grace, metrics }
+        Self { lane, session, publish, publish_grace, outage: Outage::default(), metrics }
     }
 
     /// Writes batches until every desk is gone and all that was handed in is answered.
@@ -93,10 +94,10 @@ impl Writer {
         let started = Instant::now();
         let outcome = self.commit(&batch.commands).await;
         self.metrics.commit_seconds.record(started.elapsed());
+        self.outage.met(&outcome, "accept orders");
         match outcome {
             Ok(accepted) => accepted.into_iter().map(Ok).collect(),
-            Err(StoreError::Unavailable(cause)) => {
-                tracing::warn!(cause, orders = batch.commands.len(), "cannot accept orders");
+            Err(StoreError::Unavailable(_)) => {
                 batch.commands.iter().map(|_| Err(Fault::Unavailable)).collect()
             }
             // One order must not take its neighbours down: each is tried by itself.
