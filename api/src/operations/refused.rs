@@ -1,5 +1,5 @@
 //! `/internal/channels/{channel}/refused`: documents that could not be taken, to be looked at. Sent again they are on the public
-//! address (`orders/from_channel.rs`), where orders are accepted.
+//! address (`orders/from_channel`), where orders are accepted.
 
 use axum::Json;
 use axum::extract::{Path, State};

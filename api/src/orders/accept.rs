@@ -1,5 +1,5 @@
 //! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable. Orders of channels
-//! (`from_channel.rs`) are committed and answered here, too.
+//! (`from_channel`) are committed and answered here, too.
 
 use std::time::Duration;
 

@@ -1,0 +1,208 @@
+//! `POST /channels/{channel}/orders`: an aggregator's document as it is. What it does not price, the channel's price list
+//! does; then it goes the way of every order.
+
+mod cancel;
+mod document;
+mod signed;
+mod take;
+
+use axum::extract::{Extension, Path, Query, Request, State};
+use axum::response::Response;
+use domain::channel::name::ChannelName;
+use domain::channel::settings::ChannelSettings;
+use domain::limits::MAX_ID_CHARS;
+use domain::order::moves::Actor;
+use domain::problems::text_problem;
+use serde::Deserialize;
+use store::accept::IdempotencyKey;
+use store::channels::{self, Channel};
+
+use self::document::ChannelOrderBody;
+use self::signed::{NOT_SIGNED, signer, token};
+use self::take::{keep, take};
+use crate::http::arrival::Arrival;
+use crate::http::body;
+use crate::http::channel::{channel_name, refused_id};
+use crate::http::error::{ApiError, ProblemBody};
+use crate::http::key::SentKey;
+use crate::http::parameters::KeyHeader;
+use crate::http::problems::{BadBody, ChannelOnly, Faults, NoOrder, TokenNeeded};
+use crate::identity::caller::{Caller, OfChannel};
+use crate::orders::read::decisive;
+use crate::orders::view::OrderView;
+use crate::state::AppState;
+
+/// What may be said beside the document, as it came.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PaidQuery {
+    paid: Option<String>,
+}
+
+/// Accept an order of a channel.
+///
+/// The aggregator's document as it is; fields that are not listed here are ignored. The same order again (same channel, same
+/// `channelOrderId`, same content whatever its status) gives the same answer and no second order. Its customer is
+/// the channel's own id of the diner, or nobody. `status` and `statusHistory` are kept as they came and
+/// shown by `GET /orders/{id}/history`; they do not move the order.
+///
+/// A channel that has settings with a secret shows its signature instead of a token: HMAC-SHA256 over the body as it is sent, in
+/// the header that the settings name. One without settings is not believed to have taken the money.
+#[utoipa::path(
+    post, path = "/api/v1/channels/{channel}/orders", tag = "channels",
+    params(
+        ("channel" = String, Path, description = "The channel's name, 1 to 50 characters, in any case"),
+        ("paid" = Option<bool>, Query, description = "true: the channel took the money. The order is CONFIRMED at once and never \
+            charged; should it be rejected or cancelled, the channel has to give the money back. Left out or false: it is charged"),
+        KeyHeader,
+        ("X-Request-Id" = Option<String>, Header, description = "As with POST /orders"),
+        ("traceparent" = Option<String>, Header, description = "As with POST /orders"),
+    ),
+    request_body = ChannelOrderBody,
+    responses(
+        (status = 202, description = "Accepted, durable", body = OrderView, headers(
+            ("Location" = String, description = "The order"),
+            ("Idempotency-Replayed" = Option<bool>, description = "`true`: this was the answer before. Left out on a first answer"),
+        )),
+        (status = 200, description = "The document says that its order is off: it is cancelled, or to be cancelled once its charge is known", body = OrderView),
+        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid document, or an item has no price, neither there nor in the channel's price list (`no_price`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, ChannelOnly, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn accept_channel_order(
+    State(state): State<AppState>,
+    Extension(arrival): Extension<Arrival>,
+    Path(channel): Path<String>,
+    query: Result<Query<PaidQuery>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let by = token(&mut parts, &state).await?;
+    let channel = channel_name(&channel)?;
+    by.iter().try_for_each(|by| by.expect(&channel))?;
+    let set = settings(&state, &channel).await?;
+    if by.is_none() && set.as_ref().is_none_or(|set| set.secrets.is_empty()) {
+        return Err(ApiError::bad_token(NOT_SIGNED));
+    }
+    let paid = paid(query)?;
+    body::expect_json(&parts.headers)?;
+    let key = SentKey::of(&parts)?;
+    let body = body::read(&parts.headers, body, &state.room).await?;
+    let by = match by {
+        Some(by) => by.actor(),
+        None => signer(&state, &channel, set.as_ref(), &parts, &body)?,
+    };
+    let key = key.with_body(&body).by(&by, &state);
+    let from = Sent { channel, settings: set.map(|set| set.settings), paid, by, key };
+    // Kept as it came if it cannot be taken: beside what is made of it, for the moment.
+    let document = body.to_vec();
+    let taken = take(&state, arrival, from.clone(), &document, body.into_held()).await;
+    if let Err(refused) = &taken {
+        keep(&state, from, document, refused).await;
+    }
+    taken
+}
+
+/// Send a refused document again.
+///
+/// What could not be taken is kept, and shown by the internal endpoints. Once the channel's settings were mended it can be sent
+/// again as it came. What is taken now is no longer kept.
+#[utoipa::path(
+    post, path = "/api/v1/channels/{channel}/refused/{id}", tag = "channels",
+    params(
+        ("channel" = String, Path, description = "The channel's name, 1 to 50 characters, in any case"),
+        ("id" = String, Path, description = "The document's id in the list of refused ones"),
+    ),
+    responses(
+        (status = 202, description = "Accepted, durable", body = OrderView),
+        (status = 404, description = "There is no such document, or no longer", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "As with the document itself", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "As with the document itself", body = ProblemBody, content_type = "application/problem+json"),
+        ChannelOnly, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn accept_refused(
+    State(state): State<AppState>,
+    Extension(arrival): Extension<Arrival>,
+    by: OfChannel,
+    Path((channel, id)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let (channel, id) = (channel_name(&channel)?, refused_id(&id)?);
+    by.expect(&channel)?;
+    let (set, named) = (settings(&state, &channel).await?, channel.clone());
+    let find = decisive(state.clone(), move |conn| {
+        Box::pin(async move { store::refused::find(conn, &named, id).await })
+    });
+    let found = find.await?.ok_or_else(|| ApiError::not_found("refused document"))?;
+    let (settings, paid) = (set.map(|set| set.settings), found.paid.then_some(true));
+    let from = Sent { channel: channel.clone(), settings, paid, by: by.actor(), key: None };
+    let answer = take(&state, arrival, from, &found.body, None).await?;
+    decisive(state.clone(), move |conn| {
+        Box::pin(async move { store::refused::forget(conn, &channel, id).await })
+    })
+    .await?;
+    Ok(answer)
+}
+
+/// Read an order by what its channel calls it.
+///
+/// Of an order whose number was used again since, the newest.
+#[utoipa::path(
+    get, path = "/api/v1/channels/{channel}/orders/{channel_order_id}", tag = "channels",
+    params(
+        ("channel" = String, Path, description = "The channel's name, 1 to 50 characters, in any case"),
+        ("channel_order_id" = String, Path, description = "What the channel calls the order"),
+    ),
+    responses(
+        (status = 200, description = "The order as it stands", body = OrderView),
+        NoOrder, TokenNeeded, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn read_channel_order(
+    State(state): State<AppState>,
+    Caller(by): Caller,
+    Path((channel, order_id)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    let channel = channel_name(&channel)?;
+    // What no order can be called, none is.
+    let is_name = text_problem(&order_id, MAX_ID_CHARS).is_none();
+    let find = decisive(state.clone(), move |conn| {
+        Box::pin(async move {
+            if !is_name {
+                return Ok(None);
+            }
+            let Some((id, _)) = channels::named(conn, &channel, &order_id).await? else { return Ok(None) };
+            store::read::whole(conn, id).await
+        })
+    });
+    let whole = find.await?.filter(|whole| by.may_see(&whole.order.customer_id));
+    let whole = whole.ok_or_else(|| ApiError::not_found("order"))?;
+    Ok(OrderView::whole(whole, state.payment_deadline).tagged())
+}
+
+/// Where a document comes from, and what is said beside it.
+#[derive(Clone)]
+struct Sent {
+    channel: ChannelName,
+    /// `None`: nothing is set for the channel.
+    settings: Option<ChannelSettings>,
+    paid: Option<bool>,
+    by: Actor,
+    key: Option<IdempotencyKey>,
+}
+
+async fn settings(state: &AppState, channel: &ChannelName) -> Result<Option<Channel>, ApiError> {
+    let channel = channel.clone();
+    decisive(state.clone(), move |conn| Box::pin(async move { channels::find(conn, &channel).await })).await
+}
+
+fn paid(
+    query: Result<Query<PaidQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Option<bool>, ApiError> {
+    let wrong = || ApiError::invalid_one("paid", "not_true_or_false", "must be true or false, given once");
+    let Query(PaidQuery { paid }) = query.map_err(|_| wrong())?;
+    paid.map(|text| text.to_ascii_lowercase().parse().map_err(|_| wrong())).transpose()
+}
