@@ -95,8 +95,9 @@ pub struct ApiSettings {
 
 /// Connections of the internal endpoints: one for those who look, one for those who change something.
 const INTERNAL_CONNECTIONS: usize = 2;
-/// That of `/ready`, and that of whoever follows which sessions and machines' tokens were ended.
-const OTHER_CONNECTIONS: usize = 2;
+/// That of `/ready`, that of whoever follows which sessions and machines' tokens were ended, and that of whoever changes the
+/// catalogue.
+const OTHER_CONNECTIONS: usize = 3;
 
 impl ApiSettings {
     /// Connections to the primary that an api has at most: its writers, movers and readers, the internal endpoints, the others,

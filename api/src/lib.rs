@@ -21,6 +21,7 @@ use store::Database;
 use store::reads::Reads;
 use tokio::sync::mpsc;
 
+use crate::catalogue::shelf::Shelf;
 use crate::config::ApiSettings;
 use crate::door::Door;
 use crate::http::body::Room;
@@ -98,12 +99,15 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, move_lane, publish));
     crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
+    let shelf = Arc::new(Shelf::new(&database, reads.clone()));
+    crew.spawn("catalogue", shelf.clone().run(stop.clone()));
     identity.start(&mut crew, &stop);
     let state = Arc::new(Shared {
         accept: desk,
         moves,
         room: Room::new(settings.bodies(), settings.largest_body()),
         reads: reads.clone(),
+        shelf,
         accept_deadline,
         payment_deadline,
         keep_keys: settings.idempotency_key_age,

@@ -21,6 +21,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::catalogue::{articles, categories, public};
 use crate::http::cors;
 use crate::http::error::ApiError;
 use crate::http::observe::observed;
@@ -134,6 +135,12 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(collect::collect),
         routes!(add::add_items),
         routes!(add::pay_anew),
+        routes!(public::list),
+        routes!(public::read),
+        routes!(articles::make),
+        routes!(articles::read, articles::replace, articles::change, articles::delete),
+        routes!(categories::make, categories::list),
+        routes!(categories::change, categories::delete),
         routes!(sign_in::register),
         routes!(sign_in::log_in),
         routes!(sign_in::token),

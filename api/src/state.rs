@@ -6,6 +6,7 @@ use std::time::Duration;
 use runtime::tasks::Stop;
 use store::reads::Reads;
 
+use crate::catalogue::shelf::Shelf;
 use crate::http::body::Room;
 use crate::identity::Identity;
 use crate::orders::mover::MoveDesk;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub room: Room,
     /// Where reads go.
     pub reads: Arc<Reads>,
+    /// What can be ordered.
+    pub shelf: Arc<Shelf>,
     /// How long the kitchen has to take an order that needs no charge.
     pub accept_deadline: Duration,
     /// How long a charge may take whose order does not say.

@@ -67,7 +67,7 @@ const KINDS: [(StatusCode, &str, &str); 14] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 68] = [
+const CODES: [(&str, &str); 71] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -95,8 +95,10 @@ const CODES: [(&str, &str); 68] = [
         "The `Idempotency-Key` was used before, for another request. A key is for one request and its repetitions.",
     ),
     ("last_admin", "The last administrator must stay one."),
+    ("name_taken", "Another one is called so."),
     ("negative", "An amount must not be below zero."),
     ("no_email", "Not an e-mail address."),
+    ("no_id", "Not an id that was given here, or not one of this thing."),
     ("no_key", "There is no key that secrets could be sealed with: the service needs SECRETS_KEY_FILE."),
     ("no_phone", "Not a telephone number."),
     ("no_phone_number", "Not a telephone number."),
@@ -147,12 +149,16 @@ const CODES: [(&str, &str); 68] = [
     ("too_short", "The text is too short."),
     ("total_mismatch", "The lines and the amounts beside them come to another total than the order says."),
     ("unit_unclear", "Whether prices are in minor units is for the settings of the channel to say."),
+    ("unknown_category", "There is no such category, or no longer."),
     ("unknown_currency", "Not a currency's ISO 4217 code."),
     ("unknown_dialect", "There is no such dialect."),
     ("unknown_field", "Nobody here knows this field. It may be misspelt."),
     ("unknown_fulfilment", "Must be `delivery`, `pickup` or `dine_in`."),
     ("unknown_kind", "There is no such kind of amount."),
-    ("unknown_location", "The channel names a location that its settings do not name."),
+    (
+        "unknown_location",
+        "There is no such location; or the channel names one that its settings do not name.",
+    ),
     ("unknown_method", "Must be `card`, `on_delivery` or `elsewhere`."),
     ("unknown_role", "There is no such role."),
     ("unknown_status", "There is no such status."),

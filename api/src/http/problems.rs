@@ -94,6 +94,15 @@ impl IntoResponses for ChannelOnly {
     }
 }
 
+/// So may any that only managers may send.
+pub(crate) struct ManagersOnly;
+
+impl IntoResponses for ManagersOnly {
+    fn responses() -> Responses {
+        problems([BAD_TOKEN, (403, "Only managers may do this, for their own locations")])
+    }
+}
+
 /// So may any that only admins may send.
 pub(crate) struct AdminsOnly;
 

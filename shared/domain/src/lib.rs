@@ -1,6 +1,7 @@
 //! What both ends must agree on: the order and its legal moves, money, the payment and the gateway's contract, the broker's
 //! message. Pure: nothing here reads a clock, a file or a socket.
 
+pub mod catalogue;
 pub mod channel;
 pub mod content;
 mod decimal;

@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod additions;
 mod at_sight;
 pub mod call_off;
+pub mod catalogue;
 pub mod channels;
 pub mod claim;
 pub mod clock;

@@ -74,6 +74,9 @@ impl House {
         if path.starts_with("/orders/{id}") {
             path = path.replace("{id}", &self.order().await?);
         }
+        if path.starts_with("/catalog") || path.starts_with("/products") || path.starts_with("/categories") {
+            return self.of_the_catalogue(method, path).await;
+        }
         let email = format!("{}@example.com", Uuid::now_v7());
         let last = path.rsplit('/').next().unwrap_or_default();
         match (method.as_str(), last) {
@@ -135,6 +138,19 @@ impl House {
             _ => anyhow::bail!("what does one send to {method} {path}?"),
         }
         Ok(Asked { path: path.replace("{channel}", "dishdash").replace("{name}", "conflict"), body })
+    }
+
+    /// The same, of what can be ordered.
+    async fn of_the_catalogue(&self, method: &Method, mut path: String) -> Result<Asked> {
+        let all = if path.starts_with("/categories") { "/categories" } else { "/products" };
+        let new = json!({"name": Uuid::now_v7(), "price": 1});
+        let new = if all == "/products" { new } else { json!({"name": new["name"]}) };
+        if path.contains("{id}") {
+            let made = ask(&self.api, Method::POST, all, &self.manager, Some(new.clone())).await?;
+            path = path.replace("{id}", text(&made.json().await?, "id")?);
+        }
+        let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+        Ok(Asked { path, body: has_body.then_some(new) })
     }
 
     /// Asks, and says what came of it.

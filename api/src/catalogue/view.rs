@@ -1,0 +1,194 @@
+//! What a client sees of the catalogue, and sends to change it.
+
+use domain::catalogue::category::Category;
+use domain::catalogue::product::{Choice, OptionGroup, Product, Variation};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A product.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProductView<'p> {
+    /// UUIDv7.
+    id: Uuid,
+    #[schema(example = "Latte")]
+    name: &'p str,
+    description: Option<&'p str>,
+    /// What one costs, exact; of a product that comes in variations the lowest price of those.
+    #[schema(value_type = f64, example = 3.50)]
+    price: Box<RawValue>,
+    /// Of all its prices.
+    #[schema(example = "USD")]
+    currency: &'static str,
+    category_id: Option<Uuid>,
+    picture_url: Option<&'p str>,
+    /// Where it is sold.
+    #[schema(example = json!(["main"]))]
+    locations: &'p [String],
+    /// What it comes in; an order names one of them.
+    variations: Vec<PricedView<'p>>,
+    /// What can be chosen with it.
+    option_groups: Vec<OptionGroupView<'p>>,
+}
+
+/// A variation, or an option.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PricedView<'p> {
+    id: Uuid,
+    #[schema(example = "Large")]
+    name: &'p str,
+    /// Of a variation: what one costs. Of an option: what it adds for each unit, below zero where it takes off.
+    #[schema(value_type = f64, example = 4.50)]
+    price: Box<RawValue>,
+}
+
+/// Options that belong together.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OptionGroupView<'p> {
+    id: Uuid,
+    #[schema(example = "Syrups")]
+    name: &'p str,
+    /// How many have to be chosen.
+    min: u32,
+    /// How many may be.
+    max: u32,
+    options: Vec<PricedView<'p>>,
+}
+
+impl<'p> ProductView<'p> {
+    pub(crate) fn new(product: &'p Product) -> Self {
+        let priced =
+            |id, name: &'p String, minor| PricedView { id, name, price: product.money(minor).to_json() };
+        let variation = |one: &'p Variation| priced(one.id, &one.name, one.price_minor);
+        let option = |one: &'p Choice| priced(one.id, &one.name, one.price_minor);
+        let group = |one: &'p OptionGroup| OptionGroupView {
+            id: one.id,
+            name: &one.name,
+            min: one.min,
+            max: one.max,
+            options: one.options.iter().map(option).collect(),
+        };
+        Self {
+            id: product.id,
+            name: &product.name,
+            description: product.description.as_deref(),
+            price: product.price.to_json(),
+            currency: product.currency().code(),
+            category_id: product.category_id,
+            picture_url: product.picture_url.as_deref(),
+            locations: &product.locations,
+            variations: product.variations.iter().map(variation).collect(),
+            option_groups: product.option_groups.iter().map(group).collect(),
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers are JSON")
+    }
+}
+
+/// A page of products, in the order in which they were made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProductPage<'p> {
+    products: Vec<ProductView<'p>>,
+    /// Of the next page; null: this is the last.
+    next_cursor: Option<Uuid>,
+}
+
+/// A category.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CategoryView {
+    /// UUIDv7.
+    id: Uuid,
+    #[schema(example = "Hot drinks")]
+    name: String,
+    /// Small ones first.
+    position: i32,
+}
+
+impl From<Category> for CategoryView {
+    fn from(Category { id, name, position }: Category) -> Self {
+        Self { id, name, position }
+    }
+}
+
+/// All categories, in their order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CategoryList {
+    pub(crate) categories: Vec<CategoryView>,
+}
+
+/// A product as it is to be.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProductBody {
+    /// No other product of the same locations may be called so.
+    #[schema(example = "Latte", min_length = 1, max_length = 500)]
+    name: String,
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+    /// What one costs; 0 is a price, too. Left out where there are variations.
+    #[schema(example = 3.50, minimum = 0)]
+    price: Option<f64>,
+    /// ISO 4217; `USD` where it is left out.
+    #[schema(example = "USD")]
+    currency: Option<String>,
+    category_id: Option<Uuid>,
+    /// Begins with `https://` or `http://`.
+    #[schema(max_length = 2000)]
+    picture_url: Option<String>,
+    /// Where it is sold; `["main"]` where it is left out.
+    #[schema(min_items = 1, max_items = 100)]
+    locations: Option<Vec<String>>,
+    #[schema(max_items = 50)]
+    variations: Option<Vec<PricedBody>>,
+    #[schema(max_items = 20)]
+    option_groups: Option<Vec<OptionGroupBody>>,
+}
+
+/// A variation, or an option.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PricedBody {
+    /// Of one that is there: it stays the same one. Without it, the one that is called so stays.
+    id: Option<Uuid>,
+    #[schema(example = "Large", min_length = 1, max_length = 500)]
+    name: String,
+    /// Of a variation: what one costs. Of an option: what it adds, 0 where it is left out.
+    #[schema(example = 4.50)]
+    price: Option<f64>,
+}
+
+/// Options that belong together.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OptionGroupBody {
+    id: Option<Uuid>,
+    #[schema(example = "Syrups", min_length = 1, max_length = 500)]
+    name: String,
+    /// How many have to be chosen; 0 where it is left out.
+    #[schema(minimum = 0, maximum = 100)]
+    min: Option<u32>,
+    /// How many may be; as many as there are options where it is left out.
+    #[schema(minimum = 1, maximum = 100)]
+    max: Option<u32>,
+    #[schema(min_items = 1, max_items = 50)]
+    options: Vec<PricedBody>,
+}
+
+/// A category as it is to be.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CategoryBody {
+    /// No other category may be called so.
+    #[schema(example = "Hot drinks", min_length = 1, max_length = 100)]
+    name: String,
+    /// Small ones first; 0 where it is left out.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    position: Option<i32>,
+}

@@ -1,0 +1,130 @@
+//! What everybody sees of the catalogue, and how soon.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use reqwest::Method;
+use serde_json::{Value, json};
+use testbed::{Options, Pipeline, TestDatabase, Via};
+
+use super::{manage, product};
+use crate::api;
+use crate::people::{ask, told};
+
+async fn names(api: &Pipeline, query: &str) -> Result<(Vec<String>, Value)> {
+    let page: Value = ask(api, Method::GET, &format!("/catalog{query}"), "", None).await?.json().await?;
+    let list = page["products"].as_array().unwrap().iter();
+    Ok((list.map(|one| one["name"].as_str().unwrap().to_owned()).collect(), page["next_cursor"].clone()))
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_and_filters_leave_out_the_rest() -> Result<()> {
+    let (database, api) = api().await?;
+    sqlx::query("INSERT INTO locations (id) VALUES ('airport')")
+        .execute(&mut database.connect().await?)
+        .await?;
+    let cakes = manage(&api, Method::POST, "/categories", json!({"name": "Cakes"})).await?;
+    let cakes = cakes["id"].as_str().unwrap();
+    let admin = testbed::people::of("admin:root")?;
+    for (name, price, more) in [
+        ("Tea", 2.0, json!({})),
+        ("Donut", 1.5, json!({"category_id": cakes})),
+        ("Tart", 4.25, json!({"category_id": cakes, "locations": ["airport", "main"]})),
+        ("Bretzel", 2.0, json!({"currency": "EUR", "locations": ["airport"]})),
+        ("Muffin", 3.0, json!({"category_id": cakes})),
+    ] {
+        let mut body = json!({"name": name, "price": price});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(ask(&api, Method::POST, "/products", &admin, Some(body)).await?.status(), 201);
+    }
+    let mut walked = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let (page, next) = names(&api, &format!("?page_size=2{cursor}")).await?;
+        assert!(page.len() <= 2);
+        walked.extend(page);
+        let Some(next) = next.as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(walked, ["Tea", "Donut", "Tart", "Bretzel", "Muffin"], "each once, as they were made");
+    for (query, expected) in [
+        (format!("?category={cakes}"), &["Donut", "Tart", "Muffin"][..]),
+        (format!("?category={cakes}&page_size=2"), &["Donut", "Tart"]),
+        ("?location=airport".to_owned(), &["Tart", "Bretzel"]),
+        ("?min_price=2&max_price=3.00".to_owned(), &["Tea", "Muffin"]),
+        ("?max_price=2&currency=eur".to_owned(), &["Bretzel"]),
+        (format!("?category={cakes}&location=airport&min_price=5"), &[]),
+    ] {
+        assert_eq!(names(&api, &query).await?.0, expected, "{query}");
+    }
+    for (query, code) in [
+        ("?page_size=0", "out_of_range"),
+        ("?cursor=7", "no_id"),
+        ("?min_price=cheap", "not_decimal"),
+        ("?currency=XXX", "unknown_currency"),
+        ("?colour=red", "invalid"),
+    ] {
+        let refused = ask(&api, Method::GET, &format!("/catalog{query}"), "", None).await?;
+        assert_eq!(told(refused).await?, (422, code.to_owned()), "{query}");
+    }
+    api.stop().await
+}
+
+#[tokio::test]
+async fn a_page_that_has_not_changed_is_304_and_one_that_has_is_not() -> Result<()> {
+    let (_database, api) = api().await?;
+    let tea = product(&api, json!({"name": "Tea", "price": 2})).await?;
+    let one = format!("/catalog/{}", tea["id"].as_str().unwrap());
+    for path in ["/catalog", one.as_str()] {
+        let url = format!("{}/api/v1{path}", api.client.api);
+        let tag = api.client.http.get(&url).send().await?.headers()["etag"].clone();
+        let again = async |tag: &reqwest::header::HeaderValue| {
+            let answer = api.client.http.get(&url).header("if-none-match", tag).send().await?;
+            anyhow::Ok(answer.status().as_u16())
+        };
+        assert_eq!(again(&tag).await?, 304, "{path}");
+        let price = if path == "/catalog" { 2.5 } else { 2.6 };
+        manage(
+            &api,
+            Method::PATCH,
+            &format!("/products/{}", tea["id"].as_str().unwrap()),
+            json!({"price": price}),
+        )
+        .await?;
+        assert_eq!(again(&tag).await?, 200, "{path}");
+    }
+    assert_eq!(ask(&api, Method::GET, "/catalog/7", "", None).await?.status(), 404);
+    api.stop().await
+}
+
+#[tokio::test]
+async fn a_change_is_seen_at_every_api_within_200_ms_whether_somebody_was_reading_or_not() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let options = || Options { with_worker: false, ..Options::new(Via::InProcess) };
+    let (here, there) =
+        (Pipeline::start(&database, options()).await?, Pipeline::start(&database, options()).await?);
+    let tea = product(&here, json!({"name": "Tea", "price": 0})).await?;
+    let (change, read) = (
+        format!("/products/{}", tea["id"].as_str().unwrap()),
+        format!("/api/v1/catalog/{}", tea["id"].as_str().unwrap()),
+    );
+    let mut slowest = Duration::ZERO;
+    for price in 1..=20 {
+        if price == 10 {
+            // From here on nobody has read for a while: who reads first waits for a look.
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        manage(&here, Method::PATCH, &change, json!({"price": price})).await?;
+        let changed = Instant::now();
+        let shown = |read: &Value| read["price"].as_f64() == Some(f64::from(price));
+        assert!(shown(&here.client.get(&read).await?), "at once where it was changed");
+        testbed::until("it is seen there", async || Ok(shown(&there.client.get(&read).await?).then_some(())))
+            .await?;
+        slowest = slowest.max(changed.elapsed());
+    }
+    println!("seen elsewhere after {slowest:?} at most");
+    // On a busy machine a look takes longer; what it waits for is bounded.
+    assert!(slowest < Duration::from_millis(1_000), "{slowest:?}");
+    there.stop().await?;
+    here.stop().await
+}

@@ -1,0 +1,6 @@
+//! What can be ordered: products with variations and options, in categories. No I/O.
+
+pub mod category;
+pub mod product;
+mod reading;
+pub mod request;

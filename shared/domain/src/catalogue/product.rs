@@ -1,0 +1,83 @@
+//! A product, as it is kept.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::money::{Currency, Money};
+
+/// Something that can be ordered. Made only by parsing, so it cannot be wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Product {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+    /// More about it.
+    pub description: Option<String>,
+    /// What one costs that comes in no variations; else the lowest price of those. In the currency of all its prices.
+    pub price: Money,
+    /// Where it stands in the catalogue.
+    pub category_id: Option<Uuid>,
+    /// What it looks like.
+    pub picture_url: Option<String>,
+    /// Where it is sold, sorted; at least one.
+    pub locations: Vec<String>,
+    /// What it comes in, of which one is to be chosen; empty: there is nothing to choose.
+    pub variations: Vec<Variation>,
+    /// What can be chosen with it.
+    pub option_groups: Vec<OptionGroup>,
+}
+
+/// What a product comes in: a size, say. Stored in this shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variation {
+    /// UUIDv7; it stays the same for as long as the variation is there.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+    /// What one costs, in minor units.
+    pub price_minor: i64,
+}
+
+/// Options that belong together: syrups, say. Stored in this shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptionGroup {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+    /// How many have to be chosen.
+    pub min: u32,
+    /// How many may be.
+    pub max: u32,
+    /// Of these.
+    pub options: Vec<Choice>,
+}
+
+/// Something that can be chosen. Stored in this shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+    /// What it adds to the price, in minor units; below zero where it makes it cheaper.
+    pub price_minor: i64,
+}
+
+impl Product {
+    /// That of all its prices.
+    pub const fn currency(&self) -> Currency {
+        self.price.currency()
+    }
+
+    /// An amount in it.
+    pub const fn money(&self, minor: i64) -> Money {
+        Money::from_minor(minor, self.currency())
+    }
+
+    /// Whether it is sold there.
+    pub fn is_sold_at(&self, location: &str) -> bool {
+        self.locations.iter().any(|at| at == location)
+    }
+}
