@@ -23,7 +23,7 @@ const MAX_NAME: usize = 50;
 
 /// Fields that are such names.
 const NAMES: [&str; 2] = ["customer_id", "channel"];
-/// Requests with fields of others' choice: a platform's document is taken as it is, and OAuth2 has more than we know.
+/// Requests with fields of others' choice: a platform's document is taken as it is, and `OAuth2` has more than we know.
 const OPEN: [&str; 5] = ["ChannelOrderBody", "ChannelItem", "ChannelCustomer", "ChannelAddress", "TokenForm"];
 
 /// Says it of every text that a request may have, where nothing closer is said; and of every body, that it has no other fields.
@@ -50,7 +50,15 @@ fn of_operation(operation: &mut Operation, names: &mut BTreeSet<String>) {
     for one in operation.parameters.iter_mut().flatten() {
         let RefOr::T(parameter) = one else { continue };
         parameter.schema.iter_mut().for_each(not_null);
-        // Of headers and paths each says for itself what it may be: an id that is none names nothing, and that is a 404.
+        // Of headers and paths each says for itself what it may be: an id that is none names nothing, and that is a 404. But
+        // a channel is made by its name, and one that cannot be a name is said to be none.
+        if parameter.parameter_in == ParameterIn::Path
+            && parameter.name == "channel"
+            && let Some(RefOr::T(Schema::Object(text))) = &mut parameter.schema
+        {
+            text.max_length.get_or_insert(MAX_NAME);
+            name_pattern(text);
+        }
         if parameter.parameter_in == ParameterIn::Query
             && let Some(RefOr::T(Schema::Object(text))) = &mut parameter.schema
         {

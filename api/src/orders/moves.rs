@@ -167,7 +167,7 @@ pub(crate) async fn no_show(
     responses(
         (status = 200, description = "Moved", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`same_status`, `illegal_move` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`status` is not one of the statuses, or `REJECTED` or a step back has no `reason`, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`status` is not one of the statuses, or `REJECTED` or a step back has no `reason` (`required`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, StaffOnly, Changed, Faults,
     ),
     security(("token" = []))

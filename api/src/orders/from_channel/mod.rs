@@ -65,7 +65,7 @@ pub(crate) struct PaidQuery {
         )),
         (status = 200, description = "The document says that its order is off: it is cancelled, or to be cancelled once its charge is known", body = OrderView),
         (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The JSON is not a valid document, or an item has no price, neither there nor in the channel's price list (`no_price`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid document; it contradicts itself or the parameter `paid` (`conflict`); what it comes to is not what it says (`total_mismatch`) or is less than nothing (`below_zero`); an item has no price, neither there nor in the channel's price list (`no_price`); an amount is not exact in its currency (`too_precise`) or too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ChannelOnly, Faults,
     ),
     security(("token" = []))
@@ -118,7 +118,7 @@ pub(crate) async fn accept_channel_order(
         (status = 202, description = "Accepted, durable", body = OrderView),
         (status = 404, description = "There is no such document, or no longer", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "As with the document itself", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "As with the document itself", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "As with the document itself; or what is in the path can be no channel's name", body = ProblemBody, content_type = "application/problem+json"),
         ChannelOnly, Faults,
     ),
     security(("token" = []))
@@ -157,6 +157,7 @@ pub(crate) async fn accept_refused(
     ),
     responses(
         (status = 200, description = "The order as it stands", body = OrderView),
+        (status = 422, description = "What is in the path can be no channel's name", body = ProblemBody, content_type = "application/problem+json"),
         NoOrder, TokenNeeded, Faults,
     ),
     security(("token" = []))
