@@ -3,10 +3,12 @@
 //! a look. A change of this process is there before its answer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use domain::catalogue::menu::Menu;
+use domain::catalogue::product::Product;
 use futures_util::future::BoxFuture;
 use runtime::tasks::Stop;
 use sqlx::PgConnection;
@@ -15,6 +17,7 @@ use store::catalogue::{categories, products, version};
 use store::reads::Reads;
 use store::session::{Session, StoreError};
 use tokio::sync::{Mutex, Notify, watch};
+use uuid::Uuid;
 
 use super::shown::Shown;
 use crate::http::error::ApiError;
@@ -127,6 +130,19 @@ impl Shelf {
         Ok(self.shown())
     }
 
+    /// Reads `request` with it. Where that looks nothing up, as with nearly all, this costs nothing; else what was looked up is as
+    /// it is now.
+    pub(crate) async fn read_with<T, E>(
+        &self,
+        read: impl Fn(&dyn Menu) -> Result<T, E>,
+    ) -> Result<Result<T, E>, ApiError> {
+        let menu = Opened { shelf: self, shown: OnceLock::new() };
+        let done = read(&menu);
+        let Some(seen) = menu.shown.into_inner() else { return Ok(done) };
+        let fresh = self.fresh().await?;
+        Ok(if Arc::ptr_eq(&fresh, &seen) { done } else { read(&*fresh) })
+    }
+
     fn is_fresh(&self, now: u64) -> bool {
         let looked_at = self.looked_at.load(Ordering::Acquire);
         looked_at > 0 && now <= looked_at + MAX_AGE
@@ -154,6 +170,18 @@ impl Shelf {
     /// Never 0, which means never.
     fn now(&self) -> u64 {
         millis(self.began.elapsed()) + 1
+    }
+}
+
+/// The catalogue as it is when something is first looked up in it.
+struct Opened<'s> {
+    shelf: &'s Shelf,
+    shown: OnceLock<Arc<Shown>>,
+}
+
+impl Menu for Opened<'_> {
+    fn product(&self, id: Uuid) -> Option<&Product> {
+        self.shown.get_or_init(|| self.shelf.shown()).product(id)
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::response::Response;
 use domain::catalogue::category::Category;
+use domain::catalogue::menu::Menu;
 use domain::catalogue::product::Product;
 use domain::money::Money;
 use sha2::{Digest, Sha256};
@@ -157,6 +158,12 @@ impl Shown {
         }
         json.push(b'}');
         tagged(json, folded(digest, u64::from(next.is_some())))
+    }
+}
+
+impl Menu for Shown {
+    fn product(&self, id: Uuid) -> Option<&Product> {
+        self.article(id).map(|article| &article.product)
     }
 }
 

@@ -67,7 +67,7 @@ const KINDS: [(StatusCode, &str, &str); 14] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 71] = [
+const CODES: [(&str, &str); 77] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -121,6 +121,7 @@ const CODES: [(&str, &str); 71] = [
         "not_plain",
         "The plain dialect does not know this amount: the channel speaks another dialect, which its settings have to say.",
     ),
+    ("not_sold_here", "The product is sold at other locations."),
     ("not_text", "Must be a string."),
     ("not_true_or_false", "Must be true or false."),
     ("not_whole", "Must be a whole number."),
@@ -130,9 +131,16 @@ const CODES: [(&str, &str); 71] = [
     ),
     ("nothing_to_pay", "What is added to an order must cost something."),
     ("other_amount_due", "What came in is not what was due. The order says what is."),
-    ("other_currency", "The channel's price list is in another currency than the order."),
+    (
+        "other_currency",
+        "The product's price, or the channel's price list, is in another currency than the order.",
+    ),
     ("out_of_range", "The number is too small or too large."),
     ("phone_taken", "Somebody else has this telephone number."),
+    (
+        "price_mismatch",
+        "The catalogue has another price than the one that was named: it may have changed. Look again, and ask again.",
+    ),
     ("repeated", "The same thing is named twice."),
     ("required", "Is missing."),
     ("same_status", "The order stands there already."),
@@ -142,6 +150,7 @@ const CODES: [(&str, &str); 71] = [
     ),
     ("too_easy", "The password is too easy to guess."),
     ("too_far", "A time within the next days is wanted."),
+    ("too_few", "More of this group of options must be chosen."),
     ("too_large", "The amount is larger than can be charged."),
     ("too_long", "The text is too long."),
     ("too_many", "More than may be."),
@@ -160,9 +169,12 @@ const CODES: [(&str, &str); 71] = [
         "There is no such location; or the channel names one that its settings do not name.",
     ),
     ("unknown_method", "Must be `card`, `on_delivery` or `elsewhere`."),
+    ("unknown_option", "The product has no such option, or no longer."),
+    ("unknown_product", "There is no such product, or no longer."),
     ("unknown_role", "There is no such role."),
     ("unknown_status", "There is no such status."),
     ("unknown_unit", "Must be `decimals` or `minor`."),
+    ("unknown_variation", "The product has no such variation, or no longer."),
     ("unreadable", "Nests too deep, or has a number or a character that there is not."),
     (
         "version_changed",

@@ -135,6 +135,12 @@ impl ApiError {
         Self { header, ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail) }
     }
 
+    /// 409: what it says was so, and is so no longer.
+    pub(crate) fn outdated(errors: Vec<Problem>) -> Self {
+        let error = Self::invalid(errors);
+        Self { status: StatusCode::CONFLICT, title: "Conflict", ..error }
+    }
+
     /// 409: somebody else has it.
     pub(crate) fn taken(attr: &str, code: &'static str, detail: &str) -> Self {
         let errors = vec![Problem { code, detail: detail.to_owned(), attr: attr.to_owned() }];

@@ -11,6 +11,7 @@ use domain::order::request::OrderRequest;
 use domain::order::status::OrderStatus;
 use domain::order::{NewOrder, Order};
 use domain::origin::Origin;
+use domain::problems::Problem;
 use domain::trace_parent::TraceParent;
 use runtime::batch::{Held, NotTaken};
 use runtime::trace::{Kind, Span};
@@ -54,7 +55,7 @@ use crate::state::AppState;
             ("X-Request-Id" = String, description = "The request's id, given or made"),
             ("traceparent" = String, description = "The request's place in its trace; left out where there is none"),
         )),
-        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`. `price_mismatch`: a price that was named is not, or no longer, the catalogue's", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid order. What its schema cannot say: a line or the whole comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), it all does not come to the `total` (`total_mismatch`); what goes together is not there together (`required`, `conflict`); a text has what nobody sees (`invisible_character`); a time is none (`no_time`), has passed (`in_the_past`) or is too far away (`too_far`); `metadata` is too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
@@ -73,7 +74,10 @@ pub(crate) async fn accept_order(
     let key = SentKey::of(&parts)?;
     let body = body::read(&parts.headers, body, &state.room).await?;
     drop(parts);
-    let mut order = parse(&body)?;
+    let mut order = parse(&body, &state).await?;
+    if order.from_catalogue && order.is_reduced() && !by.is_of_the_house() {
+        return Err(ApiError::forbidden("a discount on what the catalogue has is for the house to give"));
+    }
     if !by.may_see(&order.customer_id) {
         return Err(ApiError::forbidden("customer_id is somebody else"));
     }
@@ -167,10 +171,20 @@ fn accepted(view: &OrderView) -> Response {
     response
 }
 
-fn parse(body: &[u8]) -> Result<NewOrder, ApiError> {
+async fn parse(body: &[u8], state: &AppState) -> Result<NewOrder, ApiError> {
     let wanted = "must be a JSON object with customer_id and items, each given once";
     let asked: OrderRequest<'_> = body::parse_as(body, "not_an_order", wanted)?;
-    NewOrder::parse(&asked).map_err(ApiError::invalid)
+    let parsed = state.shelf.read_with(|menu| NewOrder::parse_with(&asked, menu)).await?;
+    parsed.map_err(unacceptable)
+}
+
+/// A price that was the right one a moment ago is a conflict, and not a mistake.
+pub(crate) fn unacceptable(problems: Vec<Problem>) -> ApiError {
+    if problems.iter().all(|problem| problem.code == "price_mismatch") {
+        ApiError::outdated(problems)
+    } else {
+        ApiError::invalid(problems)
+    }
 }
 
 /// The order as this request's.

@@ -17,10 +17,11 @@ use crate::http::parameters::{KeyHeader, OrderId, Versions};
 use crate::http::problems::{BadBody, Changed, Faults, NoOrder, TokenNeeded};
 use crate::http::tag::IfMatch;
 use crate::identity::caller::Caller;
+use crate::orders::accept::unacceptable;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::{Answer, hand_in};
 use crate::orders::read::{decisive, parse_id};
-use crate::orders::view::{ItemBody, OrderView};
+use crate::orders::view::{LineBody, OrderView};
 use crate::state::AppState;
 
 /// Add to an order.
@@ -34,7 +35,7 @@ use crate::state::AppState;
     request_body = AdditionBody,
     responses(
         (status = 200, description = "Added", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
-        (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`; or `price_mismatch`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid addition. What its schema cannot say: a line comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), the lines do not come to the `total` (`total_mismatch`), nothing is to be paid (`nothing_to_pay`), a text has what nobody sees (`invisible_character`). Or the order would have more than it may (`too_many`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Changed, Faults,
     ),
@@ -55,8 +56,10 @@ pub(crate) async fn add_items(
     // Prices are read in the order's currency, which never changes.
     let order = decisive(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
     let order = order.ok_or_else(|| ApiError::not_found("order"))?;
+    let currency = order.total.currency();
     let addition =
-        NewAddition::parse(&request, order_id, order.total.currency()).map_err(ApiError::invalid)?;
+        state.shelf.read_with(|menu| NewAddition::parse_with(&request, order_id, currency, menu)).await?;
+    let addition = addition.map_err(unacceptable)?;
     let key = key.with_body(&body).by(&by, &state);
     hand_in(
         &state,
@@ -109,7 +112,7 @@ pub(crate) async fn pay_anew(
 pub(crate) struct AdditionBody {
     /// 1 to 200 lines; with those it has, an order may have 200.
     #[schema(min_items = 1, max_items = 200)]
-    items: Vec<ItemBody>,
+    items: Vec<LineBody>,
     /// The caller's name for this payment, 1 to 200 characters: the same one again is refused.
     #[schema(example = "table-7-second-round", min_length = 1, max_length = 200)]
     payment_reference: String,

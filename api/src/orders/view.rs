@@ -491,7 +491,7 @@ pub(crate) struct NewOrderBody {
     customer_id: String,
     /// 1 to 200 lines.
     #[schema(min_items = 1, max_items = 200)]
-    items: Vec<ItemBody>,
+    items: Vec<LineBody>,
     /// ISO 4217 code, in any case. The default is USD.
     #[schema(example = "USD")]
     currency: Option<String>,
@@ -527,6 +527,54 @@ pub(crate) struct NewOrderBody {
     /// When the charge is called off if its outcome is not known by then, RFC 3339: a time within seven days. By default 15
     /// minutes after the order is accepted.
     expires_at: Option<String>,
+}
+
+/// One line of a request: something of the catalogue, which `product_id` names; or anything else, which `item_id`, `item_name` and
+/// `price` say.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[schema(example = json!({"item_id": "item_001", "item_name": "Burger", "quantity": 2, "price": 12.99}))]
+pub(crate) struct LineBody {
+    /// A product of the catalogue, which says what it is called and what it costs.
+    product_id: Option<Uuid>,
+    /// Where the product comes in variations: which one.
+    variation_id: Option<Uuid>,
+    /// What is chosen with the product, for each unit; as many of each group as it wants.
+    options: Option<Vec<ChosenBody>>,
+    /// Not beside `product_id`. 1 to 200 characters.
+    #[schema(example = "item_001", min_length = 1, max_length = 200)]
+    item_id: Option<String>,
+    /// Not beside `product_id`. 1 to 500 characters.
+    #[schema(example = "Burger", min_length = 1, max_length = 500)]
+    item_name: Option<String>,
+    /// 1 to 10,000.
+    #[schema(example = 2, minimum = 1, maximum = 10000)]
+    quantity: i32,
+    /// Unit price: a plain decimal with no more places than the currency has. Beside `product_id` it may be left out; where it is
+    /// given, it must be the catalogue's, without options: else 409 `price_mismatch`.
+    #[schema(example = 12.99, minimum = 0)]
+    price: Option<f64>,
+    /// The till's own code of the article, 1 to 200 characters.
+    #[schema(example = "P-BURG", min_length = 1, max_length = 200)]
+    plu: Option<String>,
+    /// What is to be minded when it is made: up to 1,000 characters.
+    #[schema(example = "No nuts", max_length = 1000)]
+    note: Option<String>,
+    /// Not beside `product_id`. What is chosen with it, for each unit. All lines of an order together may have 500, up to 5 deep.
+    modifiers: Option<Vec<ModifierBody>>,
+    /// Not beside `product_id`. Up to 50 amounts beside the line, each for the line as a whole.
+    #[schema(max_items = 50)]
+    adjustments: Option<Vec<AdjustmentBody>>,
+}
+
+/// An option of a product, chosen.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct ChosenBody {
+    id: Uuid,
+    /// How many for each unit; 1 where it is left out.
+    #[schema(minimum = 1, maximum = 100)]
+    quantity: Option<i32>,
 }
 
 /// One line of an order.

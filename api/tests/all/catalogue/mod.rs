@@ -1,4 +1,5 @@
 mod articles;
+mod ordering;
 mod public;
 
 use anyhow::{Result, ensure};

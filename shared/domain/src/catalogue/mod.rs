@@ -1,6 +1,7 @@
 //! What can be ordered: products with variations and options, in categories. No I/O.
 
 pub mod category;
+pub mod menu;
 pub mod product;
 mod reading;
 pub mod request;

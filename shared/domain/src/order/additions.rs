@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
-use super::lines::{Item, priced};
+use super::lines::{Item, Priced, priced};
 use super::parts::expect;
+use crate::catalogue::menu::{Menu, NoMenu};
 use crate::fields::fields;
 use crate::money::{Currency, Money};
 use crate::payment::new_payment_id;
@@ -45,16 +46,26 @@ pub struct NewAddition {
 }
 
 impl NewAddition {
-    /// Checks everything about a request to add to this order, which is in this currency.
+    /// The same where there is no catalogue.
     pub fn parse(
         request: &AdditionRequest<'_>,
         order_id: Uuid,
         currency: Currency,
     ) -> Result<Self, Vec<Problem>> {
+        Self::parse_with(request, order_id, currency, &NoMenu)
+    }
+
+    /// Checks everything about a request to add to this order, which is in this currency.
+    pub fn parse_with(
+        request: &AdditionRequest<'_>,
+        order_id: Uuid,
+        currency: Currency,
+        menu: &dyn Menu,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         problems.odd(&At::Top, &request.odd);
         let reference = problems.id("payment_reference", request.payment_reference);
-        let (items, amount) = priced(&mut problems, request.items, currency);
+        let Priced { items, sum: amount, .. } = priced(&mut problems, request.items, currency, menu);
         let said = request.total.and_then(|raw| problems.price("total", Some(raw), currency));
         if let (Some(amount), Some(said), true) = (amount, said, problems.0.is_empty()) {
             expect(&mut problems, "total", amount, said);

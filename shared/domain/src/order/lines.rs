@@ -7,15 +7,16 @@ use serde_json::value::RawValue;
 
 use super::adjustments::{Adjustment, adjustments};
 use super::modifiers::{self, Modifier, ModifierReader, within};
+use crate::catalogue::menu::{Menu, Named};
 use crate::fields::fields;
-use crate::limits::{MAX_ID_CHARS, MAX_ITEMS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY};
+use crate::limits::{MAX_ID_CHARS, MAX_ITEMS, MAX_MODIFIERS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY};
 use crate::money::{Currency, Money};
 use crate::problems::{At, Problems};
 
 /// One line of an order, as it was priced when the order came in. Stored and shown in this shape.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Item {
-    /// The client's id of the article.
+    /// The client's id of the article; of one of the catalogue ours: the variation's, or that of a product that comes in none.
     pub item_id: String,
     /// Its name.
     pub item_name: String,
@@ -54,7 +55,19 @@ impl fmt::Debug for Item {
 }
 
 fields! {
-    struct ItemRequest { item_id, item_name, quantity, price, plu, note, modifiers, adjustments }
+    struct ItemRequest {
+        item_id,
+        item_name,
+        quantity,
+        price,
+        plu,
+        note,
+        modifiers,
+        adjustments,
+        product_id,
+        variation_id,
+        options,
+    }
 }
 
 /// `items` and what is added to them: the same article at the same price adds to its quantity. `None`: more lines, or
@@ -133,16 +146,31 @@ fn line_worth(unit: i64, quantity: u32, beside: i64) -> Result<i64, Unworthy> {
     }
 }
 
+/// What lines are read with.
+struct LineReader<'m> {
+    chosen: ModifierReader,
+    menu: &'m dyn Menu,
+    /// A line names something of it.
+    from_catalogue: bool,
+}
+
 impl ItemRequest<'_> {
     /// The line and its sum, or `None` with the problems noted.
     fn parse(
         &self,
         at: &At<'_>,
-        chosen: &mut ModifierReader,
+        reader: &mut LineReader<'_>,
         problems: &mut Problems,
     ) -> Option<(Item, Money)> {
+        if let Some(product_id) = self.product_id {
+            return self.of_catalogue(product_id, at, reader, problems);
+        }
+        let chosen = &mut reader.chosen;
         let currency = chosen.currency;
         problems.odd(at, &self.odd);
+        if self.variation_id.is_some() || self.options.is_some() {
+            problems.add(at.field("product_id"), "required", "is required beside variation_id and options");
+        }
         let item_id = problems.id(at.field("item_id"), self.item_id);
         let item_name = problems.text(at.field("item_name"), self.item_name, MAX_NAME_CHARS);
         let quantity = problems.quantity(at.field("quantity"), self.quantity);
@@ -168,6 +196,71 @@ impl ItemRequest<'_> {
         };
         Some((item, Money::from_minor(sum, currency)))
     }
+
+    /// The same of a line that names a product, of which the catalogue says all but how many.
+    fn of_catalogue(
+        &self,
+        product_id: &RawValue,
+        at: &At<'_>,
+        reader: &mut LineReader<'_>,
+        problems: &mut Problems,
+    ) -> Option<(Item, Money)> {
+        let currency = reader.chosen.currency;
+        reader.from_catalogue = true;
+        problems.odd(at, &self.odd);
+        let Self { item_id, item_name, modifiers, adjustments, .. } = self;
+        for (field, raw) in [
+            ("item_id", item_id),
+            ("item_name", item_name),
+            ("modifiers", modifiers),
+            ("adjustments", adjustments),
+        ] {
+            if raw.is_some() {
+                problems.add(
+                    at.field(field),
+                    "conflict",
+                    "is for the catalogue to say: leave it out beside product_id",
+                );
+            }
+        }
+        let quantity = problems.quantity(at.field("quantity"), self.quantity);
+        let plu = problems.optional_text(at.field("plu"), self.plu, MAX_ID_CHARS);
+        let note = problems.note(at.field("note"), self.note, MAX_NOTE_CHARS);
+        let Self { variation_id, options, price, .. } = *self;
+        let named = Named { product_id, variation_id, options, price };
+        let found = named.find(reader.menu, problems, at, currency);
+        let (quantity, found) = (quantity?, found?);
+        if !reader.chosen.count(found.modifiers.len()) {
+            problems.add(
+                at.field("options"),
+                "too_many",
+                format!("an order may have {MAX_MODIFIERS} modifiers"),
+            );
+        }
+        let sum = line_worth(found.price.minor() + found.with, quantity, 0)
+            .map_err(|(code, _, detail)| problems.add(at.field("options"), code, detail))
+            .ok()?;
+        let item = Item {
+            item_id: found.id.to_string(),
+            item_name: found.name,
+            quantity,
+            price: found.price.to_json(),
+            plu,
+            note,
+            modifiers: found.modifiers,
+            adjustments: Vec::new(),
+        };
+        Some((item, Money::from_minor(sum, currency)))
+    }
+}
+
+/// Lines, priced.
+pub(crate) struct Priced {
+    pub(crate) items: Vec<Item>,
+    /// Their sum; `None`: something is wrong with them.
+    pub(crate) sum: Option<Money>,
+    /// Whether the catalogue has said what any of them costs.
+    pub(crate) from_catalogue: bool,
 }
 
 /// The lines and their sum, or no sum with the problems noted.
@@ -175,15 +268,18 @@ pub(crate) fn priced(
     problems: &mut Problems,
     raw: Option<&RawValue>,
     currency: Currency,
-) -> (Vec<Item>, Option<Money>) {
+    menu: &dyn Menu,
+) -> Priced {
     let lines = lines::<ItemRequest<'_>>(problems, raw);
-    let (at, mut chosen) = (At::Top.field("items"), ModifierReader::new(currency));
+    let at = At::Top.field("items");
+    let mut reader = LineReader { chosen: ModifierReader::new(currency), menu, from_catalogue: false };
     let priced = lines
         .iter()
         .enumerate()
-        .filter_map(|(index, line)| line.parse(&at.entry(index), &mut chosen, problems))
+        .filter_map(|(index, line)| line.parse(&at.entry(index), &mut reader, problems))
         .collect();
-    sum(problems, priced, currency)
+    let (items, sum) = sum(problems, priced, currency);
+    Priced { items, sum, from_catalogue: reader.from_catalogue }
 }
 
 /// Lines that are priced each, and the sum over them, or none with the problem noted.

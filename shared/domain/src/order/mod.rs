@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use self::adjustments::AdjustmentKind;
 use self::details::{Details, NewDetails};
 use self::lines::Item;
 use self::payment_method::{NoCharge, Uncharged};
@@ -41,6 +42,8 @@ pub struct NewOrder {
     pub total: Money,
     /// What few orders have: a channel, amounts beside the lines, and to whom and how it is handed over.
     pub details: Option<Box<NewDetails>>,
+    /// Whether the catalogue has said what any of its lines costs. Not stored.
+    pub from_catalogue: bool,
     /// The request that it came with, as far as that goes on with its payment. Not stored.
     pub origin: Option<Box<Origin>>,
 }
@@ -60,6 +63,7 @@ impl NewOrder {
             items: serde_json::value::to_raw_value(items).expect("strings, integers and decimals are JSON"),
             total,
             details: None,
+            from_catalogue: false,
             origin: None,
         }
     }
@@ -67,6 +71,12 @@ impl NewOrder {
     /// Whether its charge would be called off already.
     pub fn has_expired(&self, now: OffsetDateTime) -> bool {
         self.details.as_ref().and_then(|details| details.expires_at).is_some_and(|at| at <= now)
+    }
+
+    /// Whether it has a discount beside its lines.
+    pub fn is_reduced(&self) -> bool {
+        let all = self.details.iter().flat_map(|details| &details.adjustments);
+        all.into_iter().any(|one| one.kind == AdjustmentKind::Discount)
     }
 
     /// The channel whose own name for it the order has.

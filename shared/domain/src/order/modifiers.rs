@@ -89,6 +89,13 @@ impl ModifierReader {
         Self { currency, left: MAX_MODIFIERS }
     }
 
+    /// Counts so many more; `false`: they are more than an order may have.
+    pub(crate) fn count(&mut self, more: usize) -> bool {
+        let left = self.left.checked_sub(more);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+
     /// What stands there, and what it adds to the price of one unit of what it belongs to, or no such amount with the problem noted.
     pub(crate) fn read(
         &mut self,

@@ -3,10 +3,11 @@
 use super::NewOrder;
 use super::adjustments::adjustments;
 use super::details::{HandoverRequest, NewDetails, SNAKE_CASE};
-use super::lines::priced;
+use super::lines::{Priced, priced};
 use super::metadata::metadata;
 use super::parts::{expect, sum_up};
 use super::payment_method::payment;
+use crate::catalogue::menu::{Menu, NoMenu};
 use crate::channel::name::{ChannelKey, ChannelName};
 use crate::fields::fields;
 use crate::limits::{DEFAULT_CURRENCY, MAX_NOTE_CHARS};
@@ -36,13 +37,19 @@ fields! {
 }
 
 impl NewOrder {
-    /// Checks everything about a request and gives it its ids; all that is wrong comes back at once.
+    /// The same where there is no catalogue.
     pub fn parse(request: &OrderRequest<'_>) -> Result<Self, Vec<Problem>> {
+        Self::parse_with(request, &NoMenu)
+    }
+
+    /// Checks everything about a request and gives it its ids; all that is wrong comes back at once.
+    pub fn parse_with(request: &OrderRequest<'_>, menu: &dyn Menu) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         problems.odd(&At::Top, &request.odd);
         let customer_id = problems.id("customer_id", request.customer_id);
         let currency = problems.currency(request.currency).unwrap_or(DEFAULT_CURRENCY);
-        let (items, lines) = priced(&mut problems, request.items, currency);
+        let Priced { items, sum: lines, from_catalogue } =
+            priced(&mut problems, request.items, currency, menu);
         let beside = At::Top.field("adjustments");
         let (adjustments, beside) = adjustments(&mut problems, &beside, request.adjustments, currency);
         let total = request.total(&mut problems, lines, beside, currency);
@@ -55,7 +62,7 @@ impl NewOrder {
         let (Some(customer_id), Some(total), true) = (customer_id, total, problems.0.is_empty()) else {
             return Err(problems.0);
         };
-        let order = Self::new(customer_id, &items, total);
+        let order = Self { from_catalogue, ..Self::new(customer_id, &items, total) };
         let details =
             NewDetails { handover, adjustments, metadata, payment, expires_at, ..NewDetails::default() };
         if key.is_none() && details.is_empty() && total.minor() > 0 {
