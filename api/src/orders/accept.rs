@@ -27,6 +27,7 @@ use crate::http::key::{Replayed, SentKey, key_reused};
 use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, Faults, TokenNeeded};
 use crate::identity::caller::Orderer;
+use crate::orders::earlier;
 use crate::orders::fault::Fault;
 use crate::orders::read::decisive;
 use crate::orders::view::{NewOrderBody, OrderView};
@@ -74,7 +75,29 @@ pub(crate) async fn accept_order(
     let key = SentKey::of(&parts)?;
     let body = body::read(&parts.headers, body, &state.room).await?;
     drop(parts);
-    let mut order = parse(&body, &state).await?;
+    let asked = checked(&body, &orderer, &state).await;
+    let key = key.with_body(&body).by(&by, &state);
+    let order = match asked {
+        Ok(order) => order,
+        Err(refusal) => return earlier::accepted(&state, key, refusal).await,
+    };
+    if order.has_expired(OffsetDateTime::now_utc()) {
+        // What came before under its name is answered as it was then. (What has been forgotten since is called off at once.)
+        let asked = Accept { order: order.clone(), key: key.clone() };
+        let before = decisive(state.clone(), move |conn| {
+            Box::pin(async move { store::accept::came_before(conn, &asked).await })
+        });
+        if !before.await? {
+            return Err(ApiError::invalid_one("expires_at", "in_the_past", "must be a time to come"));
+        }
+    }
+    commit(&state, arrival, order, key, body.into_held()).await
+}
+
+/// The order that is asked for, if it is one, and whoever asks may.
+async fn checked(body: &[u8], orderer: &Orderer, state: &AppState) -> Result<NewOrder, ApiError> {
+    let by = orderer.actor();
+    let mut order = parse(body, state).await?;
     if order.from_catalogue && order.is_reduced() && !by.is_of_the_house() {
         return Err(ApiError::forbidden("a discount on what the catalogue has is for the house to give"));
     }
@@ -90,18 +113,7 @@ pub(crate) async fn accept_order(
         ));
     }
     order.to_be_taken_within(state.accept_deadline);
-    let key = key.with_body(&body).by(&by, &state);
-    if order.has_expired(OffsetDateTime::now_utc()) {
-        // What came before under its name is answered as it was then. (What has been forgotten since is called off at once.)
-        let asked = Accept { order: order.clone(), key: key.clone() };
-        let before = decisive(state.clone(), move |conn| {
-            Box::pin(async move { store::accept::came_before(conn, &asked).await })
-        });
-        if !before.await? {
-            return Err(ApiError::invalid_one("expires_at", "in_the_past", "must be a time to come"));
-        }
-    }
-    commit(&state, arrival, order, key, body.into_held()).await
+    Ok(order)
 }
 
 /// Hands an order to a writer and answers once it is durable; `held` is let go when the order is written or given up.

@@ -18,6 +18,7 @@ use crate::http::problems::{BadBody, Changed, Faults, NoOrder, TokenNeeded};
 use crate::http::tag::IfMatch;
 use crate::identity::caller::Caller;
 use crate::orders::accept::unacceptable;
+use crate::orders::earlier;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::{Answer, hand_in};
 use crate::orders::read::{decisive, parse_id};
@@ -59,8 +60,11 @@ pub(crate) async fn add_items(
     let currency = order.total.currency();
     let addition =
         state.shelf.read_with(|menu| NewAddition::parse_with(&request, order_id, currency, menu)).await?;
-    let addition = addition.map_err(unacceptable)?;
     let key = key.with_body(&body).by(&by, &state);
+    let addition = match addition.map_err(unacceptable) {
+        Ok(addition) => addition,
+        Err(refusal) => return earlier::added(&state, order_id, key, refusal).await,
+    };
     hand_in(
         &state,
         Asked { ask: Ask::Add(Add { order_id, by, addition, expected }), key },

@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod add;
 pub(crate) mod collect;
+pub(crate) mod earlier;
 pub mod fault;
 pub(crate) mod from_channel;
 pub mod mover;

@@ -25,6 +25,13 @@ impl<'a, T> From<&'a T> for Keyed<'a, T> {
     }
 }
 
+/// Whether the same was asked of an order under this key before, and done.
+pub async fn done_under(conn: &mut PgConnection, key: &IdempotencyKey) -> sqlx::Result<bool> {
+    let found = names::under_key(conn, key).await?;
+    Ok(found
+        .is_some_and(|under| under.request.is_some() && under.hash.as_deref() == Some(&key.request_hash[..])))
+}
+
 /// A request that changes an order, as its key knows it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'a> {

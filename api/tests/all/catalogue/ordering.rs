@@ -184,3 +184,42 @@ async fn products_can_be_added_to_an_order_and_a_price_that_has_just_changed_cou
     there.stop().await?;
     api.stop().await
 }
+
+/// The same request again, whose answer was lost: under its key it is answered as it was, whatever it costs by now.
+#[tokio::test]
+async fn under_its_key_an_order_is_answered_as_it_was_though_its_price_has_changed() -> Result<()> {
+    let (_database, api) = api().await?;
+    let tea = product(&api, json!({"name": "Tea", "price": 2.20})).await?;
+    let product = format!("/products/{}", tea["id"].as_str().unwrap());
+    let send = async |path: &str, key: &str, body: &Value| -> Result<(u16, bool, Value)> {
+        let request = api.client.http.post(format!("{}/api/v1{path}", api.client.api));
+        let answer = request.header("idempotency-key", key).json(body).send().await?;
+        let replayed = answer.headers().get("idempotency-replayed").is_some_and(|value| value == "true");
+        Ok((answer.status().as_u16(), replayed, answer.json().await?))
+    };
+    let asked =
+        json!({"customer_id": "ann", "total": 4.4, "items": [{"product_id": tea["id"], "quantity": 2}]});
+    let (status, _, accepted) = send("/orders", "first", &asked).await?;
+    assert_eq!(status, 202, "{accepted}");
+    let more = json!({"payment_reference": "more", "items": [{"product_id": tea["id"], "quantity": 1, "price": 2.2}]});
+    let items = format!("/orders/{}/items", accepted["id"].as_str().unwrap());
+    let (status, replayed, added) = send(&items, "more", &more).await?;
+    assert_eq!((status, replayed), (200, false), "{added}");
+
+    manage(&api, Method::PATCH, &product, json!({"price": 3})).await?;
+    let (status, replayed, again) = send("/orders", "first", &asked).await?;
+    assert_eq!((status, replayed, &again["id"]), (202, true, &accepted["id"]), "{again}");
+    assert_eq!(send(&items, "more", &more).await?, (200, true, added.clone()));
+    // What is new costs what it costs now; and another request is not answered under the key.
+    assert_eq!(send("/orders", "second", &asked).await?.0, 422);
+    assert_eq!(send(&items, "other", &more).await?.0, 409);
+    let other =
+        json!({"customer_id": "ann", "items": [{"product_id": tea["id"], "quantity": 1, "price": 2.2}]});
+    assert_eq!(send("/orders", "first", &other).await?.0, 409);
+
+    assert_eq!(by("manager:max", &api, Method::DELETE, &product, None).await?.status(), 204);
+    let (status, replayed, again) = send("/orders", "first", &asked).await?;
+    assert_eq!((status, replayed, &again["id"]), (202, true, &accepted["id"]), "{again}");
+    assert_eq!(send(&items, "more", &more).await?, (200, true, added));
+    api.stop().await
+}

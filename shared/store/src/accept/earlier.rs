@@ -49,14 +49,18 @@ impl Earlier {
             // An earlier try of this very batch took effect, though its answer was lost.
             return Accepted::New { created_at: self.order.created_at };
         }
-        match &self.by {
-            By::Key { hash, moved: false }
-                if one.key.as_ref().is_some_and(|key| key.request_hash[..] == **hash) =>
-            {
+        match self.by {
+            By::Channel(_) => self.answer_to_channel(one.channel_key()),
+            By::Key { .. } | By::Id => self.answer_to_key(one.key.as_ref()),
+        }
+    }
+
+    fn answer_to_key(self, key: Option<&IdempotencyKey>) -> Accepted {
+        match self.by {
+            By::Key { hash, moved: false } if key.is_some_and(|key| key.request_hash[..] == *hash) => {
                 Accepted::Replay(Box::new(self.order))
             }
-            By::Key { .. } | By::Id => Accepted::KeyReused,
-            By::Channel(_) => self.answer_to_channel(one.channel_key()),
+            _ => Accepted::KeyReused,
         }
     }
 
@@ -75,6 +79,13 @@ pub async fn answered_before(conn: &mut PgConnection, key: &ChannelKey) -> sqlx:
     let nobody = Names { id: Uuid::nil(), key: None, channel: Some(key) };
     let found = look(conn, &[nobody]).await?.into_values().next();
     Ok(found.map(|found| found.answer_to_channel(Some(key))))
+}
+
+/// What a request under this key is answered, if one came under it before; `None`: none did.
+pub async fn answered_under(conn: &mut PgConnection, key: &IdempotencyKey) -> sqlx::Result<Option<Accepted>> {
+    let nobody = Names { id: Uuid::nil(), key: Some(key), channel: None };
+    let found = look(conn, &[nobody]).await?.into_values().next();
+    Ok(found.map(|found| found.answer_to_key(Some(key))))
 }
 
 /// Whether something came before under one of the names of `one`.

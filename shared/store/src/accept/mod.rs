@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-pub use self::earlier::{answered_before, came_before};
+pub use self::earlier::{answered_before, answered_under, came_before};
 use self::plain::Ids;
 
 use domain::channel::name::ChannelKey;

@@ -1,0 +1,46 @@
+//! What came before under its key is answered as it was then, even if it would be refused today: prices, products and clocks have
+//! moved on meanwhile, and a client whose answer was lost must learn what it ordered.
+
+use axum::response::Response;
+use store::accept::{Accepted, IdempotencyKey, answered_under};
+use store::{keyed, read};
+use uuid::Uuid;
+
+use crate::http::error::ApiError;
+use crate::http::key::Replayed;
+use crate::orders::accept::replayed;
+use crate::orders::moves::Answer;
+use crate::orders::read::decisive;
+use crate::orders::view::OrderView;
+use crate::state::AppState;
+
+/// The order that the same request under this key made before; else the refusal.
+pub(crate) async fn accepted(
+    state: &AppState,
+    key: Option<IdempotencyKey>,
+    refusal: ApiError,
+) -> Result<Response, ApiError> {
+    let Some(key) = key else { return Err(refusal) };
+    let look = decisive(state.clone(), move |conn| Box::pin(async move { answered_under(conn, &key).await }));
+    match look.await? {
+        Some(Accepted::Replay(order)) => Ok(replayed(*order, state.payment_deadline)),
+        _ => Err(refusal),
+    }
+}
+
+/// The order as it stands, if the same request under this key added to it before; else the refusal.
+pub(crate) async fn added(
+    state: &AppState,
+    order_id: Uuid,
+    key: Option<IdempotencyKey>,
+    refusal: ApiError,
+) -> Result<Answer, ApiError> {
+    let Some(key) = key else { return Err(refusal) };
+    let look = decisive(state.clone(), move |conn| {
+        Box::pin(async move {
+            if keyed::done_under(conn, &key).await? { read::whole(conn, order_id).await } else { Ok(None) }
+        })
+    });
+    let whole = look.await?.ok_or(refusal)?;
+    Ok((Replayed(true), OrderView::whole(whole, state.payment_deadline).tagged()))
+}
