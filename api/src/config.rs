@@ -76,6 +76,10 @@ pub struct ApiSettings {
     /// 64 of the largest at once
     #[arg(long, env = "API_BODIES_MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub api_bodies_mib: u16,
+    /// Clients that follow what happens, by streams or by waiting for it; one more gets 503. Fewer than the 8,192 connections, so
+    /// that there is always room for those who order
+    #[arg(long, env = "API_STREAMS", default_value_t = 5_000)]
+    pub api_streams: usize,
     /// How long a connection may rest between two requests, in seconds: longer than your load balancer keeps its own, or
     /// it sends requests into connections that are just being closed
     #[arg(long, env = "API_KEEP_ALIVE_SECONDS", default_value = "75", value_parser = runtime::config::seconds)]

@@ -10,6 +10,7 @@ pub mod operations;
 pub mod orders;
 mod router;
 mod state;
+mod tracking;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use crate::orders::mover::Mover;
 use crate::orders::publish::{self, BrokerUp};
 use crate::orders::writer::Writer;
 use crate::state::Shared;
+use crate::tracking::hub::{Hub, Lookout};
 
 /// What an api needs, already opened.
 #[derive(Debug)]
@@ -95,6 +97,8 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         crew.spawn("moves", Mover::new(move_lane.clone(), database.session()).run());
     }
     crew.spawn("gauges", gauges::run(desk.clone(), publish.clone(), reads.clone(), stop.clone()));
+    let hub = Hub::new(settings.api_streams);
+    crew.spawn("tracking", Lookout::new(Arc::clone(&hub), reads.clone()).run(stop.clone()));
     crew.spawn("replica", replica::run(reads.clone(), stop.clone()));
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, move_lane, publish));
@@ -108,6 +112,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         room: Room::new(settings.bodies(), settings.largest_body()),
         reads: reads.clone(),
         shelf,
+        hub,
         accept_deadline,
         payment_deadline,
         keep_keys: settings.idempotency_key_age,

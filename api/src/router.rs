@@ -30,6 +30,7 @@ use crate::http::{health, pages};
 use crate::identity::{machines, sign_in, users};
 use crate::orders::{accept, add, collect, from_channel, moves, read};
 use crate::state::AppState;
+use crate::tracking::{events, streams};
 
 /// Title and text of `openapi.json`.
 #[derive(OpenApi)]
@@ -127,6 +128,9 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(read::list_own_orders),
         routes!(read::read_order),
         routes!(read::read_history),
+        routes!(events::events),
+        routes!(streams::track_all),
+        routes!(streams::track),
         routes!(moves::accept),
         routes!(moves::reject),
         routes!(moves::cancel),

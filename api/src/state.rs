@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::orders::mover::MoveDesk;
 use crate::orders::publish::BrokerUp;
 use crate::orders::writer::AcceptDesk;
+use crate::tracking::hub::Hub;
 
 /// Cloned for every request, some times over: one pointer, whatever it leads to.
 pub(crate) type AppState = Arc<Shared>;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub reads: Arc<Reads>,
     /// What can be ordered.
     pub shelf: Arc<Shelf>,
+    /// Where those wait who follow what happens.
+    pub hub: Arc<Hub>,
     /// How long the kitchen has to take an order that needs no charge.
     pub accept_deadline: Duration,
     /// How long a charge may take whose order does not say.

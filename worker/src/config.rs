@@ -88,6 +88,10 @@ pub struct WorkerSettings {
     /// called off, and no order hangs for ever
     #[arg(long, env = "PAYMENT_DEADLINE_SECONDS", default_value = "900", value_parser = seconds)]
     pub payment_deadline: Duration,
+    /// How long what has happened may be followed from behind, in days: after it `GET /events` says that a cursor is gone. A week
+    /// takes up to 300 MB, where something happens all the time
+    #[arg(long, env = "EVENTS_KEPT_DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=366))]
+    pub events_kept_days: u16,
     /// How long a refund rests that the gateway refused, in seconds; it is never given up
     #[arg(long, env = "REFUND_RETRY_SECONDS", default_value = "600", value_parser = seconds)]
     pub refund_retry: Duration,
@@ -108,6 +112,11 @@ impl WorkerSettings {
             bail!("PAYMENT_RETRY_MAX_SECONDS must not be below PAYMENT_RETRY_INITIAL_SECONDS");
         }
         Ok(())
+    }
+
+    /// How long what has happened may be followed from behind.
+    pub fn events_kept(&self) -> Duration {
+        Duration::from_secs(u64::from(self.events_kept_days) * 24 * 3_600)
     }
 
     /// How long to wait after each try.

@@ -17,7 +17,7 @@ pub(crate) struct Meaning {
 }
 
 /// The kinds, by their status.
-const KINDS: [(StatusCode, &str, &str); 14] = [
+const KINDS: [(StatusCode, &str, &str); 15] = [
     (StatusCode::BAD_REQUEST, "bad-request", "The body is not JSON, or it broke off."),
     (
         StatusCode::UNAUTHORIZED,
@@ -33,6 +33,7 @@ const KINDS: [(StatusCode, &str, &str); 14] = [
         "conflict",
         "It was not possible as things stand now. The code in `errors` says why, `current_status` where the order stands.",
     ),
+    (StatusCode::GONE, "gone", "It was there, and is no longer. The code in `errors` says what."),
     (
         StatusCode::PRECONDITION_FAILED,
         "precondition-failed",
@@ -67,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 14] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 77] = [
+const CODES: [(&str, &str); 79] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -75,6 +76,10 @@ const CODES: [(&str, &str); 77] = [
     ("charges_open", "Additions are still being charged. Try again in a moment."),
     ("conflict", "Two parts of the request contradict each other. Leave one out."),
     ("control_character", "A text has characters that no name has, such as a line break."),
+    (
+        "cursor_gone",
+        "What follows the cursor is no longer kept, or the database was restored. Go on from `earliest_cursor`, and read anew what matters.",
+    ),
     (
         "deadline_passed",
         "The kitchen did not take the order by `accept_by`. It is about to be rejected, and its money goes back.",
@@ -173,6 +178,7 @@ const CODES: [(&str, &str); 77] = [
     ("unknown_product", "There is no such product, or no longer."),
     ("unknown_role", "There is no such role."),
     ("unknown_status", "There is no such status."),
+    ("unknown_type", "No event is called so, or begins so."),
     ("unknown_unit", "Must be `decimals` or `minor`."),
     ("unknown_variation", "The product has no such variation, or no longer."),
     ("unreadable", "Nests too deep, or has a number or a character that there is not."),

@@ -25,10 +25,19 @@ pub(crate) struct ApiError {
     retry: bool,
     /// A header that belongs to it.
     header: Option<Said>,
-    /// What `RateLimit-Policy` and `RateLimit` say, and the seconds to wait.
-    limit: Option<Box<(String, String, u64)>>,
+    /// What few have to say.
+    beside: Option<Box<Beside>>,
     /// What a fault of ours came from: for the log, never for the client.
     pub(crate) cause: Option<Box<str>>,
+}
+
+/// What few answers say beside the rest.
+#[derive(Debug, Clone)]
+enum Beside {
+    /// In `RateLimit-Policy` and `RateLimit`, and the seconds to wait.
+    Limit { policy: String, left: String, wait: u64 },
+    /// The earliest cursor that is left.
+    Earliest(String),
 }
 
 /// What a header of an answer that is no success says.
@@ -64,6 +73,9 @@ pub(crate) struct ProblemBody {
     /// For a conflict, and where the order has changed: its status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_status: Option<OrderStatus>,
+    /// Where a cursor is gone: the earliest one that is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earliest_cursor: Option<String>,
 }
 
 impl ApiError {
@@ -76,7 +88,7 @@ impl ApiError {
             current_status: None,
             retry: false,
             header: None,
-            limit: None,
+            beside: None,
             cause: None,
         }
     }
@@ -154,9 +166,9 @@ impl ApiError {
 
     /// 429: this caller asks too fast. `policy` and `left` are the headers that say so (draft-ietf-httpapi-ratelimit-headers).
     pub(crate) fn too_fast(wait: u64, policy: String, left: String) -> Self {
-        let limit = Some(Box::new((policy, left, wait)));
+        let beside = Some(Box::new(Beside::Limit { policy, left, wait }));
         let detail = format!("too many requests from you: the next is taken in {wait} s");
-        Self { limit, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail) }
+        Self { beside, ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail) }
     }
 
     /// 403.
@@ -188,6 +200,15 @@ impl ApiError {
     /// 404: no such order, or no such page.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "Not found", format!("there is no such {what}"))
+    }
+
+    /// 410: what follows a cursor cannot be told any more.
+    pub(crate) fn cursor_gone(earliest: String) -> Self {
+        let detail = "what follows this cursor is no longer kept; read anew what matters, and go on from earliest_cursor";
+        let errors =
+            vec![Problem { code: "cursor_gone", detail: detail.to_owned(), attr: "after".to_owned() }];
+        let beside = Some(Box::new(Beside::Earliest(earliest)));
+        Self { errors, beside, ..Self::new(StatusCode::GONE, "Gone", detail) }
     }
 
     /// 405.
@@ -258,6 +279,10 @@ impl ApiError {
             trace_id: trace.map(|trace| trace.trace_id.to_string()),
             errors: self.errors.clone(),
             current_status: self.current_status,
+            earliest_cursor: match self.beside.as_deref() {
+                Some(Beside::Earliest(cursor)) => Some(cursor.clone()),
+                _ => None,
+            },
         }
     }
 }
@@ -286,7 +311,7 @@ impl IntoResponse for ApiError {
         if self.retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
         }
-        if let Some((policy, left, wait)) = self.limit.as_deref() {
+        if let Some(Beside::Limit { policy, left, wait }) = self.beside.as_deref() {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(*wait));
             for (name, value) in [("ratelimit-policy", policy), ("ratelimit", left)] {

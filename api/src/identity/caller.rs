@@ -152,7 +152,7 @@ impl OfChannel {
 }
 
 /// Where all orders belong that name no location.
-const MAIN: &str = "main";
+pub(crate) const MAIN: &str = "main";
 
 impl Principal {
     /// Whether this is a machine that may order through this channel.

@@ -296,7 +296,7 @@ async fn shown<T: Send + 'static>(
 }
 
 /// Reads one thing, which may have come to be a moment ago.
-async fn found<T: Send + 'static>(
+pub(crate) async fn found<T: Send + 'static>(
     state: AppState,
     work: impl for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<Option<T>>> + Send + Sync + 'static,
 ) -> Result<Option<T>, ApiError> {

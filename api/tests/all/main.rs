@@ -6,6 +6,7 @@ mod operations;
 mod orders;
 mod people;
 mod security;
+mod tracking;
 
 use anyhow::Result;
 use testbed::{Options, Pipeline, TestDatabase, Via};

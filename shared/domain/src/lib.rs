@@ -18,4 +18,5 @@ pub mod payment;
 pub mod person;
 pub mod problems;
 pub mod retry;
+pub mod told;
 pub mod trace_parent;

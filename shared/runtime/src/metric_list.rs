@@ -422,7 +422,19 @@ pub const ALL: &[Metric] = &[
         WORKER,
         "When the facts from the database were last seen, as Unix time; their age is `time()` less this.",
     )),
+    gauge(
+        "sweep_feed_went_back",
+        &[],
+        WORKER,
+        "1: the database gives ids that it has given before, and nothing that happens can be followed.",
+    ),
     // read
+    gauge(
+        "read_streams",
+        &[],
+        API,
+        "Clients that follow what happens: open streams, and those who wait for an event.",
+    ),
     gauge("read_connections", &[of("state", &["idle", "used"])], API, "Connections of the pools for reads."),
     in_seconds(gauge(
         "read_replica_behind_seconds",

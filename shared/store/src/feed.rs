@@ -1,5 +1,6 @@
 //! feed: what has happened, in an order that can be followed: nothing is skipped, nothing comes twice, and the events of one
-//! subject come by their versions. No program follows it yet.
+//! subject come by their versions. Workers note its moments and forget old ones (`forget`); a claim shows in it with the settlement
+//! that ends it.
 //!
 //! A position in a sequence, a time and an id are all taken before the commit, so whoever remembers the last one seen skips
 //! what commits late. Here moments are noted instead: a **tick** is a snapshot, which transactions had ended by then. What
@@ -20,6 +21,11 @@ use uuid::Uuid;
 
 use super::events::Row;
 
+mod forget;
+pub mod news;
+
+pub use self::forget::forget;
+
 /// The advisory lock of whoever notes a tick: "feed" as a number.
 const TICK_LOCK: i64 = 0x6665_6564;
 
@@ -32,6 +38,14 @@ pub struct Cursor {
     pub noted_at: OffsetDateTime,
     /// Within the tick, the last event that it has read: whose, and its version. `None`: it has read the whole tick.
     pub within: Option<(Uuid, i32)>,
+}
+
+impl Cursor {
+    /// Behind this event of the page that ends at `self`.
+    #[must_use]
+    pub const fn behind(self, event: &Event) -> Self {
+        Self { within: Some((event.subject, event.version)), ..self }
+    }
 }
 
 /// Where a reader begins.
@@ -55,8 +69,7 @@ pub enum Ticked {
     /// Somebody else is noting one.
     Taken,
     /// The database gives ids that it has given before: it was made anew from a dump. Nothing is noted until an operator has said
-    /// that a new count begins: `UPDATE order_events SET tx = 0; TRUNCATE feed_ticks; INSERT INTO feed_ticks VALUES
-    /// (0, now(), 1, '{}')`, which leaves what came before to be read elsewhere.
+    /// that a new count begins (docs/runbooks.md, `FeedWentBack`).
     WentBack,
 }
 
@@ -251,6 +264,8 @@ async fn page(
     let is_full = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
     let within = rows.last().filter(|_| is_full).map(|row| (row.subject, row.version));
     let next = Cursor { tick: of.tick, noted_at: of.at, within };
-    let events = rows.into_iter().flat_map(Row::events).collect();
+    // A row may be two events, and a reader may have stopped between them.
+    let is_new = |event: &Event| (event.subject, event.version) > (subject, version);
+    let events = rows.into_iter().flat_map(Row::events).filter(is_new).collect();
     Ok(Read::Page { events, next })
 }

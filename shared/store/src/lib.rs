@@ -38,6 +38,7 @@ pub mod replica;
 pub mod session;
 pub mod settle;
 pub mod sweep;
+pub mod told;
 
 use std::time::Duration;
 

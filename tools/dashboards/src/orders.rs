@@ -273,5 +273,10 @@ fn read() -> Vec<Panel> {
             .limits(0.1, 1.0),
         Panel::lines("Connections for reads", "short", "Of each api's pool; all used means that reads wait (API_READERS).")
             .ask("read_connections", "{{instance}} {{state}}"),
+        Panel::lines("Following", "short", "Clients that follow what happens, by streams or by waiting for it (API_STREAMS).")
+            .ask("read_streams", "{{instance}}"),
+        Panel::number("Feed went back", "short", "1: the database was made anew from a dump, and nothing can be followed. Runbook: FeedWentBack.")
+            .ask("max(sweep_feed_went_back)", "went back")
+            .limits(1.0, 1.0),
     ]
 }

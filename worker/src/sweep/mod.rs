@@ -7,6 +7,7 @@ pub mod clock;
 pub mod deadline;
 pub mod due;
 pub mod facts;
+pub mod feed;
 pub mod forget;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use self::additions::Additions;
 use self::call_off::CallOff;
 use self::clock::Clock;
 use self::deadline::Deadlines;
+use self::feed::Feed;
 use self::forget::Forget;
 use crate::config::WorkerSettings;
 
@@ -36,6 +38,7 @@ pub struct Chores {
     additions: Additions,
     call_off: CallOff,
     forget: Forget,
+    feed: Feed,
 }
 
 impl Chores {
@@ -50,6 +53,7 @@ impl Chores {
             additions: Additions::new(),
             call_off: CallOff::new(settings.payment_deadline),
             forget: Forget::new(),
+            feed: Feed::new(settings.events_kept()),
         }
     }
 
@@ -62,7 +66,9 @@ impl Chores {
             let late = self.reject_late().await;
             let tended = self.tend_additions().await;
             let aged = self.end_old().await;
-            let is_full = match watched.and(tended).and(aged).and(late) {
+            // After what the others wrote.
+            let noted = self.note_feed().await;
+            let is_full = match watched.and(tended).and(aged).and(noted).and(late) {
                 Ok(found) => {
                     well = true;
                     found == AT_ONCE as usize
@@ -104,6 +110,11 @@ impl Chores {
     /// Lets additions go, and takes failed ones off, up to [`AT_ONCE`] of either kind.
     pub async fn tend_additions(&mut self) -> Result<()> {
         self.additions.run_once(&mut self.session, self.payment_deadline).await
+    }
+
+    /// Notes what has happened, so that it can be followed.
+    pub async fn note_feed(&mut self) -> Result<()> {
+        self.feed.run_once(&mut self.session).await
     }
 
     /// Forgets what was kept long enough, whether its time has come or not.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use domain::event::{Event, What};
@@ -11,7 +12,7 @@ use futures_util::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::{Connection, Executor, PgConnection};
-use store::feed::{Cursor, Read, Start, Ticked, lag_seconds, read, start, tick};
+use store::feed::{Cursor, Read, Start, Ticked, forget, lag_seconds, read, start, tick};
 use testbed::{TestDatabase, until};
 use uuid::Uuid;
 
@@ -307,6 +308,42 @@ async fn a_cursor_that_the_database_does_not_know_is_gone_and_never_silent() -> 
     // Made anew from a dump: its ids begin again, and the last tick says that they were further on.
     conn.execute("UPDATE feed_ticks SET before_tx = before_tx + 1000000 WHERE tick = 1").await?;
     assert_eq!(tick(&mut conn).await?, Ticked::WentBack);
+    Ok(())
+}
+
+#[tokio::test]
+async fn ticks_are_forgotten_by_their_age_but_for_what_a_follower_has_still_to_read() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    for _ in 0..6 {
+        accepted(&mut conn, 1).await?;
+        tick(&mut conn).await?;
+    }
+    conn.execute("UPDATE feed_ticks SET at = at - interval '1 day' WHERE tick < 6").await?;
+    let (week, hour) = (Duration::from_secs(7 * 24 * 3_600), Duration::from_secs(3_600));
+    assert_eq!(forget(&mut conn, week, 10).await?, 0);
+    // It has read tick 3 in part, and needs the one before to know what that has.
+    conn.execute(
+        "INSERT INTO feed_cursors (follower, tick, noted_at, subject, version)
+         SELECT 'slow', tick, at, '00000000-0000-0000-0000-000000000000', 0 FROM feed_ticks WHERE tick = 3",
+    )
+    .await?;
+    let left = async |conn: &mut PgConnection| -> Result<Vec<i64>> {
+        Ok(sqlx::query_scalar("SELECT tick FROM feed_ticks ORDER BY tick").fetch_all(conn).await?)
+    };
+    assert_eq!(forget(&mut conn, hour, 1).await?, 1, "oldest first");
+    assert_eq!(left(&mut conn).await?[0], 1);
+    assert_eq!(forget(&mut conn, hour, 10).await?, 1);
+    assert_eq!(left(&mut conn).await?, [2, 3, 4, 5, 6]);
+    let noted_at = sqlx::query_scalar("SELECT noted_at FROM feed_cursors").fetch_one(&mut conn).await?;
+    let mut slow = Cursor { tick: 3, noted_at, within: Some((Uuid::nil(), 0)) };
+    let mut seen = Seen::default();
+    catch_up(&mut conn, &mut slow, &mut seen, 10).await?;
+    assert_eq!(seen.events, 4, "those of ticks 3 to 6");
+    conn.execute("DELETE FROM feed_cursors").await?;
+    conn.execute("UPDATE feed_ticks SET at = at - interval '1 day'").await?;
+    assert_eq!(forget(&mut conn, hour, 10).await?, 4);
+    assert_eq!(left(&mut conn).await?, [6], "the last one stays");
     Ok(())
 }
 

@@ -1,0 +1,8 @@
+//! tracking: what has happened, told to whoever asks: in batches, and as it happens.
+
+mod cursor;
+pub(crate) mod events;
+pub(crate) mod hub;
+mod onlooker;
+mod pages;
+pub(crate) mod streams;

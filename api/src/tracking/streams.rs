@@ -1,0 +1,248 @@
+//! Streams of what happens (server-sent events): of one order, for whoever may see it; and of all, for the restaurant. Both resume
+//! behind `Last-Event-ID` without a gap and without anything twice.
+//!
+//! Nothing waits in memory for a client that does not read: a stream reads on when its client has taken what it was told. One
+//! that takes nothing for half a minute is cut (`runtime::serve`), and resumes where it was.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Sse;
+use axum::response::sse::{Event as Frame, KeepAlive, KeepAliveStream};
+use domain::event::{Event, What};
+use domain::order::status::OrderStatus;
+use futures_util::Stream;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use serde::{Deserialize, Serialize};
+use store::read;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::events::types;
+use super::hub::{Place, Watch};
+use super::onlooker::Onlooker;
+use super::pages::{self, From, Question};
+use crate::http::error::{ApiError, ProblemBody};
+use crate::http::parameters::OrderId;
+use crate::http::problems::{Faults, NoOrder, TokenNeeded};
+use crate::identity::caller::Anyone;
+use crate::orders::read::{found, parse_id};
+use crate::state::AppState;
+
+/// A sign of life while nothing happens: more often than what is between us and a client forgets a silent connection.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a stream lasts. Its client comes again with its token, which may have been ended meanwhile.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// Events read at once for a stream of all.
+const AT_ONCE: usize = 100;
+
+type Frames = Sse<KeepAliveStream<BoxStream<'static, Result<Frame, Infallible>>>>;
+
+/// A change of an order, as whoever watches it is told.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TrackedEvent {
+    order_id: Uuid,
+    /// 1, 2, .. of the order, without a gap; the event's `id` in the stream.
+    version: i32,
+    /// What changed, also the event's name in the stream.
+    what: What,
+    /// The status before; null where the order was new or did not move.
+    from: Option<OrderStatus>,
+    /// The status after; null where it did not move.
+    to: Option<OrderStatus>,
+    #[serde(with = "crate::http::times")]
+    at: OffsetDateTime,
+}
+
+impl TrackedEvent {
+    fn of(event: &Event) -> Self {
+        let Event { subject, version, what, from, to, at, .. } = *event;
+        Self { order_id: subject, version, what, from, to, at }
+    }
+}
+
+/// Where to begin, as it came.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TrackQuery {
+    /// The version that is known already; everything is told where it is left out
+    #[param(value_type = Option<i64>, minimum = 0)]
+    after: Option<String>,
+}
+
+/// Watch an order.
+#[utoipa::path(
+    get, path = "/api/v1/orders/{id}/events", tag = "events",
+    params(
+        OrderId, TrackQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The last event that was taken: the stream goes on behind it. Before `after`"),
+    ),
+    responses(
+        (status = 200, description = "A stream of `TrackedEvent`, the first ones at once, each further one as it happens", body = TrackedEvent, content_type = "text/event-stream"),
+        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        NoOrder, TokenNeeded, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn track(
+    State(state): State<AppState>,
+    Anyone(caller): Anyone,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    query: Result<Query<TrackQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Frames, ApiError> {
+    let id = parse_id(&id)?;
+    let after = last_event_id(&headers).or_else(|| query.ok()?.0.after);
+    let after = after.map_or(Some(0), |text| text.parse::<i32>().ok().filter(|version| *version >= 0));
+    let after =
+        after.ok_or_else(|| ApiError::invalid_one("after", "invalid", "must be a version of the order"))?;
+    let order = found(Arc::clone(&state), move |conn| Box::pin(read::order(conn, id))).await?;
+    order.filter(|order| caller.may_see(&order.customer_id)).ok_or_else(|| ApiError::not_found("order"))?;
+    let place = state.hub.place()?;
+    let watch = state.hub.watch(id);
+    let tracked = Tracked { watch, after, waiting: VecDeque::new(), _place: place };
+    let frames = stream::unfold(tracked, |mut tracked| async move {
+        let frame = tracked.next().await?;
+        Some((Ok(frame), tracked))
+    });
+    Ok(until_the_end(&state, frames))
+}
+
+/// One client that watches an order.
+struct Tracked {
+    watch: Watch,
+    /// What it has been told.
+    after: i32,
+    waiting: VecDeque<Event>,
+    _place: Place,
+}
+
+impl Tracked {
+    async fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                self.after = event.version;
+                let frame = Frame::default().id(event.version.to_string()).event(event.what.as_str());
+                return frame.json_data(TrackedEvent::of(&event)).ok();
+            }
+            let history = self.watch.history.borrow_and_update().clone();
+            self.waiting.extend(history.iter().filter(|event| event.version > self.after).cloned());
+            if self.waiting.is_empty() {
+                self.watch.history.changed().await.ok()?;
+            }
+        }
+    }
+}
+
+/// What a stream of all may be asked, as it came.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StreamQuery {
+    /// Where to begin: an event's `cursor`, `earliest`, `latest`, which is the default, or a time (RFC 3339)
+    after: Option<String>,
+    /// Only these types, or those below them (`order.moved`), with commas between
+    types: Option<String>,
+}
+
+/// Watch all orders.
+#[utoipa::path(
+    get, path = "/api/v1/orders/events", tag = "events",
+    params(
+        StreamQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The last event that was taken: the stream goes on behind it. Before `after`"),
+    ),
+    responses(
+        (status = 200, description = "A stream of what `GET /events` has, each as it happens; its `id` is the cursor behind it. Of a cursor that is gone meanwhile it ends, and the next answer is 410", body = domain::told::Told, content_type = "text/event-stream"),
+        (status = 410, description = "`cursor_gone`, as for `GET /events`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        TokenNeeded, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn track_all(
+    State(state): State<AppState>,
+    by: Onlooker,
+    headers: HeaderMap,
+    query: Result<Query<StreamQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Frames, ApiError> {
+    let Query(query) = query.map_err(|_| {
+        ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text")
+    })?;
+    let after = last_event_id(&headers).or(query.after);
+    let from = after.map_or(Some(From::Latest), |text| From::parse(&text));
+    let from = from.ok_or_else(|| {
+        ApiError::invalid_one("after", "invalid", "must be a cursor, `earliest`, `latest`, or a time")
+    })?;
+    let types = types(query.types.as_deref())
+        .map_err(|detail| ApiError::invalid_one("types", "unknown_type", detail))?;
+    let question = Arc::new(Question { by, types, limit: AT_ONCE });
+    let place = state.hub.place()?;
+    let ticks = state.hub.ticks();
+    let mut all =
+        All { state: Arc::clone(&state), question, from, ticks, waiting: VecDeque::new(), _place: place };
+    // So that a cursor that is gone is an answer, and not the end of a stream.
+    all.read().await?;
+    let frames = stream::unfold(all, |mut all| async move {
+        let frame = all.next().await?;
+        Some((Ok(frame), all))
+    });
+    Ok(until_the_end(&state, frames))
+}
+
+/// One client that watches all orders.
+struct All {
+    state: AppState,
+    question: Arc<Question>,
+    from: From,
+    ticks: watch::Receiver<i64>,
+    waiting: VecDeque<domain::told::Told>,
+    _place: Place,
+}
+
+impl All {
+    /// Reads on; `true`: there is nothing more right now.
+    async fn read(&mut self) -> Result<bool, ApiError> {
+        self.ticks.borrow_and_update();
+        let found = pages::find(&self.state, Arc::clone(&self.question), self.from).await?;
+        self.from = From::Cursor(found.next);
+        self.waiting.extend(found.events);
+        Ok(found.at_the_end)
+    }
+
+    async fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(told) = self.waiting.pop_front() {
+                let frame = Frame::default().id(told.cursor.clone().unwrap_or_default()).event(told.r#type);
+                return frame.json_data(told).ok();
+            }
+            if self.read().await.ok()? {
+                self.ticks.changed().await.ok()?;
+            }
+        }
+    }
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("last-event-id")?.to_str().ok()?;
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+/// These frames, with signs of life between them, until the process stops or the stream has lasted long enough.
+fn until_the_end(
+    state: &AppState,
+    frames: impl Stream<Item = Result<Frame, Infallible>> + Send + 'static,
+) -> Frames {
+    let (stop, deadline) = (state.stop.clone(), Instant::now() + LONGEST);
+    let end = async move {
+        stop.or_stopped(sleep_until(deadline)).await;
+    };
+    let frames = frames.take_until(Box::pin(end)).boxed();
+    Sse::new(frames).keep_alive(KeepAlive::new().interval(HEARTBEAT))
+}

@@ -1,0 +1,200 @@
+//! told: how what has happened is named and described to others: one vocabulary, and one envelope (`CloudEvents` 1.0), whichever way
+//! they hear of it. Thin, and without anything about people or money: whoever is entitled to more reads the order.
+
+use serde::Serialize;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use crate::event::{Event, What};
+use crate::order::status::OrderStatus;
+
+/// What others choose events by, beside their type.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Where the order is made.
+    pub location: String,
+    /// By which channel it came.
+    pub channel: Option<String>,
+    /// What that one calls it.
+    pub channel_order_id: Option<String>,
+}
+
+/// What an event is called: `order.accepted`, `order.moved.CONFIRMED`, `order.refunded`, ..
+pub const fn type_of(what: What, to: Option<OrderStatus>) -> &'static str {
+    match (what, to) {
+        (What::Accepted, _) => "order.accepted",
+        (What::Moved, Some(OrderStatus::Pending)) => "order.moved.PENDING",
+        (What::Moved, Some(OrderStatus::PaymentProcessing)) => "order.moved.PAYMENT_PROCESSING",
+        (What::Moved, Some(OrderStatus::Confirmed)) => "order.moved.CONFIRMED",
+        (What::Moved, Some(OrderStatus::PaymentFailed)) => "order.moved.PAYMENT_FAILED",
+        (What::Moved, Some(OrderStatus::Accepted)) => "order.moved.ACCEPTED",
+        (What::Moved, Some(OrderStatus::Preparing)) => "order.moved.PREPARING",
+        (What::Moved, Some(OrderStatus::Ready)) => "order.moved.READY",
+        (What::Moved, Some(OrderStatus::Delivered)) => "order.moved.DELIVERED",
+        (What::Moved, Some(OrderStatus::Rejected)) => "order.moved.REJECTED",
+        (What::Moved, Some(OrderStatus::Cancelled)) => "order.moved.CANCELLED",
+        (What::Moved, None) => "order.moved",
+        (What::Added, _) => "order.added",
+        (What::AdditionCharged, _) => "order.addition_charged",
+        (What::AdditionDropped, _) => "order.addition_dropped",
+        (What::CancelWished, _) => "order.cancel_wished",
+        (What::LateCapture, _) => "order.late_capture",
+        (What::Kept, _) => "order.kept",
+        (What::Collected, _) => "order.collected",
+        (What::RefundOwed, _) => "order.refund_owed",
+        (What::Refunded, _) => "order.refunded",
+    }
+}
+
+/// Every type that there is.
+pub fn types() -> impl Iterator<Item = &'static str> {
+    let moves = OrderStatus::ALL.into_iter().filter(|to| *to != OrderStatus::Pending);
+    let others = What::ALL.into_iter().filter(|what| *what != What::Moved);
+    others.map(|what| type_of(what, None)).chain(moves.map(|to| type_of(What::Moved, Some(to))))
+}
+
+/// Which types somebody wants: by their names, or by the first parts of them (`order.moved`); all, where none is named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted(Vec<String>);
+
+/// Most names in a choice: more than there are types.
+pub const MAX_WANTED: usize = 50;
+
+impl Wanted {
+    /// Reads names; the error is the first that names no type.
+    pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
+        let mut wanted = Vec::new();
+        for name in names {
+            if wanted.len() == MAX_WANTED || !types().any(|known| is_of(known, name)) {
+                return Err(name);
+            }
+            wanted.push(name.to_owned());
+        }
+        Ok(Self(wanted))
+    }
+
+    /// Whether they want this type.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|wanted| is_of(name, wanted))
+    }
+
+    /// The names.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// Whether a type is the one that is named, or one below it.
+fn is_of(name: &str, wanted: &str) -> bool {
+    name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// An event as others are told of it: a `CloudEvent` of version 1.0 in its structured form.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Told {
+    /// Always `1.0`.
+    pub specversion: &'static str,
+    /// The order's id and the version, with a `_` between: the same event has the same id whichever way it is told, and again.
+    #[schema(example = "01995f1c-7a3e-7c40-8d15-2f7a9b63c0de_3")]
+    pub id: String,
+    /// Where orders are.
+    #[schema(example = "/api/v1/orders")]
+    pub source: &'static str,
+    /// What happened.
+    #[schema(example = "order.moved.CONFIRMED")]
+    pub r#type: &'static str,
+    /// The order.
+    pub subject: Uuid,
+    /// When, RFC 3339.
+    #[schema(example = "2026-01-31T17:02:11.5Z")]
+    pub time: String,
+    /// Always `application/json`.
+    pub datacontenttype: &'static str,
+    /// Where it stands in what has happened: pass it as `after` to read on behind it. Only where it was read from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// What there is to say.
+    pub data: Data,
+}
+
+/// What is told of a change. Read the order for more.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Data {
+    /// The order.
+    pub order_id: Uuid,
+    /// 1, 2, .. of the order, without a gap: whoever has told them in their order may tell that one is missing.
+    pub version: i32,
+    /// What changed.
+    pub what: What,
+    /// The status before; null where the order was new or did not move.
+    pub from: Option<OrderStatus>,
+    /// The status after; null where it did not move.
+    pub to: Option<OrderStatus>,
+    /// Where the order is made.
+    pub location: String,
+    /// The channel by which it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// What the channel calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel_order_id: Option<String>,
+    /// The charge or refund that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment_id: Option<Uuid>,
+}
+
+/// What an event is called wherever it is told: the order's id and the version.
+pub fn id_of(subject: Uuid, version: i32) -> String {
+    format!("{subject}_{version}")
+}
+
+impl Told {
+    /// An event of an order about which this is known.
+    pub fn new(event: &Event, about: &About) -> Self {
+        Self {
+            specversion: "1.0",
+            id: id_of(event.subject, event.version),
+            source: "/api/v1/orders",
+            r#type: type_of(event.what, event.to),
+            subject: event.subject,
+            time: event.at.format(&Rfc3339).unwrap_or_default(),
+            datacontenttype: "application/json",
+            cursor: None,
+            data: Data {
+                order_id: event.subject,
+                version: event.version,
+                what: event.what,
+                from: event.from,
+                to: event.to,
+                location: about.location.clone(),
+                channel: about.channel.clone(),
+                channel_order_id: about.channel_order_id.clone(),
+                payment_id: event.payment_id,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_a_name_of_its_own_and_is_chosen_by_it_or_by_what_it_is_below() {
+        let all: Vec<&str> = types().collect();
+        let mut names = all.clone();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all.len());
+        assert_eq!(all.len(), What::ALL.len() - 1 + OrderStatus::ALL.len() - 1);
+        for name in &all {
+            assert_eq!(all.iter().filter(|other| Wanted::parse([*name]).unwrap().has(other)).count(), 1);
+        }
+        let moves = Wanted::parse(["order.moved"]).unwrap();
+        assert!(moves.has("order.moved.READY") && !moves.has("order.added"));
+        assert!(Wanted::default().has("order.added"));
+        let addition = Wanted::parse(["order.added", "order.addition"]);
+        assert_eq!(addition, Err("order.addition"), "no type, and not the first parts of one");
+        assert_eq!(Wanted::parse([""]), Err(""));
+    }
+}

@@ -1,0 +1,26 @@
+//! Ticks are noted whether anybody follows or not, so that whoever begins to may begin some days back. Old ones are forgotten,
+//! but for those that a follower of the house has still to read, however long that takes it.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+/// Forgets up to `limit` ticks that are older than `keep`, oldest first, and says how many. The last one stays, and so does all
+/// that a follower in `feed_cursors` has before it, with the tick that it stands on and the one before.
+pub async fn forget(conn: &mut PgConnection, keep: Duration, limit: u32) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        r#"
+        DELETE FROM feed_ticks WHERE tick IN (
+            SELECT tick FROM feed_ticks
+            WHERE at < now() - $1::bigint * interval '1 ms'
+                AND tick < (SELECT max(tick) FROM feed_ticks)
+                AND tick < coalesce((SELECT min(tick) FROM feed_cursors), 9223372036854775807) - 1
+            ORDER BY tick LIMIT $2)
+        "#,
+        super::super::millis(keep),
+        i64::from(limit)
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
