@@ -58,7 +58,7 @@ pub(crate) struct CatalogQuery {
     responses(
         (status = 200, description = "One page", body = inline(ProductPage<'static>), headers(("ETag" = String, description = "Names all that is on the page"))),
         (status = 304, description = "As `If-None-Match` says"),
-        (status = 422, description = "A parameter is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid (a price that is no amount of its currency is `not_decimal`) or not known", body = ProblemBody, content_type = "application/problem+json"),
         Faults,
     ),
 )]
