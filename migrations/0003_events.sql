@@ -9,6 +9,7 @@ CREATE TYPE event_what AS ENUM (
     'addition_charged', -- that charge took the money
     'addition_dropped', -- that charge failed, and the lines are off again
     'cancel_wished',    -- it is to be cancelled once its charge is known
+    'told',             -- its channel said otherwise how, when or to whom it goes; the reason says which
     'late_capture',     -- a charge took the money after the order had ended, or beside the one that paid it
     'kept',             -- nobody came for the order, and the money of this payment stays
     'collected',        -- staff took the money of this payment when the order was handed over

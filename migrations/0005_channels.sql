@@ -18,6 +18,8 @@ CREATE TABLE order_details (
     handover         jsonb   NOT NULL,                -- fulfilment, customer, delivery_address, pickup_time, note
     metadata         json,                            -- texts of its client's
     imported         json,                            -- what came with it of its life elsewhere, to the letter: not jsonb
+    document         jsonb,                           -- by which document its channel said so last, and hashes of what it said before
+    told             integer NOT NULL DEFAULT 0,      -- how many changes its channel told: as many events say so
     CHECK ((channel IS NULL) = (channel_order_id IS NULL)),
     CHECK (NOT (paid_elsewhere AND on_delivery)),
     CHECK (on_delivery OR NOT collected)

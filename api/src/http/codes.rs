@@ -68,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 79] = [
+const CODES: [(&str, &str); 80] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -99,6 +99,7 @@ const CODES: [(&str, &str); 79] = [
         "key_reused",
         "The `Idempotency-Key` was used before, for another request. A key is for one request and its repetitions.",
     ),
+    ("kitchen_began", "The order goes as it was ordered: the kitchen has begun with it, or it has ended."),
     ("last_admin", "The last administrator must stay one."),
     ("name_taken", "Another one is called so."),
     ("negative", "An amount must not be below zero."),

@@ -1,15 +1,13 @@
 //! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable. Orders of channels
 //! (`from_channel`) are committed and answered here, too.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::order::NewOrder;
 use domain::order::request::OrderRequest;
 use domain::order::status::OrderStatus;
-use domain::order::{NewOrder, Order};
 use domain::origin::Origin;
 use domain::problems::Problem;
 use domain::trace_parent::TraceParent;
@@ -117,13 +115,25 @@ async fn checked(body: &[u8], orderer: &Orderer, state: &AppState) -> Result<New
 }
 
 /// Hands an order to a writer and answers once it is durable; `held` is let go when the order is written or given up.
-pub(crate) async fn commit(
+async fn commit(
     state: &AppState,
     arrival: Arrival,
     order: NewOrder,
     key: Option<IdempotencyKey>,
     held: Held,
 ) -> Result<Response, ApiError> {
+    let (order, accepted) = write(state, arrival, order, key, held).await?;
+    answer(state, order, accepted)
+}
+
+/// The order as it was handed in, and what became of it.
+pub(crate) async fn write(
+    state: &AppState,
+    arrival: Arrival,
+    order: NewOrder,
+    key: Option<IdempotencyKey>,
+    held: Held,
+) -> Result<(NewOrder, Accepted), ApiError> {
     let order = of_request(order, arrival.id, arrival.trace);
     let command = Accept { order: order.clone(), key };
     // Its own share of a group commit, and the wait for it.
@@ -135,16 +145,23 @@ pub(crate) async fn commit(
     wait.note("outcome", outcome(&answer));
     drop(wait);
     match answer.map_err(Fault::from).flatten() {
-        Ok(Accepted::New { created_at }) => {
-            Ok(accepted(&OrderView::accepted(order, created_at, state.payment_deadline)))
-        }
-        Ok(Accepted::Replay(earlier)) => Ok(replayed(*earlier, state.payment_deadline)),
-        Ok(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
-        Ok(Accepted::KeyReused) => Err(key_reused()),
+        Ok(accepted) => Ok((order, accepted)),
         Err(Fault::Internal) => Err(ApiError::internal(&"the writer could not store the order")),
         Err(Fault::Full) => Err(ApiError::unavailable("too many orders are waiting to be stored")),
         Err(Fault::Unavailable) => Err(ApiError::unavailable("orders cannot be stored right now")),
         Err(Fault::Held) => Err(ApiError::unavailable("the same order is being stored right now")),
+    }
+}
+
+/// The answer to an order, by what became of it.
+pub(crate) fn answer(state: &AppState, order: NewOrder, became: Accepted) -> Result<Response, ApiError> {
+    let deadline = state.payment_deadline;
+    match became {
+        Accepted::New { created_at } => Ok(accepted(&OrderView::accepted(order, created_at, deadline))),
+        // The first answer once more.
+        Accepted::Replay(earlier) => Ok(again(&OrderView::as_accepted(*earlier, deadline))),
+        Accepted::ChannelIdReused(status) => Err(channel_id_reused(status)),
+        Accepted::KeyReused => Err(key_reused()),
     }
 }
 
@@ -164,9 +181,9 @@ pub(crate) fn channel_id_reused(status: OrderStatus) -> ApiError {
     ApiError::conflict("duplicate_channel_order_id", detail, status)
 }
 
-/// The first answer once more.
-pub(crate) fn replayed(earlier: Order, payment_deadline: Duration) -> Response {
-    (Replayed(true), accepted(&OrderView::as_accepted(earlier, payment_deadline))).into_response()
+/// An order that came before.
+pub(crate) fn again(view: &OrderView) -> Response {
+    (Replayed(true), accepted(view)).into_response()
 }
 
 fn accepted(view: &OrderView) -> Response {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::http::error::ApiError;
 use crate::http::key::Replayed;
-use crate::orders::accept::replayed;
+use crate::orders::accept::again;
 use crate::orders::moves::Answer;
 use crate::orders::read::decisive;
 use crate::orders::view::OrderView;
@@ -23,7 +23,7 @@ pub(crate) async fn accepted(
     let Some(key) = key else { return Err(refusal) };
     let look = decisive(state.clone(), move |conn| Box::pin(async move { answered_under(conn, &key).await }));
     match look.await? {
-        Some(Accepted::Replay(order)) => Ok(replayed(*order, state.payment_deadline)),
+        Some(Accepted::Replay(order)) => Ok(again(&OrderView::as_accepted(*order, state.payment_deadline))),
         _ => Err(refusal),
     }
 }

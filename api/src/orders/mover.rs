@@ -15,6 +15,7 @@ use runtime::batch::{Batch, Desk, Lane};
 use runtime::chaos::crash_point;
 use store::accept::IdempotencyKey;
 use store::additions::{Add, PayAnew, add, pay_anew};
+use store::channel_told::{Tell, tell};
 use store::collect::{Collect, collect};
 use store::keyed::Keyed;
 use store::moves::{Moved, carry_out};
@@ -43,6 +44,8 @@ pub enum Ask {
     Pay(PayAnew),
     /// To write down that the money for it came in.
     Collect(Collect),
+    /// To write down what its channel says of it.
+    Tell(Box<Tell>),
 }
 
 impl Ask {
@@ -52,6 +55,7 @@ impl Ask {
             Self::Add(ask) => ask.order_id,
             Self::Pay(ask) => ask.order_id,
             Self::Collect(ask) => ask.order_id,
+            Self::Tell(ask) => ask.order_id,
         }
     }
 }
@@ -200,6 +204,7 @@ impl Mover {
                 Ask::Add(ask) => Box::pin(add(conn, Keyed { ask, key })),
                 Ask::Pay(ask) => Box::pin(pay_anew(conn, Keyed { ask, key })),
                 Ask::Collect(ask) => Box::pin(collect(conn, Keyed { ask, key })),
+                Ask::Tell(ask) => Box::pin(tell(conn, Keyed { ask: &**ask, key })),
             }
         });
         let outcome = outcome.await;

@@ -21,6 +21,7 @@ use crate::http::parameters::{KeyHeader, OrderId, Versions};
 use crate::http::problems::{BadBody, Changed, Faults, NoOrder, StaffOnly, TokenNeeded};
 use crate::http::tag::IfMatch;
 use crate::identity::caller::{Caller, Staff};
+use crate::orders::accept::channel_id_reused;
 use crate::orders::fault::Fault;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::read::parse_id;
@@ -227,7 +228,7 @@ pub(crate) async fn hand_in(
     }
 }
 
-fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) -> ApiError {
+pub(crate) fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) -> ApiError {
     let (from, to) = (status.as_str(), to.as_str());
     match refusal {
         Refusal::SameStatus => {
@@ -263,6 +264,12 @@ fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) -> ApiError {
             ApiError::conflict("other_amount_due", "another amount is due; the order says which", status)
         }
         Refusal::VersionChanged { now } => ApiError::changed(now, status),
+        Refusal::KitchenBegan => ApiError::conflict(
+            "kitchen_began",
+            format!("an order that is {from} goes as it was ordered"),
+            status,
+        ),
+        Refusal::SaidOtherwise => channel_id_reused(status),
         Refusal::ReasonNeeded => ApiError::invalid_one("reason", "required", "is required for a step back"),
     }
 }

@@ -214,6 +214,11 @@ impl OrderView {
         }
     }
 
+    /// The answer to an order that comes again: as it stands, in the shape of the first answer.
+    pub(crate) fn again(whole: Whole, payment_deadline: Duration) -> Self {
+        Self { timestamps: None, payments: None, ..Self::whole(whole, payment_deadline) }
+    }
+
     /// An order as it stands.
     pub(crate) fn whole(whole: Whole, payment_deadline: Duration) -> Self {
         let Whole { order, payments, attempts, events } = whole;
@@ -408,8 +413,8 @@ pub(crate) struct HistoryView {
 pub(crate) struct EventView {
     /// The version of the order after this change.
     pub version: i32,
-    /// What changed: `accepted`, `moved`, `added`, `addition_charged`, `addition_dropped`, `cancel_wished`, `late_capture`,
-    /// `kept`, `collected`, `refund_owed` or `refunded`.
+    /// What changed: `accepted`, `moved`, `added`, `addition_charged`, `addition_dropped`, `cancel_wished`, `told`,
+    /// `late_capture`, `kept`, `collected`, `refund_owed` or `refunded`.
     pub what: What,
     /// The status before this change; null if the order was new or did not change its status.
     pub from: Option<OrderStatus>,

@@ -26,6 +26,9 @@ pub enum What {
     AdditionDropped,
     /// It is to be cancelled once its charge is known.
     CancelWished,
+    /// Its channel told otherwise when, where, to whom or how it goes, what is to be minded, or what became of it there. The
+    /// reason names which.
+    Told,
     /// A charge took the money after the order had ended, or beside the one that paid it: it goes back.
     LateCapture,
     /// Nobody came for the order, and the money of this payment stays.
@@ -40,13 +43,14 @@ pub enum What {
 
 impl What {
     /// Every kind of event.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Accepted,
         Self::Moved,
         Self::Added,
         Self::AdditionCharged,
         Self::AdditionDropped,
         Self::CancelWished,
+        Self::Told,
         Self::LateCapture,
         Self::Kept,
         Self::Collected,
@@ -63,6 +67,7 @@ impl What {
             Self::AdditionCharged => "addition_charged",
             Self::AdditionDropped => "addition_dropped",
             Self::CancelWished => "cancel_wished",
+            Self::Told => "told",
             Self::LateCapture => "late_capture",
             Self::Kept => "kept",
             Self::Collected => "collected",
@@ -159,6 +164,8 @@ pub struct Replayed {
     pub lines_changed: bool,
     /// Whether somebody wished it to be cancelled.
     pub wished: bool,
+    /// How many changes its channel told.
+    pub told: u32,
     /// Charges that took money.
     pub charged: Tally,
     /// What of it stays, although the order was cancelled; and what stays with its channel.
@@ -202,6 +209,7 @@ impl Replayed {
             self.before = std::mem::replace(&mut self.status, event.to);
         }
         self.wished |= event.what == What::CancelWished;
+        self.told += u32::from(event.what == What::Told);
         let lacks = self.apply_money(event).or(self.apply_lines(event));
         Verdict { follows, is_legal, lacks }
     }
@@ -210,7 +218,9 @@ impl Replayed {
         let sum = match event.what {
             // The total is no money that moved.
             What::Accepted => return event.amount_minor.is_none().then_some("it has no total"),
-            What::CancelWished => return event.amount_minor.is_some().then_some("it has an amount"),
+            What::CancelWished | What::Told => {
+                return event.amount_minor.is_some().then_some("it has an amount");
+            }
             What::Moved if event.amount_minor.is_none() => return None,
             What::Moved | What::AdditionCharged | What::LateCapture => &mut self.charged,
             What::Kept => &mut self.kept,

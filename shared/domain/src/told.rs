@@ -38,6 +38,7 @@ pub const fn type_of(what: What, to: Option<OrderStatus>) -> &'static str {
         (What::AdditionCharged, _) => "order.addition_charged",
         (What::AdditionDropped, _) => "order.addition_dropped",
         (What::CancelWished, _) => "order.cancel_wished",
+        (What::Told, _) => "order.told",
         (What::LateCapture, _) => "order.late_capture",
         (What::Kept, _) => "order.kept",
         (What::Collected, _) => "order.collected",

@@ -153,6 +153,9 @@ impl Story {
         report.check(Invariant::EventsExplain, same, || {
             format!("order {subject} has other lines than its events come to")
         });
+        report.check(Invariant::EventsExplain, replayed.told == order.told, || {
+            format!("order {subject} was told {} changes, by its events {}", order.told, replayed.told)
+        });
         report.check(Invariant::EventsExplain, replayed.wished == order.is_wished, || {
             format!(
                 "order {subject}: by its events to be cancelled {}, by its row {}",

@@ -35,6 +35,8 @@ pub(super) struct Order {
     expired: u32,
     /// Somebody wished it to be cancelled.
     pub(super) is_wished: bool,
+    /// How many changes its channel told.
+    pub(super) told: u32,
     /// The sum of the charges that succeeded, and the refunds here, of any status.
     pub(super) succeeded_minor: i64,
     pub(super) refunds: u32,
@@ -156,11 +158,11 @@ impl Orders {
             }
         }
         drop(expired);
-        let mut rows = sqlx::query_as::<_, (Uuid, bool, bool, bool, bool)>(
-            "SELECT order_id, paid_elsewhere, on_delivery, collected, kept FROM order_details",
+        let mut rows = sqlx::query_as::<_, (Uuid, bool, bool, bool, bool, i32)>(
+            "SELECT order_id, paid_elsewhere, on_delivery, collected, kept, told FROM order_details",
         )
         .fetch(conn);
-        while let Some((id, paid_elsewhere, on_delivery, collected, kept)) = rows.try_next().await? {
+        while let Some((id, paid_elsewhere, on_delivery, collected, kept, told)) = rows.try_next().await? {
             let order = self.0.get_mut(&id);
             report.check(Invariant::RowsBelong, order.is_some(), || {
                 format!("details of order {id}, which is not")
@@ -170,6 +172,7 @@ impl Orders {
                 order.on_delivery = on_delivery;
                 order.is_collected = collected;
                 order.kept_elsewhere = kept;
+                order.told = told.unsigned_abs();
             }
         }
         Ok(())
@@ -238,6 +241,7 @@ impl Order {
             owed: Tally::default(),
             refunded: Tally::default(),
             is_wished: false,
+            told: 0,
             succeeded_minor: 0,
             refunds: 0,
             refund_minor: 0,

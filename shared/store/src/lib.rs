@@ -10,6 +10,7 @@ pub mod additions;
 mod at_sight;
 pub mod call_off;
 pub mod catalogue;
+pub mod channel_told;
 pub mod channels;
 pub mod claim;
 pub mod clock;

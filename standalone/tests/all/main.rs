@@ -3,6 +3,7 @@
 
 mod brokers;
 mod budget;
+mod channel_cancels;
 mod channel_orders;
 mod commands;
 mod connections;

@@ -1,12 +1,14 @@
 //! A channel calls an order off that it sent before.
 
 use axum::response::{IntoResponse, Response};
-use domain::order::NewOrder;
+use domain::channel::name::ChannelName;
+use domain::channel::told::CalledOff;
 use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::status::OrderStatus;
-use store::channels;
+use store::channel_told::{self, Found};
 use uuid::Uuid;
 
+use super::take::named;
 use crate::http::error::ApiError;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::hand_in;
@@ -15,29 +17,54 @@ use crate::orders::view::OrderView;
 use crate::state::AppState;
 
 /// Cancels the order that the channel says is off, or wishes to. The same again finds that it is.
-pub(super) async fn cancel(state: &AppState, order: &NewOrder, by: Actor) -> Result<Response, ApiError> {
-    let key = order.details.as_ref().and_then(|details| details.key.clone());
-    let key = key.ok_or_else(|| ApiError::internal(&"a channel's order has no name"))?;
-    let find = decisive(state.clone(), move |conn| {
-        Box::pin(async move { channels::named(conn, &key.channel, &key.order_id).await })
-    });
-    let Some((order_id, status)) = find.await? else {
+pub(super) async fn cancel(
+    state: &AppState,
+    channel: ChannelName,
+    off: CalledOff,
+    by: Actor,
+) -> Result<Response, ApiError> {
+    let Some(found) = find(state, channel.clone(), off.clone()).await? else {
         let detail = "the channel calls off an order that it never sent";
         return Err(ApiError::invalid_one("status", "no_such_order", detail));
     };
-    if matches!(status, OrderStatus::Cancelled | OrderStatus::Rejected) {
-        let found = decisive(state.clone(), move |conn| Box::pin(store::read::whole(conn, order_id))).await?;
-        let whole = found.ok_or_else(|| ApiError::not_found("order"))?;
-        return Ok(OrderView::whole(whole, state.payment_deadline).tagged());
+    if is_off(found.status) {
+        return as_it_stands(state, found.id).await;
     }
     let ask = Move {
         request: Uuid::now_v7(),
-        order_id,
+        order_id: found.id,
         wanted: Wanted::Cancel,
         by,
         reason: Some("the channel called it off".to_owned()),
         expected: Expected::default(),
     };
     let asked = Asked { ask: Ask::Move(ask), key: None };
-    Ok(hand_in(state, asked, None, OrderStatus::Cancelled).await?.into_response())
+    match hand_in(state, asked, None, OrderStatus::Cancelled).await {
+        Ok(done) => Ok(done.into_response()),
+        // Somebody may have been faster, to the same end.
+        Err(refused) => match find(state, channel, off).await {
+            Ok(Some(now)) if is_off(now.status) => as_it_stands(state, now.id).await,
+            _ => Err(refused),
+        },
+    }
+}
+
+async fn find(state: &AppState, channel: ChannelName, off: CalledOff) -> Result<Option<Found>, ApiError> {
+    decisive(state.clone(), move |conn| {
+        Box::pin(async move {
+            let key = named(&channel, &off.document, [0; 32]);
+            channel_told::of_document(conn, &channel, &off.order_id, &off.document, key.as_ref()).await
+        })
+    })
+    .await
+}
+
+const fn is_off(status: OrderStatus) -> bool {
+    matches!(status, OrderStatus::Cancelled | OrderStatus::Rejected)
+}
+
+async fn as_it_stands(state: &AppState, order_id: Uuid) -> Result<Response, ApiError> {
+    let read = decisive(state.clone(), move |conn| Box::pin(store::read::whole(conn, order_id)));
+    let whole = read.await?.ok_or_else(|| ApiError::not_found("order"))?;
+    Ok(OrderView::whole(whole, state.payment_deadline).tagged())
 }

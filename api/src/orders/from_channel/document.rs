@@ -31,7 +31,7 @@ pub(crate) struct ChannelOrderBody {
     currency: Option<String>,
     /// As the parameter `paid`.
     order_is_already_paid: Option<bool>,
-    /// Kept as it came; no status of ours.
+    /// Kept as it came; no status of ours, but for `100`, `110` and `cancelled`: the order is off.
     #[schema(value_type = Option<Object>)]
     status: Option<serde_json::Value>,
     /// Kept as it came.

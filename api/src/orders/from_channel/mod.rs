@@ -5,6 +5,7 @@ mod cancel;
 mod document;
 mod signed;
 mod take;
+mod tell;
 
 use axum::extract::{Extension, Path, Query, Request, State};
 use axum::response::Response;
@@ -40,10 +41,11 @@ pub(crate) struct PaidQuery {
 
 /// Accept an order of a channel.
 ///
-/// The aggregator's document as it is; fields that are not listed here are ignored. The same order again (same channel, same
-/// `channelOrderId`, same content whatever its status) gives the same answer and no second order. Its customer is
-/// the channel's own id of the diner, or nobody. `status` and `statusHistory` are kept as they came and
-/// shown by `GET /orders/{id}/history`; they do not move the order.
+/// The aggregator's document as it is; fields that are not listed here are ignored. Its customer is the channel's own id of the
+/// diner, or nobody. The same document again (same channel, same `channelOrderId`) makes no second order: the answer shows the
+/// order as it stands today. With another time, address, note or customer it changes the order, as long as nobody makes it; with
+/// the channel's status for that it cancels it. `status` and `statusHistory` are kept as they came and shown by
+/// `GET /orders/{id}/history`.
 ///
 /// A channel that has settings with a secret shows its signature instead of a token: HMAC-SHA256 over the body as it is sent, in
 /// the header that the settings name. One without settings is not believed to have taken the money.
@@ -63,8 +65,8 @@ pub(crate) struct PaidQuery {
             ("Location" = String, description = "The order"),
             ("Idempotency-Replayed" = Option<bool>, description = "`true`: this was the answer before. Left out on a first answer"),
         )),
-        (status = 200, description = "The document says that its order is off: it is cancelled, or to be cancelled once its charge is known", body = OrderView),
-        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The document was known, and says another thing now: the order goes as it says; or it is off: cancelled, or to be cancelled once its charge is known", body = OrderView),
+        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before; `kitchen_began`: it goes as it was ordered by now; `illegal_move`: it is too late to call it off. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid document; it contradicts itself or the parameter `paid` (`conflict`); what it comes to is not what it says (`total_mismatch`) or is less than nothing (`below_zero`); an item has no price, neither there nor in the channel's price list (`no_price`); an amount is not exact in its currency (`too_precise`) or too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ChannelOnly, Faults,
     ),

@@ -5,9 +5,10 @@ use std::time::Duration;
 use axum::response::Response;
 use domain::channel::dialect::plain::PlainOrder;
 use domain::channel::dialect::{Dialect, Incoming};
-use domain::channel::name::ChannelKey;
+use domain::channel::name::{ChannelKey, ChannelName};
 use domain::channel::price_list::PriceList;
 use domain::channel::settings::ChannelSettings;
+use domain::channel::told::Document;
 use domain::problems::Problem;
 use runtime::batch::Held;
 use serde_json::value::RawValue;
@@ -16,15 +17,17 @@ use store::prices;
 
 use super::Sent;
 use super::cancel::cancel;
+use super::tell::tell;
 use crate::http::arrival::Arrival;
 use crate::http::body;
 use crate::http::error::ApiError;
 use crate::identity::secrets::purpose_of;
-use crate::orders::accept::{channel_id_reused, commit, replayed};
+use crate::orders::accept::{answer, channel_id_reused, write};
 use crate::orders::read::decisive;
 use crate::state::AppState;
 
-/// Takes a document: accepts its order, or cancels the one that it says is off.
+/// Takes a document: accepts its order, writes down what it says otherwise of one that is there, or cancels the one that it says
+/// is off.
 pub(super) async fn take(
     state: &AppState,
     arrival: Arrival,
@@ -38,37 +41,46 @@ pub(super) async fn take(
     }
     let wanted = "must be a JSON object";
     let document: &RawValue = body::parse_as(body, "not_an_order", wanted)?;
-    let Sent { channel, by, key, .. } = from;
-    let read = settings.dialect.read(channel, document, &settings, state.accept_deadline);
+    let read = settings.dialect.read(from.channel.clone(), document, &settings, state.accept_deadline);
     let read = read.ok_or_else(|| ApiError::internal(&"a dialect that nobody reads"))?;
-    let incoming = read.map_err(ApiError::invalid)?;
-    if incoming.is_cancelled {
-        return cancel(state, &incoming.order, by).await;
+    let is_off = read.as_ref().map_or(true, |incoming| incoming.is_cancelled);
+    if let Some(off) = is_off.then(|| settings.dialect.called_off(document, &settings)).flatten() {
+        return cancel(state, from.channel, off, from.by).await;
     }
-    let own = document_key(&incoming, &settings);
+    place(state, arrival, from, read.map_err(ApiError::invalid)?, held).await
+}
+
+/// Hands in the order of a document. Where it came before, the document is its channel's word of it today.
+async fn place(
+    state: &AppState,
+    arrival: Arrival,
+    from: Sent,
+    incoming: Incoming,
+    held: Held,
+) -> Result<Response, ApiError> {
+    let Sent { channel, settings, by, key, .. } = from;
+    let told = incoming.told();
+    let reused = settings.is_some_and(|settings| settings.unique_days.is_some());
+    let content = incoming.order.details.as_ref().and_then(|details| Some(details.key.as_ref()?.content));
+    let own = content.filter(|_| reused).and_then(|content| named(&channel, &incoming.document, content));
     let is_own = key.is_none() && own.is_some();
-    match commit(state, arrival, incoming.order, key.or(own), held).await {
-        Err(refused) if is_own && refused.has("key_reused") => {
+    let (order, became) = write(state, arrival, incoming.order, key.clone().or(own), held).await?;
+    match (became, told) {
+        (Accepted::Replay(earlier), Some(told)) => tell(state, earlier.id, told, by, key).await,
+        (Accepted::KeyReused, _) if is_own => {
             let detail = "the platform has sent this document before, with different content";
             Err(ApiError::invalid_one("_id", "duplicate_channel_order_id", detail))
         }
-        done => done,
+        (became, _) => answer(state, order, became),
     }
 }
 
-/// The document's own name, where the channel's numbers come again: so a late repeat of an old document stays the old order,
-/// though its number is another's by now.
-fn document_key(incoming: &Incoming, settings: &ChannelSettings) -> Option<IdempotencyKey> {
-    settings.unique_days?;
-    let key = incoming.order.details.as_ref()?.key.as_ref()?;
-    let made_at = incoming.made_at.map(|at| at.unix_timestamp().to_string()).unwrap_or_default();
-    Some(IdempotencyKey {
-        // Nobody who asks is called so: they all have a kind before their name.
-        principal: purpose_of(key.channel.as_str()),
-        key: format!("{} {made_at}", incoming.document_id.as_ref()?),
-        request_hash: key.content,
-        keep: REPEATED,
-    })
+/// The document's own name, which stands for its order where the channel's numbers come again: so a late repeat of an old document
+/// stays the old order, though its number is another's by now.
+pub(super) fn named(channel: &ChannelName, document: &Document, content: [u8; 32]) -> Option<IdempotencyKey> {
+    // Nobody who asks is called so: they all have a kind before their name.
+    let principal = purpose_of(channel.as_str());
+    Some(IdempotencyKey { principal, key: document.name()?, request_hash: content, keep: REPEATED })
 }
 
 /// How long after its number was given away a document is still known.
@@ -101,18 +113,21 @@ async fn take_plain(
     body: &[u8],
     held: Held,
 ) -> Result<Response, ApiError> {
-    let Sent { channel, settings: set, paid, key, .. } = from;
+    let channel = from.channel.clone();
     let wanted = "must be a JSON object with channelOrderId and items, each given once";
     let document: &RawValue = body::parse_as(body, "not_an_order", wanted)?;
     if !document.get().starts_with('{') {
         return Err(ApiError::invalid_one("body", "not_an_order", wanted));
     }
-    let order = PlainOrder::parse(channel.clone(), document, &settings, paid).map_err(ApiError::invalid)?;
-    if order.is_paid() && set.is_none() {
+    if let Some(off) = Dialect::Plain.called_off(document, &settings) {
+        return cancel(state, channel, off, from.by).await;
+    }
+    let order =
+        PlainOrder::parse(channel.clone(), document, &settings, from.paid).map_err(ApiError::invalid)?;
+    if order.is_paid() && from.settings.is_none() {
         let detail = "the channel has no settings, so it is not believed to have taken the money";
         return Err(ApiError::invalid_one("paid", "not_believed", detail));
     }
-    let name = order.key().clone();
     let list = if order.needs_list() {
         let plus = order.unpriced();
         decisive(state.clone(), move |conn| Box::pin(async move { prices::of(conn, &channel, &plus).await }))
@@ -120,24 +135,22 @@ async fn take_plain(
     } else {
         PriceList::default()
     };
+    let (name, told) = (order.key().clone(), order.told());
     match order.priced(&list, &settings, state.accept_deadline) {
-        Ok(incoming) => commit(state, arrival, incoming.order, key, held).await,
-        Err(problems) => {
-            answered_before(state.clone(), name).await?.ok_or_else(|| ApiError::invalid(problems))
-        }
+        Ok(incoming) => place(state, arrival, from, incoming, held).await,
+        Err(problems) => match answered_before(state, name).await? {
+            // It was accepted when its articles still had prices.
+            Some(Accepted::Replay(earlier)) => tell(state, earlier.id, told, from.by, from.key).await,
+            Some(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
+            _ => Err(ApiError::invalid(problems)),
+        },
     }
 }
 
-/// The answer to an order that was accepted when its articles still had prices; `None`: there is no such order.
-async fn answered_before(state: AppState, name: ChannelKey) -> Result<Option<Response>, ApiError> {
-    let payment_deadline = state.payment_deadline;
-    let found = decisive(state, move |conn| {
+/// What came before under this name; `None`: nothing did.
+async fn answered_before(state: &AppState, name: ChannelKey) -> Result<Option<Accepted>, ApiError> {
+    decisive(state.clone(), move |conn| {
         Box::pin(async move { store::accept::answered_before(conn, &name).await })
     })
-    .await?;
-    match found {
-        Some(Accepted::Replay(order)) => Ok(Some(replayed(*order, payment_deadline))),
-        Some(Accepted::ChannelIdReused(status)) => Err(channel_id_reused(status)),
-        _ => Ok(None),
-    }
+    .await
 }

@@ -17,11 +17,11 @@ fn golden(dialect: &str, name: &str) -> Result<String> {
     Ok(std::fs::read_to_string(format!("{folder}/{dialect}/{name}.json"))?)
 }
 
-fn document(dialect: &str, name: &str) -> Result<Value> {
+pub(crate) fn document(dialect: &str, name: &str) -> Result<Value> {
     Ok(serde_json::from_str(&golden(dialect, name)?)?)
 }
 
-async fn speaks(internal: &Internal<'_>, dialect: &str, more: Value) -> Result<()> {
+pub(crate) async fn speaks(internal: &Internal<'_>, dialect: &str, more: Value) -> Result<()> {
     let mut settings = json!({"dialect": dialect, "currency": "EUR", "secrets": [SECRET]});
     settings.as_object_mut().context("an object")?.extend(more.as_object().context("an object")?.clone());
     let (status, set) = internal.put(dialect, settings).await?;

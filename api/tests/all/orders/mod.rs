@@ -9,4 +9,5 @@ mod money;
 mod order_input;
 mod reading;
 pub(crate) mod staff_and_customers;
+mod told;
 mod versions;

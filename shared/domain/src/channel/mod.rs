@@ -5,3 +5,4 @@ pub mod name;
 pub mod price_list;
 pub(crate) mod reading;
 pub mod settings;
+pub mod told;

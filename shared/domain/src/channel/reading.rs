@@ -88,6 +88,12 @@ impl<'a> Object<'a> {
         Vec::new()
     }
 
+    /// How many entries a list in it has; none where it is no list.
+    pub(crate) fn entries(&self, name: &str) -> usize {
+        let list = self.as_it_came(name).map(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()));
+        list.and_then(Result::ok).map_or(0, |list| list.len())
+    }
+
     /// A text, or a number as one.
     fn plain_text(&self, name: &str, problems: &mut Problems) -> Option<String> {
         let raw = self.raw(name)?.get();

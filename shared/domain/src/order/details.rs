@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::adjustments::Adjustment;
 use super::payment_method::{NoCharge, Payment, PaymentMethod, Uncharged};
 use crate::channel::name::{ChannelKey, ChannelName};
+use crate::channel::told::Document;
 use crate::fields::Odd;
 use crate::limits::{MAX_EXPIRY, MAX_ID_CHARS, MAX_NAME_CHARS};
 use crate::moment;
@@ -130,6 +131,8 @@ pub struct NewDetails {
     pub key: Option<ChannelKey>,
     /// What came with it of its life elsewhere, to the letter.
     pub imported: Option<Box<RawValue>>,
+    /// The document that it came by, where a channel sent one.
+    pub document: Option<Document>,
     /// Amounts beside its lines.
     pub adjustments: Vec<Adjustment>,
     /// What else its client wants to know of it: a JSON object of texts.
@@ -163,10 +166,12 @@ impl NewDetails {
 
     /// Whether there is nothing to be kept.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { handover, key, imported, adjustments, metadata, payment, uncharged, expires_at } = self;
+        let Self { handover, key, imported, document, adjustments, metadata, payment, uncharged, expires_at } =
+            self;
         handover.is_empty()
             && key.is_none()
             && imported.is_none()
+            && document.is_none()
             && adjustments.is_empty()
             && metadata.is_none()
             && *payment == Payment::default()

@@ -176,6 +176,10 @@ pub enum Refusal {
     TooMuch,
     /// Charges of additions are still to be settled.
     ChargesOpen,
+    /// It goes as it was ordered: the kitchen has begun, or it has ended.
+    KitchenBegan,
+    /// Its channel says another thing of what cannot change.
+    SaidOtherwise,
 }
 
 impl Standing {

@@ -3,7 +3,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use domain::channel::dialect::Incoming;
+use domain::channel::dialect::plain::PlainOrder;
+use domain::channel::name::ChannelName;
+use domain::channel::price_list::PriceList;
+use domain::channel::settings::ChannelSettings;
 use domain::event::What;
 use domain::gateway::Ledger;
 use domain::money::Currency;
@@ -17,6 +22,7 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use store::accept::{Accept, accept};
 use store::additions::{Add, PayAnew, add, drop_failed, pay_anew, release_held, to_drop};
 use store::call_off::{CalledOff, call_off};
+use store::channel_told::{Tell, tell};
 use store::claim::claim;
 use store::collect::{Collect, collect};
 use store::deadline::reject_unanswered;
@@ -237,9 +243,33 @@ async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
     moved(conn, &late, Wanted::Cancel).await?;
     ensure!(claims.len() == 1, "claimed");
     tried(conn, &[addition], AttemptOutcome::Succeeded).await?;
+    told(conn).await?;
     refund_all(conn).await?;
     ensure!(claim_due(conn, 10, SOON).await?.is_empty(), "nothing is left to be done");
     Ok(())
+}
+
+/// Its channel tells, while its charge is under way, that an order goes later.
+async fn told(conn: &mut PgConnection) -> Result<()> {
+    let document = |minute: u8| -> Result<Incoming> {
+        let document = format!(
+            r#"{{"channelOrderId":"A-1","_id":"d-1","items":[{{"name":"Tea","quantity":1,"price":2}}],
+                "pickupTime":"2026-01-31T18:{minute:02}:00Z"}}"#
+        );
+        let (document, settings) = (serde_json::from_str(&document)?, ChannelSettings::default());
+        let channel = ChannelName::parse("eats").map_err(|(code, _)| anyhow!(code))?;
+        let order = PlainOrder::parse(channel, document, &settings, None);
+        let priced = order.and_then(|order| order.priced(&PriceList::default(), &settings, Duration::ZERO));
+        priced.map_err(|problems| anyhow!("{problems:?}"))
+    };
+    let order = document(0)?.order;
+    accept(conn, &[Accept { order: order.clone(), key: None }], SOON).await?;
+    ensure!(claim(conn, &[order.payment_id()], SOON).await?.len() == 1, "claimed");
+    let (request, told) = (Uuid::now_v7(), document(20)?.told().context("a document")?);
+    let ask = Tell { request, order_id: order.id, by: Actor::Service("eats".to_owned()), told };
+    ensure!(matches!(tell(conn, &ask).await?, Moved::Done { .. }), "it goes later");
+    make_due(conn).await?;
+    tried(conn, &[order.payment_id()], AttemptOutcome::Succeeded).await
 }
 
 /// Tables are to be partitioned by ranges of ids: all payments of an order must lie in its range.
@@ -302,7 +332,11 @@ async fn a_bug_in_any_kind_of_event_is_found() -> Result<()> {
             let sql = sql.replace("$id", &format!("'{subject}'")).replace("$version", &version.to_string());
             let sql = sql.replace("$many", &many.to_string());
             let broken = conn.execute(AssertSqlSafe(sql)).await?.rows_affected();
-            assert!(broken > 0 || what == What::CancelWished, "{}, {bug}: no bug", what.as_str());
+            assert!(
+                broken > 0 || matches!(what, What::CancelWished | What::Told),
+                "{}, {bug}: no bug",
+                what.as_str()
+            );
             let found = said(&database).await?;
             assert_eq!(found.is_empty(), broken == 0, "{}, {bug}: {found:?}", what.as_str());
             conn.execute(MENDED).await?;

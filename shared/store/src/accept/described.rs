@@ -128,16 +128,20 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         .map_err(|error| sqlx::Error::Encode(error.into()))?;
     let imported: Vec<Option<String>> =
         all().map(|one| one.imported.as_ref().map(|imported| imported.get().to_owned())).collect();
+    let documents: Vec<Option<String>> = all()
+        .map(|one| one.document.as_ref().map(serde_json::to_string).transpose())
+        .collect::<Result<_, _>>()
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
     let expire: Vec<Option<OffsetDateTime>> = all().map(|one| one.expires_at).collect();
     let described = sqlx::query_scalar!(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[],
                                  $8::timestamptz[], $9::bool[], $10::text[], $11::text[], $12::text[], $13::text[],
-                                 $14::bigint[])
+                                 $14::bigint[], $15::text[])
                 AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported, expires_at,
                          on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata,
-                         named_ms)
+                         named_ms, document)
         ), called AS (
             INSERT INTO names (named, until, kind, scope, name, hash)
             SELECT order_id, now() + named_ms * interval '1 ms', 'channel_order', channel, channel_order_id, content_hash
@@ -147,9 +151,10 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         )
         INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover, imported, expires_at,
                                    on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata,
-                                   named_until)
+                                   named_until, document)
         SELECT order_id, paid_elsewhere, channel, channel_order_id, handover::jsonb, imported::json, expires_at,
-            on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata::json, now() + named_ms * interval '1 ms'
+            on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata::json, now() + named_ms * interval '1 ms',
+            document::jsonb
         FROM input WHERE channel IS NULL OR order_id IN (SELECT named FROM called)
         ON CONFLICT DO NOTHING
         RETURNING order_id
@@ -168,6 +173,7 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         &customers as &[Option<&str>],
         &metadata as &[Option<&str>],
         &named_ms as &[Option<i64>],
+        &documents as &[Option<String>],
     )
     .fetch_all(conn)
     .await?;

@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use domain::channel::told::{Document, Told};
 use domain::money::Currency;
 use domain::order::NewOrder;
 use domain::order::additions::{AdditionRequest, NewAddition};
+use domain::order::details::Handover;
 use domain::order::moves::{Actor, Expected, Move, Wanted};
+use domain::order::payment_method::PaymentMethod;
 use domain::order::status::OrderStatus;
 use domain::payment::AttemptOutcome;
 use futures_util::future::try_join_all;
@@ -15,12 +18,14 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
+use serde_json::value::RawValue;
 use sqlx::{Connection, PgConnection};
 use store::additions::{Add, PayAnew, add, drop_failed, pay_anew, release_held, to_drop};
 use store::call_off::{Whose, call_off_but};
+use store::channel_told::{Tell, tell};
 use store::claim::{Claimed, claim};
 use store::deadline::{Unanswered, reject_unanswered};
-use store::moves::carry_out;
+use store::moves::{Moved, carry_out};
 use store::settle::{Next, Settlement, release, settle};
 use store::sweep::claim_due;
 use testbed::{TestDatabase, make_due, until};
@@ -32,6 +37,8 @@ use crate::orders::{HOUR, accepted, claimed, confirmed, ends};
 const STEPS: usize = 2_500;
 /// Few, so that everybody meets.
 const ORDERS: usize = 12;
+/// What channels told otherwise.
+static TOLD: AtomicUsize = AtomicUsize::new(0);
 /// Actors at once.
 const ACTORS: u64 = 10;
 
@@ -69,6 +76,7 @@ async fn thousands_of_steps_of_everybody_at_once_meet_no_deadlock() -> Result<()
     )
     .fetch_one(&mut conn)
     .await?;
+    assert!(TOLD.load(Ordering::Relaxed) > 0, "no channel met anybody");
     assert!(paid_anew > 0 && additions > 0, "{paid_anew} paid anew, {additions} additions: nobody met");
     Ok(())
 }
@@ -93,10 +101,10 @@ async fn act(
     dice: &mut StdRng,
 ) -> Result<Option<Vec<NewOrder>>> {
     let Some(order) = orders.get(dice.random_range(0..orders.len().max(1))) else {
-        return Ok(Some(accepted(conn, ORDERS).await?));
+        return Ok(Some(of_channel(conn, ORDERS).await?));
     };
     match dice.random_range(0..100) {
-        0..6 => return Ok(Some(accepted(conn, 2).await?)),
+        0..6 => return Ok(Some(of_channel(conn, 2).await?)),
         6..32 => work(conn, dice).await?,
         32..40 => {
             sqlx::query("UPDATE payments SET answer_by = now() WHERE id = $1 AND answer_by IS NOT NULL")
@@ -115,7 +123,20 @@ async fn act(
             let whose = [Whose::First, Whose::Anew, Whose::Additions][dice.random_range(0..3)];
             call_off_but(conn, whose, Duration::ZERO, 4, &[]).await?;
         }
-        66..80 => drop(add(conn, &addition(order, dice)?).await?),
+        66..70 => {
+            let told = Told {
+                handover: Handover { note: Some(Uuid::now_v7().to_string()), ..Handover::default() },
+                imported: RawValue::from_string("{}".to_owned())?,
+                method: PaymentMethod::Card,
+                document: Document::default(),
+            };
+            let by = Actor::Service("eats".to_owned());
+            let told = tell(conn, &Tell { request: Uuid::now_v7(), order_id: order.id, by, told }).await?;
+            if let Moved::Done { .. } = told {
+                TOLD.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        70..80 => drop(add(conn, &addition(order, dice)?).await?),
         80..88 => {
             let (payment_id, reference) = (Uuid::now_v7(), Uuid::now_v7().to_string());
             let ask = PayAnew {
@@ -147,6 +168,20 @@ async fn act(
         }
     }
     Ok(None)
+}
+
+/// So many orders, as if a channel had sent them.
+async fn of_channel(conn: &mut PgConnection, count: usize) -> Result<Vec<NewOrder>> {
+    let orders = accepted(conn, count).await?;
+    let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
+    sqlx::query(
+        "INSERT INTO order_details (order_id, channel, channel_order_id, paid_elsewhere, handover)
+         SELECT id, 'eats', id::text, false, '{}' FROM unnest($1::uuid[]) AS id",
+    )
+    .bind(ids)
+    .execute(conn)
+    .await?;
+    Ok(orders)
 }
 
 /// Claims what is due, or was left, and settles it in one batch, or gives it back; sometimes late, when another has it.

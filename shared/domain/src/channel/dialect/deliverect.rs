@@ -7,6 +7,7 @@ use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
 use super::draft::{Draft, Place, currency, part, told};
+use super::which;
 use crate::channel::reading::{Object, Scale};
 use crate::channel::settings::{ChannelSettings, Unit};
 use crate::limits::{
@@ -24,6 +25,9 @@ use crate::problems::Problems;
 const DIGITS: i64 = 2;
 /// The platform has cancelled it; it was cancelled.
 const CANCELLED: [i64; 2] = [100, 110];
+
+/// Which document it is: its id, when it came to be, when it was changed.
+const DOCUMENT: [&[&str]; 3] = [&["_id"], &["_created", "created", "placedTime"], &["_updated", "updated"]];
 
 /// What a document means.
 pub(super) fn read(
@@ -62,10 +66,7 @@ pub(super) fn read(
             .find_map(|name| order.id(name, problems)),
         // `account` is the merchant's; a diner has no id there.
         diner: None,
-        document_id: order.id("_id", problems),
-        made_at: ["_created", "created", "placedTime"]
-            .into_iter()
-            .find_map(|name| order.time(name, problems)),
+        document: which(&order, DOCUMENT, problems),
         adjustments,
         expected_minor: expected,
         total: "payment.amount",

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
 
 use super::Incoming;
 use crate::channel::name::{ChannelKey, ChannelName, customer_of};
 use crate::channel::reading::Object;
 use crate::channel::settings::ChannelSettings;
+use crate::channel::told::Document;
 use crate::limits::{DEFAULT_CURRENCY, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS};
 use crate::money::{Currency, Money, currency_of};
 use crate::order::NewOrder;
@@ -26,10 +26,8 @@ pub(super) struct Draft {
     pub(super) order_id: String,
     /// What it calls it for people.
     pub(super) display_id: Option<String>,
-    /// Its own name for the document, which no other one ever has.
-    pub(super) document_id: Option<String>,
-    /// When it came to be there.
-    pub(super) made_at: Option<OffsetDateTime>,
+    /// Which document it is.
+    pub(super) document: Document,
     /// Which of its locations is to make it.
     pub(super) location: Option<String>,
     /// Its own name for who eats it.
@@ -142,8 +140,7 @@ impl Draft {
         Self {
             order_id,
             display_id: None,
-            document_id: None,
-            made_at: None,
+            document: Document::default(),
             location: None,
             diner: None,
             currency,
@@ -201,14 +198,8 @@ impl Draft {
         let mut key = match named {
             Named::As(key) => key,
             Named::By(channel) => {
-                let content = (
-                    &self.diner,
-                    self.currency.code(),
-                    &self.items,
-                    &self.adjustments,
-                    self.method,
-                    &handover,
-                );
+                // What may be told otherwise later (`told.rs`) is not what was ordered.
+                let content = (&self.diner, self.currency.code(), &self.items, &self.adjustments);
                 ChannelKey::new(channel, self.order_id, &content)
             }
         };
@@ -220,6 +211,7 @@ impl Draft {
             key: Some(key),
             imported: Some(imported),
             payment: Payment { method: self.method, ..Payment::default() },
+            document: Some(self.document.clone()),
             ..NewDetails::default()
         };
         let parts = Parts {
@@ -230,8 +222,7 @@ impl Draft {
         };
         let mut order = NewOrder::of_parts(customer_id, parts, details, self.total)?;
         order.to_be_taken_within(accept_in);
-        let (is_cancelled, document_id, made_at) = (self.is_cancelled, self.document_id, self.made_at);
-        Ok(Incoming { order, location, is_cancelled, document_id, made_at })
+        Ok(Incoming { order, location, is_cancelled: self.is_cancelled, document: self.document })
     }
 }
 

@@ -9,12 +9,13 @@ mod woocommerce;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
 
 use self::draft::Named;
 use crate::channel::name::ChannelName;
+use crate::channel::reading::Object;
 use crate::channel::settings::ChannelSettings;
 pub use crate::channel::settings::Dialect;
+use crate::channel::told::{CalledOff, Document, Told};
 use crate::order::NewOrder;
 use crate::problems::{Problem, Problems};
 
@@ -27,10 +28,21 @@ pub struct Incoming {
     pub location: Option<String>,
     /// Whether the platform says that it is off.
     pub is_cancelled: bool,
-    /// The platform's own name for the document, which no other one ever has.
-    pub document_id: Option<String>,
-    /// When it came to be there.
-    pub made_at: Option<OffsetDateTime>,
+    /// Which document it is.
+    pub document: Document,
+}
+
+impl Incoming {
+    /// What it says of its order, should that be there already.
+    pub fn told(&self) -> Option<Told> {
+        let details = self.order.details.as_ref()?;
+        Some(Told {
+            handover: details.handover.clone(),
+            imported: details.imported.clone()?,
+            method: details.payment.method,
+            document: self.document.clone(),
+        })
+    }
 }
 
 impl Dialect {
@@ -59,6 +71,31 @@ impl Dialect {
             _ => Err(problems.0),
         })
     }
+
+    /// The order that a document calls off, be the rest of it as wrong as it may: what is off is not to be made because of a sum.
+    pub fn called_off(self, document: &RawValue, settings: &ChannelSettings) -> Option<CalledOff> {
+        let read = match self {
+            Self::Plain => return plain::called_off(document),
+            Self::Deliverect => deliverect::read,
+            Self::Shopify => shopify::read,
+            Self::WooCommerce => woocommerce::read,
+        };
+        let mut problems = Problems::default();
+        problems.readable(document);
+        if !problems.0.is_empty() {
+            return None;
+        }
+        let draft = read(document, settings, &mut problems)?;
+        draft.is_cancelled.then_some(CalledOff { order_id: draft.order_id, document: draft.document })
+    }
+}
+
+/// Which document it is, by the first field of each that there is.
+fn which(order: &Object<'_>, [id, made_at, changed_at]: [&[&str]; 3], problems: &mut Problems) -> Document {
+    let id = id.iter().find_map(|name| order.id(name, problems));
+    let mut time = |names: &[&str]| names.iter().find_map(|name| order.time(name, problems));
+    let (made_at, changed_at) = (time(made_at), time(changed_at));
+    Document { id, made_at, changed_at, steps: order.entries("statusHistory"), said: Vec::new() }
 }
 
 impl Problems {

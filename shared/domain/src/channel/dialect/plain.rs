@@ -9,10 +9,13 @@ use serde_json::value::RawValue;
 
 use super::Incoming;
 use super::draft::{Draft, Named, Place, part};
+use super::which;
 use crate::channel::name::{ChannelKey, ChannelName};
 use crate::channel::price_list::PriceList;
 use crate::channel::reading::{Object, Scale, minor, unquoted};
 use crate::channel::settings::{ChannelSettings, Unit};
+use crate::channel::told::{CalledOff, Document, Told};
+use crate::decimal;
 use crate::limits::{
     DEFAULT_CURRENCY, MAX_DEPTH, MAX_ITEMS, MAX_MODIFIERS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY,
 };
@@ -39,6 +42,9 @@ const OTHERS: [&str; 13] = [
     "serviceChargeTax",
     "rebate",
 ];
+
+/// The platform has cancelled it; it was cancelled.
+const CANCELLED: [&str; 4] = ["100", "110", "cancelled", "canceled"];
 
 /// What is kept of an order's life elsewhere, to the letter and under its own names.
 #[derive(Serialize)]
@@ -135,6 +141,7 @@ impl PlainOrder {
         let mut draft = Draft {
             diner: customer.id("id", &mut problems),
             method: if paid { PaymentMethod::Elsewhere } else { PaymentMethod::Card },
+            document: document_of(&order),
             ..Draft::new(order_id.unwrap_or_default(), DEFAULT_CURRENCY, Vec::new())
         };
         hand_over(&order, &customer, &mut draft, &mut problems);
@@ -145,7 +152,8 @@ impl PlainOrder {
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
-        let content = (&draft.diner, currency.as_ref().map(Currency::code), &lines, draft.handover(), paid);
+        // What may be told otherwise later (`told.rs`) is not what was ordered.
+        let content = (&draft.diner, currency.as_ref().map(Currency::code), &lines);
         let key = ChannelKey::new(channel, draft.order_id.clone(), &content);
         Ok(Self { key, draft, currency, lines, imported })
     }
@@ -153,6 +161,16 @@ impl PlainOrder {
     /// The channel, its name for the order, and what was ordered.
     pub const fn key(&self) -> &ChannelKey {
         &self.key
+    }
+
+    /// What it says of its order, should that be there already.
+    pub fn told(&self) -> Told {
+        Told {
+            handover: self.draft.handover(),
+            imported: self.imported.clone(),
+            method: self.draft.method,
+            document: self.draft.document.clone(),
+        }
     }
 
     /// Whether the channel took the money, as the document says or who handed it in.
@@ -198,6 +216,22 @@ impl PlainOrder {
         let draft = Draft { currency, items, ..self.draft };
         draft.order(Named::As(self.key), self.imported, settings, accept_in)
     }
+}
+
+/// The order that a document calls off, be the rest of it as wrong as it may.
+pub(super) fn called_off(document: &RawValue) -> Option<CalledOff> {
+    let mut problems = Problems::default();
+    let order = Object::whole(document, &mut problems);
+    let status = unquoted(order.raw("status")?.get()).to_lowercase();
+    let is_off = CANCELLED.contains(&decimal::whole(&status).as_deref().unwrap_or(&status));
+    let order_id = order.id("channelOrderId", &mut problems)?;
+    let is_clear = problems.0.is_empty() && crate::content::repeated(document.get().as_bytes()).is_none();
+    (is_off && is_clear).then(|| CalledOff { order_id, document: document_of(&order) })
+}
+
+/// Which document it is. What is no id or no time there says nothing: all of it is kept as it came.
+fn document_of(order: &Object<'_>) -> Document {
+    which(order, [&["_id"], &["created", "_created"], &["updated", "_updated"]], &mut Problems::default())
 }
 
 struct Priced<'l> {
@@ -427,8 +461,9 @@ mod tests {
         let priced = |price| content(&with("").replace("2}", &format!(r#"2,"price":{price}}}"#)), None);
         assert_eq!([priced("12.0"), priced("12.00")], [priced("12"); 2]);
         assert_ne!(priced("12"), priced("12.01"));
-        assert_ne!(content(&with(""), Some(true)), first);
-        assert_ne!(content(&with(r#","pickupTime":"2026-01-31T18:00:00Z""#), None), first);
+        assert_ne!(content(&with(r#","currency":"JPY""#), None), first);
+        // What a channel may tell otherwise later.
+        assert_eq!(content(&with(r#","pickupTime":"2026-01-31T18:00:00Z""#), Some(true)), first);
     }
 
     #[test]

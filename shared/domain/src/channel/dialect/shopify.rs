@@ -4,6 +4,7 @@
 use serde_json::value::RawValue;
 
 use super::draft::{Draft, Place, adjustment, currency, full_name, part};
+use super::which;
 use crate::channel::reading::{Object, Scale};
 use crate::channel::settings::ChannelSettings;
 use crate::limits::{MAX_ADJUSTMENTS, MAX_ITEMS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY};
@@ -16,6 +17,9 @@ use crate::problems::Problems;
 
 /// Most properties of a line, or attributes of an order's note.
 const MAX_PROPERTIES: usize = 50;
+
+/// Which document it is: its id, when it came to be, when it was changed.
+const DOCUMENT: [&[&str]; 3] = [&["admin_graphql_api_id"], &["created_at"], &["updated_at"]];
 
 /// What a document means.
 pub(super) fn read(
@@ -43,8 +47,7 @@ pub(super) fn read(
     let customer = order.object("customer", problems);
     let mut draft = Draft {
         display_id: order.line("name", MAX_NAME_CHARS, problems),
-        document_id: order.id("admin_graphql_api_id", problems),
-        made_at: order.time("created_at", problems),
+        document: which(&order, DOCUMENT, problems),
         location: order.id("location_id", problems),
         diner: customer.id("id", problems),
         adjustments,

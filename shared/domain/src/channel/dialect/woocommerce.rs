@@ -4,6 +4,7 @@
 use serde_json::value::RawValue;
 
 use super::draft::{Draft, Place, adjustment, currency, full_name, part};
+use super::which;
 use crate::channel::reading::{Object, Scale};
 use crate::channel::settings::ChannelSettings;
 use crate::limits::{MAX_ADJUSTMENTS, MAX_ITEMS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY};
@@ -18,6 +19,9 @@ use crate::problems::Problems;
 const CANCELLED: [&str; 4] = ["cancelled", "refunded", "failed", "trash"];
 /// Most notes of plugins at a line.
 const MAX_META: usize = 100;
+
+/// Which document it is: its id, when it came to be, when it was changed.
+const DOCUMENT: [&[&str]; 3] = [&["order_key"], &["date_created_gmt"], &["date_modified_gmt"]];
 
 /// What a document means.
 pub(super) fn read(
@@ -44,8 +48,7 @@ pub(super) fn read(
     let diner = order.id("customer_id", problems).filter(|id| id != "0");
     let mut draft = Draft {
         display_id: order.line("number", MAX_NAME_CHARS, problems),
-        document_id: order.id("order_key", problems),
-        made_at: order.time("date_created_gmt", problems),
+        document: which(&order, DOCUMENT, problems),
         diner,
         adjustments,
         expected_minor: Some(expected),
