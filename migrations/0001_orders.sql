@@ -7,11 +7,22 @@
 -- No table of orders, payments, attempts or events has a UNIQUE that does not contain its id: they are to be partitioned
 -- by ranges of it. What must be unique across them is a name (0004).
 
--- Where food is made. Whatever names no location belongs to `main`.
+-- Where food is made. Whatever names no location belongs to `main`, which is always there. A row stays for good, because orders
+-- and people name it: one that is closed takes no new orders.
 CREATE TABLE locations (
-    id text NOT NULL PRIMARY KEY CHECK (id ~ '^[a-z0-9_-]{1,50}$')
+    id             text        NOT NULL PRIMARY KEY CHECK (id ~ '^[a-z0-9_-]{1,50}$'),
+    name           text        NOT NULL,
+    time_zone      text        NOT NULL,              -- as IANA has it
+    currency       text        NOT NULL,              -- of orders that name none
+    -- How long the kitchen has to take an order; NULL: as long as the programs' setting says.
+    accept_seconds integer     CHECK (accept_seconds BETWEEN 1 AND 86400),
+    -- How long before it is wanted an order for later is charged and put before the kitchen.
+    lead_minutes   integer     NOT NULL CHECK (lead_minutes BETWEEN 0 AND 10080),
+    closed_at      timestamptz CHECK (id <> 'main' OR closed_at IS NULL),
+    updated_at     timestamptz NOT NULL DEFAULT now(),
+    updated_by     text        NOT NULL
 );
-INSERT INTO locations VALUES ('main');
+INSERT INTO locations (id, name, time_zone, currency, lead_minutes, updated_by) VALUES ('main', 'Main', 'UTC', 'USD', 30, 'api');
 
 CREATE TYPE order_status AS ENUM (
     'PENDING', 'PAYMENT_PROCESSING', 'CONFIRMED', 'PAYMENT_FAILED',
@@ -49,6 +60,8 @@ WITH (fillfactor = 45,
       autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);
 -- A customer's orders, newest first.
 CREATE INDEX orders_by_customer ON orders (customer_id, id);
+-- A location's. Of those at `main`, as nearly all are in most houses, no entry is written.
+CREATE INDEX orders_by_location ON orders (location, id) WHERE location <> 'main';
 
 -- The table of legal moves, as in shared/domain/src/order/status.rs, and those that lead by another status (shared/domain/src/order/moves.rs); a test
 -- compares them. The condition is evaluated without calling a function; only an illegal move calls one, to refuse it. After

@@ -121,6 +121,7 @@ CREATE TABLE open_charges (
     epoch        integer        NOT NULL DEFAULT 0,   -- the rest as of payments
     attempts     integer        NOT NULL DEFAULT 0,
     spent        integer        NOT NULL DEFAULT 0,
+    accept_ms    integer,                             -- how long the kitchen has; NULL: as the programs' setting says
     trying       attempt_action,                      -- what is being asked of the gateway; NULL: nothing is
     voiding      boolean        NOT NULL DEFAULT false,
     noted        boolean        NOT NULL DEFAULT false, -- PAYMENT_PROCESSING stands with its order: more was noted there since

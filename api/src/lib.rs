@@ -6,6 +6,7 @@ pub mod config;
 pub mod door;
 mod http;
 pub mod identity;
+mod locations;
 pub mod operations;
 pub mod orders;
 mod router;
@@ -28,6 +29,7 @@ use crate::door::Door;
 use crate::http::body::Room;
 use crate::http::{gauges, replica};
 use crate::identity::Identity;
+use crate::locations::places::Places;
 use crate::orders::mover::Mover;
 use crate::orders::publish::{self, BrokerUp};
 use crate::orders::writer::Writer;
@@ -99,6 +101,8 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     crew.spawn("gauges", gauges::run(desk.clone(), publish.clone(), reads.clone(), stop.clone()));
     let hub = Hub::new(settings.api_streams);
     crew.spawn("tracking", Lookout::new(Arc::clone(&hub), reads.clone()).run(stop.clone()));
+    let places = Arc::new(Places::new(reads.clone()));
+    crew.spawn("places", places.clone().run(stop.clone()));
     crew.spawn("replica", replica::run(reads.clone(), stop.clone()));
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, move_lane, publish));
@@ -113,6 +117,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         reads: reads.clone(),
         shelf,
         hub,
+        places,
         accept_deadline,
         payment_deadline,
         keep_keys: settings.idempotency_key_age,

@@ -28,6 +28,7 @@ use crate::http::observe::observed;
 use crate::http::texts::Texts;
 use crate::http::{health, pages};
 use crate::identity::{machines, sign_in, users};
+use crate::locations::manage;
 use crate::orders::{accept, add, collect, from_channel, moves, read};
 use crate::state::AppState;
 use crate::tracking::{events, streams};
@@ -157,6 +158,8 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(users::change),
         routes!(machines::make, machines::list),
         routes!(machines::end),
+        routes!(manage::list, manage::open),
+        routes!(manage::read, manage::set, manage::close),
         routes!(health::health),
         routes!(health::ready),
         routes!(pages::front),

@@ -9,6 +9,7 @@ use store::reads::Reads;
 use crate::catalogue::shelf::Shelf;
 use crate::http::body::Room;
 use crate::identity::Identity;
+use crate::locations::places::Places;
 use crate::orders::mover::MoveDesk;
 use crate::orders::publish::BrokerUp;
 use crate::orders::writer::AcceptDesk;
@@ -32,7 +33,9 @@ pub(crate) struct Shared {
     pub shelf: Arc<Shelf>,
     /// Where those wait who follow what happens.
     pub hub: Arc<Hub>,
-    /// How long the kitchen has to take an order that needs no charge.
+    /// What is known of the locations.
+    pub places: Arc<Places>,
+    /// How long the kitchen has to take an order that needs no charge, where its location does not say.
     pub accept_deadline: Duration,
     /// How long a charge may take whose order does not say.
     pub payment_deadline: Duration,

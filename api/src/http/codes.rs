@@ -68,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 80] = [
+const CODES: [(&str, &str); 83] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -102,6 +102,8 @@ const CODES: [(&str, &str); 80] = [
     ("kitchen_began", "The order goes as it was ordered: the kitchen has begun with it, or it has ended."),
     ("last_admin", "The last administrator must stay one."),
     ("name_taken", "Another one is called so."),
+    ("location_taken", "There is a location of this id, perhaps a closed one."),
+    ("main_stays", "Whatever names no location belongs to `main`, which is always open."),
     ("negative", "An amount must not be below zero."),
     ("no_email", "Not an e-mail address."),
     ("no_id", "Not an id that was given here, or not one of this thing."),
@@ -172,7 +174,7 @@ const CODES: [(&str, &str); 80] = [
     ("unknown_kind", "There is no such kind of amount."),
     (
         "unknown_location",
-        "There is no such location; or the channel names one that its settings do not name.",
+        "There is no such location, or it is closed; or a channel names one that its settings do not name.",
     ),
     ("unknown_method", "Must be `card`, `on_delivery` or `elsewhere`."),
     ("unknown_option", "The product has no such option, or no longer."),
@@ -180,6 +182,7 @@ const CODES: [(&str, &str); 80] = [
     ("unknown_role", "There is no such role."),
     ("unknown_status", "There is no such status."),
     ("unknown_type", "No event is called so, or begins so."),
+    ("unknown_time_zone", "Not the name of a time zone as IANA has it."),
     ("unknown_unit", "Must be `decimals` or `minor`."),
     ("unknown_variation", "The product has no such variation, or no longer."),
     ("unreadable", "Nests too deep, or has a number or a character that there is not."),

@@ -70,6 +70,15 @@ impl IntoResponses for StaffOnly {
     }
 }
 
+/// So may any that only managers may send.
+pub(crate) struct ManagersOnly;
+
+impl IntoResponses for ManagersOnly {
+    fn responses() -> Responses {
+        problems([BAD_TOKEN, (403, "Only managers of this location, and admins, may do this")])
+    }
+}
+
 /// So may any that wants to know who asks.
 pub(crate) struct TokenNeeded;
 
@@ -91,15 +100,6 @@ impl IntoResponses for ChannelOnly {
             BAD_TOKEN,
             (403, "Only a machine that is named for the channel, or a manager, may do this"),
         ])
-    }
-}
-
-/// So may any that only managers may send.
-pub(crate) struct ManagersOnly;
-
-impl IntoResponses for ManagersOnly {
-    fn responses() -> Responses {
-        problems([BAD_TOKEN, (403, "Only managers may do this, for their own locations")])
     }
 }
 

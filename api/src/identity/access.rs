@@ -147,7 +147,7 @@ impl Issuer {
         Ok(Principal {
             id,
             role: rules.role(claims).ok_or(Unproven::NoRole)?,
-            locations: rules.locations(claims),
+            locations: rules.locations(claims).into(),
             channels: rules.channels(claims),
             session: session.filter(|_| self.own),
             until: claims.get("exp").and_then(Value::as_u64).ok_or(BAD)?.saturating_add(LEEWAY),

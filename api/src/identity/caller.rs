@@ -1,11 +1,12 @@
 //! Who asks. Everything that depends on who somebody is comes through here: a handler's signature says who may call it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use domain::channel::name::ChannelName;
+use domain::location::MAIN;
 use domain::order::moves::Actor;
 use domain::person::Role;
 
@@ -116,6 +117,15 @@ impl Orderer {
         self.0.as_deref().map_or(Actor::Unnamed, named)
     }
 
+    /// Whether they may order at this location.
+    pub(crate) fn expect_at(&self, location: &str) -> Result<(), ApiError> {
+        if self.actor().may_act_at(location) {
+            Ok(())
+        } else {
+            Err(ApiError::forbidden("the token is for another location"))
+        }
+    }
+
     /// Whether they may give an order a channel's own name for it. Under that name the channel's order could not come in any
     /// more, so it is for the restaurant, and for machines that are named for the channel.
     pub(crate) fn expect(&self, channel: &ChannelName) -> Result<(), ApiError> {
@@ -151,9 +161,6 @@ impl OfChannel {
     }
 }
 
-/// Where all orders belong that name no location.
-pub(crate) const MAIN: &str = "main";
-
 impl Principal {
     /// Whether this is a machine that may order through this channel.
     fn is_named_for(&self, channel: &ChannelName) -> bool {
@@ -167,29 +174,33 @@ fn named(principal: &Principal) -> Actor {
         Role::Customer => Actor::Customer(id),
         // One with a service token, and one by the word of an issuer: never the same one, whatever they are called. No
         // service token has a name with a `/`.
-        Role::Service => Actor::Service(match id.strip_prefix(OWN_MACHINE) {
-            Some(name) => name.to_owned(),
-            None => format!("issuer/{id}"),
-        }),
-        Role::Staff | Role::Manager | Role::Admin => Actor::Staff(Some(id)),
+        Role::Service => {
+            let name = id.strip_prefix(OWN_MACHINE).map_or_else(|| format!("issuer/{id}"), str::to_owned);
+            // One that is named for no location may order at all of them.
+            match &principal.locations {
+                everywhere if everywhere.is_empty() => Actor::Service(name),
+                at => Actor::ServiceAt(name, Arc::clone(at)),
+            }
+        }
+        // People deal with orders of others at their own locations. Who is named for none in particular belongs to the first.
+        Role::Staff | Role::Manager if principal.locations.is_empty() => {
+            Actor::StaffAt(id, Arc::clone(&AT_MAIN))
+        }
+        Role::Staff | Role::Manager => Actor::StaffAt(id, Arc::clone(&principal.locations)),
+        Role::Admin => Actor::Staff(Some(id)),
     }
 }
 
-/// Who deals with orders of others does so at their own locations. Who is named for no place in particular belongs to the first.
+/// The first location alone.
+static AT_MAIN: LazyLock<Arc<[String]>> = LazyLock::new(|| Arc::from([MAIN.to_owned()]));
+
+/// Who sees to the house as a whole does so from its first location.
 fn expect_here(by: &Principal) -> Result<(), ApiError> {
-    let here = by.locations.is_empty() || by.locations.iter().any(|at| at == MAIN);
-    if here || by.role.includes(Role::Admin) {
+    if by.locations.is_empty() || by.locations.iter().any(|at| at == MAIN) || by.role.includes(Role::Admin) {
         Ok(())
     } else {
-        Err(ApiError::forbidden("these are orders of another location"))
+        Err(ApiError::forbidden("the token is for another location"))
     }
-}
-
-fn actor(principal: &Principal) -> Result<Actor, ApiError> {
-    if principal.role != Role::Customer {
-        expect_here(principal)?;
-    }
-    Ok(named(principal))
 }
 
 impl FromRequestParts<AppState> for Caller {
@@ -197,7 +208,7 @@ impl FromRequestParts<AppState> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let by = expected(parts, &state.identity).await?;
-        actor(&by).map(Self)
+        Ok(Self(named(&by)))
     }
 }
 
@@ -206,7 +217,7 @@ impl FromRequestParts<AppState> for Anyone {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         match shown(parts, &state.identity).await? {
-            Some(principal) => actor(&principal).map(Self),
+            Some(principal) => Ok(Self(named(&principal))),
             None if state.identity.lets_in_guests(parts) => Ok(Self(Actor::Unnamed)),
             None => Err(ApiError::unauthenticated()),
         }
@@ -218,10 +229,8 @@ impl FromRequestParts<AppState> for Orderer {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let by = shown(parts, &state.identity).await?;
-        match by.as_deref() {
-            Some(by) if by.role != Role::Customer => expect_here(by)?,
-            None if !state.identity.lets_in_guests(parts) => return Err(ApiError::unauthenticated()),
-            _ => {}
+        if by.is_none() && !state.identity.lets_in_guests(parts) {
+            return Err(ApiError::unauthenticated());
         }
         Ok(Self(by))
     }
@@ -232,7 +241,7 @@ impl FromRequestParts<AppState> for Staff {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         match Caller::from_request_parts(parts, state).await?.0 {
-            by @ Actor::Staff(_) => Ok(Self(by)),
+            by if by.is_staff() => Ok(Self(by)),
             _ => Err(ApiError::forbidden("only the restaurant may do this")),
         }
     }
@@ -274,6 +283,39 @@ impl Merchant {
 }
 
 impl FromRequestParts<AppState> for Merchant {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let by = expected(parts, &state.identity).await?;
+        if by.role.includes(Role::Manager) {
+            Ok(Self(by))
+        } else {
+            Err(ApiError::forbidden("only managers may do this"))
+        }
+    }
+}
+
+/// A manager, of some locations or, who is an admin, of all.
+#[derive(Debug, Clone)]
+pub(crate) struct Keeper(Arc<Principal>);
+
+impl Keeper {
+    /// Whether this location is theirs.
+    pub(crate) fn expect_at(&self, location: &str) -> Result<(), ApiError> {
+        if named(&self.0).may_act_at(location) {
+            Ok(())
+        } else {
+            Err(ApiError::forbidden("the token is for another location"))
+        }
+    }
+
+    /// As they are written down.
+    pub(crate) fn id(&self) -> String {
+        named(&self.0).name()
+    }
+}
+
+impl FromRequestParts<AppState> for Keeper {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {

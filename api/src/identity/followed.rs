@@ -102,7 +102,7 @@ impl Followed {
             let principal = Arc::new(Principal {
                 id: format!("{OWN_MACHINE}{}", token.name),
                 role: token.role,
-                locations: token.locations,
+                locations: token.locations.into(),
                 channels: token.channels,
                 session: None,
                 until,

@@ -1,5 +1,6 @@
 //! Who somebody is, once it is proven.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use domain::person::Role;
@@ -18,7 +19,7 @@ pub(crate) struct Principal {
     pub(crate) id: String,
     pub(crate) role: Role,
     /// Of staff and managers: where they may look and act.
-    pub(crate) locations: Vec<String>,
+    pub(crate) locations: Arc<[String]>,
     /// Of a machine: through which channels it may order.
     pub(crate) channels: Vec<String>,
     /// Which login this is, where our own issuer made the token.

@@ -249,7 +249,7 @@ pub(crate) async fn who_am_i(Known(principal): Known) -> Response {
     let me = MeView {
         id: principal.id.clone(),
         role: principal.role,
-        locations: principal.locations.clone(),
+        locations: principal.locations.to_vec(),
         channels: principal.channels.clone(),
         until: (principal.until < u64::MAX).then_some(principal.until),
     };

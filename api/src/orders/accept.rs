@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::location::Locations;
 use domain::order::NewOrder;
 use domain::order::request::OrderRequest;
 use domain::order::status::OrderStatus;
@@ -99,7 +100,8 @@ async fn checked(body: &[u8], orderer: &Orderer, state: &AppState) -> Result<New
     if order.from_catalogue && order.is_reduced() && !by.is_of_the_house() {
         return Err(ApiError::forbidden("a discount on what the catalogue has is for the house to give"));
     }
-    if !by.may_see(&order.customer_id) {
+    orderer.expect_at(order.location())?;
+    if !by.may_see(&order.customer_id, order.location()) {
         return Err(ApiError::forbidden("customer_id is somebody else"));
     }
     if let Some(channel) = order.channel() {
@@ -203,7 +205,22 @@ fn accepted(view: &OrderView) -> Response {
 async fn parse(body: &[u8], state: &AppState) -> Result<NewOrder, ApiError> {
     let wanted = "must be a JSON object with customer_id and items, each given once";
     let asked: OrderRequest<'_> = body::parse_as(body, "not_an_order", wanted)?;
-    let parsed = state.shelf.read_with(|menu| NewOrder::parse_with(&asked, menu)).await?;
+    match parse_at(&asked, state, &state.places.now().await?.open).await {
+        // One that names a location that is not known may know more than we do.
+        Err(refused) if refused.has("unknown_location") => {
+            parse_at(&asked, state, &state.places.anew().await?.open).await
+        }
+        parsed => parsed,
+    }
+}
+
+/// The order, by what is known of the locations and of the catalogue.
+async fn parse_at(
+    asked: &OrderRequest<'_>,
+    state: &AppState,
+    places: &Locations,
+) -> Result<NewOrder, ApiError> {
+    let parsed = state.shelf.read_with(|menu| NewOrder::parse_with(asked, places, menu)).await?;
     parsed.map_err(unacceptable)
 }
 

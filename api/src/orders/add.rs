@@ -4,6 +4,7 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
+use domain::catalogue::menu::MenuAt;
 use domain::order::additions::{AdditionRequest, NewAddition, PaymentRequest};
 use domain::order::status::OrderStatus;
 use domain::payment::new_payment_id;
@@ -58,8 +59,13 @@ pub(crate) async fn add_items(
     let order = decisive(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
     let order = order.ok_or_else(|| ApiError::not_found("order"))?;
     let currency = order.total.currency();
-    let addition =
-        state.shelf.read_with(|menu| NewAddition::parse_with(&request, order_id, currency, menu)).await?;
+    let addition = state
+        .shelf
+        .read_with(|menu| {
+            let menu = MenuAt { menu, location: order.location() };
+            NewAddition::parse_with(&request, order_id, currency, &menu)
+        })
+        .await?;
     let key = key.with_body(&body).by(&by, &state);
     let addition = match addition.map_err(unacceptable) {
         Ok(addition) => addition,

@@ -5,6 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use domain::channel::name::ChannelName;
 use domain::limits::MAX_ID_CHARS;
+use domain::location::{MAIN, is_id};
 use domain::moment;
 use domain::order::moves::Actor;
 use domain::order::status::OrderStatus;
@@ -56,7 +57,7 @@ pub(crate) async fn read_order(
     let id = parse_id(&id)?;
     let payment_deadline = state.payment_deadline;
     let found = found(state, move |conn| Box::pin(read::whole(conn, id))).await?;
-    let whole = found.filter(|whole| caller.may_see(&whole.order.customer_id));
+    let whole = found.filter(|whole| caller.may_see(&whole.order.customer_id, whole.order.location()));
     let whole = whole.ok_or_else(|| ApiError::not_found("order"))?;
     Ok(known.or(OrderView::whole(whole, payment_deadline).tagged()))
 }
@@ -85,7 +86,7 @@ pub(crate) async fn read_history(
         })
     })
     .await?;
-    let found = found.filter(|(order, ..)| caller.may_see(&order.customer_id));
+    let found = found.filter(|(order, ..)| caller.may_see(&order.customer_id, order.location()));
     let (order, events, imported) = found.ok_or_else(|| ApiError::not_found("order"))?;
     Ok(Json(HistoryView::new(&order, events, imported)))
 }
@@ -98,6 +99,9 @@ pub(crate) struct ListQuery {
     customer_id: Option<String>,
     /// Only those that came by this channel; any case
     channel: Option<String>,
+    /// Only those of this location
+    #[param(pattern = "^[a-z0-9_-]{1,50}$")]
+    location: Option<String>,
     /// Only those that stand here; any case; several with commas between
     status: Option<String>,
     /// Only those accepted at this time or later (RFC 3339)
@@ -136,10 +140,11 @@ pub(crate) async fn list_orders(
     query: Queried,
 ) -> Result<Json<OrderPage>, ApiError> {
     let list = List::parse(query)?;
-    match caller {
-        Actor::Customer(id) => list.of(id)?.answer(state).await,
-        _ => list.answer(state).await,
-    }
+    let list = match &caller {
+        Actor::Customer(id) => list.of(id.clone())?,
+        by => list.at(by, state.places.now().await?.only_main)?,
+    };
+    list.answer(state).await
 }
 
 /// List the caller's own orders, newest first.
@@ -188,6 +193,10 @@ impl List {
             problem("channel", code, detail);
             None
         });
+        let locations: Vec<String> = query.location.into_iter().collect();
+        if !locations.iter().all(|id| is_id(id)) {
+            problem("location", "unknown_location", "must be the id of a location".to_owned());
+        }
         let mut statuses = Vec::new();
         for name in query.status.as_deref().map(|text| text.split(',')).into_iter().flatten() {
             match OrderStatus::parse(name.trim()) {
@@ -234,7 +243,7 @@ impl List {
             return Err(ApiError::invalid(problems));
         }
         let start = cursor.flatten().map_or(PageStart::Offset((page - 1) * page_size), PageStart::After);
-        let filter = Filter { customer_id: query.customer_id, channel, statuses, from, to };
+        let filter = Filter { customer_id: query.customer_id, channel, locations, statuses, from, to };
         Ok(Self { filter, start, page, page_size })
     }
 
@@ -242,6 +251,19 @@ impl List {
     fn of(mut self, id: String) -> Result<Self, ApiError> {
         if self.filter.customer_id.get_or_insert_with(|| id.clone()) != &id {
             return Err(ApiError::forbidden("only the restaurant may list the orders of others"));
+        }
+        Ok(self)
+    }
+
+    /// Only those of the locations that are theirs. Where there is but one in the house, all are.
+    fn at(mut self, by: &Actor, only_main: bool) -> Result<Self, ApiError> {
+        let Some(theirs) = by.locations() else { return Ok(self) };
+        let asked = &mut self.filter.locations;
+        if !asked.iter().all(|id| by.may_act_at(id)) {
+            return Err(ApiError::forbidden("these are orders of another location"));
+        }
+        if asked.is_empty() && !(only_main && by.may_act_at(MAIN)) {
+            *asked = theirs.to_vec();
         }
         Ok(self)
     }

@@ -39,6 +39,10 @@ pub(crate) struct OrderView {
     pub id: Uuid,
     /// The client's own id of the customer.
     pub customer_id: String,
+    /// Where it is made. Left out where that is `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "soho")]
+    pub location: Option<String>,
     /// Where the order stands.
     pub status: OrderStatus,
     /// The lines with the prices of the time at which the order was accepted.
@@ -127,10 +131,13 @@ impl OrderView {
     /// An order that was accepted just now. Its charge has `payment_deadline`, unless it says otherwise itself.
     pub(crate) fn accepted(order: NewOrder, created_at: OffsetDateTime, payment_deadline: Duration) -> Self {
         let uncharged = order.uncharged();
-        let details = order.details.map(|details| Box::new(details.as_stored()));
+        let (location, details) = order
+            .details
+            .map_or((None, None), |details| (details.location.clone(), Some(Box::new(details.as_stored()))));
         let order = Order {
             id: order.id,
             customer_id: order.customer_id,
+            location,
             status: if uncharged.is_some() { OrderStatus::Confirmed } else { OrderStatus::Pending },
             items: order.items,
             total: order.total,
@@ -181,6 +188,7 @@ impl OrderView {
         Self {
             id: order.id,
             customer_id: order.customer_id,
+            location: order.location,
             status: order.status,
             items: order.items,
             adjustments: details.adjustments,
@@ -497,7 +505,7 @@ pub(crate) struct NewOrderBody {
     /// 1 to 200 lines.
     #[schema(min_items = 1, max_items = 200)]
     items: Vec<LineBody>,
-    /// ISO 4217 code, in any case. The default is USD.
+    /// ISO 4217 code, in any case. The default is that of its location, or else USD.
     #[schema(example = "USD")]
     currency: Option<String>,
     /// Up to 50 amounts beside the lines, all of which are added.
@@ -532,6 +540,9 @@ pub(crate) struct NewOrderBody {
     /// When the charge is called off if its outcome is not known by then, RFC 3339: a time within seven days. By default 15
     /// minutes after the order is accepted.
     expires_at: Option<String>,
+    /// The id of the location that is to make it. The default is `main`.
+    #[schema(example = "soho", min_length = 1, max_length = 50)]
+    location: Option<String>,
 }
 
 /// One line of a request: something of the catalogue, which `product_id` names; or anything else, which `item_id`, `item_name` and

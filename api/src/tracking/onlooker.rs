@@ -3,12 +3,13 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use domain::location::MAIN;
 use domain::person::Role;
 use domain::told::About;
 
 use crate::http::error::ApiError;
 use crate::identity::Principal;
-use crate::identity::caller::{Known, MAIN};
+use crate::identity::caller::Known;
 use crate::state::AppState;
 
 /// Whoever may look on, and where.

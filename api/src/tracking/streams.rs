@@ -104,7 +104,9 @@ pub(crate) async fn track(
     let after =
         after.ok_or_else(|| ApiError::invalid_one("after", "invalid", "must be a version of the order"))?;
     let order = found(Arc::clone(&state), move |conn| Box::pin(read::order(conn, id))).await?;
-    order.filter(|order| caller.may_see(&order.customer_id)).ok_or_else(|| ApiError::not_found("order"))?;
+    order
+        .filter(|order| caller.may_see(&order.customer_id, order.location()))
+        .ok_or_else(|| ApiError::not_found("order"))?;
     let place = state.hub.place()?;
     let watch = state.hub.watch(id);
     let tracked = Tracked { watch, after, waiting: VecDeque::new(), _place: place };

@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod http;
+mod locations;
 mod operations;
 mod orders;
 mod people;

@@ -9,6 +9,7 @@ pub mod event;
 mod fields;
 pub mod gateway;
 pub mod limits;
+pub mod location;
 pub mod message;
 pub mod moment;
 pub mod money;

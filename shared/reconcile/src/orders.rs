@@ -178,6 +178,21 @@ impl Orders {
         Ok(())
     }
 
+    /// Where they are made.
+    pub(super) async fn check_locations(conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let lost: Vec<(Uuid, String)> = sqlx::query_as(
+            "SELECT id, location FROM orders o WHERE NOT EXISTS (SELECT FROM locations l WHERE l.id = o.location)",
+        )
+        .fetch_all(conn)
+        .await?;
+        for (id, location) in lost {
+            report.check(Invariant::RowsBelong, false, || {
+                format!("order {id} is of location {location}, which is not")
+            });
+        }
+        Ok(())
+    }
+
     /// What those that are not over are found by.
     pub(super) async fn read_board(&mut self, conn: &mut PgConnection, report: &mut Report) -> Result<()> {
         let mut rows = sqlx::query_as::<_, (Uuid, Option<OrderStatus>)>(

@@ -82,7 +82,9 @@ impl Invariant {
         match self {
             Self::OrdersEnded => "no order is PENDING or PAYMENT_PROCESSING",
             Self::NothingDue => "no payment is due, none is leased",
-            Self::RowsBelong => "payments, attempts, events, names and details belong to a row that exists",
+            Self::RowsBelong => {
+                "payments, attempts, events, names and details belong to a row that exists, an order to a location"
+            }
             Self::ChargesAreTotal => {
                 "an order has a charge of its own, was paid to its channel, is paid in hand or free, and with its additions' it adds up to the total"
             }

@@ -109,7 +109,7 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
     let addition = &ask.addition;
     let charges = lock_charges(conn, &[ask.order_id]).await?;
     let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
-    if !ask.by.may_see(&order.customer_id) {
+    if !ask.by.may_see(&order.customer_id, &order.location) {
         return Ok(Decided::NotFound);
     }
     let status = order.status;
@@ -193,7 +193,7 @@ pub async fn pay_anew(conn: &mut PgConnection, asked: impl Into<Keyed<'_, PayAne
 async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Decided> {
     lock_charges(conn, &[ask.order_id]).await?;
     let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
-    if !ask.by.may_see(&order.customer_id) {
+    if !ask.by.may_see(&order.customer_id, &order.location) {
         return Ok(Decided::NotFound);
     }
     let status = order.status;

@@ -26,7 +26,7 @@ pub(super) async fn look(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Si
     }
     let seen = sqlx::query!(
         r#"SELECT CASE WHEN begun THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
-                  version + begun::int AS "version!", customer_id,
+                  version + begun::int AS "version!", customer_id, location,
                   EXISTS (SELECT FROM order_events WHERE subject = $1 AND request = $2) AS "is_done!"
            FROM orders o, LATERAL (SELECT status = 'PENDING' AND EXISTS (
                SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL) AS begun) AS charge
@@ -36,7 +36,7 @@ pub(super) async fn look(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Si
     )
     .fetch_optional(conn)
     .await?;
-    let Some(seen) = seen.filter(|seen| ask.by.may_see(&seen.customer_id)) else {
+    let Some(seen) = seen.filter(|seen| ask.by.may_see(&seen.customer_id, &seen.location)) else {
         return Ok(Sight::NotFound);
     };
     if seen.is_done || !ask.expected.has(seen.version) {

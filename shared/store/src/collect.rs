@@ -41,6 +41,9 @@ pub async fn collect(conn: &mut PgConnection, asked: impl Into<Keyed<'_, Collect
 async fn rule_and_collect(conn: &mut PgConnection, ask: &Collect) -> sqlx::Result<Decided> {
     lock_charges(conn, &[ask.order_id]).await?;
     let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
+    if !ask.by.may_see(&order.customer_id, &order.location) {
+        return Ok(Decided::NotFound);
+    }
     if done_before(conn, ask.order_id, ask.request).await? {
         return Ok(Decided::Done { wish: false });
     }

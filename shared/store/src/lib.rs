@@ -26,6 +26,7 @@ pub mod feed;
 pub mod hosts;
 pub mod keyed;
 pub mod list;
+pub mod locations;
 pub mod migrate;
 pub mod moves;
 pub mod names;

@@ -155,7 +155,7 @@ async fn rule_and_move(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Deci
     let charges =
         if touches_money(ask.wanted) { lock_charges(conn, &[ask.order_id]).await? } else { Vec::new() };
     let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
-    if !ask.by.may_see(&order.customer_id) {
+    if !ask.by.may_see(&order.customer_id, &order.location) {
         return Ok(Decided::NotFound);
     }
     // To and fro between these two a request that runs a second time would be legal again.
@@ -329,6 +329,7 @@ pub(super) struct Locked {
     pub(super) status: OrderStatus,
     pub(super) version: i32,
     pub(super) customer_id: String,
+    pub(super) location: String,
     pub(super) wished: bool,
     pub(super) seen_at: OffsetDateTime,
 }
@@ -349,7 +350,7 @@ pub(super) async fn lock_order(conn: &mut PgConnection, id: Uuid) -> sqlx::Resul
                       THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
                   version + (status = 'PENDING' AND EXISTS (
                       SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL))::int AS "version!",
-                  customer_id, cancel_requested_at IS NOT NULL AS "wished!",
+                  customer_id, location, cancel_requested_at IS NOT NULL AS "wished!",
                   least(clock_timestamp(), (SELECT until FROM clock_trust)) AS "seen_at!"
            FROM orders o WHERE id = $1 FOR UPDATE"#,
         id

@@ -2,6 +2,7 @@
 //! moves anything.
 
 use domain::event::Event;
+use domain::location::MAIN;
 use domain::money::{Money, currency_of};
 use domain::order::adjustments::Adjustment;
 use domain::order::details::Handover;
@@ -46,6 +47,7 @@ pub struct Attempt {
 pub(super) struct Row {
     pub(super) id: Uuid,
     pub(super) customer_id: String,
+    pub(super) location: String,
     pub(super) status: OrderStatus,
     pub(super) items: Json<Vec<Item>>,
     pub(super) total_minor: i64,
@@ -66,6 +68,7 @@ impl TryFrom<Row> for Order {
         Ok(Self {
             id: row.id,
             customer_id: row.customer_id,
+            location: Some(row.location).filter(|location| location != MAIN),
             status: row.status,
             items: canonical_items(&row.items.0)?,
             total: money(row.total_minor, &row.currency)?,
@@ -99,8 +102,8 @@ pub(super) fn money(minor: i64, currency: &str) -> sqlx::Result<Money> {
 /// One order.
 pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Order>> {
     let row = sqlx::query!(
-        r#"SELECT o.id AS "id!", customer_id AS "customer_id!", status AS "status!: OrderStatus",
-                  coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>", total_minor AS "total_minor!",
+        r#"SELECT o.id AS "id!", customer_id AS "customer_id!", location AS "location!",
+                  status AS "status!: OrderStatus", coalesce(o.items, first.items) AS "items!: Json<Vec<Item>>", total_minor AS "total_minor!",
                   currency AS "currency!", o.version AS "version!", created_at AS "created_at!", updated_at AS "updated_at!",
                   accept_by, cancel_requested_at, cancel_actor, cancel_reason,
                   d.paid_elsewhere AS "paid_elsewhere?", d.on_delivery AS "on_delivery?", d.collected AS "collected?",
@@ -133,6 +136,7 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
     let order = Order::try_from(Row {
         id: row.id,
         customer_id: row.customer_id,
+        location: row.location,
         status: row.status,
         items: row.items,
         total_minor: row.total_minor,

@@ -153,7 +153,7 @@ async fn ask(conn: &mut PgConnection, order: &NewOrder, dice: &mut StdRng) -> Re
         _ => Actor::Staff(Some("bo".to_owned())),
     };
     let (order_id, request) = (order.id, Uuid::now_v7());
-    let stranger = !by.may_see(&order.customer_id);
+    let stranger = !by.may_see(&order.customer_id, order.location());
     let (moved, is_payment) = match dice.random_range(0..10) {
         0 | 1 => {
             let addition = addition(request, dice)?;

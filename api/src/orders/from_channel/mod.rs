@@ -181,7 +181,7 @@ pub(crate) async fn read_channel_order(
             store::read::whole(conn, id).await
         })
     });
-    let whole = find.await?.filter(|whole| by.may_see(&whole.order.customer_id));
+    let whole = find.await?.filter(|whole| by.may_see(&whole.order.customer_id, whole.order.location()));
     let whole = whole.ok_or_else(|| ApiError::not_found("order"))?;
     Ok(OrderView::whole(whole, state.payment_deadline).tagged())
 }

@@ -47,15 +47,17 @@ async fn staff_of_another_location_have_no_business_here_and_machines_order_for_
     let (_database, api) = crate::api().await?;
     let elsewhere = testbed::people::token_at("bo", "staff", &["airport"])?;
     let here = testbed::people::token_at("bo", "staff", &["airport", "main"])?;
-    for (token, status) in [(&elsewhere, 403), (&here, 200)] {
-        assert_eq!(ask(&api, Method::GET, "/orders", token, None).await?.status(), status);
-    }
     let till = of("service:till")?;
     let placed = ask(&api, Method::POST, "/orders", &till, Some(Client::an_order())).await?;
     assert_eq!(placed.status(), 202);
     let id = text(&placed.json().await?, "id")?.to_owned();
     let taken = ask(&api, Method::POST, &format!("/orders/{id}/accept"), &till, None).await?;
     assert_eq!(taken.status(), 403, "a machine is no kitchen");
+    for (token, status, shown) in [(&elsewhere, 404, 0), (&here, 200, 1)] {
+        assert_eq!(ask(&api, Method::GET, &format!("/orders/{id}"), token, None).await?.status(), status);
+        let list: Value = ask(&api, Method::GET, "/orders", token, None).await?.json().await?;
+        assert_eq!(list["orders"].as_array().map(Vec::len), Some(shown));
+    }
     api.stop().await
 }
 

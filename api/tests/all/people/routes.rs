@@ -57,6 +57,12 @@ impl House {
         Ok(text(&placed.json().await?, "id")?.to_owned())
     }
 
+    /// The location of those who are elsewhere.
+    async fn open_airport(&self) -> Result<()> {
+        let airport = json!({"id": "airport", "name": "Airport", "time_zone": "UTC", "currency": "USD"});
+        ask(&self.api, Method::POST, "/locations", &self.admin, Some(airport)).await.map(drop)
+    }
+
     /// A document that was refused.
     async fn refused(&self) -> Result<String> {
         let wrong = json!({"channelOrderId": Uuid::now_v7()});
@@ -102,6 +108,20 @@ impl House {
             // Nobody's: let in, it is told that this is no password, which is 422, or no token.
             ("POST", "login" | "token" | "refresh" | "logout") | ("PUT", "password") => {
                 body = Some(json!({}))
+            }
+            ("POST", "locations") => {
+                body = Some(
+                    json!({"id": Uuid::now_v7().simple().to_string(), "name": "New", "time_zone": "UTC", "currency": "USD"}),
+                );
+            }
+            (method, "{location}") => {
+                if method == "DELETE" {
+                    self.open_airport().await?;
+                }
+                let place = if method == "DELETE" { "airport" } else { "main" };
+                path = path.replace("{location}", place);
+                body =
+                    (method == "PUT").then(|| json!({"name": "Main", "time_zone": "UTC", "currency": "USD"}));
             }
             ("PATCH", "{id}") => {
                 let user = json!({"email": email, "password": PASSWORD});

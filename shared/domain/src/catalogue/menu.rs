@@ -9,6 +9,7 @@ use super::product::{Choice, OptionGroup, Product, Variation};
 use super::reading::id;
 use crate::fields::fields;
 use crate::limits::MAX_MODIFIERS;
+use crate::location::MAIN;
 use crate::money::{Currency, Money};
 use crate::order::modifiers::Modifier;
 use crate::problems::{At, Problems};
@@ -17,6 +18,35 @@ use crate::problems::{At, Problems};
 pub trait Menu {
     /// One that can be ordered.
     fn product(&self, id: Uuid) -> Option<&Product>;
+
+    /// Where it is ordered.
+    fn location(&self) -> &str {
+        MAIN
+    }
+}
+
+/// The same for orders at a location.
+pub struct MenuAt<'m> {
+    /// Where products are looked up.
+    pub menu: &'m dyn Menu,
+    /// Where they are ordered.
+    pub location: &'m str,
+}
+
+impl std::fmt::Debug for MenuAt<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MenuAt").field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+impl Menu for MenuAt<'_> {
+    fn product(&self, id: Uuid) -> Option<&Product> {
+        self.menu.product(id)
+    }
+
+    fn location(&self) -> &str {
+        self.location
+    }
 }
 
 /// Nothing can be ordered from it.
@@ -52,9 +82,6 @@ pub(crate) struct Found {
     pub(crate) with: i64,
 }
 
-/// Where everything is ordered that names no location.
-const MAIN: &str = "main";
-
 impl Named<'_> {
     /// What is sold by this line, or nothing with the problems noted. A price that it names must be the one it has.
     pub(crate) fn find(
@@ -75,7 +102,7 @@ impl Named<'_> {
             problems.add(place, "other_currency", detail);
             return None;
         }
-        if !product.is_sold_at(MAIN) {
+        if !product.is_sold_at(menu.location()) {
             problems.add(place, "not_sold_here", "is not sold at this location");
             return None;
         }

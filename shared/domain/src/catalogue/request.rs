@@ -9,6 +9,7 @@ use super::product::{Choice, OptionGroup, Product, Variation};
 use super::reading::{id, whole_number};
 use crate::fields::fields;
 use crate::limits::{DEFAULT_CURRENCY, MAX_NAME_CHARS, MAX_NOTE_CHARS};
+use crate::location::MAIN;
 use crate::money::{Currency, Money};
 use crate::problems::{At, Problem, Problems};
 
@@ -22,8 +23,6 @@ const MAX_CHOSEN: i64 = 100;
 const MAX_URL_CHARS: usize = 2_000;
 /// Most locations of a product.
 const MAX_LOCATIONS: usize = 100;
-/// Where a product is sold that names no location.
-const MAIN: &str = "main";
 
 fields! {
     /// What a product may be, still raw.

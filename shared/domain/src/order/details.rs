@@ -143,6 +143,8 @@ pub struct NewDetails {
     pub uncharged: Option<Uncharged>,
     /// When its charge is called off, where the order says so itself.
     pub expires_at: Option<OffsetDateTime>,
+    /// Where it is to be made; `None`: at the first location.
+    pub location: Option<String>,
 }
 
 impl NewDetails {
@@ -166,8 +168,18 @@ impl NewDetails {
 
     /// Whether there is nothing to be kept.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self { handover, key, imported, document, adjustments, metadata, payment, uncharged, expires_at } =
-            self;
+        let Self {
+            handover,
+            key,
+            imported,
+            document,
+            adjustments,
+            metadata,
+            payment,
+            uncharged,
+            expires_at,
+            location,
+        } = self;
         handover.is_empty()
             && key.is_none()
             && imported.is_none()
@@ -177,6 +189,7 @@ impl NewDetails {
             && *payment == Payment::default()
             && uncharged.is_none()
             && expires_at.is_none()
+            && location.is_none()
     }
 }
 

@@ -26,6 +26,7 @@ use self::payment_method::{NoCharge, Uncharged};
 use self::status::OrderStatus;
 use crate::channel::name::ChannelName;
 use crate::limits::ACCEPT_IN;
+use crate::location::{Location, MAIN};
 use crate::money::Money;
 use crate::origin::Origin;
 
@@ -44,6 +45,8 @@ pub struct NewOrder {
     pub details: Option<Box<NewDetails>>,
     /// Whether the catalogue has said what any of its lines costs. Not stored.
     pub from_catalogue: bool,
+    /// How long the kitchen has to take it, where its location says so.
+    pub accept_in: Option<Duration>,
     /// The request that it came with, as far as that goes on with its payment. Not stored.
     pub origin: Option<Box<Origin>>,
 }
@@ -64,6 +67,7 @@ impl NewOrder {
             total,
             details: None,
             from_catalogue: false,
+            accept_in: None,
             origin: None,
         }
     }
@@ -102,8 +106,23 @@ impl NewOrder {
         self.uncharged().is_some_and(|one| one.because == NoCharge::Elsewhere)
     }
 
-    /// The kitchen has `accept_in` to take it, should it be confirmed from the start.
+    /// Where it is to be made.
+    pub fn location(&self) -> &str {
+        self.details.as_ref().and_then(|details| details.location.as_deref()).unwrap_or(MAIN)
+    }
+
+    /// The order at this location.
+    pub(crate) fn at(mut self, place: &Location) -> Self {
+        self.accept_in = place.accept_in;
+        if !place.is_main() {
+            self.details.get_or_insert_default().location = Some(place.id.clone());
+        }
+        self
+    }
+
+    /// The kitchen has `accept_in` to take it, should it be confirmed from the start and its location not say otherwise.
     pub fn to_be_taken_within(&mut self, accept_in: Duration) {
+        let accept_in = self.accept_in.unwrap_or(accept_in);
         if let Some(uncharged) = self.details.as_mut().and_then(|details| details.uncharged.as_mut()) {
             uncharged.accept_in = accept_in;
         }
@@ -117,6 +136,8 @@ pub struct Order {
     pub id: Uuid,
     /// Who ordered.
     pub customer_id: String,
+    /// Where it is made; `None`: at the first location.
+    pub location: Option<String>,
     /// Where it stands.
     pub status: OrderStatus,
     /// The lines as JSON, an array of [`Item`].
@@ -138,6 +159,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// Where it is made.
+    pub fn location(&self) -> &str {
+        self.location.as_deref().unwrap_or(MAIN)
+    }
+
     /// Whether its channel took the money.
     pub fn is_paid_elsewhere(&self) -> bool {
         self.details.as_ref().is_some_and(|details| details.is_paid_elsewhere())

@@ -1,6 +1,8 @@
 //! What people may do with an order, and what becomes of it: pure. The statements that carry it out stand in
 //! `store/moves.rs`.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use crate::order::status::OrderStatus;
@@ -17,8 +19,12 @@ pub enum Actor {
     Customer(String),
     /// Somebody of the restaurant, by name where one was given.
     Staff(Option<String>),
+    /// The same, at these locations only.
+    StaffAt(String, Arc<[String]>),
     /// A machine, by its name: may order for everybody.
     Service(String),
+    /// The same, at these locations only.
+    ServiceAt(String, Arc<[String]>),
 }
 
 impl Actor {
@@ -28,19 +34,37 @@ impl Actor {
             Self::Unnamed => "api".to_owned(),
             Self::Customer(id) => format!("customer:{id}"),
             Self::Staff(None) => "staff".to_owned(),
-            Self::Staff(Some(name)) => format!("staff:{name}"),
-            Self::Service(name) => format!("service:{name}"),
+            Self::Staff(Some(name)) | Self::StaffAt(name, _) => format!("staff:{name}"),
+            Self::Service(name) | Self::ServiceAt(name, _) => format!("service:{name}"),
         }
     }
 
     /// Whether it is believed what they say of money that was taken elsewhere.
     pub const fn is_of_the_house(&self) -> bool {
-        matches!(self, Self::Staff(_) | Self::Service(_))
+        self.is_staff() || matches!(self, Self::Service(_) | Self::ServiceAt(..))
     }
 
-    /// Whether an order of this customer is any business of theirs.
-    pub fn may_see(&self, customer_id: &str) -> bool {
-        !matches!(self, Self::Customer(id) if id != customer_id)
+    /// Whether they are people of the restaurant.
+    pub const fn is_staff(&self) -> bool {
+        matches!(self, Self::Staff(_) | Self::StaffAt(..))
+    }
+
+    /// Where they may look and act; `None`: everywhere.
+    pub fn locations(&self) -> Option<&[String]> {
+        match self {
+            Self::StaffAt(_, at) | Self::ServiceAt(_, at) => Some(at),
+            Self::Unnamed | Self::Customer(_) | Self::Staff(_) | Self::Service(_) => None,
+        }
+    }
+
+    /// Whether they may act at this location.
+    pub fn may_act_at(&self, location: &str) -> bool {
+        self.locations().is_none_or(|at| at.iter().any(|one| one == location))
+    }
+
+    /// Whether an order of this customer, at this location, is any business of theirs.
+    pub fn may_see(&self, customer_id: &str, location: &str) -> bool {
+        !matches!(self, Self::Customer(id) if id != customer_id) && self.may_act_at(location)
     }
 }
 

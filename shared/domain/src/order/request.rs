@@ -7,12 +7,14 @@ use super::lines::{Priced, priced};
 use super::metadata::metadata;
 use super::parts::{expect, sum_up};
 use super::payment_method::payment;
-use crate::catalogue::menu::{Menu, NoMenu};
+use crate::catalogue::menu::{Menu, MenuAt, NoMenu};
 use crate::channel::name::{ChannelKey, ChannelName};
 use crate::fields::fields;
-use crate::limits::{DEFAULT_CURRENCY, MAX_NOTE_CHARS};
+use crate::limits::MAX_NOTE_CHARS;
+use crate::location::{Location, Locations, MAX_LOCATION_CHARS};
 use crate::money::{Currency, Money};
 use crate::problems::{At, Problem, Problems};
+use serde_json::value::RawValue;
 
 fields! {
     /// What `POST /orders` carries, before anything is known of it but that it is a JSON object. Fields are kept raw,
@@ -33,23 +35,30 @@ fields! {
         delivery_address,
         pickup_time,
         expires_at,
+        location,
     }
 }
 
 impl NewOrder {
-    /// The same where there is no catalogue.
+    /// The same in a house of one location and without a catalogue.
     pub fn parse(request: &OrderRequest<'_>) -> Result<Self, Vec<Problem>> {
-        Self::parse_with(request, &NoMenu)
+        Self::parse_with(request, &Locations::default(), &NoMenu)
     }
 
-    /// Checks everything about a request and gives it its ids; all that is wrong comes back at once.
-    pub fn parse_with(request: &OrderRequest<'_>, menu: &dyn Menu) -> Result<Self, Vec<Problem>> {
+    /// Checks everything about a request and gives it its ids; all that is wrong comes back at once. What its location says holds for
+    /// what it leaves open.
+    pub fn parse_with(
+        request: &OrderRequest<'_>,
+        places: &Locations,
+        menu: &dyn Menu,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         problems.odd(&At::Top, &request.odd);
         let customer_id = problems.id("customer_id", request.customer_id);
-        let currency = problems.currency(request.currency).unwrap_or(DEFAULT_CURRENCY);
+        let place = problems.location(request.location, places);
+        let currency = problems.currency(request.currency).unwrap_or(place.currency);
         let Priced { items, sum: lines, from_catalogue } =
-            priced(&mut problems, request.items, currency, menu);
+            priced(&mut problems, request.items, currency, &MenuAt { menu, location: &place.id });
         let beside = At::Top.field("adjustments");
         let (adjustments, beside) = adjustments(&mut problems, &beside, request.adjustments, currency);
         let total = request.total(&mut problems, lines, beside, currency);
@@ -66,10 +75,10 @@ impl NewOrder {
         let details =
             NewDetails { handover, adjustments, metadata, payment, expires_at, ..NewDetails::default() };
         if key.is_none() && details.is_empty() && total.minor() > 0 {
-            return Ok(order);
+            return Ok(order.at(place));
         }
-        let key = key.map(|(channel, order_id)| details.named(&order, channel, order_id));
-        Ok(order.with(NewDetails { key, ..details }))
+        let key = key.map(|(channel, order_id)| details.named(&order, place, channel, order_id));
+        Ok(order.with(NewDetails { key, ..details }).at(place))
     }
 }
 
@@ -98,13 +107,31 @@ impl<'a> OrderRequest<'a> {
     }
 }
 
+impl Problems {
+    /// The location that is named; the first, where none is, or none that there is.
+    fn location<'p>(&mut self, raw: Option<&RawValue>, places: &'p Locations) -> &'p Location {
+        let Some(raw) = raw else { return places.main() };
+        let Some(id) = self.text("location", Some(raw), MAX_LOCATION_CHARS) else { return places.main() };
+        places.get(&id).unwrap_or_else(|| {
+            self.add("location", "unknown_location", "there is no such location that takes orders");
+            places.main()
+        })
+    }
+}
+
 impl NewDetails {
     /// What a channel calls an order with these details that came by `POST /orders`.
-    fn named(&self, order: &NewOrder, channel: ChannelName, order_id: String) -> ChannelKey {
+    fn named(
+        &self,
+        order: &NewOrder,
+        place: &Location,
+        channel: ChannelName,
+        order_id: String,
+    ) -> ChannelKey {
         let NewOrder { customer_id, items, total, .. } = order;
         let Self { handover, adjustments, metadata, payment, expires_at, .. } = self;
         let expires_at = expires_at.map(|at| (at.unix_timestamp(), at.microsecond()));
-        let beside = (adjustments, metadata, payment);
+        let beside = (adjustments, metadata, payment, &place.id);
         let content = (customer_id, total.currency().code(), items, handover, expires_at, beside);
         ChannelKey::new(channel, order_id, &content)
     }
@@ -112,6 +139,8 @@ impl NewDetails {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use time::OffsetDateTime;
 
     use super::*;
@@ -393,6 +422,36 @@ mod tests {
         let item: crate::order::lines::Item =
             serde_json::from_str::<Vec<_>>(order.items.get()).unwrap().remove(0);
         assert!(!format!("{item:?}").contains("nuts"));
+    }
+
+    #[test]
+    fn an_order_takes_from_its_location_what_it_does_not_say() {
+        let soho = Location {
+            id: "soho".to_owned(),
+            currency: Currency::EUR,
+            accept_in: Some(Duration::from_secs(60)),
+            ..Locations::default().main().clone()
+        };
+        let places: Locations = [soho].into_iter().collect();
+        let at = |fields: &str| {
+            let body = one_item("1", "2").replace("\"customer_id\"", &format!("{fields}\"customer_id\""));
+            let request: OrderRequest<'_> = serde_json::from_str(&body).unwrap();
+            NewOrder::parse_with(&request, &places, &NoMenu).map(|order| {
+                let code = order.total.currency().code();
+                (order.location().to_owned(), code, order.accept_in, order.details.is_some())
+            })
+        };
+        assert_eq!(at(""), Ok(("main".to_owned(), "USD", None, false)));
+        assert_eq!(at(r#""location":"main","#), at(""));
+        let minute = Some(Duration::from_secs(60));
+        assert_eq!(at(r#""location":"soho","#), Ok(("soho".to_owned(), "EUR", minute, true)));
+        assert_eq!(at(r#""location":"soho","currency":"USD","#).unwrap().1, "USD");
+        for (wrong, code) in [("\"Soho\"", "unknown_location"), ("1", "not_text"), ("\"\"", "empty")] {
+            assert_eq!(at(&format!("\"location\":{wrong},")).unwrap_err()[0].code, code, "{wrong}");
+        }
+        let mut free = parse(&one_item("1", "0")).unwrap().at(places.get("soho").unwrap());
+        free.to_be_taken_within(Duration::from_secs(300));
+        assert_eq!(free.uncharged().unwrap().accept_in, Duration::from_secs(60));
     }
 
     #[test]

@@ -222,7 +222,7 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
         LinesAreTotal, MoneyKept, NamesWhole, NothingDue, OneOrderAKey, OrdersEnded, QueuedOrFinal,
         RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
     };
-    let cases: [(&str, &[Invariant]); 38] = [
+    let cases: [(&str, &[Invariant]); 39] = [
         ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
         (
             "UPDATE payments SET status = 'waiting', due_at = now() WHERE id = $declined.pay",
@@ -285,6 +285,7 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
             &[MoneyKept, StatusPaid, BoardWhole, HistoryWhole],
         ),
         ("UPDATE payments SET answer_by = NULL WHERE id = $paid.pay", &[BoardWhole]),
+        ("UPDATE orders SET location = 'nowhere' WHERE id = $paid", &[RowsBelong]),
         ("INSERT INTO in_kitchen VALUES ($paid, 'READY')", &[BoardWhole]),
         ("INSERT INTO in_kitchen VALUES (gen_random_uuid(), 'READY')", &[RowsBelong]),
         (

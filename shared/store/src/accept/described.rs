@@ -1,4 +1,5 @@
-//! accept, for a batch in which an order has more than its items: a channel, details, or money that the channel took. Plain
+//! accept, for a batch in which an order has more than its items: a channel, details, a location whose kitchen has a time of its own,
+//! or money that the channel took. Plain
 //! batches never come here, and their statement knows nothing of it.
 
 use std::collections::HashSet;
@@ -191,6 +192,9 @@ async fn insert_orders(
     let uncharged = || batch.iter().map(|one| one.order.uncharged());
     let accept_in: Vec<Option<i64>> =
         uncharged().map(|one| one.map(|one| crate::millis(one.accept_in))).collect();
+    let own_accept_in = batch.iter().map(|one| one.order.accept_in.map(crate::millis));
+    let own_accept_in: Vec<Option<i64>> = own_accept_in.collect();
+    let locations: Vec<&str> = batch.iter().map(|one| one.order.location()).collect();
     let kinds: Vec<Option<PaymentKind>> = uncharged().map(|one| Some(one?.because.into())).collect();
     let adjustments = batch.iter().map(|one| {
         let adjustments = &one.order.details.as_ref()?.adjustments;
@@ -205,9 +209,10 @@ async fn insert_orders(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-                                 $7::text[], $8::bytea[], $9::bigint[], $10::bigint[], $12::payment_kind[], $13::text[])
+                                 $7::text[], $8::bytea[], $9::bigint[], $10::bigint[], $12::payment_kind[], $13::text[],
+                                 $14::bigint[], $15::text[])
                 AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, keep_ms, accept_ms,
-                         kind, adjustments)
+                         kind, adjustments, own_accept_ms, location)
         ), keyed AS (
             INSERT INTO names (named, until, kind, scope, name, hash)
             SELECT id, now() + keep_ms * interval '1 ms', 'idempotency_key', principal, key, request_hash
@@ -218,9 +223,10 @@ async fn insert_orders(
             SELECT *, now() + accept_ms * interval '1 ms' AS accept_by FROM input
             WHERE key IS NULL OR id IN (SELECT named FROM keyed)
         ), ordered AS (
-            INSERT INTO orders (id, total_minor, created_at, updated_at, accept_by, version, status, currency, customer_id)
+            INSERT INTO orders (id, total_minor, created_at, updated_at, accept_by, version, status, currency, customer_id,
+                                location)
             SELECT id, total_minor, now(), now(), accept_by, 1,
-                CASE WHEN kind IS NULL THEN 'PENDING' ELSE 'CONFIRMED' END::order_status, currency, customer_id
+                CASE WHEN kind IS NULL THEN 'PENDING' ELSE 'CONFIRMED' END::order_status, currency, customer_id, location
             FROM fresh
             ON CONFLICT DO NOTHING
             RETURNING id, total_minor, created_at, accept_by, status, currency
@@ -230,9 +236,9 @@ async fn insert_orders(
                 CASE WHEN f.kind = 'on_delivery' THEN 'due' ELSE 'succeeded' END::payment_status, o.currency
             FROM ordered o JOIN fresh f ON f.id = o.id WHERE f.kind IS NOT NULL
         ), charged AS (
-            INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency)
-            SELECT id, total_minor, created_at, created_at + $11::bigint * interval '1 ms', currency
-            FROM ordered WHERE status = 'PENDING'
+            INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency, accept_ms)
+            SELECT o.id, o.total_minor, o.created_at, o.created_at + $11::bigint * interval '1 ms', o.currency, f.own_accept_ms
+            FROM ordered o JOIN fresh f ON f.id = o.id WHERE o.status = 'PENDING'
         ), noted AS (
             INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, reason, items, adjustments)
             SELECT id, now(), total_minor, 1, 'accepted',
@@ -256,6 +262,8 @@ async fn insert_orders(
         crate::millis(due_in),
         &kinds as &[Option<PaymentKind>],
         &adjustments as &[Option<String>],
+        &own_accept_in as &[Option<i64>],
+        &locations as &[&str],
     )
     .fetch_one(conn)
     .await

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use domain::channel::name::ChannelKey;
+use domain::location::MAIN;
 use domain::order::Order;
 use domain::order::adjustments::Adjustment;
 use domain::order::details::Handover;
@@ -116,6 +117,7 @@ struct Row {
     moved: bool,
     channel_hash: Option<Vec<u8>>,
     customer_id: String,
+    location: String,
     currency: String,
     created_at: OffsetDateTime,
     accept_by: Option<OffsetDateTime>,
@@ -163,7 +165,7 @@ async fn look(conn: &mut PgConnection, names: &[Names<'_>]) -> sqlx::Result<Hash
             ) c ON true
         )
         SELECT met.asked AS "asked!", met.id AS "id!", met.key_hash, met.moved AS "moved!", met.channel_hash,
-            o.customer_id AS "customer_id!", o.currency AS "currency!", o.created_at AS "created_at!", o.accept_by,
+            o.customer_id AS "customer_id!", o.location AS "location!", o.currency AS "currency!", o.created_at AS "created_at!", o.accept_by,
             o.status AS "status_now!: OrderStatus", first.to_status AS "status!: OrderStatus",
             first.items AS "items!: Json<Vec<Item>>", first.amount_minor AS "total_minor!",
             d.paid_elsewhere AS "paid_elsewhere?", d.on_delivery AS "on_delivery?", d.channel, d.channel_order_id,
@@ -209,6 +211,7 @@ impl TryFrom<Row> for Earlier {
         let order = Order {
             id: row.id,
             customer_id: row.customer_id,
+            location: Some(row.location).filter(|location| location != MAIN),
             status: row.status,
             items: canonical_items(&row.items.0)?,
             total: money(row.total_minor, &row.currency)?,

@@ -64,7 +64,7 @@ pub async fn accept(
     batch: &[Accept],
     due_in: Duration,
 ) -> sqlx::Result<Vec<Accepted>> {
-    let written = if batch.iter().any(|one| one.order.details.is_some()) {
+    let written = if batch.iter().any(|one| one.order.details.is_some() || one.order.accept_in.is_some()) {
         described::insert(conn, batch, due_in).await?
     } else {
         match plain::insert(conn, batch, due_in, Ids::New).await {

@@ -1,4 +1,5 @@
-//! accept, for a batch of orders that have their items and nothing else, as nearly all do: one statement.
+//! accept, for a batch of orders that have their items and nothing else, as nearly all do: one statement. They belong to the first
+//! location, and the kitchen has as long as the programs' setting says.
 
 use std::time::Duration;
 

@@ -31,7 +31,8 @@ impl<'a> Board<'a> {
         let kitchen = wanted(&[Accepted, Preparing, Ready]);
         let open =
             |status| queued.contains(status) || by_payment.contains(status) || kitchen.contains(status);
-        let elsewhere = filter.customer_id.is_some() || filter.channel.is_some();
+        let elsewhere =
+            filter.customer_id.is_some() || filter.channel.is_some() || !filter.locations.is_empty();
         if elsewhere || filter.statuses.is_empty() || !filter.statuses.iter().all(open) {
             return None;
         }

@@ -31,6 +31,8 @@ pub struct Filter {
     pub customer_id: Option<String>,
     /// Only those of this channel.
     pub channel: Option<ChannelName>,
+    /// Only those of these locations; of all, where none is named.
+    pub locations: Vec<String>,
     /// Only those that stand at one of these; all, where none is named.
     pub statuses: Vec<OrderStatus>,
     /// Only those accepted at this time or later.
@@ -153,7 +155,7 @@ async fn orders(conn: &mut PgConnection, filter: &Filter, ids: &[Uuid]) -> sqlx:
         return Ok(Vec::new());
     }
     let rows = sqlx::query_as::<_, Row>(
-        "SELECT o.id, customer_id, status, coalesce(o.items, first.items, '[]') AS items, total_minor, currency, o.version,
+        "SELECT o.id, customer_id, location, status, coalesce(o.items, first.items, '[]') AS items, total_minor, currency, o.version,
              created_at, updated_at, accept_by, cancel_requested_at, cancel_actor, cancel_reason
          FROM shown_orders o LEFT JOIN order_events first ON first.subject = o.id AND first.version = 1
          WHERE o.id = ANY($1) AND (cardinality($2::order_status[]) = 0 OR status = ANY($2))

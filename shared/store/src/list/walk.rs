@@ -1,6 +1,7 @@
-//! A walk over orders from the newest on, along the key that fits: all of them, a customer's, a channel's. What the key does not
+//! A walk over orders from the newest on, along the key that fits: all of them, a customer's, a channel's, a location's. What the key does not
 //! say is looked at order by order, and no further than so many.
 
+use domain::location::MAIN;
 use domain::order::status::OrderStatus;
 use sqlx::{PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
@@ -21,6 +22,8 @@ enum Along<'a> {
     All,
     Customer(&'a str),
     Channel(&'a str),
+    /// Not the first one, where most orders are.
+    Location(&'a str),
 }
 
 impl<'a> Walk<'a> {
@@ -31,7 +34,10 @@ impl<'a> Walk<'a> {
         let along = match (&filter.channel, &filter.customer_id) {
             (Some(channel), _) => Along::Channel(channel.as_str()),
             (None, Some(customer)) => Along::Customer(customer),
-            (None, None) => Along::All,
+            (None, None) => match &filter.locations[..] {
+                [one] if one != MAIN => Along::Location(one),
+                _ => Along::All,
+            },
         };
         let table = if told { "orders" } else { "shown_orders" };
         Self { filter, statuses: &filter.statuses, table, along }
@@ -90,7 +96,12 @@ impl<'a> Walk<'a> {
     fn is_picky(&self) -> bool {
         let Filter { customer_id, from, to, .. } = self.filter;
         let by_both = customer_id.is_some() && matches!(self.along, Along::Channel(_));
-        by_both || !self.statuses.is_empty() || from.is_some() || to.is_some()
+        by_both || self.minds_location() || !self.statuses.is_empty() || from.is_some() || to.is_some()
+    }
+
+    /// Whether the location is not said by what is walked along.
+    fn minds_location(&self) -> bool {
+        !self.filter.locations.is_empty() && !matches!(self.along, Along::Location(_))
     }
 
     /// The newest `most` of `range`, with what decides whether they match, where that is asked for.
@@ -102,17 +113,20 @@ impl<'a> Walk<'a> {
             Along::All => ("", "o.id"),
             Along::Customer(_) => ("o.customer_id AS key, ", "o.id"),
             Along::Channel(_) => ("d.channel AS key, ", "d.order_id"),
+            Along::Location(_) => ("o.location AS key, ", "o.id"),
         };
         query.push("SELECT ").push(key).push(id).push(" AS id");
         if with_orders {
-            query.push(", o.status, o.created_at, o.customer_id");
+            query.push(", o.status, o.created_at, o.customer_id, o.location");
         }
         match self.along {
             Along::Channel(_) if with_orders => {
                 query.push(" FROM order_details d JOIN ").push(self.table).push(" o ON o.id = d.order_id")
             }
             Along::Channel(_) => query.push(" FROM order_details d"),
-            Along::All | Along::Customer(_) => query.push(" FROM ").push(self.table).push(" o"),
+            Along::All | Along::Customer(_) | Along::Location(_) => {
+                query.push(" FROM ").push(self.table).push(" o")
+            }
         };
         match self.along {
             Along::All => {
@@ -125,6 +139,13 @@ impl<'a> Walk<'a> {
                 query.push(", ").push_bind(range.before);
                 query.push(") AND (o.customer_id, o.id) >= (").push_bind(customer);
                 query.push(", ").push_bind(range.from).push(") ORDER BY o.customer_id DESC, o.id DESC");
+            }
+            Along::Location(location) => {
+                query.push(" WHERE (o.location, o.id) < (").push_bind(location);
+                query.push(", ").push_bind(range.before);
+                query.push(") AND (o.location, o.id) >= (").push_bind(location);
+                query.push(", ").push_bind(range.from);
+                query.push(") AND o.location <> 'main' ORDER BY o.location DESC, o.id DESC");
             }
             Along::Channel(channel) => {
                 // (The last condition is that of the partial index.)
@@ -148,6 +169,9 @@ impl<'a> Walk<'a> {
         query.push("true");
         if let (Some(customer), Along::Channel(_)) = (customer_id, &self.along) {
             query.push(" AND customer_id = ").push_bind(customer);
+        }
+        if self.minds_location() {
+            query.push(" AND location = ANY(").push_bind(&self.filter.locations).push(")");
         }
         if !self.statuses.is_empty() {
             query.push(" AND status = ANY(").push_bind(self.statuses).push(")");

@@ -116,7 +116,7 @@ impl Settled {
 /// and another worker has it, or had it already settled by an earlier run of this very batch. The row of its try says how it
 /// ended all the same, because the answer is true whoever owns the payment.
 ///
-/// `accept_in` is how long the kitchen has for a confirmed order. Where the order is to be cancelled, it is, and what was
+/// `accept_in` is how long the kitchen has for a confirmed order, where its location does not say. Where the order is to be cancelled, it is, and what was
 /// taken is given back; so is what was taken for an order that has ended meanwhile, or that another charge has paid. Both are decided on the order's own
 /// row as it is once it is locked, so that a cancellation that commits just before is seen.
 pub async fn settle(

@@ -27,7 +27,7 @@ pub(super) async fn end(
             DELETE FROM open_charges c USING input i
             WHERE c.id = ANY(ARRAY[i.id]) AND c.epoch = i.epoch AND c.trying IS NOT NULL
             RETURNING c.id, c.amount_minor, c.created_at, c.began_at, c.claimed_at, c.epoch, c.attempts, c.spent, c.trying,
-                c.voiding, c.noted, c.currency, i.outcome, i.code, i.message, i.gateway_id,
+                c.voiding, c.noted, c.currency, coalesce(c.accept_ms, $7::bigint) * interval '1 ms' AS accept_in, i.outcome, i.code, i.message, i.gateway_id,
                 i.gateway_id IS NOT NULL AS is_paid
         ), tried AS (
             INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome, code, message)
@@ -35,7 +35,7 @@ pub(super) async fn end(
         ), final AS (
             INSERT INTO payments (id, order_id, amount_minor, created_at, answer_by, epoch, attempts, spent, kind, status,
                                   voiding, currency, gateway_id, failure_code)
-            SELECT id, id, amount_minor, created_at, CASE WHEN is_paid THEN now() + $7::bigint * interval '1 ms' END, epoch,
+            SELECT id, id, amount_minor, created_at, CASE WHEN is_paid THEN now() + accept_in END, epoch,
                 attempts, spent, 'charge', CASE WHEN is_paid THEN 'succeeded' ELSE 'failed' END::payment_status, voiding,
                 currency, gateway_id, CASE WHEN NOT is_paid THEN code END
             FROM ended
@@ -45,7 +45,7 @@ pub(super) async fn end(
                     WHEN e.is_paid THEN 'CONFIRMED' ELSE 'PAYMENT_FAILED' END::order_status,
                 version = o.version + CASE WHEN e.noted THEN 1 ELSE 2 END, updated_at = now(),
                 accept_by = CASE WHEN e.is_paid AND o.cancel_requested_at IS NULL
-                    THEN now() + $7::bigint * interval '1 ms' END
+                    THEN now() + e.accept_in END
             FROM ended e
             -- As this statement's snapshot shows it, before a wish that the deletion waited for; and as it is once it is locked.
             WHERE o.id = e.id AND o.status IN ('PENDING', 'PAYMENT_PROCESSING')

@@ -19,6 +19,8 @@ use crate::orders::{accepted, claimed, confirmed};
 const FINISHED: i64 = 20_000;
 /// Filters drawn.
 const FILTERS: usize = 150;
+/// Locations that are asked for.
+const PLACES: [&[&str]; 5] = [&[], &[], &["main"], &["soho"], &["soho", "main"]];
 /// Rows of `orders` that a board may read: no more than wait for something.
 const MOST_READ: usize = 16;
 
@@ -81,12 +83,14 @@ async fn by_looking(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Uuid
         "SELECT id FROM shown_orders
          WHERE ($1::text IS NULL OR customer_id = $1) AND (cardinality($2::order_status[]) = 0 OR status = ANY($2))
              AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::timestamptz IS NULL OR created_at < $4)
+             AND (cardinality($5::text[]) = 0 OR location = ANY($5))
          ORDER BY id DESC",
     )
     .bind(&filter.customer_id)
     .bind(&filter.statuses)
     .bind(filter.from)
     .bind(filter.to)
+    .bind(&filter.locations)
     .fetch_all(conn)
     .await?)
 }
@@ -156,6 +160,8 @@ async fn a_page_is_what_a_look_at_every_row_finds() -> Result<()> {
     let mut conn = database.connect().await?;
     finished(&mut conn).await?;
     everywhere(&mut conn).await?;
+    let elsewhere = "UPDATE orders SET location = 'soho' WHERE right(id::text, 1) IN ('3', '7', 'a', 'e')";
+    sqlx::query(elsewhere).execute(&mut conn).await?;
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut dice = StdRng::seed_from_u64(seed);
@@ -165,6 +171,7 @@ async fn a_page_is_what_a_look_at_every_row_finds() -> Result<()> {
         let filter = Filter {
             customer_id: dice.random_bool(0.3).then(|| ["ann", "bob"].choose(&mut dice).unwrap().to_string()),
             channel: None,
+            locations: PLACES.choose(&mut dice).unwrap().iter().map(|id| id.to_string()).collect(),
             statuses: OrderStatus::ALL.into_iter().filter(|_| dice.random_bool(0.2)).collect(),
             // An order's id holds when it was made; the old ones' ids are those of 1970, so `from` is never before them.
             from: dice.random_bool(0.2).then(|| hours(dice.random_range(0..2))),
