@@ -9,7 +9,8 @@
 //! [`promises`] says what must hold; [`weakenings`] breaks the protocol in one place at a time and names the promise
 //! that then falls. [`rows`] is a second, smaller model, one layer down: the statements of concurrent transactions, lock by
 //! lock. [`feed`] is a third: how what has happened is read without a gap. [`locks`] is a fourth: in which sequence those lock who
-//! have several orders in one transaction. [`in_hand`] is a fifth: orders for which no gateway is asked. What is left out, and why, is in the README beside this.
+//! have several orders in one transaction. [`in_hand`] is a fifth: orders for which no gateway is asked. [`for_later`] is a sixth: orders whose
+//! charge is held until their time comes. What is left out, and why, is in the README beside this.
 
 pub mod accept;
 pub mod action;
@@ -21,6 +22,7 @@ pub mod design;
 pub mod ending;
 pub mod feed;
 pub mod finish;
+pub mod for_later;
 pub mod in_hand;
 pub mod late;
 pub mod locks;

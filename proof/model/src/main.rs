@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use model::design::{Design, Scope};
 use model::protocol::Protocol;
-use model::{feed, in_hand, locks, rows, search, weakenings};
+use model::{feed, for_later, in_hand, locks, rows, search, weakenings};
 
 const USAGE: &str = "usage: model                check the protocol
        model --faults N     the same with so many faults in each run; and one of deep, wide, cancel, deadline, kitchen, additions, anew, late: that alone
@@ -37,6 +37,9 @@ fn main() -> ExitCode {
                 println!("{name:<40} {falls}");
             }
             for (name, _, falls) in in_hand::weakenings() {
+                println!("{name:<40} {falls}");
+            }
+            for (name, _, falls) in for_later::weakenings() {
                 println!("{name:<40} {falls}");
             }
             ExitCode::SUCCESS
@@ -73,6 +76,12 @@ fn check(faults: Option<u8>, only: Option<&str>) -> ExitCode {
         for free in [false, true] {
             let walk = search::walk_plain(in_hand::InHand { design: in_hand::Design::default(), free });
             println!("in hand, {}: {walk}", if free { "free" } else { "on delivery" });
+            well &= walk.broken.is_empty() && walk.unseen.is_empty();
+        }
+        for elsewhere in [false, true] {
+            let model = for_later::ForLater { design: for_later::Design::default(), elsewhere };
+            let walk = search::walk_plain(model);
+            println!("for later, {}: {walk}", if elsewhere { "paid elsewhere" } else { "charged" });
             well &= walk.broken.is_empty() && walk.unseen.is_empty();
         }
         for (name, scope) in feed::Scope::ALL {
@@ -117,6 +126,13 @@ fn show(name: &str) -> ExitCode {
     {
         shown = true;
         let path = search::shortest(*in_hand, falls);
+        println!("{}", how(weakening, falls, path.map(search::tell)));
+    }
+    for (weakening, for_later, falls) in
+        for_later::weakenings().iter().filter(|(one, ..)| [*one, "all"].contains(&name))
+    {
+        shown = true;
+        let path = search::shortest(*for_later, falls);
         println!("{}", how(weakening, falls, path.map(search::tell)));
     }
     if shown { ExitCode::SUCCESS } else { usage() }

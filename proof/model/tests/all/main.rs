@@ -2,6 +2,7 @@
 //! the shortest way to each broken promise.
 
 mod feed_model;
+mod for_later_model;
 mod in_hand_model;
 mod lock_model;
 mod protocol;
