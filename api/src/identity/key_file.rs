@@ -3,8 +3,7 @@
 //! `keys rotate` logs nobody out.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -14,8 +13,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as B64;
 use jsonwebtoken::EncodingKey;
 use ring::hmac;
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+pub(crate) use runtime::private_file::random;
+use runtime::private_file::{StoredKey, cannot_read, read_private, replace, write_new};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -35,15 +36,6 @@ struct Stored {
     signing: Vec<StoredKey>,
     /// Newest first: the first makes, all check.
     secrets: Vec<StoredKey>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct StoredKey {
-    /// In seconds since 1970.
-    made_at: u64,
-    /// Base64.
-    pub(super) key: String,
 }
 
 /// What is known of it.
@@ -136,17 +128,6 @@ fn stamp(path: &Path) -> Result<Stamp> {
 /// The command that makes this file.
 const MAKE: &str = "api keys make";
 
-fn cannot_read(path: &Path, make: &str) -> String {
-    format!("cannot read the key file {} (make one with `{make} {0}`)", path.display())
-}
-
-/// Reads a file that only this service may read.
-pub(super) fn read_private(path: &Path, make: &str) -> Result<String> {
-    let mode = fs::metadata(path).with_context(|| cannot_read(path, make))?.mode();
-    ensure!(mode & 0o007 == 0, "anybody may read the key file {} (chmod 600 it)", path.display());
-    fs::read_to_string(path).with_context(|| cannot_read(path, make))
-}
-
 fn load(path: &Path) -> Result<(Stamp, Arc<Keys>)> {
     let stamp = stamp(path)?;
     let text = read_private(path, MAKE)?;
@@ -189,20 +170,7 @@ impl Keys {
 fn new_key() -> Result<StoredKey> {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
     let pkcs8 = pkcs8.map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
-    Ok(StoredKey { made_at: now(), key: B64.encode(pkcs8.as_ref()) })
-}
-
-pub(super) fn new_secret() -> Result<StoredKey> {
-    Ok(StoredKey { made_at: now(), key: B64.encode(random::<32>()?) })
-}
-
-/// Random bytes, fit for secrets.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
-    Ok(bytes)
+    Ok(StoredKey::new(pkcs8.as_ref()))
 }
 
 /// Makes a key file, and says whether it did; one that is there stays.
@@ -210,7 +178,7 @@ pub fn make(path: &Path) -> Result<bool> {
     if path.exists() {
         return Ok(false);
     }
-    let stored = Stored { signing: vec![new_key()?], secrets: vec![new_secret()?] };
+    let stored = Stored { signing: vec![new_key()?], secrets: vec![StoredKey::new_secret()?] };
     write_new(path, &stored).map(|()| true)
 }
 
@@ -221,24 +189,7 @@ pub fn rotate(path: &Path) -> Result<()> {
         .map_err(|_| anyhow::anyhow!("{} is no key file, or a broken one", path.display()))?;
     stored.signing.insert(0, new_key()?);
     stored.signing.truncate(KEPT);
-    stored.secrets.insert(0, new_secret()?);
+    stored.secrets.insert(0, StoredKey::new_secret()?);
     stored.secrets.truncate(KEPT);
     replace(path, &stored)
-}
-
-/// Puts another content into a file, so that whoever reads it meanwhile reads the old one or the new.
-pub(super) fn replace(path: &Path, stored: &impl Serialize) -> Result<()> {
-    let beside = path.with_extension("new");
-    let _ = fs::remove_file(&beside);
-    write_new(&beside, stored)?;
-    fs::rename(&beside, path).with_context(|| format!("cannot replace {}", path.display()))
-}
-
-/// Makes a file that only this service may read.
-pub(super) fn write_new(path: &Path, stored: &impl Serialize) -> Result<()> {
-    let told = || format!("cannot make the key file {}", path.display());
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(told)?;
-    file.write_all(serde_json::to_string_pretty(stored)?.as_bytes()).with_context(told)?;
-    file.sync_all().with_context(told)
 }

@@ -17,7 +17,6 @@ pub(crate) mod machines;
 mod passwords;
 mod principal;
 mod rate_limits;
-pub mod secrets;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod signature;
@@ -28,6 +27,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use axum::http::request::Parts;
+use runtime::secrets::Secrets;
 use runtime::tasks::{Crew, Stop};
 use store::Database;
 
@@ -38,7 +38,8 @@ use self::key_file::KeyFile;
 use self::key_source::Source;
 pub(crate) use self::principal::{Principal, Unproven};
 use self::rate_limits::{RateLimits, TooFast};
-use self::secrets::Secrets;
+pub use runtime::secrets;
+
 pub use self::settings::{IdentitySettings, RateLimitSettings};
 use crate::http::error::ApiError;
 

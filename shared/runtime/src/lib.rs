@@ -7,6 +7,8 @@ pub mod files;
 pub mod health;
 pub mod metric_list;
 pub mod password;
+pub mod private_file;
+pub mod secrets;
 pub mod serve;
 pub mod tasks;
 pub mod telemetry;

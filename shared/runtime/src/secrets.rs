@@ -15,7 +15,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::key_file::{StoredKey, new_secret, read_private, replace, write_new};
+use crate::private_file::{StoredKey, random, read_private, replace, write_new};
 
 /// The first byte of what is sealed: how it is.
 const FORM: u8 = 1;
@@ -82,7 +82,7 @@ impl Secrets {
         // Seldom, and the newest key is to be the file's: a key that is replaced must not seal any more.
         let keys = self.read_anew()?;
         let key = keys.first().ok_or(Unsealed::NoKeys)?;
-        let nonce = super::key_file::random::<NONCE_LEN>().map_err(|_| Unsealed::NoFile)?;
+        let nonce = random::<NONCE_LEN>().map_err(|_| Unsealed::NoFile)?;
         let mut sealed = [&[FORM][..], &key.id, &nonce].concat();
         let mut text = secret.as_bytes().to_vec();
         let nonce = Nonce::assume_unique_for_key(nonce);
@@ -163,8 +163,13 @@ impl Key {
     }
 }
 
+/// What a secret of this webhook is sealed for.
+pub fn webhook(id: &str) -> String {
+    format!("webhook:{id}")
+}
+
 /// What a secret of this channel is sealed for.
-pub(crate) fn purpose_of(channel: &str) -> String {
+pub fn purpose_of(channel: &str) -> String {
     format!("channel:{channel}")
 }
 
@@ -173,7 +178,7 @@ pub fn make(path: &Path) -> Result<bool> {
     if path.exists() {
         return Ok(false);
     }
-    write_new(path, &Stored { sealing: vec![new_secret()?] }).map(|()| true)
+    write_new(path, &Stored { sealing: vec![StoredKey::new_secret()?] }).map(|()| true)
 }
 
 /// Puts a new key into a key file: what is sealed from now on is sealed with it.
@@ -184,7 +189,7 @@ pub fn rotate(path: &Path) -> Result<()> {
         "{} has {MAX_KEYS} keys: seal everything anew first (`api secrets reseal`)",
         path.display()
     );
-    stored.sealing.insert(0, new_secret()?);
+    stored.sealing.insert(0, StoredKey::new_secret()?);
     replace(path, &stored)
 }
 
