@@ -110,6 +110,7 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     let shelf = Arc::new(Shelf::new(&database, reads.clone()));
     crew.spawn("catalogue", shelf.clone().run(stop.clone()));
     identity.start(&mut crew, &stop);
+    orders::from_channel::show_counters();
     let state = Arc::new(Shared {
         accept: desk,
         moves,

@@ -147,6 +147,12 @@ pub const ALL: &[Metric] = &[
         API,
         "Of the accepted orders, those whose channel took the money: confirmed from the start, never charged.",
     ),
+    counter(
+        "accept_refused_documents_total",
+        &[of("dialect", &["plain", "deliverect", "shopify", "woocommerce"])],
+        API,
+        "Documents of channels that could not be taken, by what the channel speaks; they are kept to be looked at, and sent again.",
+    ),
     seconds("accept_commit_seconds", API, "Group commits of orders, the wait for the disk included."),
     sizes("accept_batch_size", API, "Orders in one group commit."),
     gauge(

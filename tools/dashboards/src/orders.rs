@@ -107,6 +107,12 @@ fn accept() -> Vec<Panel> {
         )
         .ask("sum(rate(accept_channel_orders_total[$__rate_interval]))", "of a channel")
         .ask("sum(rate(accept_paid_elsewhere_total[$__rate_interval]))", "paid there"),
+        Panel::lines(
+            "Documents refused",
+            "ops",
+            "Documents of channels that could not be taken, by what the channel speaks. They are kept. Runbook: DocumentsRefused.",
+        )
+        .ask("sum by (dialect) (rate(accept_refused_documents_total[$__rate_interval]))", "{{dialect}}"),
     ]
 }
 

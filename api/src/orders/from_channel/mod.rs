@@ -3,12 +3,17 @@
 
 mod cancel;
 mod document;
+mod kept;
 mod signed;
 mod take;
 mod tell;
 
+use axum::body::Body;
 use axum::extract::{Extension, Path, Query, Request, State};
-use axum::response::Response;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use domain::channel::name::ChannelName;
 use domain::channel::settings::ChannelSettings;
 use domain::limits::MAX_ID_CHARS;
@@ -19,8 +24,10 @@ use store::accept::IdempotencyKey;
 use store::channels::{self, Channel};
 
 use self::document::ChannelOrderBody;
+use self::kept::keep;
+pub(crate) use self::kept::show_counters;
 use self::signed::{NOT_SIGNED, signer, token};
-use self::take::{keep, take};
+use self::take::take;
 use crate::http::arrival::Arrival;
 use crate::http::body;
 use crate::http::channel::{channel_name, refused_id};
@@ -65,6 +72,7 @@ pub(crate) struct PaidQuery {
             ("Location" = String, description = "The order"),
             ("Idempotency-Replayed" = Option<bool>, description = "`true`: this was the answer before. Left out on a first answer"),
         )),
+        (status = 204, description = "It cannot be taken and is kept. A channel of the dialects `shopify` and `woocommerce` that signed it is told no more: these platforms would only send it again, and in the end nothing any more"),
         (status = 200, description = "The document was known, and says another thing now: the order goes as it says; or it is off: cancelled, or to be cancelled once its charge is known", body = OrderView),
         (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before; `kitchen_began`: it goes as it was ordered by now; `illegal_move`: it is too late to call it off. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid document; it contradicts itself or the parameter `paid` (`conflict`); what it comes to is not what it says (`total_mismatch`) or is less than nothing (`below_zero`); an item has no price, neither there nor in the channel's price list (`no_price`); an amount is not exact in its currency (`too_precise`) or too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
@@ -80,6 +88,9 @@ pub(crate) async fn accept_channel_order(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
+    if is_ping(&parts.headers) {
+        return ping(&state, &parts, &channel, body).await;
+    }
     let by = token(&mut parts, &state).await?;
     let channel = channel_name(&channel)?;
     by.iter().try_for_each(|by| by.expect(&channel))?;
@@ -91,6 +102,7 @@ pub(crate) async fn accept_channel_order(
     body::expect_json(&parts.headers)?;
     let key = SentKey::of(&parts)?;
     let body = body::read(&parts.headers, body, &state.room).await?;
+    let is_signed = by.is_none();
     let by = match by {
         Some(by) => by.actor(),
         None => signer(&state, &channel, set.as_ref(), &parts, &body)?,
@@ -99,11 +111,30 @@ pub(crate) async fn accept_channel_order(
     let from = Sent { channel, settings: set.map(|set| set.settings), paid, by, key };
     // Kept as it came if it cannot be taken: beside what is made of it, for the moment.
     let document = body.to_vec();
-    let taken = take(&state, arrival, from.clone(), &document, body.into_held()).await;
-    if let Err(refused) = &taken {
-        keep(&state, from, document, refused).await;
+    match take(&state, arrival, from.clone(), &document, body.into_held()).await {
+        Err(refused) => keep(&state, from, document, refused, is_signed).await,
+        taken => taken,
     }
-    taken
+}
+
+/// Whether this may be a platform that asks if anybody is there. It is not JSON, so it is no document.
+fn is_ping(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(PING))
+        && !headers.contains_key(AUTHORIZATION)
+}
+
+const PING: &[u8] = b"application/x-www-form-urlencoded";
+
+/// Somebody is, where the channel's platform asks so. Who asks learns no more than that.
+async fn ping(state: &AppState, parts: &Parts, channel: &str, body: Body) -> Result<Response, ApiError> {
+    state.identity.expect_patience(parts)?;
+    let set = settings(state, &channel_name(channel)?).await?.ok_or_else(ApiError::unauthenticated)?;
+    let body = body::read(&parts.headers, body, &state.room).await?;
+    if set.settings.dialect.is_ping(&body) {
+        Ok(StatusCode::OK.into_response())
+    } else {
+        Err(ApiError::unauthenticated())
+    }
 }
 
 /// Send a refused document again.

@@ -1,4 +1,4 @@
-//! What becomes of a document: its order is accepted, or the one called off that it says is off; what can be neither is kept.
+//! What becomes of a document: its order is accepted, or the one called off that it says is off; `kept.rs` has what can be neither.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use domain::channel::name::{ChannelKey, ChannelName};
 use domain::channel::price_list::PriceList;
 use domain::channel::settings::ChannelSettings;
 use domain::channel::told::Document;
-use domain::problems::Problem;
 use runtime::batch::Held;
 use serde_json::value::RawValue;
 use store::accept::{Accepted, IdempotencyKey};
@@ -85,24 +84,6 @@ pub(super) fn named(channel: &ChannelName, document: &Document, content: [u8; 32
 
 /// How long after its number was given away a document is still known.
 const REPEATED: Duration = Duration::from_secs(400 * 86_400);
-
-/// Keeps a document that cannot be taken, so that nothing is lost that a channel sent, even what nobody can read.
-pub(super) async fn keep(state: &AppState, from: Sent, document: Vec<u8>, refused: &ApiError) {
-    let Some(problems) = refused.refusal() else { return };
-    let (channel, paid) = (from.channel, from.paid == Some(true));
-    let mut problems = problems.to_vec();
-    if problems.is_empty() {
-        let detail = "is not JSON".to_owned();
-        problems.push(Problem { code: "unreadable", detail, attr: "body".to_owned() });
-    }
-    // On a connection for what decides: seldom, and the answer is to be true when it says that it is kept.
-    let kept = decisive(state.clone(), move |conn| {
-        Box::pin(async move { store::refused::keep(conn, &channel, &document, paid, &problems).await })
-    });
-    if let Err(error) = kept.await {
-        tracing::error!(cause = error.cause.as_deref(), "a refused document could not be kept");
-    }
-}
 
 /// Takes a document in the plain dialect. What it does not price, the channel's price list does.
 async fn take_plain(

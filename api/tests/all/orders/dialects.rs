@@ -7,7 +7,7 @@ use testbed::{Options, Pipeline, Via};
 
 use crate::api;
 use crate::orders::channel_settings::{Internal, hex, inside, sign, signed_as};
-use crate::orders::from_channels::post;
+use crate::orders::from_channels::{document as plain_document, post};
 
 const SECRET: &str = "a secret of theirs";
 
@@ -37,15 +37,18 @@ async fn each_platform_signs_in_its_own_way_and_fifty_of_one_document_at_two_api
     let second = Pipeline::start(&database, options).await?;
     inside(&database, &first.client, async |internal| {
         for (dialect, name, total, status) in [
+            ("plain", "", 30.97, "PENDING"),
             ("deliverect", "all_charges_cash", 14.99, "CONFIRMED"),
             ("shopify", "discount_and_shipping", 388.00, "CONFIRMED"),
             ("woocommerce", "shipping_and_tax", 29.35, "CONFIRMED"),
         ] {
             speaks(internal, dialect, json!({})).await?;
-            let body = golden(dialect, name)?;
+            let plain = dialect == "plain";
+            let body = if plain { plain_document().to_string() } else { golden(dialect, name)? };
             let bytes = sign(SECRET, &body);
             let base64 = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &bytes);
             let (header, good, bad) = match dialect {
+                "plain" => ("x-signature-sha256", hex(&bytes), base64),
                 "deliverect" => ("x-server-authorization-hmac-sha256", hex(&bytes), base64),
                 "shopify" => ("x-shopify-hmac-sha256", base64, hex(&bytes)),
                 _ => ("x-wc-webhook-signature", base64, hex(&bytes)),
@@ -76,7 +79,7 @@ async fn each_platform_signs_in_its_own_way_and_fifty_of_one_document_at_two_api
     .await?;
     let orders: i64 =
         sqlx::query_scalar("SELECT count(*) FROM orders").fetch_one(&mut database.connect().await?).await?;
-    assert_eq!(orders, 3);
+    assert_eq!(orders, 4);
     second.stop().await?;
     first.stop().await
 }
@@ -132,6 +135,59 @@ async fn a_document_that_cannot_be_taken_is_kept_and_sent_again_when_the_setting
         assert_eq!(kept().await?.len(), 1, "what was taken is no longer kept");
         assert_eq!(again(one(2)).await?.0, 404);
         assert_eq!(post(client, "/channels/deliverect/orders", &elsewhere).await?, (202, order));
+        Ok(())
+    })
+    .await?;
+    pipeline.stop().await
+}
+
+#[tokio::test]
+async fn a_platform_that_would_only_send_it_again_is_told_that_what_is_refused_was_received() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    inside(&database, client, async |internal| {
+        for (dialect, name, answer) in [
+            ("shopify", "refused_partly_paid", 204),
+            ("woocommerce", "refused_waits_for_a_transfer", 204),
+            ("deliverect", "refused_amount", 422),
+        ] {
+            speaks(internal, dialect, json!({})).await?;
+            let body = golden(dialect, name)?;
+            let bytes = sign(SECRET, &body);
+            let base64 = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, &bytes);
+            let (header, signature) = match dialect {
+                "deliverect" => ("x-server-authorization-hmac-sha256", hex(&bytes)),
+                "shopify" => ("x-shopify-hmac-sha256", base64),
+                _ => ("x-wc-webhook-signature", base64),
+            };
+            let url = format!("{}/api/v1/channels/{dialect}/orders", client.api);
+            let send = async |signature: &str| -> Result<u16> {
+                // Nobody's: a token would go before the signature.
+                let post = reqwest::Client::new().post(&url).header("content-type", "application/json");
+                Ok(post.header(header, signature).body(body.clone()).send().await?.status().as_u16())
+            };
+            assert_eq!(send(&signature).await?, answer, "{dialect}");
+            let kept = async || -> Result<usize> {
+                let (_, list) = internal.ask(Method::GET, &format!("{dialect}/refused")).await?;
+                Ok(list["refused"].as_array().context("a list")?.len())
+            };
+            assert_eq!(kept().await?, 1, "{dialect}");
+            assert_eq!(send("AAAA").await?, 401, "whoever did not sign it learns no more");
+            // Somebody of the house is told what is wrong.
+            let document = serde_json::from_str(&body)?;
+            assert_eq!(post(client, &format!("/channels/{dialect}/orders"), &document).await?.0, 422);
+            assert_eq!(kept().await?, 2, "written otherwise, it is another document");
+
+            let ping = async |body: &'static str| -> Result<u16> {
+                let form = reqwest::Client::new()
+                    .post(&url)
+                    .header("content-type", "application/x-www-form-urlencoded");
+                Ok(form.body(body).send().await?.status().as_u16())
+            };
+            let there = if dialect == "woocommerce" { 200 } else { 401 };
+            assert_eq!(ping("webhook_id=7").await?, there, "{dialect}");
+            assert_eq!(ping("webhook_id=7&more=1").await?, 401, "{dialect}");
+        }
         Ok(())
     })
     .await?;

@@ -107,6 +107,22 @@ impl Dialect {
     }
 }
 
+/// What a platform makes of an answer that is no success.
+impl Dialect {
+    /// Whether it only sends the same again, and in the end nothing any more: so what is refused and kept is told as received. The
+    /// others show their people what is wrong.
+    pub const fn only_repeats(self) -> bool {
+        matches!(self, Self::Shopify | Self::WooCommerce)
+    }
+
+    /// Whether this is how it asks if anybody is there, before it sends anything. Nobody signs that.
+    pub fn is_ping(self, body: &[u8]) -> bool {
+        let id = body.strip_prefix(b"webhook_id=");
+        self == Self::WooCommerce
+            && id.is_some_and(|id| (1..=20).contains(&id.len()) && id.iter().all(u8::is_ascii_digit))
+    }
+}
+
 impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
