@@ -54,7 +54,7 @@ async fn a_product_is_made_changed_replaced_and_deleted_and_its_name_is_free_aga
 #[tokio::test]
 async fn nobody_sells_at_other_peoples_locations_and_customers_sell_nothing() -> Result<()> {
     let (database, api) = api().await?;
-    sqlx::query("INSERT INTO locations (id) VALUES ('airport')")
+    sqlx::query("INSERT INTO locations (id, name, time_zone, currency, lead_minutes, updated_by) VALUES ('airport', 'Airport', 'UTC', 'USD', 30, 'test')")
         .execute(&mut database.connect().await?)
         .await?;
     let bagel = json!({"name": "Bagel", "price": 2, "locations": ["airport"]});

@@ -82,7 +82,7 @@ async fn the_catalogue_says_what_it_costs_and_an_order_keeps_that_whatever_becom
 #[tokio::test]
 async fn what_is_no_choice_of_the_catalogue_is_told_by_its_place() -> Result<()> {
     let (database, api) = api().await?;
-    sqlx::query("INSERT INTO locations (id) VALUES ('airport')")
+    sqlx::query("INSERT INTO locations (id, name, time_zone, currency, lead_minutes, updated_by) VALUES ('airport', 'Airport', 'UTC', 'USD', 30, 'test')")
         .execute(&mut database.connect().await?)
         .await?;
     let latte = product(&api, latte()).await?;

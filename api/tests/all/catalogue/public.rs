@@ -20,7 +20,7 @@ async fn names(api: &Pipeline, query: &str) -> Result<(Vec<String>, Value)> {
 #[tokio::test]
 async fn pages_follow_each_other_and_filters_leave_out_the_rest() -> Result<()> {
     let (database, api) = api().await?;
-    sqlx::query("INSERT INTO locations (id) VALUES ('airport')")
+    sqlx::query("INSERT INTO locations (id, name, time_zone, currency, lead_minutes, updated_by) VALUES ('airport', 'Airport', 'UTC', 'USD', 30, 'test')")
         .execute(&mut database.connect().await?)
         .await?;
     let cakes = manage(&api, Method::POST, "/categories", json!({"name": "Cakes"})).await?;
