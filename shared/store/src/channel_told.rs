@@ -1,5 +1,5 @@
-//! channel_told: what a channel says later of an order that it sent before is written down, each thing that changes by an event of its own. The
-//! rules stand in `domain::channel::told`.
+//! told by a channel: what it says later of an order that it sent before is written down, each thing that changes by an event of
+//! its own. The rules stand in `domain::channel::told`.
 
 use domain::channel::name::ChannelName;
 use domain::channel::told::{Change, Document, Kept, Ruling, Told};
