@@ -1,7 +1,7 @@
 -- Payments, the unit that workers process, and their tries.
 --
 -- An order's own charge is one row of `open_charges` until it is final, and one of `payments` from then on: its settlement
--- deletes the one and writes the other. All other payments (refunds, charges of additions, of orders that are paid anew) are
+-- deletes the one and writes the other. (That of an order for later is a payment from the start, and held.) All other payments (refunds, charges of additions, of orders that are paid anew) are
 -- rows of `payments` from the start. The views at the end show both as one.
 
 CREATE TYPE payment_kind AS ENUM (
@@ -11,7 +11,7 @@ CREATE TYPE payment_kind AS ENUM (
     'free'                                            -- nothing is to be paid: final from the start, never claimed
 );
 CREATE TYPE payment_status AS ENUM (
-    'held',                                           -- not to be looked at before its order's own charge is known
+    'held',                                           -- not to be looked at before its order's own charge is known, or its time comes
     'due',                                            -- to be paid when its order is handed over
     'pending', 'processing', 'waiting', 'succeeded', 'failed'
 );
@@ -34,6 +34,8 @@ CREATE TABLE payments (
     answer_by      timestamptz,
     -- Of a charge: it is called off if it is not final by then. NULL: so long after it was made as the workers' setting says.
     expires_at     timestamptz,
+    -- Of the own charge of an order for later: until then it is held, and nobody looks at it but whoever lets it go.
+    held_until     timestamptz,
     dropped_at     timestamptz,                       -- of a failed addition: when its lines were taken off the order
     refund_of      uuid,                              -- of a refund: the charge that it gives back
     epoch          integer        NOT NULL DEFAULT 0, -- one more with every claim; only its holder may settle
@@ -52,7 +54,8 @@ CREATE TABLE payments (
     added          json,
     CHECK (refunded_minor BETWEEN 0 AND amount_minor),
     CHECK ((status IN ('held', 'due', 'succeeded', 'failed')) = (due_at IS NULL)),
-    CHECK ((kind = 'refund') = (refund_of IS NOT NULL))
+    CHECK ((kind = 'refund') = (refund_of IS NOT NULL)),
+    CHECK (held_until IS NULL OR (kind = 'charge' AND id = order_id))
 ) WITH (fillfactor = 70,                              -- as of orders
         autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000, autovacuum_vacuum_cost_limit = 2000);
 -- The payments of an order beside its own charge, which the primary key finds.
@@ -62,9 +65,11 @@ CREATE INDEX payments_due ON payments (due_at) WHERE due_at IS NOT NULL;
 -- The kitchen's deadlines.
 CREATE INDEX payments_unanswered ON payments (answer_by) WHERE answer_by IS NOT NULL;
 -- What a sweep looks for: additions to be let go, and failed ones whose lines are to be taken off.
-CREATE INDEX payments_held ON payments (order_id) WHERE status = 'held';
+CREATE INDEX payments_held ON payments (order_id) WHERE status = 'held' AND held_until IS NULL;
 CREATE INDEX payments_to_drop ON payments (order_id)
     WHERE added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL;
+-- Charges of orders for later, soonest first.
+CREATE INDEX payments_for_later ON payments (held_until) WHERE status = 'held' AND held_until IS NOT NULL;
 -- Refunds, newest first, for whoever looks after them.
 CREATE INDEX payments_refunds ON payments (created_at, id) WHERE refund_of IS NOT NULL;
 -- And those of them that are not final.
@@ -161,11 +166,11 @@ $$;
 
 -- Payments as they are shown: those of both tables.
 CREATE VIEW shown_payments AS
-SELECT id, order_id, amount_minor, refunded_minor, created_at, due_at, answer_by, expires_at, dropped_at, refund_of, epoch, attempts, spent,
+SELECT id, order_id, amount_minor, refunded_minor, created_at, due_at, answer_by, expires_at, held_until, dropped_at, refund_of, epoch, attempts, spent,
     kind, status, voiding, currency, reference, gateway_id, failure_code, reason, added
 FROM payments
 UNION ALL
-SELECT id, id, amount_minor, 0, created_at, coalesce(lease_until, due_at), NULL, expires_at, NULL, NULL, epoch, attempts, spent,
+SELECT id, id, amount_minor, 0, created_at, coalesce(lease_until, due_at), NULL, expires_at, NULL, NULL, NULL, epoch, attempts, spent,
     'charge', charge_status(c), voiding, currency, NULL, NULL, NULL, NULL, NULL
 FROM open_charges c;
 

@@ -5,6 +5,8 @@
 CREATE TABLE order_details (
     order_id         uuid    NOT NULL PRIMARY KEY,
     expires_at       timestamptz,                     -- as it was asked for: when its charge is called off (0002)
+    wanted_at        timestamptz,                     -- for when it was ordered
+    held_until       timestamptz,                     -- of one for later: before, it is neither charged nor put before the kitchen
     paid_elsewhere   boolean NOT NULL,                -- its payment is of the kind 'elsewhere'
     on_delivery      boolean NOT NULL DEFAULT false,  -- its payments are of the kind 'on_delivery'
     collected        boolean NOT NULL DEFAULT false,  -- of such a one: staff took money for it
@@ -26,6 +28,9 @@ CREATE TABLE order_details (
 );
 -- A channel's orders, newest first.
 CREATE INDEX order_details_of_channel ON order_details (channel, order_id) WHERE channel IS NOT NULL;
+
+-- Orders for later, soonest first.
+CREATE INDEX order_details_for_later ON order_details (held_until, order_id) WHERE held_until IS NOT NULL;
 
 -- What a channel's articles cost where its orders do not say.
 CREATE TABLE prices (

@@ -29,7 +29,7 @@ use crate::http::texts::Texts;
 use crate::http::{health, pages};
 use crate::identity::{machines, sign_in, users};
 use crate::locations::manage;
-use crate::orders::{accept, add, collect, from_channel, moves, read};
+use crate::orders::{accept, add, collect, from_channel, later, moves, read};
 use crate::state::AppState;
 use crate::tracking::{events, streams};
 
@@ -127,6 +127,7 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(from_channel::accept_refused),
         routes!(from_channel::read_channel_order),
         routes!(read::list_own_orders),
+        routes!(later::list_later),
         routes!(read::read_order),
         routes!(read::read_history),
         routes!(events::events),

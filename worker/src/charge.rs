@@ -105,7 +105,7 @@ impl ChargeMetrics {
         }
         self.tries.record(f64::from(end.number));
         if !end.is_refund
-            && let Some(age) = age(end.order_id)
+            && let Some(age) = end.waits_since.and_then(age)
         {
             self.order_seconds.record(age);
         }
@@ -127,7 +127,8 @@ impl Default for ChargeMetrics {
 /// What of a claim is looked at once its payment is final.
 #[derive(Debug, Clone, Copy)]
 struct End {
-    order_id: Uuid,
+    /// Since when its order has waited for it.
+    waits_since: Option<Uuid>,
     is_refund: bool,
     amount: Money,
     number: i32,
@@ -178,7 +179,7 @@ impl Till {
         });
         self.metrics.gateway_seconds.record(started.elapsed());
         let end = End {
-            order_id: claim.order_id,
+            waits_since: claim.waits_since(),
             is_refund: claim.refund_of.is_some(),
             amount: claim.amount,
             number: claim.number,

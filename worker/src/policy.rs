@@ -129,6 +129,7 @@ mod tests {
             number: spent + 1,
             action,
             spent,
+            queued: true,
             origin: None,
         }
     }

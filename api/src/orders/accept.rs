@@ -80,14 +80,14 @@ pub(crate) async fn accept_order(
         Ok(order) => order,
         Err(refusal) => return earlier::accepted(&state, key, refusal).await,
     };
-    if order.has_expired(OffsetDateTime::now_utc()) {
+    if let Some(passed) = order.has_passed(OffsetDateTime::now_utc()) {
         // What came before under its name is answered as it was then. (What has been forgotten since is called off at once.)
         let asked = Accept { order: order.clone(), key: key.clone() };
         let before = decisive(state.clone(), move |conn| {
             Box::pin(async move { store::accept::came_before(conn, &asked).await })
         });
         if !before.await? {
-            return Err(ApiError::invalid_one("expires_at", "in_the_past", "must be a time to come"));
+            return Err(ApiError::invalid_one(passed, "in_the_past", "must be a time to come"));
         }
     }
     commit(&state, arrival, order, key, body.into_held()).await

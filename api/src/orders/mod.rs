@@ -6,6 +6,7 @@ pub(crate) mod collect;
 pub(crate) mod earlier;
 pub mod fault;
 pub(crate) mod from_channel;
+pub(crate) mod later;
 pub mod mover;
 pub(crate) mod moves;
 pub mod publish;

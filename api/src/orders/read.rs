@@ -28,9 +28,9 @@ use crate::orders::view::{HistoryView, OrderPage, OrderView};
 use crate::state::AppState;
 
 /// Orders on a page where the client says nothing.
-const PAGE_SIZE: usize = 20;
+pub(crate) const PAGE_SIZE: usize = 20;
 /// Most orders on a page.
-const MAX_PAGE_SIZE: usize = 100;
+pub(crate) const MAX_PAGE_SIZE: usize = 100;
 
 /// Read an order.
 #[utoipa::path(

@@ -71,6 +71,13 @@ pub(crate) struct OrderView {
     /// soon as it is certain that nothing was taken. Left out of lists, and once the outcome is known.
     #[serde(skip_serializing_if = "Option::is_none", with = "crate::http::times::option")]
     pub expires_at: Option<OffsetDateTime>,
+    /// For when it was ordered. Left out where that is as soon as can be.
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::http::times::option")]
+    pub wanted_at: Option<OffsetDateTime>,
+    /// Of an order for later: until then it is neither charged nor put before the kitchen, and ends at once where it is cancelled.
+    /// Left out of all others.
+    #[serde(skip_serializing_if = "Option::is_none", with = "crate::http::times::option")]
+    pub held_until: Option<OffsetDateTime>,
     /// A cancellation that waits until the outcome of the charge is known; null where there is none.
     pub cancel_requested: Option<CancelView>,
     /// The channel that sent the order, in lower case.
@@ -131,9 +138,10 @@ impl OrderView {
     /// An order that was accepted just now. Its charge has `payment_deadline`, unless it says otherwise itself.
     pub(crate) fn accepted(order: NewOrder, created_at: OffsetDateTime, payment_deadline: Duration) -> Self {
         let uncharged = order.uncharged();
-        let (location, details) = order
-            .details
-            .map_or((None, None), |details| (details.location.clone(), Some(Box::new(details.as_stored()))));
+        let (location, details) = order.details.map_or((None, None), |details| {
+            (details.location.clone(), Some(Box::new(details.as_stored(created_at))))
+        });
+        let held_until = details.as_ref().and_then(|details| details.held_until);
         let order = Order {
             id: order.id,
             customer_id: order.customer_id,
@@ -144,7 +152,7 @@ impl OrderView {
             version: 1,
             created_at,
             updated_at: created_at,
-            accept_by: uncharged.map(|one| created_at + one.accept_in),
+            accept_by: uncharged.map(|one| held_until.unwrap_or(created_at) + one.accept_in),
             cancel_wish: None,
             details,
         };
@@ -154,8 +162,10 @@ impl OrderView {
     /// The answer to an order that was accepted, as it was then.
     pub(crate) fn as_accepted(order: Order, payment_deadline: Duration) -> Self {
         let own = order.details.as_ref().and_then(|details| details.expires_at);
+        let held_until = order.details.as_ref().and_then(|details| details.held_until);
         let is_charged = order.status == OrderStatus::Pending;
-        let expires_at = is_charged.then(|| own.unwrap_or(order.created_at + payment_deadline));
+        let from = held_until.unwrap_or(order.created_at);
+        let expires_at = is_charged.then(|| own.unwrap_or(from + payment_deadline));
         let details = order.details.as_ref();
         let is_due = details.is_some_and(|details| details.payment.method == PaymentMethod::OnDelivery);
         let due = is_due.then(|| order.total.to_json());
@@ -199,6 +209,8 @@ impl OrderView {
             updated_at: order.updated_at,
             accept_by: order.accept_by,
             expires_at: None,
+            wanted_at: details.wanted_at,
+            held_until: details.held_until,
             cancel_requested: order.cancel_wish.map(CancelView::from),
             channel,
             channel_order_id,
@@ -233,7 +245,8 @@ impl OrderView {
         // Its own charge; or the one that pays it anew.
         let is_awaited = |one: &&Paid| one.is_open_charge() && !one.is_addition;
         let awaited = payments.iter().find(is_awaited);
-        let expires_at = awaited.map(|one| one.expires_at.unwrap_or(one.created_at + payment_deadline));
+        let from = |one: &Paid| one.held_until.unwrap_or(one.created_at);
+        let expires_at = awaited.map(|one| one.expires_at.unwrap_or(from(one) + payment_deadline));
         let attempts = attempt_views(attempts);
         let due: i64 = payments
             .iter()
@@ -288,7 +301,7 @@ pub(crate) struct PaymentView {
     /// when the order is handed over) and `free` (nothing is to be paid).
     #[schema(value_type = String)]
     pub kind: PaymentKind,
-    /// `held` (an addition whose order is not paid yet), `due` (to be paid when the order is handed over), `pending`, `processing`, `waiting`, `succeeded` or `failed`.
+    /// `held` (of an order for later, until its time comes; or an addition whose order is not paid yet), `due` (to be paid when the order is handed over), `pending`, `processing`, `waiting`, `succeeded` or `failed`.
     #[schema(value_type = String)]
     pub status: PaymentStatus,
     /// The exact amount.
@@ -543,6 +556,10 @@ pub(crate) struct NewOrderBody {
     /// The id of the location that is to make it. The default is `main`.
     #[schema(example = "soho", min_length = 1, max_length = 50)]
     location: Option<String>,
+    /// For when it is ordered, RFC 3339: a time within a year. Where that is later than its location's lead time from now, the order is
+    /// held until the lead time before: only then it is charged and put before the kitchen. The default is as soon as can be.
+    #[schema(example = "2026-01-31T18:30:00Z")]
+    wanted_at: Option<String>,
 }
 
 /// One line of a request: something of the catalogue, which `product_id` names; or anything else, which `item_id`, `item_name` and

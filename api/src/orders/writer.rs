@@ -137,7 +137,8 @@ impl Writer {
     /// what is not published.
     fn publish(&self, batch: &Batch<Accept, Answer>, answers: &[Answer]) {
         let mut fresh = Vec::with_capacity(answers.len());
-        let (mut of_channels, mut uncharged, mut elsewhere) = (0, 0, 0);
+        // (What is held is let go by a sweep.)
+        let (mut of_channels, mut uncharged, mut elsewhere, mut held) = (0, 0, 0, 0);
         // Made only when the first order is met that has one.
         let mut origins = Origins::new();
         for (one, answer) in batch.commands.iter().zip(answers) {
@@ -145,11 +146,15 @@ impl Writer {
             of_channels +=
                 u64::from(new && one.order.details.as_ref().is_some_and(|details| details.key.is_some()));
             match answer {
-                Ok(Accepted::New { .. }) => {
+                Ok(Accepted::New { created_at }) => {
                     // There is nothing to claim.
                     if let Some(no_charge) = one.order.uncharged() {
                         uncharged += 1;
                         elsewhere += u64::from(no_charge.because == NoCharge::Elsewhere);
+                        continue;
+                    }
+                    if one.order.is_held(*created_at) {
+                        held += 1;
                         continue;
                     }
                     if let Some(origin) = &one.order.origin {
@@ -166,7 +171,7 @@ impl Writer {
             }
         }
         let count = fresh.len() as u64;
-        self.metrics.accepted.increment(count + uncharged);
+        self.metrics.accepted.increment(count + uncharged + held);
         self.metrics.of_channels.increment(of_channels);
         self.metrics.elsewhere.increment(elsewhere);
         if fresh.is_empty() {

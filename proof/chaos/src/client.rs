@@ -106,20 +106,20 @@ impl Client {
     /// Sends an order until it is told 202, and says under which id; `None`: given up.
     pub(crate) async fn see_through(&self, order: &Order, log: &Sender<Told>) -> Option<Uuid> {
         let sent_at = clock::now();
-        let (order, expires_at) = &order.sent_at(sent_at);
+        let (order, until) = &order.sent_at(sent_at);
         for tries in 1.. {
             let impatient = order.impatient && tries == 1;
             let patience = if impatient { IMPATIENCE } else { ANSWER_WITHIN };
             match self.ask(order, tries, patience).await {
                 Said::Accepted(id, total) => {
-                    if let Some(until) = *expires_at {
+                    if let Some(until) = until.filter(|_| order.expires_in.is_some()) {
                         self.tally.told(id, order.number, What::NotChargedAfter(until));
                     }
                     self.accepted(order, id, total, sent_at, tries, log).await;
                     return Some(id);
                 }
                 Said::Unreachable => self.tally.met(UNREACHABLE),
-                Said::Unknown(422) if expires_at.is_some_and(|until| until <= clock::now()) => {
+                Said::Unknown(422) if until.is_some_and(|until| until <= clock::now()) => {
                     self.tally.met(TOO_LATE);
                     Tally::count(&self.tally.too_late);
                     return None;

@@ -78,7 +78,10 @@ impl Servers {
             with(&self.rabbitmq, |rabbitmq| (rabbitmq.url(), rabbitmq.port())).await?;
         let mut server = Database::new(&server_url, "chaos")?.connect().await?;
         server.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
-        Database::new(&database_url, "chaos")?.prepare(DATABASE_PATIENCE).await?;
+        let database = Database::new(&database_url, "chaos")?;
+        database.prepare(DATABASE_PATIENCE).await?;
+        // Orders for later are wanted in seconds here.
+        database.connect().await?.execute("UPDATE locations SET lead_minutes = 0").await?;
         Ok(Ground {
             database_url,
             broker: BrokerConfig { amqp_url, amqp_queue: name },

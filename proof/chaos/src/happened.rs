@@ -14,10 +14,11 @@ const ENOUGH_ORDERS: u64 = 10_000;
 pub type Happened = BTreeMap<String, i64>;
 
 /// Each kind and what counts it: of orders' moves, then of payments.
-const MOVES: [(&str, &str); 16] = [
+const MOVES: [(&str, &str); 17] = [
     ("paid", "to_status = 'CONFIRMED'"),
     ("payment failed", "to_status = 'PAYMENT_FAILED'"),
     ("not charged in time, and nothing was sent", "to_status = 'PAYMENT_FAILED' AND reason = 'expired'"),
+    ("held for later, and let go", "to_status = 'PAYMENT_PROCESSING' AND reason = 'its_time'"),
     ("paid anew", "from_status = 'PAYMENT_FAILED' AND to_status = 'PAYMENT_PROCESSING'"),
     ("cancelled before it was sent to be charged", "from_status = 'PENDING' AND to_status = 'CANCELLED'"),
     (

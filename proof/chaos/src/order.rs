@@ -20,6 +20,9 @@ const IMPATIENT: f64 = 0.02;
 /// A few name a time after which they are not to be charged, so soon: often it is over before they are, when the gateway is away.
 const EXPIRES: f64 = 0.06;
 const EXPIRES_WITHIN_MS: std::ops::Range<u64> = 300..6_000;
+/// A few are wanted later, so soon: until then their charge is held.
+const FOR_LATER: f64 = 0.05;
+const WANTED_WITHIN_MS: std::ops::Range<u64> = 500..4_000;
 /// A few ask again though they were answered.
 const ASKS_AGAIN: f64 = 0.04;
 /// Price of what is added.
@@ -44,6 +47,8 @@ pub struct Order {
     pub asks_again: bool,
     /// Its charge is to be called off so long after it is first sent.
     pub expires_in: Option<Duration>,
+    /// It is wanted so long after it is first sent.
+    pub wanted_in: Option<Duration>,
     /// What becomes of it then.
     pub life: Life,
 }
@@ -61,26 +66,35 @@ impl Order {
         let asks_again = key.is_some() && dice.random_bool(ASKS_AGAIN);
         let life = Life::new(&mut dice, habits, Money::from_minor(ADDITION_MINOR, currency), deadline);
         let expires_in = Duration::from_millis(dice.random_range(EXPIRES_WITHIN_MS));
+        let expires_in = dice.random_bool(EXPIRES).then_some(expires_in);
+        let wanted_in = Duration::from_millis(dice.random_range(WANTED_WITHIN_MS));
+        let for_later = expires_in.is_none() && dice.random_bool(FOR_LATER);
         Self {
             number,
             body: format!(r#"{{"customer_id":"{customer}","currency":"{code}",{}}}"#, basket.members),
             total: Money::from_minor(basket.minor, currency),
             impatient,
             asks_again,
-            expires_in: dice.random_bool(EXPIRES).then_some(expires_in),
+            expires_in,
+            wanted_in: for_later.then_some(wanted_in),
             key,
             life,
         }
     }
 
-    /// The order as it is first sent, at this time: one that names a time of its own does so now. And that time.
+    /// The order as it is first sent, at this time: one that names a time of its own does so now. And that time, after which it is none
+    /// for a new order.
     pub fn sent_at(&self, now: Micros) -> (Self, Option<Micros>) {
-        let until = self.expires_in.map(|after| now + micros(after));
+        let (field, after) = match (self.expires_in, self.wanted_in) {
+            (Some(after), _) => ("expires_at", Some(after)),
+            (None, after) => ("wanted_at", after),
+        };
+        let until = after.map(|after| now + micros(after));
         let time = until
             .and_then(|until| OffsetDateTime::from_unix_timestamp_nanos(i128::from(until) * 1_000).ok())
             .and_then(|until| until.format(&Rfc3339).ok());
         let Some(time) = time else { return (self.clone(), None) };
-        let body = format!(r#"{{"expires_at":"{time}",{}"#, &self.body[1..]);
+        let body = format!(r#"{{"{field}":"{time}",{}"#, &self.body[1..]);
         (Self { body, ..self.clone() }, until)
     }
 
@@ -128,7 +142,8 @@ mod tests {
             assert_eq!((parsed.total, parsed.customer_id), (order.total, customer(number)));
             let (sent, until) = order.sent_at(crate::clock::now());
             let parsed = NewOrder::parse(&serde_json::from_str(&sent.body).unwrap()).unwrap();
-            assert_eq!((parsed.total, until.is_some()), (order.total, order.expires_in.is_some()));
+            let names_one = order.expires_in.is_some() || order.wanted_in.is_some();
+            assert_eq!((parsed.total, until.is_some()), (order.total, names_one));
             if let Some(body) = order.addition() {
                 let request = serde_json::from_str(&body).unwrap();
                 let addition = NewAddition::parse(&request, parsed.id, order.total.currency()).unwrap();

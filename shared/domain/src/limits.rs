@@ -31,5 +31,7 @@ pub const ACCEPT_IN: Duration = Duration::from_secs(300);
 /// Longest time that an order's charge may be given by the order itself: what is to be made later than in a week is to be ordered
 /// later.
 pub const MAX_EXPIRY: Duration = Duration::from_secs(7 * 86_400);
+/// How far ahead an order may be wanted: a wedding is ordered a year before.
+pub const MAX_AHEAD: Duration = Duration::from_secs(366 * 86_400);
 /// Currency of an order that names none.
 pub const DEFAULT_CURRENCY: Currency = Currency::USD;

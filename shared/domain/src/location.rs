@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use crate::limits::DEFAULT_CURRENCY;
 use crate::money::Currency;
 
@@ -36,6 +38,11 @@ pub struct Location {
 }
 
 impl Location {
+    /// Until when an order is held that is wanted then.
+    pub fn held_until(&self, wanted_at: OffsetDateTime) -> Option<OffsetDateTime> {
+        wanted_at.checked_sub(self.lead.try_into().ok()?)
+    }
+
     /// Whether it is the one that is always there.
     pub fn is_main(&self) -> bool {
         self.id == MAIN

@@ -41,6 +41,7 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
     history::check(&mut tx, &mut orders, &mut report).await?;
     orders.read_board(&mut tx, &mut report).await?;
     orders.read_names(&mut tx, &mut report).await?;
+    Orders::check_later(&mut tx, &mut report).await?;
     Orders::check_locations(&mut tx, &mut report).await?;
     check_names(&mut tx, &mut report).await?;
     orders.check_lines(&mut tx, &mut report).await?;

@@ -33,6 +33,8 @@ pub(super) struct Order {
     pub(super) kept_elsewhere: bool,
     /// How often the time of its own charge was over before anything was sent.
     expired: u32,
+    /// It is for later: its own charge is held until a time to come.
+    pub(super) waits: bool,
     /// Somebody wished it to be cancelled.
     pub(super) is_wished: bool,
     /// How many changes its channel told.
@@ -102,6 +104,17 @@ const LINES: &str = "
         WHERE adjustments IS NOT NULL
     )
     SELECT o.id, sum(amount)::text FROM orders o LEFT JOIN amounts USING (id) GROUP BY o.id";
+
+/// A try of an order's own charge, or the word that its kitchen was too late, before its time; or a charge that waits elsewhere, or
+/// for another time than its order says.
+const LATER: &str = "
+    SELECT d.order_id,
+        NOT EXISTS (SELECT FROM payment_attempts a WHERE a.payment_id = d.order_id AND a.started_at < d.held_until)
+        AND NOT EXISTS (
+            SELECT FROM order_events e
+            WHERE e.subject = d.order_id AND e.at < d.held_until AND e.reason IN ('accept_deadline', 'its_time', 'expired'))
+        AND coalesce(own.kind <> 'charge' OR own.held_until = d.held_until, false)
+    FROM order_details d LEFT JOIN payments own ON own.id = d.order_id WHERE d.held_until IS NOT NULL";
 
 type OrderRow = (Uuid, OrderStatus, i32, i64, String, bool);
 
@@ -174,6 +187,15 @@ impl Orders {
                 order.kept_elsewhere = kept;
                 order.told = told.unsigned_abs();
             }
+        }
+        Ok(())
+    }
+
+    /// Those for later: nothing was done before its time, and their own charge is where it belongs.
+    pub(super) async fn check_later(conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+        let mut rows = sqlx::query_as::<_, (Uuid, bool)>(LATER).fetch(conn);
+        while let Some((id, is_right)) = rows.try_next().await? {
+            report.check(Invariant::LaterWaits, is_right, || format!("order {id}"));
         }
         Ok(())
     }
@@ -255,6 +277,7 @@ impl Order {
             charged: Tally::default(),
             owed: Tally::default(),
             refunded: Tally::default(),
+            waits: false,
             is_wished: false,
             told: 0,
             succeeded_minor: 0,
@@ -287,7 +310,11 @@ impl Order {
 
     fn check(&self, id: Uuid, report: &mut Report) {
         let status = self.status.as_str();
-        let ended = !matches!(self.status, OrderStatus::Pending | OrderStatus::PaymentProcessing);
+        let ended = match self.status {
+            OrderStatus::Pending => self.waits,
+            OrderStatus::PaymentProcessing => false,
+            _ => !self.waits,
+        };
         report.check(Invariant::OrdersEnded, ended, || format!("order {id} is {status}"));
 
         // Paid once: by a charge of its own, or to its channel, or in hand; or there is nothing to pay.

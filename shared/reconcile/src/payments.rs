@@ -54,6 +54,7 @@ struct Payment {
     status: PaymentStatus,
     attempts: i32,
     is_due: bool,
+    waits: bool,
     gateway_id: Option<String>,
     is_addition: bool,
     is_dropped: bool,
@@ -78,7 +79,9 @@ pub(super) async fn check(
     let doubles = read_doubles(conn).await?;
     let mut payments = sqlx::query_as::<_, Payment>(
         "SELECT id, order_id, refund_of, amount_minor, currency, kind, status, attempts,
-                due_at IS NOT NULL OR status = 'held' OR (status = 'due' AND kind <> 'on_delivery') AS is_due, gateway_id, added IS NOT NULL AS is_addition,
+                due_at IS NOT NULL OR (status = 'held' AND coalesce(held_until <= now(), true))
+                    OR (status = 'due' AND kind <> 'on_delivery') AS is_due,
+                coalesce(status = 'held' AND held_until > now(), false) AS waits, gateway_id, added IS NOT NULL AS is_addition,
                 dropped_at IS NOT NULL AS is_dropped, (extract(epoch FROM created_at) * 1000000)::int8 AS created_at
          FROM shown_payments",
     )
@@ -332,6 +335,7 @@ impl Payment {
                 order.succeeded_minor += self.amount_minor;
             }
             order.failed += u32::from(self.status == PaymentStatus::Failed);
+            order.waits |= self.waits;
             if self.is_addition {
                 let whole = match self.status {
                     PaymentStatus::Succeeded => !self.is_dropped,

@@ -46,11 +46,12 @@ pub enum Invariant {
     RequestsCovered,
     OneOrderAKey,
     NamesWhole,
+    LaterWaits,
 }
 
 impl Invariant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::OrdersEnded,
         Self::NothingDue,
         Self::RowsBelong,
@@ -75,12 +76,15 @@ impl Invariant {
         Self::RequestsCovered,
         Self::OneOrderAKey,
         Self::NamesWhole,
+        Self::LaterWaits,
     ];
 
     /// The invariant in words.
     pub const fn says(self) -> &'static str {
         match self {
-            Self::OrdersEnded => "no order is PENDING or PAYMENT_PROCESSING",
+            Self::OrdersEnded => {
+                "no order is PENDING or PAYMENT_PROCESSING, but for those for later, which are PENDING"
+            }
             Self::NothingDue => "no payment is due, none is leased",
             Self::RowsBelong => {
                 "payments, attempts, events, names and details belong to a row that exists, an order to a location"
@@ -129,6 +133,9 @@ impl Invariant {
             }
             Self::RequestsCovered => "the gateway was never asked without an attempt row",
             Self::OneOrderAKey => "an idempotency key has one order, an order one key",
+            Self::LaterWaits => {
+                "of an order for later nothing is charged and no time is over before its own, and its charge was held until then"
+            }
             Self::NamesWhole => {
                 "what a channel calls an order, and a client a payment, stands under its name, and nothing else does"
             }

@@ -246,7 +246,7 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<De
 pub async fn held(conn: &mut PgConnection, limit: u32, except: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_id
-         WHERE p.status = 'held' AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING') AND p.id <> ALL($2)
+         WHERE p.status = 'held' AND p.held_until IS NULL AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING') AND p.id <> ALL($2)
          ORDER BY p.order_id LIMIT $1 FOR UPDATE OF p SKIP LOCKED",
         i64::from(limit),
         except

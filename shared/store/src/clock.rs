@@ -25,13 +25,15 @@ pub enum Clock {
 }
 
 /// Pushes the bound on, as a worker that has been watching. A bound that the clock has passed stays, unless nothing is late:
-/// no order that the kitchen did not answer, no open charge whose time is over or that is older than `charge_age`.
+/// no order that the kitchen did not answer, none for later whose time has come, no open charge whose time is over or that is older than
+/// `charge_age`.
 pub async fn watch(conn: &mut PgConnection, charge_age: Duration) -> sqlx::Result<Clock> {
     let beyond: Option<f64> = sqlx::query_scalar(
         "WITH kept AS (
              UPDATE clock_trust SET until = now() + $1::bigint * interval '1 ms'
              WHERE now() <= until
                  OR NOT (EXISTS (SELECT FROM payments WHERE answer_by <= now())
+                     OR EXISTS (SELECT FROM payments WHERE status = 'held' AND held_until <= now())
                      OR EXISTS (SELECT FROM open_charges
                                 WHERE NOT voiding
                                     AND coalesce(expires_at, created_at + $2::bigint * interval '1 ms') < now()))

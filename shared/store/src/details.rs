@@ -14,6 +14,8 @@ pub(super) struct Columns {
     pub(super) collected: Option<bool>,
     pub(super) kept: Option<bool>,
     pub(super) expires_at: Option<OffsetDateTime>,
+    pub(super) wanted_at: Option<OffsetDateTime>,
+    pub(super) held_until: Option<OffsetDateTime>,
     pub(super) channel: Option<String>,
     pub(super) channel_order_id: Option<String>,
     pub(super) payment_reference: Option<String>,
@@ -48,6 +50,8 @@ impl Columns {
             collected: self.collected.unwrap_or_default(),
             kept: self.kept.unwrap_or_default(),
             expires_at: self.expires_at,
+            wanted_at: self.wanted_at,
+            held_until: self.held_until,
         }))
     }
 }

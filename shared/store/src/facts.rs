@@ -37,7 +37,8 @@ const OPEN: &str = "
             coalesce(lease_until, due_at) AS due_at
          FROM open_charges c ORDER BY c.due_at LIMIT $1)
         UNION ALL
-        (SELECT id, order_id, kind, status, attempts, created_at, due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1)
+        -- (The time of one for later counts from when it was let go.)
+        (SELECT id, order_id, kind, status, attempts, coalesce(held_until, created_at), due_at FROM payments WHERE due_at IS NOT NULL ORDER BY due_at LIMIT $1)
     ) due ORDER BY due_at LIMIT $1";
 
 /// Looks; counts no more than `limit` payments, longest due first.
@@ -48,7 +49,10 @@ pub async fn facts(conn: &mut PgConnection, limit: i64) -> sqlx::Result<Facts> {
          SELECT coalesce(greatest(extract(epoch FROM now() - min(due_at)), 0), 0)::float8,
                 coalesce(greatest(extract(epoch FROM now() - min(created_at) FILTER (WHERE kind = 'charge')), 0), 0)::float8,
                 coalesce(greatest(extract(epoch FROM now() - min(created_at) FILTER (WHERE kind = 'refund')), 0), 0)::float8,
-                (SELECT count(*) FROM (SELECT FROM payments WHERE status = 'held' LIMIT $1) AS held),
+                (SELECT count(*) FROM (
+                    (SELECT FROM payments WHERE status = 'held' AND held_until IS NULL LIMIT $1)
+                    UNION ALL
+                    (SELECT FROM payments WHERE status = 'held' AND held_until IS NOT NULL LIMIT $1)) AS held),
                 count(*) FILTER (WHERE status = 'pending'),
                 count(*) FILTER (WHERE status = 'processing'),
                 count(*) FILTER (WHERE status = 'waiting'),
@@ -114,12 +118,13 @@ pub async fn contradicting_orders(conn: &mut PgConnection, limit: i64) -> sqlx::
                     count(*) FILTER (WHERE kind IN ('elsewhere', 'on_delivery', 'free') AND status <> 'failed') AS elsewhere,
                     count(*) FILTER (WHERE kind = 'charge' AND due_at IS NOT NULL) AS open,
                     EXISTS (SELECT FROM open_charges c WHERE c.id = o.id) AS is_queued,
+                    coalesce(bool_or(status = 'held' AND held_until IS NOT NULL), false) AS is_for_later,
                     coalesce(sum(amount_minor) FILTER (WHERE kind = 'charge' AND status = 'succeeded'), 0) AS taken,
                     coalesce(sum(amount_minor) FILTER (WHERE kind = 'refund'), 0) AS given
              FROM payments WHERE id = o.id OR (order_id = o.id AND id <> order_id)
          ) p
          WHERE CASE
-             WHEN o.status = 'PENDING' THEN NOT p.is_queued
+             WHEN o.status = 'PENDING' THEN p.is_queued = p.is_for_later
              WHEN o.status = 'PAYMENT_PROCESSING' THEN p.open = 0 AND NOT p.is_queued
              WHEN p.is_queued THEN true
              WHEN o.status IN ('CONFIRMED', 'ACCEPTED', 'PREPARING', 'READY', 'DELIVERED') THEN p.charged + p.elsewhere = 0

@@ -25,6 +25,7 @@ pub mod facts;
 pub mod feed;
 pub mod hosts;
 pub mod keyed;
+pub mod later;
 pub mod list;
 pub mod locations;
 pub mod migrate;

@@ -107,7 +107,7 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
                   currency AS "currency!", o.version AS "version!", created_at AS "created_at!", updated_at AS "updated_at!",
                   accept_by, cancel_requested_at, cancel_actor, cancel_reason,
                   d.paid_elsewhere AS "paid_elsewhere?", d.on_delivery AS "on_delivery?", d.collected AS "collected?",
-                  d.kept AS "kept?", d.expires_at, d.channel, d.channel_order_id, d.payment_reference,
+                  d.kept AS "kept?", d.expires_at, d.wanted_at, d.held_until, d.channel, d.channel_order_id, d.payment_reference,
                   d.gateway_payment_method, d.gateway_customer, d.handover AS "handover?: Json<Handover>",
                   d.metadata AS "metadata: Json<Box<RawValue>>",
                   coalesce(o.adjustments, first.adjustments) AS "adjustments: Json<Vec<Adjustment>>"
@@ -124,6 +124,8 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
         collected: row.collected,
         kept: row.kept,
         expires_at: row.expires_at,
+        wanted_at: row.wanted_at,
+        held_until: row.held_until,
         channel: row.channel,
         channel_order_id: row.channel_order_id,
         payment_reference: row.payment_reference,
@@ -224,6 +226,8 @@ pub struct Paid {
     pub created_at: OffsetDateTime,
     /// When it is called off, where that is said.
     pub expires_at: Option<OffsetDateTime>,
+    /// Of an order for later: until when it is held.
+    pub held_until: Option<OffsetDateTime>,
 }
 
 impl Paid {
@@ -248,6 +252,7 @@ struct PaidRow {
     is_addition: bool,
     created_at: OffsetDateTime,
     expires_at: Option<OffsetDateTime>,
+    held_until: Option<OffsetDateTime>,
 }
 
 impl TryFrom<PaidRow> for Paid {
@@ -266,6 +271,7 @@ impl TryFrom<PaidRow> for Paid {
             is_addition: row.is_addition,
             created_at: row.created_at,
             expires_at: row.expires_at,
+            held_until: row.held_until,
         })
     }
 }
@@ -291,7 +297,7 @@ pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
         r#"SELECT id AS "id!", order_id AS "order_id!", kind AS "kind!: PaymentKind", status AS "status!: PaymentStatus",
                   amount_minor AS "amount_minor!", currency AS "currency!", reference, refund_of,
                   coalesce(reason, failure_code) AS reason, added IS NOT NULL AS "is_addition!", created_at AS "created_at!",
-                  expires_at
+                  expires_at, held_until
            FROM shown_payments WHERE id = $1 OR (order_id = $1 AND id <> order_id) ORDER BY created_at, id"#,
         order_id
     )

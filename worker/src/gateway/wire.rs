@@ -138,6 +138,7 @@ mod tests {
                 number: 1,
                 action: AttemptAction::Charge,
                 spent: 0,
+                queued: true,
                 origin: None,
             };
             let asked = theirs::ChargeRequest::new(claim.order_id, amount);

@@ -9,6 +9,7 @@ pub mod due;
 pub mod facts;
 pub mod feed;
 pub mod forget;
+pub mod later;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use self::clock::Clock;
 use self::deadline::Deadlines;
 use self::feed::Feed;
 use self::forget::Forget;
+use self::later::Later;
 use crate::config::WorkerSettings;
 
 /// Orders in one transaction: row locks no longer than some milliseconds.
@@ -36,6 +38,7 @@ pub struct Chores {
     clock: Clock,
     deadlines: Deadlines,
     additions: Additions,
+    later: Later,
     call_off: CallOff,
     forget: Forget,
     feed: Feed,
@@ -51,6 +54,7 @@ impl Chores {
             clock: Clock::new(settings.payment_deadline),
             deadlines: Deadlines::new(),
             additions: Additions::new(),
+            later: Later::new(),
             call_off: CallOff::new(settings.payment_deadline),
             forget: Forget::new(),
             feed: Feed::new(settings.events_kept()),
@@ -64,11 +68,13 @@ impl Chores {
             // Each whatever became of the others: what stops one of them must not stop all.
             let watched = self.clock.run_if_due(&mut self.session).await;
             let late = self.reject_late().await;
+            let begun = self.let_go_later().await;
             let tended = self.tend_additions().await;
             let aged = self.end_old().await;
+            let found = late.and_then(|late| begun.map(|begun| late.max(begun)));
             // After what the others wrote.
             let noted = self.note_feed().await;
-            let is_full = match watched.and(tended).and(aged).and(noted).and(late) {
+            let is_full = match watched.and(tended).and(aged).and(noted).and(found) {
                 Ok(found) => {
                     well = true;
                     found == AT_ONCE as usize
@@ -105,6 +111,11 @@ impl Chores {
     /// Rejects what the kitchen did not answer in time, up to [`AT_ONCE`] orders. Says how many deadlines had passed.
     pub async fn reject_late(&mut self) -> Result<usize> {
         self.deadlines.run_once(&mut self.session).await
+    }
+
+    /// Lets orders go whose time has come, up to [`AT_ONCE`], and says how many.
+    pub async fn let_go_later(&mut self) -> Result<usize> {
+        self.later.run_once(&mut self.session, self.payment_deadline).await
     }
 
     /// Lets additions go, and takes failed ones off, up to [`AT_ONCE`] of either kind.

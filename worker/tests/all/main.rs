@@ -1,6 +1,7 @@
 //! The worker's steps, one at a time, against a real PostgreSQL and the gateway of the demo.
 
 mod gateway;
+mod its_time;
 mod money_back;
 mod one_of_many;
 mod sequences;

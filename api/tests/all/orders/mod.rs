@@ -11,3 +11,4 @@ mod reading;
 pub(crate) mod staff_and_customers;
 mod told;
 mod versions;
+mod wanted_later;

@@ -15,7 +15,7 @@ use super::payment_method::{NoCharge, Payment, PaymentMethod, Uncharged};
 use crate::channel::name::{ChannelKey, ChannelName};
 use crate::channel::told::Document;
 use crate::fields::Odd;
-use crate::limits::{MAX_EXPIRY, MAX_ID_CHARS, MAX_NAME_CHARS};
+use crate::limits::{MAX_AHEAD, MAX_EXPIRY, MAX_ID_CHARS, MAX_NAME_CHARS};
 use crate::moment;
 use crate::problems::{At, Problems};
 
@@ -145,11 +145,15 @@ pub struct NewDetails {
     pub expires_at: Option<OffsetDateTime>,
     /// Where it is to be made; `None`: at the first location.
     pub location: Option<String>,
+    /// For when it is ordered.
+    pub wanted_at: Option<OffsetDateTime>,
+    /// Where that is later: until then it is neither charged nor put before the kitchen.
+    pub held_until: Option<OffsetDateTime>,
 }
 
 impl NewDetails {
-    /// As they are stored once their order is accepted.
-    pub fn as_stored(self) -> Details {
+    /// As they are stored once their order is accepted, since this moment.
+    pub fn as_stored(self, created_at: OffsetDateTime) -> Details {
         let channel = self.key.map(|key| (key.channel.as_str().to_owned(), key.order_id));
         // What is free is not paid in hand.
         let is_free = self.uncharged.is_some_and(|one| one.because == NoCharge::Free);
@@ -163,6 +167,8 @@ impl NewDetails {
             collected: false,
             kept: false,
             expires_at: self.expires_at,
+            wanted_at: self.wanted_at,
+            held_until: self.held_until.filter(|until| *until > created_at),
         }
     }
 
@@ -179,6 +185,8 @@ impl NewDetails {
             uncharged,
             expires_at,
             location,
+            wanted_at,
+            held_until: _,
         } = self;
         handover.is_empty()
             && key.is_none()
@@ -190,6 +198,7 @@ impl NewDetails {
             && uncharged.is_none()
             && expires_at.is_none()
             && location.is_none()
+            && wanted_at.is_none()
     }
 }
 
@@ -224,6 +233,10 @@ pub struct Details {
     pub kept: bool,
     /// When its charge is called off, where the order says so itself.
     pub expires_at: Option<OffsetDateTime>,
+    /// For when it was ordered.
+    pub wanted_at: Option<OffsetDateTime>,
+    /// Where that was later: until then it is neither charged nor put before the kitchen.
+    pub held_until: Option<OffsetDateTime>,
 }
 
 impl Details {
@@ -331,18 +344,39 @@ impl Problems {
         Some(text)
     }
 
-    /// When an order's charge is to be called off: a time within [`MAX_EXPIRY`], as the database keeps it. One that has passed
-    /// is none for a new order, but for one that came before: so that is not for here to say.
-    pub(crate) fn expiry(&mut self, attr: &str, raw: &RawValue) -> Option<OffsetDateTime> {
+    /// When an order's charge is to be called off: a time within [`MAX_EXPIRY`] from when it may first be made, as the database
+    /// keeps it. One that has passed is none for a new order, but for one that came before: so that is not for here to say.
+    pub(crate) fn expiry(
+        &mut self,
+        attr: &str,
+        raw: &RawValue,
+        held_until: Option<OffsetDateTime>,
+    ) -> Option<OffsetDateTime> {
+        let at = self.moment(attr, raw)?;
+        if at - OffsetDateTime::now_utc().max(held_until.unwrap_or(OffsetDateTime::UNIX_EPOCH)) > MAX_EXPIRY {
+            self.add(attr, "too_far", "must be within seven days");
+        } else if held_until.is_some_and(|until| at <= until) {
+            self.add(attr, "conflict", "must be after the time at which the order is charged");
+        }
+        Some(at)
+    }
+
+    /// For when an order is wanted: within [`MAX_AHEAD`]. Of one that has passed, as above.
+    pub(crate) fn wanted(&mut self, attr: &str, raw: &RawValue) -> Option<OffsetDateTime> {
+        let at = self.moment(attr, raw)?;
+        if at - OffsetDateTime::now_utc() > MAX_AHEAD {
+            self.add(attr, "too_far", "must be within a year");
+        }
+        Some(at)
+    }
+
+    /// A time in whole microseconds.
+    fn moment(&mut self, attr: &str, raw: &RawValue) -> Option<OffsetDateTime> {
         let text = self.text(attr, Some(raw), MAX_TIME_CHARS)?;
         let Some(at) = moment::parse(&text) else {
             self.add(attr, "no_time", "must be a time such as 2026-01-31T18:00:00Z");
             return None;
         };
-        if at - OffsetDateTime::now_utc() > MAX_EXPIRY {
-            self.add(attr, "too_far", "must be within seven days");
-        }
-        // Whole microseconds.
         let micros = at.microsecond() * 1_000;
         at.replace_nanosecond(micros).ok()
     }

@@ -72,9 +72,17 @@ impl NewOrder {
         }
     }
 
-    /// Whether its charge would be called off already.
-    pub fn has_expired(&self, now: OffsetDateTime) -> bool {
-        self.details.as_ref().and_then(|details| details.expires_at).is_some_and(|at| at <= now)
+    /// Which of its times has passed: that for which it is wanted, or that at which its charge is called off.
+    pub fn has_passed(&self, now: OffsetDateTime) -> Option<&'static str> {
+        let details = self.details.as_ref()?;
+        let passed = |at: Option<OffsetDateTime>| at.is_some_and(|at| at <= now);
+        let times = [("wanted_at", details.wanted_at), ("expires_at", details.expires_at)];
+        times.into_iter().find(|(_, at)| passed(*at)).map(|(name, _)| name)
+    }
+
+    /// Whether it is one for later, so that its charge waits.
+    pub fn is_held(&self, now: OffsetDateTime) -> bool {
+        self.details.as_ref().and_then(|details| details.held_until).is_some_and(|until| until > now)
     }
 
     /// Whether it has a discount beside its lines.
@@ -116,6 +124,9 @@ impl NewOrder {
         self.accept_in = place.accept_in;
         if !place.is_main() {
             self.details.get_or_insert_default().location = Some(place.id.clone());
+        }
+        if let Some(details) = &mut self.details {
+            details.held_until = details.wanted_at.and_then(|at| place.held_until(at));
         }
         self
     }

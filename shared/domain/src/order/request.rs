@@ -15,6 +15,7 @@ use crate::location::{Location, Locations, MAX_LOCATION_CHARS};
 use crate::money::{Currency, Money};
 use crate::problems::{At, Problem, Problems};
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
 
 fields! {
     /// What `POST /orders` carries, before anything is known of it but that it is a JSON object. Fields are kept raw,
@@ -36,6 +37,7 @@ fields! {
         pickup_time,
         expires_at,
         location,
+        wanted_at,
     }
 }
 
@@ -65,15 +67,24 @@ impl NewOrder {
         let mut handover = request.handover().parse(&SNAKE_CASE, &mut problems);
         handover.note = problems.note("note", request.note, MAX_NOTE_CHARS);
         let key = problems.channel_key(request.channel, request.channel_order_id);
-        let expires_at = request.expires_at.and_then(|raw| problems.expiry("expires_at", raw));
+        let wanted_at = request.wanted_at.and_then(|raw| problems.wanted("wanted_at", raw));
+        let held_until = wanted_at.and_then(|at| place.held_until(at));
+        let expires_at = request.expires_at.and_then(|raw| problems.expiry("expires_at", raw, held_until));
         let metadata = metadata(&mut problems, request.metadata);
         let payment = payment(&mut problems, request.payment);
         let (Some(customer_id), Some(total), true) = (customer_id, total, problems.0.is_empty()) else {
             return Err(problems.0);
         };
         let order = Self { from_catalogue, ..Self::new(customer_id, &items, total) };
-        let details =
-            NewDetails { handover, adjustments, metadata, payment, expires_at, ..NewDetails::default() };
+        let details = NewDetails {
+            handover,
+            adjustments,
+            metadata,
+            payment,
+            expires_at,
+            wanted_at,
+            ..NewDetails::default()
+        };
         if key.is_none() && details.is_empty() && total.minor() > 0 {
             return Ok(order.at(place));
         }
@@ -129,9 +140,10 @@ impl NewDetails {
         order_id: String,
     ) -> ChannelKey {
         let NewOrder { customer_id, items, total, .. } = order;
-        let Self { handover, adjustments, metadata, payment, expires_at, .. } = self;
-        let expires_at = expires_at.map(|at| (at.unix_timestamp(), at.microsecond()));
-        let beside = (adjustments, metadata, payment, &place.id);
+        let Self { handover, adjustments, metadata, payment, expires_at, wanted_at, .. } = self;
+        let written = |at: &OffsetDateTime| (at.unix_timestamp(), at.microsecond());
+        let expires_at = expires_at.as_ref().map(written);
+        let beside = (adjustments, metadata, payment, &place.id, wanted_at.as_ref().map(written));
         let content = (customer_id, total.currency().code(), items, handover, expires_at, beside);
         ChannelKey::new(channel, order_id, &content)
     }
@@ -140,8 +152,6 @@ impl NewDetails {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use time::OffsetDateTime;
 
     use super::*;
     use crate::order::payment_method::NoCharge;
@@ -422,6 +432,31 @@ mod tests {
         let item: crate::order::lines::Item =
             serde_json::from_str::<Vec<_>>(order.items.get()).unwrap().remove(0);
         assert!(!format!("{item:?}").contains("nuts"));
+    }
+
+    #[test]
+    fn what_is_wanted_later_is_held_until_its_locations_lead_time_before() {
+        let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap();
+        let (minute, hour) = (time::Duration::minutes(1), time::Duration::hours(1));
+        let rfc3339 = |at: OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).unwrap();
+        let wanted =
+            |at: OffsetDateTime, more: &str| beside(&format!(r#""wanted_at":"{}"{more}"#, rfc3339(at)));
+        let order = wanted(now + hour, "").unwrap();
+        assert_eq!(order.has_passed(now), None);
+        assert_eq!(
+            (order.is_held(now), order.is_held(now + 30 * minute)),
+            (true, false),
+            "30 minutes before"
+        );
+        assert!(!wanted(now + 20 * minute, "").unwrap().is_held(now), "sooner than it takes");
+        assert_eq!(wanted(now - minute, "").unwrap().has_passed(now), Some("wanted_at"));
+        let ends = |at| format!(r#","expires_at":"{}""#, rfc3339(at));
+        let day = 24 * hour;
+        assert!(wanted(now + 9 * day, &ends(now + 10 * day)).is_ok(), "within seven days from its charge");
+        wrong(wanted(now + 9 * day, &ends(now + day)), "expires_at", "conflict");
+        wrong(wanted(now + 2 * day, &ends(now + 10 * day)), "expires_at", "too_far");
+        wrong(wanted(now + 367 * day, ""), "wanted_at", "too_far");
+        wrong(beside(r#""wanted_at":"tomorrow""#), "wanted_at", "no_time");
     }
 
     #[test]

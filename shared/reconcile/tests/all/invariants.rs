@@ -218,11 +218,11 @@ async fn what_is_right_is_clean_and_all_of_it_was_looked_at() -> Result<()> {
 async fn a_row_broken_in_the_database_is_found() -> Result<()> {
     use Invariant::{
         AdditionsWhole, AttemptsClosed, AttemptsCounted, AttemptsExplain, BoardWhole, ChargedOnce,
-        ChargesAreTotal, EventsExplain, FailedIsClosed, HistoryLegal, HistoryWhole, LedgerExplained,
-        LinesAreTotal, MoneyKept, NamesWhole, NothingDue, OneOrderAKey, OrdersEnded, QueuedOrFinal,
-        RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
+        ChargesAreTotal, EventsExplain, FailedIsClosed, HistoryLegal, HistoryWhole, LaterWaits,
+        LedgerExplained, LinesAreTotal, MoneyKept, NamesWhole, NothingDue, OneOrderAKey, OrdersEnded,
+        QueuedOrFinal, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
     };
-    let cases: [(&str, &[Invariant]); 39] = [
+    let cases: [(&str, &[Invariant]); 40] = [
         ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
         (
             "UPDATE payments SET status = 'waiting', due_at = now() WHERE id = $declined.pay",
@@ -286,6 +286,11 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
         ),
         ("UPDATE payments SET answer_by = NULL WHERE id = $paid.pay", &[BoardWhole]),
         ("UPDATE orders SET location = 'nowhere' WHERE id = $paid", &[RowsBelong]),
+        (
+            "INSERT INTO order_details (order_id, paid_elsewhere, handover, held_until)
+             VALUES ($paid, false, '{}', now() + interval '1 d')",
+            &[LaterWaits],
+        ),
         ("INSERT INTO in_kitchen VALUES ($paid, 'READY')", &[BoardWhole]),
         ("INSERT INTO in_kitchen VALUES (gen_random_uuid(), 'READY')", &[RowsBelong]),
         (

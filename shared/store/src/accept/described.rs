@@ -134,15 +134,17 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         .collect::<Result<_, _>>()
         .map_err(|error| sqlx::Error::Encode(error.into()))?;
     let expire: Vec<Option<OffsetDateTime>> = all().map(|one| one.expires_at).collect();
+    let wanted: Vec<Option<OffsetDateTime>> = all().map(|one| one.wanted_at).collect();
+    let held: Vec<Option<OffsetDateTime>> = all().map(|one| one.held_until).collect();
     let described = sqlx::query_scalar!(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[],
                                  $8::timestamptz[], $9::bool[], $10::text[], $11::text[], $12::text[], $13::text[],
-                                 $14::bigint[], $15::text[])
+                                 $14::bigint[], $15::text[], $16::timestamptz[], $17::timestamptz[])
                 AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported, expires_at,
                          on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata,
-                         named_ms, document)
+                         named_ms, document, wanted_at, held_until)
         ), called AS (
             INSERT INTO names (named, until, kind, scope, name, hash)
             SELECT order_id, now() + named_ms * interval '1 ms', 'channel_order', channel, channel_order_id, content_hash
@@ -152,10 +154,10 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         )
         INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover, imported, expires_at,
                                    on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata,
-                                   named_until, document)
+                                   named_until, document, wanted_at, held_until)
         SELECT order_id, paid_elsewhere, channel, channel_order_id, handover::jsonb, imported::json, expires_at,
             on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata::json, now() + named_ms * interval '1 ms',
-            document::jsonb
+            document::jsonb, wanted_at, CASE WHEN held_until > now() THEN held_until END
         FROM input WHERE channel IS NULL OR order_id IN (SELECT named FROM called)
         ON CONFLICT DO NOTHING
         RETURNING order_id
@@ -175,6 +177,8 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
         &metadata as &[Option<&str>],
         &named_ms as &[Option<i64>],
         &documents as &[Option<String>],
+        &wanted as &[Option<OffsetDateTime>],
+        &held as &[Option<OffsetDateTime>],
     )
     .fetch_all(conn)
     .await?;
@@ -182,7 +186,8 @@ async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Has
 }
 
 /// The statement of `plain.rs`, for orders of which some have amounts beside their lines, and for some of which nothing is
-/// charged: those are confirmed from the start, with the kitchen's deadline, and have a payment that nobody will claim. What is there already is passed over.
+/// charged: those are confirmed from the start, with the kitchen's deadline, and have a payment that nobody will claim. The charge of one
+/// for later is held until its time comes, and does not enter the queue before. What is there already is passed over.
 async fn insert_orders(
     conn: &mut PgConnection,
     batch: &[&Accept],
@@ -194,6 +199,9 @@ async fn insert_orders(
         uncharged().map(|one| one.map(|one| crate::millis(one.accept_in))).collect();
     let own_accept_in = batch.iter().map(|one| one.order.accept_in.map(crate::millis));
     let own_accept_in: Vec<Option<i64>> = own_accept_in.collect();
+    let times = || batch.iter().map(|one| one.order.details.as_ref());
+    let held: Vec<Option<OffsetDateTime>> = times().map(|one| one?.held_until).collect();
+    let expire: Vec<Option<OffsetDateTime>> = times().map(|one| one?.expires_at).collect();
     let locations: Vec<&str> = batch.iter().map(|one| one.order.location()).collect();
     let kinds: Vec<Option<PaymentKind>> = uncharged().map(|one| Some(one?.because.into())).collect();
     let adjustments = batch.iter().map(|one| {
@@ -210,9 +218,9 @@ async fn insert_orders(
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
                                  $7::text[], $8::bytea[], $9::bigint[], $10::bigint[], $12::payment_kind[], $13::text[],
-                                 $14::bigint[], $15::text[])
+                                 $14::bigint[], $15::text[], $16::timestamptz[], $17::timestamptz[])
                 AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, keep_ms, accept_ms,
-                         kind, adjustments, own_accept_ms, location)
+                         kind, adjustments, own_accept_ms, location, held_until, expires_at)
         ), keyed AS (
             INSERT INTO names (named, until, kind, scope, name, hash)
             SELECT id, now() + keep_ms * interval '1 ms', 'idempotency_key', principal, key, request_hash
@@ -220,7 +228,9 @@ async fn insert_orders(
             ON CONFLICT (kind, scope, name) DO NOTHING
             RETURNING named
         ), fresh AS (
-            SELECT *, now() + accept_ms * interval '1 ms' AS accept_by FROM input
+            -- The kitchen's time counts from when the order is put before it.
+            SELECT *, CASE WHEN held_until > now() THEN held_until END AS waits_until,
+                greatest(now(), held_until) + accept_ms * interval '1 ms' AS accept_by FROM input
             WHERE key IS NULL OR id IN (SELECT named FROM keyed)
         ), ordered AS (
             INSERT INTO orders (id, total_minor, created_at, updated_at, accept_by, version, status, currency, customer_id,
@@ -238,7 +248,11 @@ async fn insert_orders(
         ), charged AS (
             INSERT INTO open_charges (id, amount_minor, created_at, due_at, currency, accept_ms)
             SELECT o.id, o.total_minor, o.created_at, o.created_at + $11::bigint * interval '1 ms', o.currency, f.own_accept_ms
-            FROM ordered o JOIN fresh f ON f.id = o.id WHERE o.status = 'PENDING'
+            FROM ordered o JOIN fresh f ON f.id = o.id WHERE o.status = 'PENDING' AND f.waits_until IS NULL
+        ), held AS (
+            INSERT INTO payments (id, order_id, amount_minor, created_at, expires_at, held_until, kind, status, currency)
+            SELECT o.id, o.id, o.total_minor, o.created_at, f.expires_at, f.waits_until, 'charge', 'held', o.currency
+            FROM ordered o JOIN fresh f ON f.id = o.id WHERE o.status = 'PENDING' AND f.waits_until IS NOT NULL
         ), noted AS (
             INSERT INTO order_events (subject, at, amount_minor, version, what, to_status, actor, reason, items, adjustments)
             SELECT id, now(), total_minor, 1, 'accepted',
@@ -264,6 +278,8 @@ async fn insert_orders(
         &adjustments as &[Option<String>],
         &own_accept_in as &[Option<i64>],
         &locations as &[&str],
+        &held as &[Option<OffsetDateTime>],
+        &expire as &[Option<OffsetDateTime>],
     )
     .fetch_one(conn)
     .await

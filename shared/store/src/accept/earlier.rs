@@ -136,6 +136,8 @@ struct Row {
     metadata: Option<Json<Box<RawValue>>>,
     adjustments: Option<Json<Vec<Adjustment>>>,
     expires_at: Option<OffsetDateTime>,
+    wanted_at: Option<OffsetDateTime>,
+    held_until: Option<OffsetDateTime>,
 }
 
 /// A client's key goes before a channel's name, and that before the order's own id.
@@ -171,7 +173,7 @@ async fn look(conn: &mut PgConnection, names: &[Names<'_>]) -> sqlx::Result<Hash
             d.paid_elsewhere AS "paid_elsewhere?", d.on_delivery AS "on_delivery?", d.channel, d.channel_order_id,
             d.payment_reference, d.gateway_payment_method, d.gateway_customer, d.handover AS "handover?: Json<Handover>",
             d.metadata AS "metadata: Json<Box<RawValue>>", first.adjustments AS "adjustments: Json<Vec<Adjustment>>",
-            d.expires_at
+            d.expires_at, d.wanted_at, d.held_until
         FROM met
         CROSS JOIN LATERAL (SELECT * FROM shown_orders WHERE id = met.id OFFSET 0) o
         CROSS JOIN LATERAL (SELECT * FROM order_events WHERE subject = met.id AND version = 1 OFFSET 0) first
@@ -199,6 +201,8 @@ impl TryFrom<Row> for Earlier {
             collected: None,
             kept: None,
             expires_at: row.expires_at,
+            wanted_at: row.wanted_at,
+            held_until: row.held_until,
             channel: row.channel,
             channel_order_id: row.channel_order_id,
             payment_reference: row.payment_reference,

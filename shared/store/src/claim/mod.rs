@@ -47,14 +47,17 @@ pub struct Claimed {
     pub action: AttemptAction,
     /// Tries that already count against the retry budget.
     pub spent: i32,
+    /// Whether it was claimed in the queue, where the charges are that orders came in with. (That of an order for later is one, too, and
+    /// waits among the payments.)
+    pub queued: bool,
     /// Where it came from, where the message that named it knew.
     pub origin: Option<Box<Origin>>,
 }
 
 impl Claimed {
-    /// Whether it is its order's own charge, which waits in the queue and not among the payments.
-    pub fn is_own(&self) -> bool {
-        self.payment_id == self.order_id
+    /// Since when its order has waited for it, by the time in the id: of one for later that would say nothing.
+    pub fn waits_since(&self) -> Option<Uuid> {
+        (self.queued || self.payment_id != self.order_id).then_some(self.order_id)
     }
 }
 
@@ -137,10 +140,10 @@ pub(crate) async fn write(
         )
         SELECT id AS "id!", id AS "order_id!", NULL::uuid AS refund_of, amount_minor AS "amount_minor!",
             currency AS "currency!", epoch AS "epoch!", attempts AS "number!", spent AS "spent!",
-            trying AS "action!: AttemptAction"
+            trying AS "action!: AttemptAction", true AS "queued!"
         FROM claimed
         UNION ALL
-        SELECT id, order_id, refund_of, amount_minor, currency, epoch, attempts, spent, action FROM others
+        SELECT id, order_id, refund_of, amount_minor, currency, epoch, attempts, spent, action, false FROM others
         "#,
         hints,
         crate::millis(lease),
@@ -159,6 +162,7 @@ pub(crate) async fn write(
                 number: row.number,
                 action: row.action,
                 spent: row.spent,
+                queued: row.queued,
                 origin: None,
             })
         })

@@ -33,6 +33,7 @@ pub(super) async fn pretend_to_claim(
                 number,
                 action,
                 spent,
+                queued: true,
                 origin: None,
             })
         })

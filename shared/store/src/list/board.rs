@@ -14,7 +14,7 @@ pub(super) struct Board<'a> {
     filter: &'a Filter,
     /// Of charges in the queue: whether they have been claimed.
     began: Vec<bool>,
-    /// Those that a payment leads to: paid and not answered, or being paid anew.
+    /// Those that a payment leads to: held for later, paid and not answered, or being paid anew.
     by_payment: Vec<OrderStatus>,
     kitchen: Vec<OrderStatus>,
 }
@@ -27,7 +27,7 @@ impl<'a> Board<'a> {
             of.iter().copied().filter(|status| filter.statuses.contains(status)).collect()
         };
         let (queued, by_payment) =
-            (wanted(&[Pending, PaymentProcessing]), wanted(&[Confirmed, PaymentProcessing]));
+            (wanted(&[Pending, PaymentProcessing]), wanted(&[Pending, Confirmed, PaymentProcessing]));
         let kitchen = wanted(&[Accepted, Preparing, Ready]);
         let open =
             |status| queued.contains(status) || by_payment.contains(status) || kitchen.contains(status);
@@ -186,7 +186,7 @@ impl<'a> Board<'a> {
         Ok((counted.matching, counted.seen))
     }
 
-    /// The newest that a payment leads to, one that waits for the kitchen's answer or one that is due.
+    /// The newest that a payment leads to, one that waits for the kitchen's answer or for its time, or one that is due.
     async fn led_to(&self, conn: &mut PgConnection, range: Ids, wanted: usize) -> sqlx::Result<Led> {
         if self.by_payment.is_empty() {
             return Ok(Led { count: 0, newest: Some(Vec::new()) });
@@ -200,11 +200,13 @@ impl<'a> Board<'a> {
             ), due AS MATERIALIZED (
                 SELECT order_id, kind = 'charge' AND added IS NULL AS anew
                 FROM payments WHERE $2 AND due_at IS NOT NULL ORDER BY due_at LIMIT $3
+            ), later AS MATERIALIZED (
+                SELECT order_id FROM payments WHERE $7 AND status = 'held' AND held_until IS NOT NULL ORDER BY held_until LIMIT $3
             ), led AS MATERIALIZED (
-                SELECT order_id FROM confirmed UNION ALL SELECT order_id FROM due WHERE anew
+                SELECT order_id FROM confirmed UNION ALL SELECT order_id FROM due WHERE anew UNION ALL TABLE later
             )
             SELECT (SELECT count(*) FROM led) AS "count!",
-                greatest((SELECT count(*) FROM confirmed), (SELECT count(*) FROM due)) AS "most!",
+                greatest((SELECT count(*) FROM confirmed), (SELECT count(*) FROM due), (SELECT count(*) FROM later)) AS "most!",
                 ARRAY(SELECT order_id FROM led WHERE order_id < $4 AND order_id >= $5 ORDER BY order_id DESC LIMIT $6)
                     AS "newest!"
             "#,
@@ -213,7 +215,8 @@ impl<'a> Board<'a> {
             rows(MAX_COUNTED) + 1,
             range.before,
             range.from,
-            rows(wanted)
+            rows(wanted),
+            has(OrderStatus::Pending)
         )
         .fetch_one(conn)
         .await?;

@@ -5,6 +5,7 @@
 //! met by a walk from the newest on (`walk`), which ends after so many orders, and says where.
 
 mod board;
+mod later;
 pub mod refunds;
 mod walk;
 
@@ -20,6 +21,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::board::Board;
+pub use self::later::{Later, later};
 use self::walk::Walk;
 use super::read::Row;
 use crate::details::Columns;
@@ -182,8 +184,8 @@ fn rows(number: usize) -> i64 {
 async fn add_details(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Result<()> {
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
     let rows = sqlx::query!(
-        r#"SELECT d.order_id, d.paid_elsewhere, d.on_delivery, d.collected, d.kept, d.expires_at, d.channel, d.channel_order_id,
-                  d.payment_reference, d.gateway_payment_method, d.gateway_customer, d.handover AS "handover: Json<Handover>",
+        r#"SELECT d.order_id, d.paid_elsewhere, d.on_delivery, d.collected, d.kept, d.expires_at, d.wanted_at, d.held_until,
+                  d.channel, d.channel_order_id, d.payment_reference, d.gateway_payment_method, d.gateway_customer, d.handover AS "handover: Json<Handover>",
                   d.metadata AS "metadata: Json<Box<RawValue>>", first.adjustments AS "adjustments: Json<Vec<Adjustment>>"
            FROM order_details d
            LEFT JOIN LATERAL (
@@ -202,6 +204,8 @@ async fn add_details(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Res
                 collected: Some(row.collected),
                 kept: Some(row.kept),
                 expires_at: row.expires_at,
+                wanted_at: row.wanted_at,
+                held_until: row.held_until,
                 channel: row.channel,
                 channel_order_id: row.channel_order_id,
                 payment_reference: row.payment_reference,

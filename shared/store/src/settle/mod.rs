@@ -51,7 +51,7 @@ impl Settlement {
     pub fn new(claim: &Claimed, outcome: AttemptOutcome, next: Next) -> Self {
         Self {
             payment_id: claim.payment_id,
-            is_own: claim.is_own(),
+            is_own: claim.queued,
             epoch: claim.epoch,
             number: claim.number,
             outcome,

@@ -11,6 +11,7 @@ mod described;
 mod facts;
 mod failover;
 mod feed;
+mod for_later;
 mod forgetting;
 mod guards;
 mod in_hand;

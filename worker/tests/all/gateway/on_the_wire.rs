@@ -31,6 +31,7 @@ fn claim(action: AttemptAction) -> Claimed {
         number: 1,
         action,
         spent: 0,
+        queued: true,
         origin: None,
     }
 }

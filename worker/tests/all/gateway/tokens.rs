@@ -31,6 +31,7 @@ fn charge() -> Claimed {
         number: 1,
         action: AttemptAction::Charge,
         spent: 0,
+        queued: true,
         origin: None,
     }
 }

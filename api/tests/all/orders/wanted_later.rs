@@ -1,0 +1,185 @@
+//! Orders for later, as their customers and the kitchen see them.
+
+use anyhow::{Context, Result};
+use reqwest::Method;
+use serde_json::{Value, json};
+use testbed::people::{of, token_at};
+use testbed::{Client, Options, Pipeline, TestDatabase, Via};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::people::{ask, text, told};
+
+fn in_(after: Duration) -> String {
+    let at = OffsetDateTime::now_utc() + after;
+    at.replace_nanosecond(0).unwrap().format(&Rfc3339).unwrap()
+}
+
+fn wanted(at: &str, beside: Value) -> Value {
+    let mut order = Client::an_order();
+    order["wanted_at"] = json!(at);
+    order.as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
+    order
+}
+
+fn time(order: &Value, field: &str) -> Result<OffsetDateTime> {
+    Ok(OffsetDateTime::parse(text(order, field)?, &Rfc3339)?)
+}
+
+/// The time of all that is held comes.
+async fn comes(database: &TestDatabase) -> Result<()> {
+    sqlx::query(
+        "WITH told AS (UPDATE order_details SET held_until = now() WHERE held_until > now())
+         UPDATE payments SET held_until = now() WHERE held_until > now()",
+    )
+    .execute(&mut database.connect().await?)
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_order_for_tomorrow_is_charged_tomorrow_and_rejected_by_nobody_today() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let api = Pipeline::start(&database, Options::new(Via::InProcess)).await?;
+    let client = &api.client;
+    let tomorrow = in_(Duration::days(1));
+    let answer = client.post(&wanted(&tomorrow, json!({}))).await?;
+    assert_eq!(answer.status(), 202);
+    let placed: Value = answer.json().await?;
+    let (half_an_hour, quarter) = (Duration::minutes(30), Duration::minutes(15));
+    let held_until = time(&placed, "held_until")?;
+    assert_eq!(time(&placed, "wanted_at")? - held_until, half_an_hour, "its location's lead time");
+    assert_eq!((&placed["status"], &placed["accept_by"]), (&json!("PENDING"), &Value::Null));
+    assert_eq!(time(&placed, "expires_at")? - held_until, quarter, "from when it is charged");
+    let id: Uuid = text(&placed, "id")?.parse()?;
+    let read = client.read(id).await?;
+    assert_eq!(read["payments"][0]["status"], "held");
+    assert_eq!(read["expires_at"], placed["expires_at"]);
+
+    // Its channel has its money already: nothing to charge, and the kitchen has until tomorrow.
+    let paid = json!({"payment": {"method": "elsewhere"}, "channel": "dishdash", "channel_order_id": "A-1"});
+    let paid: Uuid = client.order(&wanted(&tomorrow, paid)).await?;
+    let paid = client.read(paid).await?;
+    assert_eq!(paid["status"], "CONFIRMED");
+    assert_eq!(time(&paid, "accept_by")? - time(&paid, "held_until")?, Duration::minutes(5));
+
+    // Time enough for whoever would charge or reject it.
+    let soon = client.order(&Client::an_order()).await?;
+    client.until_status(soon, "CONFIRMED").await?;
+    assert_eq!(client.ledger().await?.requests.charges, 1, "of the one that is not for later");
+    let report = reconcile::reconcile(database.url(), &client.ledger().await?).await?;
+    assert!(report.is_clean(), "what waits is in its place: {report}");
+
+    comes(&database).await?;
+    let confirmed = client.until_status(id, "CONFIRMED").await?;
+    let since = time(&confirmed["timestamps"], "CONFIRMED")?;
+    assert_eq!(time(&confirmed, "accept_by")? - since, Duration::minutes(5));
+    let report = reconcile::reconcile(database.url(), &client.ledger().await?).await?;
+    assert!(report.is_clean(), "{report}");
+    api.stop().await
+}
+
+#[tokio::test]
+async fn cancelled_before_its_time_no_gateway_hears_of_it() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let api = Pipeline::start(&database, Options::new(Via::InProcess)).await?;
+    let (client, ada) = (&api.client, of("customer:customer_123")?);
+    client.faults(json!({"down": true})).await?;
+    let id = client.order(&wanted(&in_(Duration::days(3)), json!({}))).await?;
+    let more = json!({"items": Client::an_order()["items"], "payment_reference": "more"});
+    let added = ask(&api, Method::POST, &format!("/orders/{id}/items"), &ada, Some(more)).await?;
+    assert_eq!(added.status(), 200, "it is open to more");
+    let cancelled = ask(&api, Method::POST, &format!("/orders/{id}/cancel"), &ada, None).await?;
+    assert_eq!(cancelled.status(), 200);
+    let cancelled: Value = cancelled.json().await?;
+    assert_eq!((&cancelled["status"], &cancelled["cancel_requested"]), (&json!("CANCELLED"), &Value::Null));
+    comes(&database).await?;
+    client.no_faults().await?;
+    let soon = client.order(&Client::an_order()).await?;
+    client.until_status(soon, "CONFIRMED").await?;
+    testbed::until("what was added is taken off", async || {
+        let off = "SELECT FROM payments WHERE order_id = $1 AND dropped_at IS NOT NULL";
+        Ok(sqlx::query(off).bind(id).fetch_optional(&mut database.connect().await?).await?)
+    })
+    .await?;
+    let ledger = client.ledger().await?;
+    assert!(ledger.charges.iter().all(|charge| charge.reference != id.to_string()));
+    let report = reconcile::reconcile(database.url(), &ledger).await?;
+    assert!(report.is_clean(), "{report}");
+    api.stop().await
+}
+
+#[tokio::test]
+async fn when_it_is_wanted_must_make_sense_and_the_same_again_is_the_same_order() -> Result<()> {
+    let (database, api) = crate::api().await?;
+    let staff = of("staff:bo")?;
+    let post =
+        async |order: Value| told(ask(&api, Method::POST, "/orders", &staff, Some(order)).await?).await;
+    let none = || json!({});
+    for (at, beside, code) in [
+        (in_(-Duration::minutes(1)), none(), "in_the_past"),
+        (in_(Duration::days(400)), none(), "too_far"),
+        ("tomorrow".to_owned(), none(), "no_time"),
+        (in_(Duration::days(2)), json!({"expires_at": in_(Duration::days(1))}), "conflict"),
+    ] {
+        assert_eq!(post(wanted(&at, beside)).await?, (422, code.to_owned()), "{at}");
+    }
+    // One that came before is answered as it was then, though its time has passed.
+    let order = wanted(&in_(Duration::seconds(60)), json!({"channel": "dish", "channel_order_id": "1"}));
+    let first = api.client.post(&order).await?;
+    assert_eq!(first.status(), 202);
+    let first: Value = first.json().await?;
+    assert!(first.get("held_until").is_none(), "sooner than it takes: {first}");
+    sqlx::query("UPDATE order_details SET held_until = now() + interval '1 d'")
+        .execute(&mut database.connect().await?)
+        .await?;
+    let again: Value = api.client.post(&order).await?.json().await?;
+    assert_eq!((&again["id"], &again["wanted_at"]), (&first["id"], &first["wanted_at"]));
+    api.stop().await
+}
+
+#[tokio::test]
+async fn the_kitchen_sees_what_is_for_later_apart_and_at_its_own_location() -> Result<()> {
+    let (_database, api) = crate::api().await?;
+    let admin = of("admin:root")?;
+    let soho =
+        json!({"id": "soho", "name": "Soho", "time_zone": "UTC", "currency": "GBP", "lead_minutes": 0});
+    assert_eq!(ask(&api, Method::POST, "/locations", &admin, Some(soho)).await?.status(), 201);
+    let mut ids = Vec::new();
+    for (hours, location) in [(5, "main"), (1, "soho"), (3, "main")] {
+        let order = wanted(&in_(Duration::hours(hours)), json!({"location": location}));
+        let placed: Value = ask(&api, Method::POST, "/orders", &admin, Some(order)).await?.json().await?;
+        ids.push(text(&placed, "id")?.to_owned());
+        let lead = if location == "soho" { 0 } else { 30 };
+        assert_eq!(time(&placed, "wanted_at")? - time(&placed, "held_until")?, Duration::minutes(lead));
+    }
+    let of_soho = token_at("bo", "staff", &["soho"])?;
+    for (token, query, shown) in [
+        (&admin, "", vec![1, 2, 0]),
+        (&admin, "?location=main", vec![2, 0]),
+        (&of_soho, "", vec![1]),
+        (&of("staff:mo")?, "", vec![2, 0]),
+    ] {
+        let list: Value =
+            ask(&api, Method::GET, &format!("/orders/later{query}"), token, None).await?.json().await?;
+        let found: Vec<_> =
+            list["orders"].as_array().context("a list")?.iter().map(|one| &one["id"]).collect();
+        assert_eq!(found, shown.iter().map(|nth| &ids[*nth]).collect::<Vec<_>>(), "{query}");
+    }
+    let first: Value =
+        ask(&api, Method::GET, "/orders/later?page_size=2", &admin, None).await?.json().await?;
+    let path = format!("/orders/later?cursor={}", text(&first, "next_cursor")?);
+    let rest: Value = ask(&api, Method::GET, &path, &admin, None).await?.json().await?;
+    assert_eq!((&rest["orders"][0]["id"], &rest["next_cursor"]), (&json!(ids[0]), &Value::Null));
+    for (token, query, status) in [
+        (&of_soho, "?location=main", 403),
+        (&admin, "?colour=red", 422),
+        (&admin, "?page_size=0", 422),
+        (&of("customer:eve")?, "", 403),
+    ] {
+        let answer = ask(&api, Method::GET, &format!("/orders/later{query}"), token, None).await?;
+        assert_eq!(answer.status(), status, "{query}");
+    }
+    api.stop().await
+}
