@@ -1,4 +1,4 @@
-# One image with the three programs; the command says which: `api`, `worker` or `gateway-mock`.
+# One image with the four programs; the command says which: `api`, `worker`, `follower` or `gateway-mock`.
 # Its caches need BuildKit, the default since Docker 23.
 
 FROM rust:1.95-slim-bookworm AS build
@@ -7,9 +7,9 @@ COPY . .
 # The caches outlive the build: a change here compiles what it touches, not the five hundred crates below it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/comanda/target \
-    cargo build --release --locked -p api -p worker -p gateway-mock && \
+    cargo build --release --locked -p api -p worker -p follower -p gateway-mock && \
     mkdir /programs /ledger /keys && \
-    cp target/release/api target/release/worker target/release/gateway-mock /programs/ && \
+    cp target/release/api target/release/worker target/release/follower target/release/gateway-mock /programs/ && \
     strip /programs/*
 
 FROM debian:bookworm-slim

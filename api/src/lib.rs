@@ -12,6 +12,7 @@ pub mod orders;
 mod router;
 mod state;
 mod tracking;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,6 +32,7 @@ use crate::locations::manage;
 use crate::orders::{accept, add, collect, from_channel, later, moves, read};
 use crate::state::AppState;
 use crate::tracking::{events, streams};
+use crate::webhooks::{self, deliveries};
 
 /// Title and text of `openapi.json`.
 #[derive(OpenApi)]
@@ -161,6 +162,12 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(machines::end),
         routes!(manage::list, manage::open),
         routes!(manage::read, manage::set, manage::close),
+        routes!(webhooks::make, webhooks::list),
+        routes!(webhooks::read, webhooks::change, webhooks::remove),
+        routes!(webhooks::replace_secret),
+        routes!(deliveries::list),
+        routes!(deliveries::test),
+        routes!(deliveries::replay),
         routes!(health::health),
         routes!(health::ready),
         routes!(pages::front),

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use api::config::ApiSettings;
 use clap::{Args, Parser, Subcommand};
+use follower::config::FollowerSettings;
 use gateway_mock::GatewayMockConfig;
 use runtime::config::{LogConfig, PasswordConfig, SchemaConfig, TelemetryConfig, TraceConfig};
 use worker::config::WorkerSettings;
 
-/// Comanda in one process: api, worker and gateway-mock over a private PostgreSQL.
+/// Comanda in one process: api, worker, follower and gateway-mock over a private PostgreSQL.
 #[derive(Debug, Parser)]
 #[command(name = "standalone", version, about = "Comanda in one process, over a private PostgreSQL")]
 pub(crate) struct StandaloneConfig {
@@ -28,6 +29,9 @@ pub(crate) struct StandaloneConfig {
     /// The worker; its `GATEWAY_URL` is the gateway in this process.
     #[command(flatten)]
     pub worker: WorkerSettings,
+    /// The follower.
+    #[command(flatten)]
+    pub follower: FollowerSettings,
     /// The gateway.
     #[command(flatten)]
     pub gateway: GatewayMockConfig,

@@ -13,8 +13,10 @@ use anyhow::{Context, Result};
 use api::Api;
 use api::door::Door;
 use broker::{Broker, in_process::InProcess};
+use follower::Follower;
 use gateway_mock::GatewayMockConfig;
 use runtime::config::Asked;
+use runtime::secrets::Secrets;
 use runtime::serve;
 use runtime::tasks::{Crew, Stop, stop_on_signal};
 use runtime::telemetry;
@@ -142,8 +144,11 @@ async fn run(
     };
     let (identity, people) =
         people::open(&mut config.api, api_addr, &config.database.data_dir, &database).await?;
+    let secrets = Secrets::open(config.api.identity.secrets_key_file.as_deref())?;
     let internal = api::operations::router(&database, &identity);
-    let connections = config.api.connections() + usize::from(worker_settings.worker_database_connections);
+    let connections = config.api.connections()
+        + usize::from(worker_settings.worker_database_connections)
+        + follower::CONNECTIONS;
     tracing::info!(database_connections = connections, "starting");
     let opened = door.clone();
     api::expect_keys(&database, &identity).await?;
@@ -174,8 +179,10 @@ async fn run(
     // and only then the gateway goes.
     let (api_done, worker_done) = (Stop::new(), Stop::new());
     crew.spawn("api", then_stop(api::run(api, stop), api_done.clone()));
+    let follower = Follower { database: database.clone(), secrets, settings: config.follower };
     let worker = worker::run(Worker { database, broker, settings: worker_settings }, api_done);
     crew.spawn("worker", then_stop(worker, worker_done.clone()));
+    crew.spawn("follower", follower::run(follower, worker_done.clone()));
     crew.spawn("gateway-mock", gateway_mock::run(gateway, gateway_listener, worker_done));
     let tell = || greet(api_addr, gateway_addr, metrics_addr, &people);
     let outcome = opened.once_open(tell, crew.run(GRACE)).await;

@@ -68,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 83] = [
+const CODES: [(&str, &str); 84] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -113,6 +113,7 @@ const CODES: [(&str, &str); 83] = [
     ("no_price", "Neither the document nor the channel's price list has a price for this article."),
     ("no_such_order", "The channel calls off an order that it never sent."),
     ("no_time", "Not a time as RFC 3339 has it. In a URL, a + is written as %2B."),
+    ("no_url", "Not an address that can be sent to."),
     ("no_worth", "The line comes to less than nothing, or to more than an amount may be."),
     ("not_a_flag", "Must be true or false."),
     ("not_a_list", "Must be a list."),

@@ -203,7 +203,7 @@ pub async fn expect_keys(database: &Database, secrets: &Secrets) -> Result<()> {
             opened.with_context(|| format!("channel {channel} has a secret that cannot be opened"))?;
         }
     }
-    Ok(())
+    crate::webhooks::expect_keys(database, secrets).await
 }
 
 /// Seals every secret anew with the newest key of this file, and forgets older keys. Says of how many channels.
@@ -221,6 +221,7 @@ pub async fn reseal(database: &Database, file: &FilePath) -> Result<usize> {
         let done = channels::reseal(&mut conn, &channel, &was, &sealed).await?;
         ensure!(done, "somebody is just setting channel {channel} anew: run this again");
     }
+    crate::webhooks::reseal(&mut conn, &keys).await?;
     secrets::forget_old(file)?;
     Ok(count)
 }

@@ -9,7 +9,10 @@ use api::door::Door;
 use api::identity::{Identity, IdentitySettings, RateLimitSettings};
 use broker::{Broker, in_process::InProcess};
 use clap::Parser;
+use follower::Follower;
+use follower::config::FollowerSettings;
 use gateway_mock::GatewayMockConfig;
+use runtime::secrets::Secrets;
 use runtime::tasks::Stop;
 use store::Database;
 use tokio::net::TcpListener;
@@ -37,8 +40,12 @@ pub struct Options {
     pub api: ApiSettings,
     /// How the worker works; the gateway's address is put in.
     pub worker: WorkerSettings,
+    /// How the follower works.
+    pub follower: FollowerSettings,
     /// Whether there is a worker at all.
     pub with_worker: bool,
+    /// Whether there is a follower.
+    pub with_follower: bool,
     /// A replica for the api's reads.
     pub replica: Option<Database>,
     /// Somebody else's gateway to use instead of one of its own.
@@ -52,12 +59,14 @@ struct Defaults {
     api: ApiSettings,
     #[command(flatten)]
     worker: WorkerSettings,
+    #[command(flatten)]
+    follower: FollowerSettings,
 }
 
 impl Options {
     /// The defaults, but for what would make tests wait: quick retries, a breaker that recovers within a second.
     pub fn new(via: Via) -> Self {
-        let Defaults { api, worker } = Defaults::parse_from(["test"]);
+        let Defaults { api, worker, follower } = Defaults::parse_from(["test"]);
         let worker = WorkerSettings {
             payment_retry_initial: Duration::from_millis(100),
             payment_retry_max: Duration::from_secs(1),
@@ -76,7 +85,16 @@ impl Options {
         let secrets_key_file = crate::people::secrets().ok();
         let identity = IdentitySettings { issuers_file, secrets_key_file, rate_limits, ..api.identity };
         let api = ApiSettings { api_linger: Duration::from_millis(10), identity, ..api };
-        Self { via, api, worker, with_worker: true, replica: None, gateway: None }
+        Self {
+            via,
+            api,
+            worker,
+            follower,
+            with_worker: true,
+            with_follower: false,
+            replica: None,
+            gateway: None,
+        }
     }
 }
 
@@ -114,6 +132,7 @@ impl Pipeline {
         let client = Client::new(format!("http://{}", listener.local_addr()?), gateway_url)?
             .with_token(&crate::people::manager()?)?;
         let identity = Identity::open(&options.api.identity, &database)?;
+        let secrets = Secrets::open(options.api.identity.secrets_key_file.as_deref())?;
         let settings = WorkerSettings { gateway_url: client.gateway.clone(), ..options.worker };
         let (door, api_settings) = (Door::default(), options.api.clone());
         let api = Api {
@@ -127,6 +146,7 @@ impl Pipeline {
             payment_deadline: settings.payment_deadline,
             identity,
         };
+        let follower = Follower { database: database.clone(), secrets, settings: options.follower };
         let worker = Worker { database, broker: broker.clone(), settings };
 
         // In the order in which they stop.
@@ -137,6 +157,9 @@ impl Pipeline {
         });
         if options.with_worker {
             start(&mut parts, |stop| worker::run(worker, stop));
+        }
+        if options.with_follower {
+            start(&mut parts, |stop| follower::run(follower, stop));
         }
         if let Some(gateway) = own_gateway {
             start(&mut parts, |stop| gateway_mock::run(GatewayMockConfig::default(), gateway, stop));

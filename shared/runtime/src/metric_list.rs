@@ -53,7 +53,9 @@ const API: &[&str] = &["api"];
 const WORKER: &[&str] = &["worker"];
 const GATEWAY: &[&str] = &["gateway-mock"];
 const ORDERS: &[&str] = &["api", "worker"];
-const EVERY: &[&str] = &["api", "worker", "gateway-mock"];
+const FOLLOWER: &[&str] = &["follower"];
+const EVERY: &[&str] = &["api", "worker", "follower", "gateway-mock"];
+const FOLLOWERS: Label = of("follower", &["webhooks"]);
 
 const fn counter(
     name: &'static str,
@@ -434,6 +436,46 @@ pub const ALL: &[Metric] = &[
         WORKER,
         "1: the database gives ids that it has given before, and nothing that happens can be followed.",
     ),
+    // follow
+    counter("follow_events_total", &[FOLLOWERS], FOLLOWER, "Events that took effect."),
+    counter(
+        "follow_gone_total",
+        &[FOLLOWERS],
+        FOLLOWER,
+        "Times that what comes next was not there any more, because the database was restored.",
+    ),
+    gauge(
+        "follow_aside_events",
+        &[FOLLOWERS],
+        FOLLOWER,
+        "From the database: events that could not be worked off, and those behind them.",
+    ),
+    in_seconds(gauge(
+        "follow_lag_seconds",
+        &[FOLLOWERS],
+        FOLLOWER,
+        "How long what has not taken effect yet has been there.",
+    )),
+    // deliver
+    counter(
+        "deliver_attempts_total",
+        &[of("outcome", &["taken", "refused", "unreachable"])],
+        FOLLOWER,
+        "Requests to webhooks, by outcome.",
+    ),
+    counter(
+        "deliver_parked_total",
+        &[],
+        FOLLOWER,
+        "Deliveries that were tried for long enough and are sent again only when told.",
+    ),
+    in_seconds(gauge(
+        "deliver_oldest_due_seconds",
+        &[],
+        FOLLOWER,
+        "From the database: how long the delivery that is due longest has been due.",
+    )),
+    gauge("deliver_parked", &[], FOLLOWER, "From the database: deliveries that are parked, up to 10,000."),
     // read
     gauge(
         "read_streams",

@@ -21,6 +21,8 @@ use uuid::Uuid;
 
 use super::events::Row;
 
+pub mod aside;
+pub mod cursors;
 mod forget;
 pub mod news;
 

@@ -19,6 +19,7 @@ mod connect;
 mod connecting;
 mod connections;
 pub mod deadline;
+pub mod deliveries;
 mod details;
 pub mod events;
 pub mod facts;
@@ -42,6 +43,7 @@ pub mod session;
 pub mod settle;
 pub mod sweep;
 pub mod told;
+pub mod webhooks;
 
 use std::time::Duration;
 

@@ -106,7 +106,7 @@ async fn a_port_that_is_taken_is_named_with_the_setting_to_change() -> Result<()
 #[tokio::test]
 async fn the_sample_lists_every_setting_with_its_default() -> Result<()> {
     let sample = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.sample"))?;
-    for name in ["api", "worker", "gateway-mock", "standalone"] {
+    for name in ["api", "worker", "follower", "gateway-mock", "standalone"] {
         let help = Program::help(name).await?;
         let settings: Vec<_> = help.split("[env: ").skip(1).collect();
         assert!(settings.len() > 3, "{help}");

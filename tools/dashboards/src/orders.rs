@@ -17,6 +17,7 @@ pub(crate) fn board() -> Board {
             ("settle: committed together, then acknowledged", settle()),
             ("move: what staff and customers do", moves()),
             ("sweep: whatever is due is taken up", sweep()),
+            ("follow, deliver: others are told", follow()),
             ("read", read()),
         ],
     }
@@ -267,6 +268,48 @@ fn sweep() -> Vec<Panel> {
         )
         .ask("sum(rate(sweep_forgotten_keys_total[$__rate_interval]))", "keys")
         .ask("sum(rate(sweep_forgotten_sessions_total[$__rate_interval]))", "logins"),
+    ]
+}
+
+fn follow() -> Vec<Panel> {
+    vec![
+        Panel::number(
+            "Follower's lag",
+            "s",
+            "How long what has not been followed yet has been there. Runbook: FollowerLags.",
+        )
+        .ask("max by (follower) (follow_lag_seconds)", "{{follower}}")
+        .limits(5.0, 60.0),
+        Panel::lines(
+            "Followed",
+            "ops",
+            "Events that took effect, a second; and how often what comes next was not there any more.",
+        )
+        .ask("sum by (follower) (rate(follow_events_total[$__rate_interval]))", "{{follower}}")
+        .ask("sum by (follower) (rate(follow_gone_total[$__rate_interval]))", "{{follower}}: gone"),
+        Panel::number(
+            "Put aside",
+            "short",
+            "Events that could not be worked off, and those behind them. Runbook: EventsAside.",
+        )
+        .ask("max by (follower) (follow_aside_events)", "{{follower}}")
+        .limits(1.0, 1.0),
+        Panel::lines(
+            "Sent to webhooks",
+            "ops",
+            "Requests by outcome, and deliveries that were given up, a second.",
+        )
+        .ask("sum by (outcome) (rate(deliver_attempts_total[$__rate_interval]))", "{{outcome}}")
+        .ask("sum(rate(deliver_parked_total[$__rate_interval]))", "parked"),
+        Panel::lines("Oldest due", "s", "How long the delivery that is due longest has been due.")
+            .ask("max(deliver_oldest_due_seconds)", "oldest due"),
+        Panel::number(
+            "Parked",
+            "short",
+            "Deliveries that are sent again only when told. Runbook: DeliveriesParked.",
+        )
+        .ask("max(deliver_parked)", "parked")
+        .limits(1.0, 100.0),
     ]
 }
 

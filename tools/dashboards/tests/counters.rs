@@ -103,7 +103,8 @@ async fn run(client: &Client, conn: &mut PgConnection, recorder: &Recorder) -> R
 async fn counters_agree_with_the_database_and_a_scrape_with_the_list() -> Result<()> {
     let recorder = runtime::telemetry::init_metrics()?;
     let database = TestDatabase::new().await?;
-    let pipeline = Pipeline::start(&database, Options::new(Via::RabbitMq(TestQueue::new()?))).await?;
+    let options = Options { with_follower: true, ..Options::new(Via::RabbitMq(TestQueue::new()?)) };
+    let pipeline = Pipeline::start(&database, options).await?;
     let client = pipeline.client.clone();
     let mut conn = database.connect().await?;
     run(&client, &mut conn, &recorder).await?;

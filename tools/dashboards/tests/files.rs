@@ -86,7 +86,9 @@ fn what_is_scraped_runs_in_docker_compose() {
     for target in targets {
         let (service, port) = target.split_once(':').unwrap();
         assert!(compose.contains(&format!("\n  {service}:")), "no service {service}");
-        let ours = ["api-", "worker-", "gateway-mock"].iter().any(|program| service.starts_with(program));
+        let ours = ["api-", "worker-", "follower-", "gateway-mock"]
+            .iter()
+            .any(|program| service.starts_with(program));
         assert!(
             !ours || compose.contains(&format!("METRICS_ADDR: 0.0.0.0:{port}")),
             "{target}: another port"

@@ -214,6 +214,12 @@ impl House {
         for target in ["worker-1:9102", "worker-2:9102"] {
             programs.push(Program::start(logs, "worker", target, &orders)?);
         }
+        programs.push(Program::start(
+            logs,
+            "follower",
+            "follower-1:9104",
+            &[("DATABASE_URL", database_url)],
+        )?);
         for program in &programs {
             until(&format!("{} is well", program.name), async || Ok(program.is_well().await?.then_some(())))
                 .await?;

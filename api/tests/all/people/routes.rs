@@ -123,6 +123,13 @@ impl House {
                 body =
                     (method == "PUT").then(|| json!({"name": "Main", "time_zone": "UTC", "currency": "USD"}));
             }
+            ("POST", "webhooks") => body = Some(json!({"url": "https://example.com/orders"})),
+            (method, last) if path.starts_with("/webhooks/{id}") => {
+                let hook = json!({"url": "https://example.com/orders"});
+                let made = ask(&self.api, Method::POST, "/webhooks", &self.manager, Some(hook)).await?;
+                body = (method == "PATCH" || last == "replay").then(|| json!({}));
+                path = path.replace("{id}", text(&made.json().await?, "id")?);
+            }
             ("PATCH", "{id}") => {
                 let user = json!({"email": email, "password": PASSWORD});
                 let made = ask(&self.api, Method::POST, "/users", &self.admin, Some(user)).await?;

@@ -1,0 +1,370 @@
+//! deliver: sends what is due to the endpoints. Each endpoint is a lane with a limit of its own, and one that fails has no more
+//! than one request under way: so those that are dead cost the others nothing but a look.
+//!
+//! At least once: a sender that dies, or is slower than its lease, lets another one send the same again, under the same
+//! `webhook-id`. Of an endpoint and an order one at a time (`store::deliveries`).
+
+mod address;
+mod send;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use metrics::{Counter, Gauge};
+use rand::Rng;
+use runtime::secrets::Secrets;
+use runtime::tasks::Stop;
+use store::deliveries::{self, Claimed, Next, Tried};
+use store::session::Session;
+use store::webhooks::{self, Webhook};
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
+use uuid::Uuid;
+
+use self::send::{Answer, Sender};
+use crate::config::FollowerSettings;
+
+/// How long after each failed try the next one comes; after the last one what could not be delivered is parked.
+pub const DELAYS: [Duration; 6] = [
+    Duration::from_secs(5),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3_600),
+    Duration::from_secs(5 * 3_600),
+    Duration::from_secs(10 * 3_600),
+];
+/// A delay is up to a fifth longer: what failed together must not come back together.
+const JITTER: u32 = 5;
+/// Faults in a row after which a lane has one request under way.
+const FAULTS: u32 = 5;
+/// Between two looks at who is to be told: a secret that was taken back signs no longer than that.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at what is old, and at how things stand.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
+/// How long what was taken can be looked at.
+const KEEP: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Forgotten at once.
+const AT_ONCE: i64 = 5_000;
+/// Requests under way at once to all endpoints together.
+const MOST: usize = 512;
+
+/// An endpoint, as far as this process sends to it.
+#[derive(Debug)]
+struct Lane {
+    url: Arc<str>,
+    secrets: Arc<[String]>,
+    updated_at: OffsetDateTime,
+    under_way: usize,
+    /// In a row.
+    faults: u32,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+struct Done {
+    claimed: Claimed,
+    at: OffsetDateTime,
+    took: Duration,
+    answer: Answer,
+}
+
+/// Sends what is due.
+#[derive(Debug)]
+pub struct Delivery {
+    session: Session,
+    secrets: Secrets,
+    sender: Sender,
+    /// Of one lane.
+    at_once: usize,
+    lease: Duration,
+    lanes: HashMap<Uuid, Lane>,
+    under_way: JoinSet<Done>,
+    /// What has ended, to be written down.
+    ended: Vec<Result<Done, JoinError>>,
+    /// There may be something new.
+    news: Arc<Notify>,
+    look_at: Instant,
+    tidy_at: Instant,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    taken: Counter,
+    refused: Counter,
+    unreachable: Counter,
+    parked: Counter,
+    due: Gauge,
+    aside: Gauge,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Requests that were ended.
+    pub ended: usize,
+    /// Requests that were begun.
+    pub begun: usize,
+}
+
+impl Delivery {
+    /// On a connection of its own.
+    pub fn new(
+        session: Session,
+        secrets: Secrets,
+        settings: &FollowerSettings,
+        news: Arc<Notify>,
+    ) -> Result<Self> {
+        let tried = |outcome| metrics::counter!("deliver_attempts_total", "outcome" => outcome);
+        let now = Instant::now();
+        Ok(Self {
+            session,
+            secrets,
+            sender: Sender::new(&settings.webhook_networks, settings.webhook_timeout)?,
+            at_once: usize::from(settings.webhook_concurrency),
+            // A living sender never loses one: it ends, is written down, and then there is time left.
+            lease: settings.webhook_timeout * 2 + Duration::from_secs(15),
+            lanes: HashMap::new(),
+            under_way: JoinSet::new(),
+            ended: Vec::new(),
+            news,
+            look_at: now,
+            tidy_at: now,
+            metrics: Metrics {
+                taken: tried("taken"),
+                refused: tried("refused"),
+                unreachable: tried("unreachable"),
+                parked: metrics::counter!("deliver_parked_total"),
+                due: metrics::gauge!("deliver_oldest_due_seconds"),
+                aside: metrics::gauge!("deliver_parked"),
+            },
+        })
+    }
+
+    /// Sends until `stop`; then ends what is under way.
+    pub async fn run(mut self, interval: Duration, stop: Stop) -> Result<()> {
+        let mut well = true;
+        while !stop.is_stopped() {
+            let step = self.run_once().await;
+            match &step {
+                Ok(_) => well = true,
+                Err(error) => {
+                    if std::mem::take(&mut well) {
+                        tracing::warn!(error = format!("{error:#}"), "cannot deliver; trying on");
+                    }
+                }
+            }
+            if !step.is_ok_and(|step| step.ended + step.begun > 0) {
+                self.wait(interval, &stop).await;
+            }
+        }
+        self.finish().await
+    }
+
+    /// Until something is new, or has ended, or may be due.
+    async fn wait(&mut self, interval: Duration, stop: &Stop) {
+        tokio::select! {
+            Some(ended) = self.under_way.join_next() => self.ended.push(ended),
+            () = self.news.notified() => {}
+            () = tokio::time::sleep(interval) => {}
+            () = stop.stopped() => {}
+        }
+    }
+
+    /// Writes down what has ended, and begins what is due, as far as there is room.
+    pub async fn run_once(&mut self) -> Result<Step> {
+        let ended = self.end().await?;
+        if Instant::now() >= self.look_at {
+            self.look().await?;
+            self.look_at = Instant::now() + LOOK_EVERY;
+        }
+        if Instant::now() >= self.tidy_at {
+            self.tidy_at = Instant::now() + TIDY_EVERY;
+            self.tidy().await?;
+        }
+        Ok(Step { ended, begun: self.begin().await? })
+    }
+
+    /// Waits for what is under way, and writes it down.
+    pub async fn finish(&mut self) -> Result<()> {
+        while let Some(ended) = self.under_way.join_next().await {
+            self.ended.push(ended);
+        }
+        self.end().await.map(drop)
+    }
+
+    /// Sees at once what has been set since.
+    pub async fn look(&mut self) -> Result<()> {
+        let found = self.session.run(&(), |conn, ()| Box::pin(webhooks::list(conn, false))).await;
+        let found = found.context("cannot see the webhooks")?;
+        self.lanes.retain(|id, _| found.iter().any(|webhook| webhook.id == *id));
+        for webhook in found {
+            let known = self.lanes.get(&webhook.id).map(|lane| lane.updated_at);
+            if known == Some(webhook.updated_at) {
+                continue;
+            }
+            if let Some(secrets) = self.open(&webhook) {
+                let lane = self.lanes.entry(webhook.id).or_insert(Lane {
+                    url: "".into(),
+                    secrets: Arc::from([]),
+                    updated_at: webhook.updated_at,
+                    under_way: 0,
+                    faults: 0,
+                });
+                lane.url = webhook.url.into();
+                lane.secrets = secrets;
+                lane.updated_at = webhook.updated_at;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, webhook: &Webhook) -> Option<Arc<[String]>> {
+        let purpose = runtime::secrets::webhook(&webhook.id.to_string());
+        let opened: Result<Vec<String>, _> =
+            webhook.secrets.iter().map(|sealed| self.secrets.unseal(&purpose, sealed)).collect();
+        match opened {
+            Ok(secrets) => Some(secrets.into()),
+            Err(error) => {
+                tracing::error!(webhook = %webhook.id, %error, "a webhook's secret cannot be opened: nothing is sent to it");
+                None
+            }
+        }
+    }
+
+    async fn tidy(&mut self) -> Result<()> {
+        let done = self.session.run(&KEEP, |conn, keep| Box::pin(deliveries::forget(conn, *keep, AT_ONCE)));
+        done.await.context("cannot forget what was delivered long ago")?;
+        let standing = self.session.run(&(), |conn, ()| Box::pin(deliveries::standing(conn))).await;
+        let standing = standing.context("cannot see what is to be delivered")?;
+        self.metrics.due.set(standing.oldest_due_seconds);
+        self.metrics.aside.set(standing.parked as f64);
+        Ok(())
+    }
+
+    /// Begins what is due.
+    async fn begin(&mut self) -> Result<usize> {
+        let mut left = MOST.saturating_sub(self.under_way.len());
+        let mut rooms: Vec<(Uuid, i64)> = Vec::new();
+        for (id, lane) in &self.lanes {
+            let most = if lane.faults < FAULTS { self.at_once } else { 1 };
+            let room = most.saturating_sub(lane.under_way).min(left);
+            if room > 0 && !lane.secrets.is_empty() {
+                left -= room;
+                rooms.push((*id, i64::try_from(room).unwrap_or(1)));
+            }
+        }
+        if rooms.is_empty() {
+            return Ok(0);
+        }
+        let asked = (rooms, self.lease);
+        let claimed =
+            self.session.run(&asked, |conn, (rooms, lease)| Box::pin(deliveries::claim(conn, rooms, *lease)));
+        let claimed = claimed.await.context("cannot claim what is due")?;
+        let begun = claimed.len();
+        for one in claimed {
+            self.send(one);
+        }
+        Ok(begun)
+    }
+
+    fn send(&mut self, claimed: Claimed) {
+        let Some(lane) = self.lanes.get_mut(&claimed.key.webhook) else { return };
+        lane.under_way += 1;
+        let (sender, url, secrets) = (self.sender.clone(), Arc::clone(&lane.url), Arc::clone(&lane.secrets));
+        self.under_way.spawn(async move {
+            let (at, began) = (OffsetDateTime::now_utc(), Instant::now());
+            let id = domain::told::id_of(claimed.key.subject, claimed.key.version);
+            let answer = sender.send(&url, &id, at.unix_timestamp(), &secrets, claimed.body.clone()).await;
+            Done { claimed, at, took: began.elapsed(), answer }
+        });
+    }
+
+    /// Writes down what has ended, and says how many that is.
+    async fn end(&mut self) -> Result<usize> {
+        while let Some(ended) = self.under_way.try_join_next() {
+            self.ended.push(ended);
+        }
+        let done: Result<Vec<Done>, _> = self.ended.drain(..).collect();
+        self.write(done.context("a delivery panicked")?).await
+    }
+
+    async fn write(&mut self, done: Vec<Done>) -> Result<usize> {
+        if done.is_empty() {
+            return Ok(0);
+        }
+        let mut gone = Vec::new();
+        let mut tried = Vec::new();
+        for one in &done {
+            let next = self.judge(one);
+            if one.answer == Answer::Status(410) {
+                gone.push(one.claimed.key.webhook);
+            }
+            tried.push(as_written(one, next));
+        }
+        let input = (tried, gone);
+        let written = self.session.run(&input, |conn, (tried, gone)| {
+            Box::pin(async move {
+                let mut tx = sqlx::Connection::begin(conn).await?;
+                deliveries::end(&mut tx, tried).await?;
+                if !gone.is_empty() {
+                    webhooks::disable_gone(&mut tx, gone).await?;
+                }
+                tx.commit().await
+            })
+        });
+        // What could not be written down is sent again when its lease is over.
+        written.await.context("cannot write down what was delivered")?;
+        for webhook in &input.1 {
+            self.lanes.remove(webhook);
+            tracing::warn!(%webhook, "an endpoint says that it is gone: nothing is sent to it any more");
+        }
+        Ok(done.len())
+    }
+
+    /// What becomes of one that was sent.
+    fn judge(&mut self, done: &Done) -> Next {
+        let taken = matches!(done.answer, Answer::Status(200..=299));
+        if let Some(lane) = self.lanes.get_mut(&done.claimed.key.webhook) {
+            lane.under_way = lane.under_way.saturating_sub(1);
+            lane.faults = if taken { 0 } else { lane.faults.saturating_add(1) };
+        }
+        match done.answer {
+            _ if taken => self.metrics.taken.increment(1),
+            Answer::Status(_) => self.metrics.refused.increment(1),
+            Answer::None(_) => self.metrics.unreachable.increment(1),
+        }
+        let tries = usize::try_from(done.claimed.attempt).unwrap_or(usize::MAX);
+        match DELAYS.get(tries.saturating_sub(1)) {
+            _ if taken => Next::Taken,
+            Some(delay) => {
+                let most = delay.as_millis() / u128::from(JITTER);
+                let more = rand::rng().random_range(0..=u64::try_from(most).unwrap_or(0));
+                Next::Again(*delay + Duration::from_millis(more))
+            }
+            None => {
+                self.metrics.parked.increment(1);
+                Next::Parked
+            }
+        }
+    }
+}
+
+fn as_written(done: &Done, next: Next) -> Tried {
+    let (status, fault) = match &done.answer {
+        Answer::Status(status) => (i16::try_from(*status).ok(), None),
+        Answer::None(why) => (None, Some((*why).to_owned())),
+    };
+    Tried {
+        key: done.claimed.key,
+        epoch: done.claimed.epoch,
+        at: done.at,
+        took_ms: i32::try_from(done.took.as_millis()).unwrap_or(i32::MAX),
+        status,
+        fault,
+        next,
+    }
+}

@@ -1,0 +1,67 @@
+//! The follower as a program of its own.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use follower::config::{Command, FollowerConfig};
+use follower::follow::retry;
+use follower::webhooks::Webhooks;
+use follower::{Follower, run};
+use runtime::config::Asked;
+use runtime::secrets::Secrets;
+use runtime::tasks::{Crew, Stop, runtime, stop_on_signal};
+use runtime::telemetry;
+use store::{Database, migrate};
+
+/// Long enough for a database that is started at the same moment.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// More than the follower's own grace.
+const GRACE: Duration = Duration::from_secs(60);
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    telemetry::exit_code(runtime().and_then(|runtime| runtime.block_on(start())))
+}
+
+async fn start() -> Result<()> {
+    let config: FollowerConfig = match runtime::config::read_asked() {
+        Asked::Do(Command::Migrate(config)) => return migrate::run(&config, DATABASE_PATIENCE).await,
+        Asked::Do(Command::Retry(config)) => {
+            telemetry::init_logs(&config.logs)?;
+            let database = Database::new(&config.password.put_into(&config.database_url)?, "follower")?;
+            let (done, left) = retry::<Webhooks>(&mut database.connect().await?).await?;
+            println!("{done} orders are done, {left} are still aside");
+            return Ok(());
+        }
+        Asked::Run(config) => config,
+    };
+    let metrics_addr = ([127, 0, 0, 1], 9104).into();
+    if config.telemetry.health {
+        let addr = telemetry::metrics_addr(&config.telemetry, metrics_addr)?;
+        return runtime::health::ask(
+            addr.context("with METRICS_ADDR=off a follower cannot be asked")?,
+            "/health",
+        );
+    }
+    telemetry::init_logs(&config.telemetry.logs)?;
+    let secrets = Secrets::open(config.secrets_key_file.as_deref())?;
+    let metrics = telemetry::open_metrics(&config.telemetry, metrics_addr)?;
+    let database = Database::new(&config.database.url()?, "follower")?;
+
+    let stop = Stop::new();
+    let mut crew = Crew::new(stop.clone());
+    if let Some(metrics) = metrics {
+        // From now on it can be asked whether it lives.
+        crew.spawn("metrics", telemetry::run_metrics(metrics, None, stop.clone()));
+    }
+    database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
+
+    let signals = stop_on_signal(stop.clone())?;
+    tracing::info!(database_connections = follower::CONNECTIONS, "following");
+    crew.spawn("follower", run(Follower { database, secrets, settings: config.settings }, stop));
+    crew.spawn("signals", signals);
+    crew.run(GRACE).await
+}

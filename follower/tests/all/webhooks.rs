@@ -1,0 +1,358 @@
+//! Webhooks: each endpoint is told what it chose, in the order in which it happened, signed; what fails holds up nobody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as B64;
+use domain::event::Event;
+use follower::follow::{Following, Follows, Step, retry};
+use follower::webhooks::Webhooks;
+use futures_util::future::BoxFuture;
+use reqwest::Method;
+use ring::hmac;
+use serde_json::json;
+use sqlx::PgConnection;
+use testbed::people::{of, token_at};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::receiver::Came;
+use crate::{House, follows};
+
+/// Whether one of its signatures was made with this secret.
+fn is_signed(came: &Came, secret: &str) -> Result<bool> {
+    let key = B64.decode(secret.strip_prefix("whsec_").context("no secret")?)?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+    let signed = format!("{}.{}.{}", came.id, came.timestamp, came.body);
+    Ok(came.signature.split(' ').any(|one| {
+        let tag = one.strip_prefix("v1,").and_then(|tag| B64.decode(tag).ok()).unwrap_or_default();
+        hmac::verify(&key, signed.as_bytes(), &tag).is_ok()
+    }))
+}
+
+fn versions(came: &[Came], order: Uuid) -> Result<Vec<i64>> {
+    let mut versions = Vec::new();
+    for one in came {
+        let (subject, version) = one.of()?;
+        if subject == order.to_string() {
+            assert_eq!(one.id, format!("{order}_{version}"));
+            versions.push(version);
+        }
+    }
+    Ok(versions)
+}
+
+#[tokio::test]
+async fn each_endpoint_is_told_what_it_chose_in_order_and_signed() -> Result<()> {
+    let mut house = House::new().await?;
+    let before = house.order().await?;
+    house.follow().await?;
+    let (all, secret) = house.webhook("/all", json!({})).await?;
+    house.webhook("/moves", json!({"types": ["order.moved"]})).await?;
+    house.webhook("/channel", json!({"channels": ["DishDash"]})).await?;
+    let orders = [house.order().await?, house.order().await?];
+    for order in orders {
+        house.cancel(order).await?;
+    }
+    house.follow().await?;
+    house.deliver().await?;
+    let came = house.receiver.came("/all");
+    for order in orders {
+        assert_eq!(versions(&came, order)?, [1, 2]);
+        assert_eq!(versions(&house.receiver.came("/moves"), order)?, [2]);
+    }
+    assert_eq!(versions(&came, before)?, [0; 0], "it is told of what happens since it was made");
+    assert!(house.receiver.came("/channel").is_empty());
+    for one in &came {
+        assert!(is_signed(one, &secret)?);
+        assert!(!one.body.contains("customer_123"), "nobody is named");
+    }
+    assert_eq!(house.listed(all, "taken").await?.len(), 4);
+
+    // One secret follows another: both are good, until the next one.
+    let secrets = format!("/webhooks/{all}/secrets");
+    let mut known = vec![secret];
+    for good in [[true, true, false], [false, true, true]] {
+        let (status, made) = house.ask(Method::POST, &secrets, json!({})).await?;
+        assert_eq!(status, 201);
+        known.push(made["secret"].as_str().context("no secret")?.to_owned());
+        let (status, told) = house.ask(Method::POST, &format!("/webhooks/{all}/test"), json!({})).await?;
+        assert_eq!(status, 202);
+        house.deliver().await?;
+        let came = house.receiver.came("/all");
+        let test = came.iter().find(|one| told["event"] == one.id.as_str()).context("no test")?;
+        for (secret, good) in known.iter().zip(good) {
+            assert_eq!(is_signed(test, secret)?, good);
+        }
+    }
+    house.api.stop().await
+}
+
+#[tokio::test]
+async fn what_fails_holds_back_its_order_alone_is_parked_in_the_end_and_sent_again_when_told() -> Result<()> {
+    let mut house = House::new().await?;
+    let (webhook, _) = house.webhook("/in", json!({})).await?;
+    let (bad, good) = (house.order().await?, house.order().await?);
+    let failing = format!("{bad}_1");
+    house.receiver.answer(&failing, 500);
+    for order in [bad, good] {
+        house.cancel(order).await?;
+    }
+    house.follow().await?;
+    house.deliver().await?;
+    assert_eq!(versions(&house.receiver.came("/in"), good)?, [1, 2], "others go on");
+    assert_eq!(versions(&house.receiver.came("/in"), bad)?, [1], "its order's next waits");
+    for _ in 0..6 {
+        house.hurry().await?;
+        house.deliver().await?;
+    }
+    // Parked, it stands in nobody's way.
+    assert_eq!(versions(&house.receiver.came("/in"), bad)?, [1, 1, 1, 1, 1, 1, 1, 2]);
+    let parked = house.listed(webhook, "parked").await?;
+    assert_eq!(parked, [(failing.clone(), vec!["500".to_owned(); 7])]);
+    house.hurry().await?;
+    house.deliver().await?;
+    assert_eq!(house.receiver.came("/in").len(), 10, "nothing is sent again by itself");
+
+    house.receiver.answer(&failing, 204);
+    let replay = format!("/webhooks/{webhook}/replay");
+    let (_, none) = house.ask(Method::POST, &replay, json!({"to": "2020-01-01T00:00:00Z"})).await?;
+    let (_, one) = house.ask(Method::POST, &replay, json!({"event": failing})).await?;
+    assert_eq!((&none["replayed"], &one["replayed"]), (&json!(0), &json!(1)));
+    house.deliver().await?;
+    assert_eq!(versions(&house.receiver.came("/in"), bad)?.last(), Some(&1));
+    assert_eq!(house.listed(webhook, "parked").await?, []);
+    assert_eq!(house.listed(webhook, "taken").await?.len(), 4);
+    house.api.stop().await
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_who_says_that_it_is_gone_is_asked_no_more() -> Result<()> {
+    let mut house = House::new().await?;
+    let (moved, _) = house.webhook("/moved", json!({})).await?;
+    let (gone, _) = house.webhook("/gone", json!({})).await?;
+    house.receiver.answer("/moved", 307);
+    house.receiver.answer("/gone", 410);
+    house.order().await?;
+    house.follow().await?;
+    house.deliver().await?;
+    assert!(house.receiver.came("/elsewhere").is_empty());
+    assert_eq!(house.listed(moved, "waiting").await?[0].1, ["307"]);
+    let (_, shown) = house.ask(Method::GET, &format!("/webhooks/{gone}"), json!({})).await?;
+    assert_eq!(shown["disabled_because"], "gone");
+    house.order().await?;
+    house.follow().await?;
+    house.hurry().await?;
+    house.deliver().await?;
+    assert_eq!(house.receiver.came("/gone").len(), 1);
+
+    // Enabled again it gets what was waiting, and not what happened meanwhile.
+    house.receiver.answer("/gone", 200);
+    let (status, _) =
+        house.ask(Method::PATCH, &format!("/webhooks/{gone}"), json!({"disabled": false})).await?;
+    assert_eq!(status, 200);
+    house.deliver().await?;
+    assert_eq!(house.receiver.came("/gone").len(), 2);
+    let (status, _) = house.ask(Method::DELETE, &format!("/webhooks/{moved}"), json!({})).await?;
+    assert_eq!(status, 204);
+    let before = house.receiver.came("/moved").len();
+    house.hurry().await?;
+    house.deliver().await?;
+    assert_eq!(house.receiver.came("/moved").len(), before);
+    house.api.stop().await
+}
+
+#[tokio::test]
+async fn nine_endpoints_that_never_answer_do_not_slow_the_tenth() -> Result<()> {
+    const ORDERS: usize = 40;
+    let mut house = House::with(|settings| settings.webhook_concurrency = 4).await?;
+    for dead in 0..9 {
+        let path = format!("/dead/{dead}");
+        house.receiver.answer(&path, 0);
+        house.webhook(&path, json!({})).await?;
+    }
+    house.webhook("/alive", json!({})).await?;
+    house.api.client.orders(ORDERS, 8).await?;
+    house.follow().await?;
+    house.delivery.look().await?;
+    let receiver = house.receiver.clone();
+    testbed::until("the tenth has everything", async || {
+        house.delivery.run_once().await?;
+        Ok((receiver.came("/alive").len() == ORDERS).then_some(()))
+    })
+    .await?;
+    for dead in 0..9 {
+        let came = house.receiver.came(&format!("/dead/{dead}"));
+        assert_eq!(came.len(), 4, "a lane has room for so many, and none of them has ended");
+    }
+    house.receiver.release();
+    house.delivery.finish().await?;
+    house.api.stop().await
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_what_only_this_machine_can_reach() -> Result<()> {
+    let mut house = House::with(|settings| settings.webhook_networks.clear()).await?;
+    let (by_address, _) = house.webhook("/in", json!({})).await?;
+    let port = house.receiver.url.rsplit(':').next().context("no port")?.to_owned();
+    let mut others = Vec::new();
+    for url in [
+        format!("http://localhost:{port}/in"),
+        format!("https://localhost:{port}/in"),
+        format!("https://[::ffff:127.0.0.1]:{port}/in"),
+        format!("https://127.1:{port}/in"),
+    ] {
+        let (status, made) = house.ask(Method::POST, "/webhooks", json!({"url": url})).await?;
+        assert_eq!(status, 201, "{made}");
+        others.push(made["id"].as_str().context("no id")?.parse()?);
+    }
+    house.order().await?;
+    house.follow().await?;
+    house.deliver().await?;
+    assert!(house.receiver.came("/in").is_empty());
+    for webhook in others.into_iter().chain([by_address]) {
+        assert_eq!(house.listed(webhook, "waiting").await?[0].1, ["not_allowed"]);
+    }
+    house.api.stop().await
+}
+
+/// Writes what webhooks lead to, and dies before it can commit, once.
+#[derive(Debug)]
+struct Dies;
+
+static DEAD: AtomicBool = AtomicBool::new(false);
+
+impl Follows for Dies {
+    const NAME: &'static str = Webhooks::NAME;
+
+    fn take<'c>(conn: &'c mut PgConnection, events: &'c [Event]) -> BoxFuture<'c, sqlx::Result<()>> {
+        Box::pin(async move {
+            Webhooks::take(&mut *conn, events).await?;
+            if !DEAD.swap(true, Ordering::SeqCst) {
+                sqlx::query("SELECT pg_terminate_backend(pg_backend_pid())").execute(conn).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_follower_that_dies_between_a_page_and_its_cursor_and_many_at_once_do_everything_once() -> Result<()>
+{
+    let mut house = House::new().await?;
+    let (webhook, _) = house.webhook("/in", json!({})).await?;
+    house.api.client.orders(30, 8).await?;
+    let mut dying = Following::new(Dies, house.database.database().session(), Arc::new(Notify::new()));
+    // Its session runs it again on a new connection: the page takes effect then, and once.
+    assert_eq!(dying.run_once().await?, Step::Followed(30));
+    assert!(DEAD.load(Ordering::SeqCst));
+    let orders = house.api.client.orders(600, 16).await?;
+    let (mut one, mut other) = (follows(&house.database), follows(&house.database));
+    let follow = async |following: &mut Following<Webhooks>| -> Result<usize> {
+        let mut pages = 0;
+        loop {
+            match following.run_once().await? {
+                Step::UpToDate => return Ok(pages),
+                Step::Followed(_) => pages += 1,
+                Step::Taken => tokio::task::yield_now().await,
+                Step::Gone => anyhow::bail!("gone"),
+            }
+        }
+    };
+    let (by_one, by_other) = tokio::join!(follow(&mut one), follow(&mut other));
+    assert!(by_one? + by_other? >= 3);
+    house.deliver().await?;
+    let came = house.receiver.came("/in");
+    assert_eq!(came.len(), 630);
+    for order in orders {
+        assert_eq!(versions(&came, order)?, [1]);
+    }
+    assert_eq!(house.listed(webhook, "waiting").await?, []);
+    house.api.stop().await
+}
+
+/// Cannot work off the second event of any order, until it is mended.
+#[derive(Debug)]
+struct Refuses;
+
+static MENDED: AtomicBool = AtomicBool::new(false);
+
+impl Follows for Refuses {
+    const NAME: &'static str = Webhooks::NAME;
+
+    fn take<'c>(conn: &'c mut PgConnection, events: &'c [Event]) -> BoxFuture<'c, sqlx::Result<()>> {
+        Box::pin(async move {
+            if events.iter().any(|event| event.version == 2) && !MENDED.load(Ordering::SeqCst) {
+                sqlx::query("SELECT 1 / 0").execute(&mut *conn).await?;
+            }
+            Webhooks::take(conn, events).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_worked_off_is_put_aside_with_what_is_behind_it_and_tried_again_when_told()
+-> Result<()> {
+    let mut house = House::new().await?;
+    house.webhook("/in", json!({})).await?;
+    let (bad, good) = (house.order().await?, house.order().await?);
+    let mut refuses = Following::new(Refuses, house.database.database().session(), Arc::new(Notify::new()));
+    let mut follow = async || -> Result<()> {
+        while refuses.run_once().await? != Step::UpToDate {}
+        Ok(())
+    };
+    follow().await?;
+    let wish = "INSERT INTO order_events (subject, at, version, what, actor) VALUES ($1, now(), $2, 'cancel_wished', 'a test')";
+    let mut conn = house.database.connect().await?;
+    for version in [2, 3] {
+        sqlx::query(wish).bind(bad).bind(version).execute(&mut conn).await?;
+        follow().await?;
+    }
+    let later = house.order().await?;
+    follow().await?;
+    house.deliver().await?;
+    let came = house.receiver.came("/in");
+    for (order, told) in [(bad, vec![1]), (good, vec![1]), (later, vec![1])] {
+        assert_eq!(versions(&came, order)?, told);
+    }
+    assert_eq!(retry::<Refuses>(&mut conn).await?, (0, 1), "nothing has changed");
+    MENDED.store(true, Ordering::SeqCst);
+    assert_eq!(retry::<Refuses>(&mut conn).await?, (1, 0));
+    house.deliver().await?;
+    assert_eq!(versions(&house.receiver.came("/in"), bad)?, [1, 2, 3], "in their order");
+    house.api.stop().await
+}
+
+#[tokio::test]
+async fn managers_see_to_webhooks_of_their_own_locations() -> Result<()> {
+    let house = House::new().await?;
+    let (id, secret) = house.webhook("/in", json!({"types": ["order.moved"]})).await?;
+    let (_, list) = house.ask(Method::GET, "/webhooks", json!({})).await?;
+    let text = list.to_string();
+    assert!(text.contains(&id.to_string()) && !text.contains(&secret), "no secret is shown again");
+    assert_eq!(list["webhooks"][0]["locations"], json!(["main"]), "a manager's are their own locations");
+    let client = &house.api.client;
+    let as_other = async |token: String, path: String| -> Result<u16> {
+        let request = client.http.get(format!("{}/api/v1/webhooks{path}", client.api));
+        Ok(request.bearer_auth(token).send().await?.status().as_u16())
+    };
+    let elsewhere = || token_at("moe", "manager", &["airport"]);
+    for (token, status) in [(elsewhere()?, 404), (of("staff:bo")?, 403), (of("admin:root")?, 200)] {
+        assert_eq!(as_other(token, format!("/{id}")).await?, status);
+    }
+    for (body, code) in [
+        (json!({"url": "ftp://example.com"}), "no_url"),
+        (json!({"url": "https://me:secret@example.com"}), "no_url"),
+        (json!({}), "required"),
+        (json!({"url": "https://a", "types": ["order.mov"]}), "unknown_type"),
+        (json!({"url": "https://a", "locations": ["airport"]}), "unknown_location"),
+        (json!({"url": "https://a", "secret": "mine"}), "unknown_field"),
+    ] {
+        let (status, answer) = house.ask(Method::POST, "/webhooks", body).await?;
+        assert_eq!((status, answer["errors"][0]["code"].as_str()), (422, Some(code)), "{answer}");
+    }
+    tokio::time::timeout(Duration::from_secs(20), house.api.stop()).await?
+}

@@ -1,0 +1,130 @@
+//! webhooks: who is told of what happens, and what they chose. Their secrets are sealed; nothing here can open them.
+
+use domain::told::{About, Wanted};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// An endpoint.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Ours.
+    pub id: Uuid,
+    /// Where it is.
+    pub url: String,
+    /// Of these types alone, or below them; all, where none is named.
+    pub types: Vec<String>,
+    /// Of orders of these locations alone.
+    pub locations: Vec<String>,
+    /// Of orders that came by these channels alone.
+    pub channels: Vec<String>,
+    /// Sealed, newest first, two at most.
+    pub secrets: Vec<Vec<u8>>,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+    /// When it was changed last.
+    pub updated_at: OffsetDateTime,
+    /// By whom it was made.
+    pub created_by: String,
+    /// Since when nothing is sent.
+    pub disabled_at: Option<OffsetDateTime>,
+    /// Why: `gone` or `told`.
+    pub because: Option<String>,
+}
+
+impl Webhook {
+    /// Whether it is to be told of an event of this type, of such an order.
+    pub fn wants(&self, name: &str, order: &About) -> bool {
+        let is_among = |names: &[String], name: Option<&str>| {
+            names.is_empty() || names.iter().any(|known| Some(&**known) == name)
+        };
+        let types = self.types.iter().map(String::as_str);
+        Wanted::parse(types).is_ok_and(|types| types.has(name))
+            && is_among(&self.locations, Some(&order.location))
+            && is_among(&self.channels, order.channel.as_deref())
+    }
+}
+
+/// Those that are told, oldest first; with the others as well, where `all`.
+pub async fn list(conn: &mut PgConnection, all: bool) -> sqlx::Result<Vec<Webhook>> {
+    sqlx::query_as!(
+        Webhook,
+        r#"SELECT id AS "id!", url AS "url!", types AS "types!", locations AS "locations!", channels AS "channels!",
+                  secrets AS "secrets!", created_at AS "created_at!", updated_at AS "updated_at!", created_by AS "created_by!",
+                  disabled_at, because
+           FROM webhooks WHERE removed_at IS NULL AND ($1 OR disabled_at IS NULL) ORDER BY id"#,
+        all
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// One of them.
+pub async fn find(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Webhook>> {
+    Ok(list(conn, true).await?.into_iter().find(|webhook| webhook.id == id))
+}
+
+/// Most endpoints: each is asked for what is due to it again and again.
+pub const MAX_WEBHOOKS: i64 = 1_000;
+
+/// Makes it as it is, but for its times; `false`: there are [`MAX_WEBHOOKS`].
+pub async fn insert(conn: &mut PgConnection, webhook: &Webhook) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "INSERT INTO webhooks (id, url, types, locations, channels, secrets, created_by)
+         SELECT $1, $2, $3, $4, $5, $6, $7 WHERE (SELECT count(*) FROM webhooks WHERE removed_at IS NULL) < $8
+         ON CONFLICT (id) DO NOTHING",
+        webhook.id,
+        webhook.url,
+        &webhook.types,
+        &webhook.locations,
+        &webhook.channels,
+        &webhook.secrets,
+        webhook.created_by,
+        MAX_WEBHOOKS
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Makes it as it is, unless somebody has changed it since it was read; says whether it did.
+pub async fn update(conn: &mut PgConnection, webhook: &Webhook) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE webhooks SET url = $3, types = $4, locations = $5, channels = $6, secrets = $7, disabled_at = $8, because = $9,
+             updated_at = clock_timestamp()
+         WHERE id = $1 AND updated_at = $2 AND removed_at IS NULL",
+        webhook.id,
+        webhook.updated_at,
+        webhook.url,
+        &webhook.types,
+        &webhook.locations,
+        &webhook.channels,
+        &webhook.secrets,
+        webhook.disabled_at,
+        webhook.because
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Nothing is sent to it any more; what was to be is cleared away by and by. Says whether it was there.
+pub async fn remove(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> {
+    let done =
+        sqlx::query!("UPDATE webhooks SET removed_at = now() WHERE id = $1 AND removed_at IS NULL", id)
+            .execute(conn)
+            .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// It said that it is gone: nothing is sent to it until somebody enables it again.
+pub async fn disable_gone(conn: &mut PgConnection, ids: &[Uuid]) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE webhooks SET disabled_at = now(), because = 'gone', updated_at = clock_timestamp()
+         WHERE id = ANY($1) AND disabled_at IS NULL",
+        ids
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
