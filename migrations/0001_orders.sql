@@ -45,6 +45,7 @@ CREATE TABLE orders (
     currency            text         NOT NULL,
     customer_id         text         NOT NULL,
     location            text         NOT NULL DEFAULT 'main',
+    stocked             boolean,                           -- it holds something of the stock (0009); NULL: nothing
     cancel_actor        text,
     cancel_reason       text,
     -- Lines, and signed amounts beside them (fees, tips, discounts), once they are no longer those that it was accepted

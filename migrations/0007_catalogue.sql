@@ -35,6 +35,7 @@ CREATE TABLE products (
     currency      text        NOT NULL,               -- of all its prices
     name          text        NOT NULL,
     updated_by    text        NOT NULL,
+    tracked       boolean     NOT NULL DEFAULT false, -- it is counted (0009)
     description   text,
     picture_url   text,
     locations     text[]      NOT NULL CHECK (cardinality(locations) > 0), -- where it is sold, sorted

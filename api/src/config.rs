@@ -92,6 +92,9 @@ pub struct ApiSettings {
     /// `*` for all. Without it, none
     #[arg(long, env = "API_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
     pub api_cors_origins: Vec<String>,
+    /// Leave what is sold out out of the catalogue's lists, instead of marking it
+    #[arg(long, env = "CATALOGUE_HIDE_SOLD_OUT", value_parser = clap::builder::BoolishValueParser::new())]
+    pub catalogue_hide_sold_out: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub identity: IdentitySettings,
@@ -100,8 +103,8 @@ pub struct ApiSettings {
 /// Connections of the internal endpoints: one for those who look, one for those who change something.
 const INTERNAL_CONNECTIONS: usize = 2;
 /// That of `/ready`, that of whoever follows which sessions and machines' tokens were ended, and that of whoever changes the
-/// catalogue.
-const OTHER_CONNECTIONS: usize = 3;
+/// catalogue, and that of the writer of orders of what is counted.
+const OTHER_CONNECTIONS: usize = 4;
 
 impl ApiSettings {
     /// Connections to the primary that an api has at most: its writers, movers and readers, the internal endpoints, the others,

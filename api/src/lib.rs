@@ -95,6 +95,10 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         let writer = Writer::new(lane.clone(), database.session(), publish.clone(), settings.publish_grace);
         crew.spawn("accept", writer.run());
     }
+    let (stocked_desk, stocked_lane) = runtime::batch::desk(settings.api_backlog, config::MAX_BATCH);
+    let stocked =
+        Writer::of_stocked(stocked_lane, database.session(), publish.clone(), settings.publish_grace);
+    crew.spawn("accept_stocked", stocked.run());
     let (moves, move_lane) = runtime::batch::desk(config::MAX_MOVES, 1);
     for _ in 0..settings.api_movers.max(1) {
         crew.spawn("moves", Mover::new(move_lane.clone(), database.session()).run());
@@ -108,12 +112,13 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
     // After the stop only the writers hold these: the lane ends with the last handler, the hints with the last writer.
     drop((lane, move_lane, publish));
     crew.spawn("publish", publish::run(broker, hints, broker_up.clone()));
-    let shelf = Arc::new(Shelf::new(&database, reads.clone()));
+    let shelf = Arc::new(Shelf::new(&database, reads.clone(), settings.catalogue_hide_sold_out));
     crew.spawn("catalogue", shelf.clone().run(stop.clone()));
     identity.start(&mut crew, &stop);
     orders::from_channel::show_counters();
     let state = Arc::new(Shared {
         accept: desk,
+        accept_stocked: stocked_desk,
         moves,
         room: Room::new(settings.bodies(), settings.largest_body()),
         reads: reads.clone(),

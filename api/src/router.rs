@@ -21,7 +21,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::catalogue::{articles, categories, public};
+use crate::catalogue::{articles, categories, public, stock};
 use crate::http::cors;
 use crate::http::error::ApiError;
 use crate::http::observe::observed;
@@ -146,6 +146,7 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(public::read),
         routes!(articles::make),
         routes!(articles::read, articles::replace, articles::change, articles::delete),
+        routes!(stock::change, stock::read),
         routes!(categories::make, categories::list),
         routes!(categories::change, categories::delete),
         routes!(sign_in::register),

@@ -23,6 +23,8 @@ pub(crate) type AppState = Arc<Shared>;
 pub(crate) struct Shared {
     /// Where orders are handed in to be written.
     pub accept: AcceptDesk,
+    /// The same for orders of what is counted: they may wait for a row that others want, too, and no other order may wait for them.
+    pub accept_stocked: AcceptDesk,
     /// Where requests to move an order are handed in.
     pub moves: MoveDesk,
     /// Where large bodies are held.

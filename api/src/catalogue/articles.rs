@@ -11,6 +11,7 @@ use store::catalogue::{Changed, products};
 use uuid::Uuid;
 
 use super::done;
+use super::shown::Shown;
 use super::view::{ProductBody, ProductView};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
@@ -22,11 +23,11 @@ use crate::state::AppState;
 /// What takes another product and a request, and makes a product of them.
 type Revise = fn(&Product, &ProductRequest<'_>) -> Result<Product, Vec<Problem>>;
 
-fn no_product() -> ApiError {
+pub(super) fn no_product() -> ApiError {
     ApiError::not_found("product")
 }
 
-fn parse_id(text: &str) -> Result<Uuid, ApiError> {
+pub(super) fn parse_id(text: &str) -> Result<Uuid, ApiError> {
     Uuid::try_parse(text).map_err(|_| no_product())
 }
 
@@ -58,7 +59,7 @@ pub(crate) async fn make(
             state.shelf.change(&input, |conn, (product, by)| Box::pin(products::insert(conn, product, by)));
         let changed: Changed<(), std::convert::Infallible> = work.await?;
         done("product", changed.never_refused())?;
-        let mut response = shown(&input.0);
+        let mut response = shown(&state.shelf.shown(), &input.0);
         *response.status_mut() = StatusCode::CREATED;
         let location = HeaderValue::try_from(format!("/api/v1/products/{}", input.0.id));
         response.headers_mut().extend(location.ok().map(|location| (header::LOCATION, location)));
@@ -67,8 +68,9 @@ pub(crate) async fn make(
     .await
 }
 
-fn shown(product: &Product) -> Response {
-    let mut response = Response::new(Body::from(ProductView::new(product).to_json()));
+fn shown(shown: &Shown, product: &Product) -> Response {
+    let view = ProductView::new(product, |item| shown.is_there(item));
+    let mut response = Response::new(Body::from(view.to_json()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
@@ -92,7 +94,7 @@ pub(crate) async fn read(
     let shown = state.shelf.fresh().await?;
     let article = shown.article(parse_id(&id)?).ok_or_else(no_product)?;
     by.expect_at(&article.product.locations)?;
-    Ok(self::shown(&article.product))
+    Ok(self::shown(&shown, &article.product))
 }
 
 /// Replace a product.
@@ -172,7 +174,8 @@ async fn revise(
                 products::change(conn, *id, &by.name(), rule).await
             })
         });
-        Ok::<_, ApiError>(shown(&done("product", changed.await?)?))
+        let changed = done("product", changed.await?)?;
+        Ok::<_, ApiError>(shown(&state.shelf.shown(), &changed))
     })
     .await
 }

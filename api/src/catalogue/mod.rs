@@ -6,6 +6,7 @@ pub(crate) mod price_list;
 pub(crate) mod public;
 pub(crate) mod shelf;
 mod shown;
+pub(crate) mod stock;
 pub(crate) mod view;
 
 use store::catalogue::Changed;

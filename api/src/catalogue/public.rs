@@ -38,6 +38,9 @@ pub(crate) struct CatalogQuery {
     max_price: Option<String>,
     /// That of `min_price` and `max_price`, which leave out what has prices in another one; `USD` where it is left out
     currency: Option<String>,
+    /// `true`: only what there is; `false`: only what is sold out
+    #[param(value_type = Option<bool>)]
+    in_stock: Option<String>,
     /// 1 to 100; 20 where it is left out
     #[param(value_type = Option<i64>, minimum = 1, maximum = 100)]
     page_size: Option<String>,
@@ -68,7 +71,7 @@ pub(crate) async fn list(
     known: IfNoneMatch,
 ) -> Result<Response, ApiError> {
     let Query(query) = query.map_err(|_| {
-        let wanted = "category, location, min_price, max_price, currency, page_size and cursor may be given, once each";
+        let wanted = "category, location, min_price, max_price, currency, in_stock, page_size and cursor may be given, once each";
         ApiError::invalid_one("query", "invalid", wanted)
     })?;
     let wanted = query.parse()?;
@@ -137,10 +140,15 @@ impl CatalogQuery {
             problem("page_size", "out_of_range", format!("must be a number from 1 to {MAX_PAGE_SIZE}"));
             PAGE_SIZE
         });
+        let in_stock = self.in_stock.as_deref().map(str::parse::<bool>).transpose().unwrap_or_else(|_| {
+            problem("in_stock", "not_a_flag", "must be true or false".to_owned());
+            None
+        });
         if !problems.is_empty() {
             return Err(ApiError::invalid(problems));
         }
-        Ok(Wanted { after, count, category, location: self.location, prices: is_asked.then_some(prices) })
+        let prices = is_asked.then_some(prices);
+        Ok(Wanted { after, count, category, location: self.location, prices, in_stock })
     }
 }
 

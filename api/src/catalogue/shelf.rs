@@ -7,19 +7,21 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use domain::catalogue::menu::Menu;
+use domain::catalogue::menu::{Menu, Take};
 use domain::catalogue::product::Product;
 use futures_util::future::BoxFuture;
 use runtime::tasks::Stop;
 use sqlx::PgConnection;
 use store::Database;
-use store::catalogue::{categories, products, version};
+use store::catalogue::Versions;
+use store::catalogue::{categories, products, versions};
 use store::reads::Reads;
 use store::session::{Session, StoreError};
+use store::stock::{self, Short};
 use tokio::sync::{Mutex, Notify, watch};
 use uuid::Uuid;
 
-use super::shown::Shown;
+use super::shown::{News, Shown};
 use crate::http::error::ApiError;
 
 /// Between looks while somebody reads. A change is to be seen everywhere within 200 ms.
@@ -27,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(80);
 /// How long after the last reader it is looked on.
 const READERS_STAY: Duration = Duration::from_secs(5);
 /// What was looked at longer ago is looked at again before it is shown.
-const MAX_AGE: u64 = 150;
+const MAX_AGE: Duration = Duration::from_millis(150);
 /// How long a reader waits for that: while the database is away, what was there last is shown.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -41,7 +43,7 @@ pub(crate) struct Shelf {
     /// One looks at a time, so that nobody puts an older one in the place of a newer one.
     turn: Mutex<()>,
     began: Instant,
-    /// When the last look that succeeded began, and the last reader came, in milliseconds since `began`.
+    /// When the last look that succeeded began, and the last reader came, in microseconds since `began`.
     looked_at: AtomicU64,
     read_at: AtomicU64,
     wake: Notify,
@@ -50,11 +52,11 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
-    pub(crate) fn new(database: &Database, reads: Arc<Reads>) -> Self {
+    pub(crate) fn new(database: &Database, reads: Arc<Reads>, hides_sold_out: bool) -> Self {
         Self {
             reads,
             session: Mutex::new(database.session()),
-            shown: RwLock::default(),
+            shown: RwLock::new(Arc::new(Shown::empty(hides_sold_out))),
             turn: Mutex::default(),
             began: Instant::now(),
             looked_at: AtomicU64::new(0),
@@ -68,7 +70,7 @@ impl Shelf {
     pub(crate) async fn run(self: Arc<Self>, stop: Stop) -> Result<()> {
         let mut well = true;
         while !stop.is_stopped() {
-            let is_read = self.now() < self.read_at.load(Ordering::Relaxed) + millis(READERS_STAY);
+            let is_read = self.now() < self.read_at.load(Ordering::Relaxed) + micros(READERS_STAY);
             let next = async {
                 let pause = if is_read { LOOK_EVERY } else { Duration::MAX };
                 // Who waits for a look wakes this up.
@@ -104,12 +106,17 @@ impl Shelf {
     async fn catch_up(&self) -> sqlx::Result<()> {
         let before = self.shown();
         let mut conn = self.reads.deciding().await?;
-        let version = version(&mut conn).await?;
-        if version > before.version {
-            let categories = categories::since(&mut conn, before.version).await?;
-            let products = products::since(&mut conn, before.version).await?;
+        let now = versions(&mut conn).await?;
+        if now != before.versions {
+            let Versions { articles, stock } = before.versions;
+            let news = News {
+                versions: now,
+                categories: categories::since(&mut conn, articles).await?,
+                products: products::since(&mut conn, articles).await?,
+                turned: stock::turned_since(&mut conn, stock).await?,
+            };
             drop(conn);
-            let after = Arc::new(before.with(version, categories, products));
+            let after = Arc::new(before.with(news));
             *self.shown.write().unwrap_or_else(PoisonError::into_inner) = after;
         }
         Ok(())
@@ -120,10 +127,27 @@ impl Shelf {
         let now = self.now();
         self.read_at.store(now, Ordering::Relaxed);
         if !self.is_fresh(now) {
-            let mut looks = self.looks.subscribe();
-            self.wake.notify_one();
-            let _ = tokio::time::timeout(PATIENCE, looks.wait_for(|at| *at >= now)).await;
+            self.look_after(now).await;
         }
+        self.looked()
+    }
+
+    /// As it is now: nobody is refused because of what was so a moment ago. All who wait for that share one look.
+    pub(crate) async fn newest(&self) -> Result<Arc<Shown>, ApiError> {
+        let now = self.now();
+        self.read_at.store(now, Ordering::Relaxed);
+        self.look_after(now).await;
+        self.looked()
+    }
+
+    /// Waits for a look that began at this time or later.
+    async fn look_after(&self, now: u64) {
+        let mut looks = self.looks.subscribe();
+        self.wake.notify_one();
+        let _ = tokio::time::timeout(PATIENCE, looks.wait_for(|at| *at >= now)).await;
+    }
+
+    fn looked(&self) -> Result<Arc<Shown>, ApiError> {
         if self.looked_at.load(Ordering::Acquire) == 0 {
             return Err(ApiError::unavailable("the catalogue cannot be read right now"));
         }
@@ -139,13 +163,25 @@ impl Shelf {
         let menu = Opened { shelf: self, shown: OnceLock::new() };
         let done = read(&menu);
         let Some(seen) = menu.shown.into_inner() else { return Ok(done) };
-        let fresh = self.fresh().await?;
-        Ok(if Arc::ptr_eq(&fresh, &seen) { done } else { read(&*fresh) })
+        let now = if done.is_ok() { self.fresh().await? } else { self.newest().await? };
+        Ok(if Arc::ptr_eq(&now, &seen) { done } else { read(&*now) })
+    }
+
+    /// What of this is sold out. No row of it is looked at for that.
+    pub(crate) async fn sold_out(&self, takes: &[Take]) -> Result<Vec<Short>, ApiError> {
+        let gone = |shown: &Shown| -> Vec<Short> {
+            let gone = takes.iter().filter(|take| !shown.is_there(take.item));
+            gone.map(|take| Short { item: take.item, wanted: take.quantity, available: 0 }).collect()
+        };
+        if takes.is_empty() || gone(&self.shown()).is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(gone(&*self.newest().await?))
     }
 
     fn is_fresh(&self, now: u64) -> bool {
         let looked_at = self.looked_at.load(Ordering::Acquire);
-        looked_at > 0 && now <= looked_at + MAX_AGE
+        looked_at > 0 && now <= looked_at + micros(MAX_AGE)
     }
 
     /// As it was when it was looked at last, whenever that was.
@@ -169,7 +205,7 @@ impl Shelf {
 
     /// Never 0, which means never.
     fn now(&self) -> u64 {
-        millis(self.began.elapsed()) + 1
+        micros(self.began.elapsed()) + 1
     }
 }
 
@@ -185,6 +221,6 @@ impl Menu for Opened<'_> {
     }
 }
 
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+fn micros(length: Duration) -> u64 {
+    u64::try_from(length.as_micros()).unwrap_or(u64::MAX)
 }

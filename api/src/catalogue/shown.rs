@@ -1,6 +1,6 @@
 //! The catalogue as it is shown: each product is written as JSON once, when it changed, and a page is put together of those.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -12,7 +12,8 @@ use domain::catalogue::menu::Menu;
 use domain::catalogue::product::Product;
 use domain::money::Money;
 use sha2::{Digest, Sha256};
-use store::catalogue::{categories, products};
+use store::catalogue::{Versions, categories, products};
+use store::stock::Turned;
 use uuid::Uuid;
 
 use super::view::ProductView;
@@ -20,7 +21,11 @@ use super::view::ProductView;
 /// All that can be ordered, at one version of the catalogue.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
-    pub(crate) version: i64,
+    pub(crate) versions: Versions,
+    /// Of what is counted, what there is any of.
+    there: HashSet<Uuid>,
+    /// Whether what is sold out is left out of lists.
+    hides_sold_out: bool,
     /// By their ids, which are in the order in which they were made.
     articles: Vec<Arc<Article>>,
     by_category: HashMap<Uuid, Vec<Arc<Article>>>,
@@ -28,20 +33,30 @@ pub(crate) struct Shown {
     pub(crate) categories: Vec<Category>,
 }
 
+/// What has changed since.
+pub(super) struct News {
+    pub(super) versions: Versions,
+    pub(super) categories: Vec<categories::Seen>,
+    pub(super) products: Vec<products::Seen>,
+    pub(super) turned: Vec<Turned>,
+}
+
 /// A product, and how it is shown.
 #[derive(Debug)]
 pub(crate) struct Article {
     pub(crate) product: Product,
+    sold_out: bool,
     json: Vec<u8>,
     digest: u64,
 }
 
 impl Article {
-    fn new(product: Product) -> Self {
-        let json = ProductView::new(&product).to_json();
+    fn new(product: Product, there: &HashSet<Uuid>) -> Self {
+        let view = ProductView::new(&product, |item| there.contains(&item));
+        let (sold_out, json) = (view.sold_out, view.to_json());
         let digest = Sha256::digest(&json);
         let digest = digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
-        Self { product, json, digest }
+        Self { product, sold_out, json, digest }
     }
 }
 
@@ -54,6 +69,8 @@ pub(crate) struct Wanted {
     pub(crate) location: Option<String>,
     /// Of this currency, and not below or above these.
     pub(crate) prices: Option<(Money, Money)>,
+    /// Only what there is, or only what is sold out.
+    pub(crate) in_stock: Option<bool>,
 }
 
 impl Wanted {
@@ -65,19 +82,31 @@ impl Wanted {
         };
         self.location.as_ref().is_none_or(|at| product.is_sold_at(at))
             && self.prices.as_ref().is_none_or(costs)
+            && self.in_stock.is_none_or(|wanted| wanted != article.sold_out)
     }
 }
 
 impl Shown {
+    /// Nothing is known yet. `hides_sold_out`: what is sold out is to be left out of lists.
+    pub(super) fn empty(hides_sold_out: bool) -> Self {
+        Self { hides_sold_out, ..Self::default() }
+    }
+
     /// The same with what has changed.
-    pub(super) fn with(
-        &self,
-        version: i64,
-        categories: Vec<categories::Seen>,
-        products: Vec<products::Seen>,
-    ) -> Self {
-        let versions = categories.iter().map(|one| one.version).chain(products.iter().map(|one| one.version));
-        let version = versions.fold(version, i64::max);
+    pub(super) fn with(&self, news: News) -> Self {
+        let News { mut versions, categories, products, turned } = news;
+        let newest = categories.iter().map(|one| one.version).chain(products.iter().map(|one| one.version));
+        versions.articles = newest.fold(versions.articles, i64::max);
+        versions.stock = turned.iter().map(|one| one.version).fold(versions.stock, i64::max);
+        let (mut there, mut moved) = (self.there.clone(), HashSet::new());
+        for one in turned {
+            moved.insert(one.product_id);
+            if one.is_there {
+                there.insert(one.item);
+            } else {
+                there.remove(&one.item);
+            }
+        }
         let mut kept = self.categories.clone();
         for seen in categories {
             kept.retain(|one| one.id != seen.category.id);
@@ -91,14 +120,15 @@ impl Shown {
         // One of a category that was deleted is in none.
         let placed = |mut product: Product| {
             product.category_id = product.category_id.filter(is_there);
-            Arc::new(Article::new(product))
+            Arc::new(Article::new(product, &there))
         };
         let changed: HashMap<Uuid, Option<Arc<Article>>> = products
             .into_iter()
             .map(|seen| (seen.product.id, (!seen.deleted).then(|| placed(seen.product))))
             .collect();
         let same = self.articles.iter().filter(|one| !changed.contains_key(&one.product.id)).map(|one| {
-            let stays = one.product.category_id.as_ref().is_none_or(is_there);
+            let stays =
+                one.product.category_id.as_ref().is_none_or(is_there) && !moved.contains(&one.product.id);
             if stays { Arc::clone(one) } else { placed(one.product.clone()) }
         });
         let mut articles: Vec<Arc<Article>> = same.chain(changed.values().flatten().cloned()).collect();
@@ -109,7 +139,13 @@ impl Shown {
                 by_category.entry(id).or_default().push(Arc::clone(one));
             }
         }
-        Self { version, articles, by_category, categories: kept }
+        let hides_sold_out = self.hides_sold_out;
+        Self { versions, there, hides_sold_out, articles, by_category, categories: kept }
+    }
+
+    /// Whether there is any of this, which is counted.
+    pub(super) fn is_there(&self, item: Uuid) -> bool {
+        self.there.contains(&item)
     }
 
     /// One of them.
@@ -131,7 +167,9 @@ impl Shown {
             None => &self.articles,
         };
         let first = all.partition_point(|one| one.product.id <= wanted.after);
-        let mut fitting = all[first..].iter().filter(|one| wanted.fits(one));
+        let is_shown =
+            |one: &Article| !(self.hides_sold_out && one.sold_out) || wanted.in_stock == Some(false);
+        let mut fitting = all[first..].iter().filter(|one| is_shown(one) && wanted.fits(one));
         let page: Vec<&Arc<Article>> = fitting.by_ref().take(wanted.count).collect();
         let next = page.last().filter(|_| fitting.next().is_some()).map(|last| last.product.id);
 

@@ -23,6 +23,10 @@ pub(crate) struct ProductView<'p> {
     currency: &'static str,
     category_id: Option<Uuid>,
     picture_url: Option<&'p str>,
+    /// Whether it is counted: what there is not, cannot be ordered.
+    tracked: bool,
+    /// There is none, of no variation.
+    pub(super) sold_out: bool,
     /// Where it is sold.
     #[schema(example = json!(["main"]))]
     locations: &'p [String],
@@ -41,6 +45,9 @@ pub(crate) struct PricedView<'p> {
     /// Of a variation: what one costs. Of an option: what it adds for each unit, below zero where it takes off.
     #[schema(value_type = f64, example = 4.50)]
     price: Box<RawValue>,
+    /// Of a variation of what is counted: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sold_out: Option<bool>,
 }
 
 /// Options that belong together.
@@ -57,11 +64,20 @@ pub(crate) struct OptionGroupView<'p> {
 }
 
 impl<'p> ProductView<'p> {
-    pub(crate) fn new(product: &'p Product) -> Self {
-        let priced =
-            |id, name: &'p String, minor| PricedView { id, name, price: product.money(minor).to_json() };
-        let variation = |one: &'p Variation| priced(one.id, &one.name, one.price_minor);
-        let option = |one: &'p Choice| priced(one.id, &one.name, one.price_minor);
+    pub(crate) fn new(product: &'p Product, is_there: impl Fn(Uuid) -> bool) -> Self {
+        let gone = |id| product.tracked.then(|| !is_there(id));
+        let variation = |one: &'p Variation| PricedView {
+            id: one.id,
+            name: &one.name,
+            price: product.money(one.price_minor).to_json(),
+            sold_out: gone(one.id),
+        };
+        let option = |one: &'p Choice| PricedView {
+            id: one.id,
+            name: &one.name,
+            price: product.money(one.price_minor).to_json(),
+            sold_out: None,
+        };
         let group = |one: &'p OptionGroup| OptionGroupView {
             id: one.id,
             name: &one.name,
@@ -77,6 +93,8 @@ impl<'p> ProductView<'p> {
             currency: product.currency().code(),
             category_id: product.category_id,
             picture_url: product.picture_url.as_deref(),
+            tracked: product.tracked,
+            sold_out: product.tracked && !product.counted().into_iter().any(&is_there),
             locations: &product.locations,
             variations: product.variations.iter().map(variation).collect(),
             option_groups: product.option_groups.iter().map(group).collect(),
@@ -139,6 +157,9 @@ pub(crate) struct ProductBody {
     /// Begins with `https://` or `http://`.
     #[schema(max_length = 2000)]
     picture_url: Option<String>,
+    /// Whether it is counted: none of it is there until somebody puts it in (`POST /products/{id}/stock`). `false` where it is left
+    /// out: then there is always enough.
+    tracked: Option<bool>,
     /// Where it is sold; `["main"]` where it is left out.
     #[schema(min_items = 1, max_items = 100)]
     locations: Option<Vec<String>>,

@@ -68,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 84] = [
+const CODES: [(&str, &str); 87] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -132,6 +132,7 @@ const CODES: [(&str, &str); 84] = [
     ),
     ("not_sold_here", "The product is sold at other locations."),
     ("not_text", "Must be a string."),
+    ("not_tracked", "The product is not counted, or there is no such variation: there is no stock of it."),
     ("not_true_or_false", "Must be true or false."),
     ("not_whole", "Must be a whole number."),
     (
@@ -145,6 +146,10 @@ const CODES: [(&str, &str); 84] = [
         "The product's price, or the channel's price list, is in another currency than the order.",
     ),
     ("out_of_range", "The number is too small or too large."),
+    (
+        "out_of_stock",
+        "There is not enough of what is wanted; `short` says how many there are. Nothing was taken.",
+    ),
     ("phone_taken", "Somebody else has this telephone number."),
     (
         "price_mismatch",
@@ -167,6 +172,7 @@ const CODES: [(&str, &str); 84] = [
     ("too_short", "The text is too short."),
     ("total_mismatch", "The lines and the amounts beside them come to another total than the order says."),
     ("unit_unclear", "Whether prices are in minor units is for the settings of the channel to say."),
+    ("unknown_action", "Must be `set`, `add`, `count` or `ship`."),
     ("unknown_category", "There is no such category, or no longer."),
     ("unknown_currency", "Not a currency's ISO 4217 code."),
     ("unknown_dialect", "There is no such dialect."),

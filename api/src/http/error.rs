@@ -4,11 +4,14 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::catalogue::menu::Take;
 use domain::order::status::OrderStatus;
 use domain::problems::Problem;
 use domain::trace_parent::TraceParent;
 use serde::Serialize;
 use store::session::StoreError;
+use store::stock::Short;
+use uuid::Uuid;
 
 use crate::config::RETRY_AFTER;
 use crate::http::arrival::Id;
@@ -38,6 +41,17 @@ enum Beside {
     Limit { policy: String, left: String, wait: u64 },
     /// The earliest cursor that is left.
     Earliest(String),
+    /// What there was too little of.
+    Short(Vec<ShortView>),
+}
+
+/// What was wanted, and how many of it there are.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub(crate) struct ShortView {
+    /// The variation, or the product that comes in none.
+    item_id: Uuid,
+    wanted: u32,
+    available: i64,
 }
 
 /// What a header of an answer that is no success says.
@@ -76,6 +90,9 @@ pub(crate) struct ProblemBody {
     /// Where a cursor is gone: the earliest one that is left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub earliest_cursor: Option<String>,
+    /// For `out_of_stock`: what there was too little of, and how many there were.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub short: Vec<ShortView>,
 }
 
 impl ApiError {
@@ -151,6 +168,21 @@ impl ApiError {
     pub(crate) fn outdated(errors: Vec<Problem>) -> Self {
         let error = Self::invalid(errors);
         Self { status: StatusCode::CONFLICT, title: "Conflict", ..error }
+    }
+
+    /// 409: there is not enough of what an order takes.
+    pub(crate) fn out_of_stock(takes: &[Take], shorts: &[Short]) -> Self {
+        let problem = |short: &Short| {
+            let line = takes.iter().find(|take| take.item == short.item).map_or(0, |take| take.line);
+            let detail = format!("{} are wanted, {} are there", short.wanted, short.available);
+            Problem { code: "out_of_stock", detail, attr: format!("items[{line}].quantity") }
+        };
+        let view = |short: &Short| {
+            let Short { item, wanted, available } = *short;
+            ShortView { item_id: item, wanted, available }
+        };
+        let beside = Some(Box::new(Beside::Short(shorts.iter().map(view).collect())));
+        Self { beside, ..Self::outdated(shorts.iter().map(problem).collect()) }
     }
 
     /// 409: somebody else has it.
@@ -267,6 +299,13 @@ impl ApiError {
         Self { retry: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable", detail) }
     }
 
+    fn short(&self) -> &[ShortView] {
+        match self.beside.as_deref() {
+            Some(Beside::Short(short)) => short,
+            _ => &[],
+        }
+    }
+
     /// The body, for the request of this id and this place in a trace.
     pub(crate) fn body(&self, request_id: &Id, trace: Option<TraceParent>) -> ProblemBody {
         debug_assert!(self.errors.iter().all(|one| codes::is_known(one.code)), "{:?}", self.errors);
@@ -283,6 +322,7 @@ impl ApiError {
                 Some(Beside::Earliest(cursor)) => Some(cursor.clone()),
                 _ => None,
             },
+            short: self.short().to_vec(),
         }
     }
 }

@@ -102,6 +102,13 @@ impl Fields {
         number
     }
 
+    /// Says that this was left out, where nothing else is wrong with it.
+    pub(crate) fn require(&mut self, name: &str) {
+        if self.problems.iter().all(|problem| problem.attr != name) {
+            self.add(name, "required", "is required");
+        }
+    }
+
     /// Texts by texts, which may be left out.
     pub(crate) fn pairs(
         &mut self,

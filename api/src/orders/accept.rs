@@ -55,7 +55,7 @@ use crate::state::AppState;
             ("X-Request-Id" = String, description = "The request's id, given or made"),
             ("traceparent" = String, description = "The request's place in its trace; left out where there is none"),
         )),
-        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`. `price_mismatch`: a price that was named is not, or no longer, the catalogue's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`. `price_mismatch`: a price that was named is not, or no longer, the catalogue's. `out_of_stock`, with what there is: nothing of the order was taken", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid order. What its schema cannot say: a line or the whole comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), it all does not come to the `total` (`total_mismatch`); what goes together is not there together (`required`, `conflict`); a text has what nobody sees (`invisible_character`); a time is none (`no_time`), has passed (`in_the_past`) or is too far away (`too_far`); `metadata` is too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
@@ -88,6 +88,13 @@ pub(crate) async fn accept_order(
         });
         if !before.await? {
             return Err(ApiError::invalid_one(passed, "in_the_past", "must be a time to come"));
+        }
+    }
+    if key.is_none() && order.channel().is_none() {
+        let gone = state.shelf.sold_out(&order.takes).await?;
+        if !gone.is_empty() {
+            metrics::counter!("accept_orders_total", "outcome" => "out_of_stock").increment(1);
+            return Err(ApiError::out_of_stock(&order.takes, &gone));
         }
     }
     commit(&state, arrival, order, key, body.into_held()).await
@@ -143,7 +150,8 @@ pub(crate) async fn write(
     wait.note_with("order_id", || order.id.to_string());
     wait.note_with("payment_id", || order.payment_id().to_string());
     // The writer, not this future, does the writing: it is dropped when the client hangs up.
-    let answer = state.accept.ask(command, held, ANSWER_TIMEOUT).await;
+    let desk = if order.takes.is_empty() { &state.accept } else { &state.accept_stocked };
+    let answer = desk.ask(command, held, ANSWER_TIMEOUT).await;
     wait.note("outcome", outcome(&answer));
     drop(wait);
     match answer.map_err(Fault::from).flatten() {
@@ -164,6 +172,7 @@ pub(crate) fn answer(state: &AppState, order: NewOrder, became: Accepted) -> Res
         Accepted::Replay(earlier) => Ok(again(&OrderView::as_accepted(*earlier, deadline))),
         Accepted::ChannelIdReused(status) => Err(channel_id_reused(status)),
         Accepted::KeyReused => Err(key_reused()),
+        Accepted::OutOfStock(shorts) => Err(ApiError::out_of_stock(&order.takes, &shorts)),
     }
 }
 
@@ -172,6 +181,7 @@ const fn outcome(answer: &Result<Answer, NotTaken>) -> &'static str {
         Ok(Ok(Accepted::New { .. })) => "accepted",
         Ok(Ok(Accepted::Replay(_))) => "replayed",
         Ok(Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_))) => "key_reused",
+        Ok(Ok(Accepted::OutOfStock(_))) => "out_of_stock",
         Ok(Err(_)) => "failed",
         Err(NotTaken::Late) => "unanswered",
         Err(NotTaken::Full | NotTaken::Stopped) => "refused",

@@ -37,7 +37,7 @@ use crate::state::AppState;
     request_body = AdditionBody,
     responses(
         (status = 200, description = "Added", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
-        (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`; or `price_mismatch`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`; or `price_mismatch` or `out_of_stock`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid addition. What its schema cannot say: a line comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), the lines do not come to the `total` (`total_mismatch`), nothing is to be paid (`nothing_to_pay`), a text has what nobody sees (`invisible_character`). Or the order would have more than it may (`too_many`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Changed, Faults,
     ),
@@ -90,7 +90,7 @@ pub(crate) async fn add_items(
     request_body = PaymentBody,
     responses(
         (status = 200, description = "The charge is under way", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
-        (status = 409, description = "`duplicate_payment_reference`, `same_status`, `illegal_move` or `charges_open`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_payment_reference`, `same_status`, `illegal_move`, `charges_open`, or `out_of_stock` (what the order gave back when its payment failed is gone), with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "`payment_reference` is missing or not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Changed, Faults,
     ),

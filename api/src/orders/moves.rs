@@ -259,6 +259,9 @@ pub(crate) fn refused(refusal: Refusal, status: OrderStatus, to: OrderStatus) ->
             let detail = "additions are still being charged; retry in a moment";
             ApiError::conflict("charges_open", detail, status)
         }
+        Refusal::OutOfStock => {
+            ApiError::conflict("out_of_stock", "there is not enough of what it takes", status)
+        }
         Refusal::NothingDue => ApiError::conflict("nothing_due", "no money is awaited for the order", status),
         Refusal::OtherAmountDue { .. } => {
             ApiError::conflict("other_amount_due", "another amount is due; the order says which", status)

@@ -7,9 +7,11 @@ use anyhow::Result;
 use domain::message::PaymentsDue;
 use domain::order::payment_method::NoCharge;
 use domain::origin::Origins;
+use futures_util::future::BoxFuture;
 use metrics::{Counter, Histogram};
 use runtime::batch::{Batch, Desk, Lane};
 use runtime::chaos::crash_point;
+use sqlx::PgConnection;
 use store::accept::{self, Accept, Accepted};
 use store::session::{Session, StoreError};
 use tokio::sync::mpsc;
@@ -31,9 +33,14 @@ pub struct Writer {
     session: Session,
     publish: mpsc::Sender<PaymentsDue>,
     publish_grace: Duration,
+    how: How,
     outage: Outage,
     metrics: Metrics,
 }
+
+/// How a batch is written.
+type How =
+    for<'c> fn(&'c mut PgConnection, &'c [Accept], Duration) -> BoxFuture<'c, sqlx::Result<Vec<Accepted>>>;
 
 #[derive(Debug)]
 struct Metrics {
@@ -45,6 +52,7 @@ struct Metrics {
     replayed: Counter,
     key_reused: Counter,
     failed: Counter,
+    out_of_stock: Counter,
     not_published: Counter,
 }
 
@@ -66,9 +74,22 @@ impl Writer {
             replayed: outcome("replayed"),
             key_reused: outcome("key_reused"),
             failed: outcome("failed"),
+            out_of_stock: outcome("out_of_stock"),
             not_published: metrics::counter!("publish_payments_total", "outcome" => "dropped"),
         };
-        Self { lane, session, publish, publish_grace, outage: Outage::default(), metrics }
+        let how: How = |conn, orders, grace| Box::pin(accept::accept(conn, orders, grace));
+        Self { lane, session, publish, publish_grace, how, outage: Outage::default(), metrics }
+    }
+
+    /// The same for orders of what is counted.
+    pub fn of_stocked(
+        lane: AcceptLane,
+        session: Session,
+        publish: mpsc::Sender<PaymentsDue>,
+        publish_grace: Duration,
+    ) -> Self {
+        let how: How = |conn, orders, grace| Box::pin(accept::accept_stocked(conn, orders, grace));
+        Self { how, ..Self::new(lane, session, publish, publish_grace) }
     }
 
     /// Writes batches until every desk is gone and all that was handed in is answered.
@@ -114,11 +135,10 @@ impl Writer {
     }
 
     async fn write_alone(&mut self, order: &Accept) -> Answer {
-        let grace = self.publish_grace;
+        let (how, grace) = (self.how, self.publish_grace);
         crash_point("api.before_commit");
         let alone = std::slice::from_ref(order);
-        let outcome =
-            self.session.run_alone(alone, move |conn, orders| Box::pin(accept::accept(conn, orders, grace)));
+        let outcome = self.session.run_alone(alone, move |conn, orders| how(conn, orders, grace));
         match outcome.await {
             Ok(mut one) => one.pop().ok_or(Fault::Internal),
             Err(StoreError::Unavailable(_)) => Err(Fault::Unavailable),
@@ -128,9 +148,9 @@ impl Writer {
     }
 
     async fn commit(&mut self, orders: &[Accept]) -> Result<Vec<Accepted>, StoreError> {
-        let grace = self.publish_grace;
+        let (how, grace) = (self.how, self.publish_grace);
         crash_point("api.before_commit");
-        self.session.run(orders, move |conn, orders| Box::pin(accept::accept(conn, orders, grace))).await
+        self.session.run(orders, move |conn, orders| how(conn, orders, grace)).await
     }
 
     /// Hands on the names of what is new. Never waits: a full publisher means a slow broker, and the sweep finds
@@ -167,6 +187,7 @@ impl Writer {
                 Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_)) => {
                     self.metrics.key_reused.increment(1);
                 }
+                Ok(Accepted::OutOfStock(_)) => self.metrics.out_of_stock.increment(1),
                 Err(_) => self.metrics.failed.increment(1),
             }
         }

@@ -10,7 +10,8 @@
 //! that then falls. [`rows`] is a second, smaller model, one layer down: the statements of concurrent transactions, lock by
 //! lock. [`feed`] is a third: how what has happened is read without a gap. [`locks`] is a fourth: in which sequence those lock who
 //! have several orders in one transaction. [`in_hand`] is a fifth: orders for which no gateway is asked. [`for_later`] is a sixth: orders whose
-//! charge is held until their time comes. What is left out, and why, is in the README beside this.
+//! charge is held until their time comes. [`stock`] is a seventh: what orders take of what is counted, and give back. What is left out, and
+//! why, is in the README beside this.
 
 pub mod accept;
 pub mod action;
@@ -34,5 +35,6 @@ pub mod rows;
 pub mod search;
 pub mod settle;
 pub mod state;
+pub mod stock;
 pub mod verb;
 pub mod weakenings;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use model::design::{Design, Scope};
 use model::protocol::Protocol;
-use model::{feed, for_later, in_hand, locks, rows, search, weakenings};
+use model::{feed, for_later, in_hand, locks, rows, search, stock, weakenings};
 
 const USAGE: &str = "usage: model                check the protocol
        model --faults N     the same with so many faults in each run; and one of deep, wide, cancel, deadline, kitchen, additions, anew, late: that alone
@@ -40,6 +40,9 @@ fn main() -> ExitCode {
                 println!("{name:<40} {falls}");
             }
             for (name, _, falls) in for_later::weakenings() {
+                println!("{name:<40} {falls}");
+            }
+            for (name, _, falls) in stock::weakenings() {
                 println!("{name:<40} {falls}");
             }
             ExitCode::SUCCESS
@@ -84,6 +87,9 @@ fn check(faults: Option<u8>, only: Option<&str>) -> ExitCode {
             println!("for later, {}: {walk}", if elsewhere { "paid elsewhere" } else { "charged" });
             well &= walk.broken.is_empty() && walk.unseen.is_empty();
         }
+        let walk = search::walk_plain(stock::Stock::default());
+        println!("stock: {walk}");
+        well &= walk.broken.is_empty() && walk.unseen.is_empty();
         for (name, scope) in feed::Scope::ALL {
             let walk = search::walk_plain(feed::Feed { design: feed::Design::default(), scope });
             println!("feed, {name}: {walk}");
@@ -133,6 +139,13 @@ fn show(name: &str) -> ExitCode {
     {
         shown = true;
         let path = search::shortest(*for_later, falls);
+        println!("{}", how(weakening, falls, path.map(search::tell)));
+    }
+    for (weakening, stock, falls) in
+        stock::weakenings().iter().filter(|(one, ..)| [*one, "all"].contains(&name))
+    {
+        shown = true;
+        let path = search::shortest(*stock, falls);
         println!("{}", how(weakening, falls, path.map(search::tell)));
     }
     if shown { ExitCode::SUCCESS } else { usage() }

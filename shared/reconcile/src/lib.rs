@@ -9,6 +9,7 @@ mod ledger;
 mod orders;
 mod payments;
 mod report;
+mod stock;
 
 use anyhow::{Context, Result};
 use domain::gateway::Ledger;
@@ -44,6 +45,7 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
     Orders::check_later(&mut tx, &mut report).await?;
     Orders::check_locations(&mut tx, &mut report).await?;
     check_names(&mut tx, &mut report).await?;
+    stock::check(&mut tx, &mut report).await?;
     orders.check_lines(&mut tx, &mut report).await?;
     orders.check(&mut report);
     tx.rollback().await?;

@@ -47,11 +47,13 @@ pub enum Invariant {
     OneOrderAKey,
     NamesWhole,
     LaterWaits,
+    StockAddsUp,
+    HoldsMatch,
 }
 
 impl Invariant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::OrdersEnded,
         Self::NothingDue,
         Self::RowsBelong,
@@ -77,6 +79,8 @@ impl Invariant {
         Self::OneOrderAKey,
         Self::NamesWhole,
         Self::LaterWaits,
+        Self::StockAddsUp,
+        Self::HoldsMatch,
     ];
 
     /// The invariant in words.
@@ -138,6 +142,12 @@ impl Invariant {
             }
             Self::NamesWhole => {
                 "what a channel calls an order, and a client a payment, stands under its name, and nothing else does"
+            }
+            Self::StockAddsUp => {
+                "of each item available, held and sold together are what was put in, and held and sold what orders hold and got"
+            }
+            Self::HoldsMatch => {
+                "an order holds its stock until it ends; then it has it or gives it back, once"
             }
         }
     }

@@ -138,9 +138,9 @@ pub const ALL: &[Metric] = &[
     // accept
     counter(
         "accept_orders_total",
-        &[of("outcome", &["accepted", "replayed", "key_reused", "failed"])],
+        &[of("outcome", &["accepted", "replayed", "key_reused", "out_of_stock", "failed"])],
         API,
-        "Orders handed to the writers, by what became of them; `accepted` ones are durable.",
+        "Orders handed to the writers, by what became of them; `accepted` ones are durable. `out_of_stock` counts those, too, that were refused at sight.",
     ),
     counter("accept_channel_orders_total", &[], API, "Of the accepted orders, those that came by a channel."),
     counter(
@@ -359,6 +359,12 @@ pub const ALL: &[Metric] = &[
         &[],
         WORKER,
         "From the database: refunds that the gateway refused at the last try; they are tried on, slowly.",
+    ),
+    counter(
+        "sweep_settled_holds_total",
+        &[],
+        WORKER,
+        "What ended orders held of the stock, counted to what is available or sold.",
     ),
     counter("sweep_forgotten_keys_total", &[], WORKER, "Idempotency keys forgotten because of their age."),
     counter("sweep_forgotten_sessions_total", &[], WORKER, "Logins forgotten that ended long ago."),

@@ -22,6 +22,7 @@ use super::events::{Change, note};
 use super::keyed::{Keyed, Request};
 use super::moves::{Decided, Moved, answer, end, lock_charges, lock_order, note_processing};
 use super::names::name_payment;
+use crate::stock::holds::{self, Part};
 
 /// A request to add to an order.
 #[derive(Debug, Clone)]
@@ -159,6 +160,10 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
     let money = (addition.payment_id, addition.amount.minor());
     let added = Change::of_payment(ask.order_id, What::Added, &ask.by.name(), None, money);
     note(conn, &[Change { items: Some(addition.items.clone()), ..added }]).await?;
+    let part = Part { owner: ask.order_id, payment: addition.payment_id, takes: &addition.takes };
+    if !holds::add(conn, part).await? {
+        return refused(Refusal::OutOfStock);
+    }
     Ok(DONE)
 }
 
@@ -236,8 +241,11 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<De
         ask.payment_id,
         ask.reference
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    if !holds::take_again(conn, ask.order_id).await? {
+        return refused(Refusal::OutOfStock);
+    }
     Ok(DONE)
 }
 
@@ -345,6 +353,8 @@ async fn take_failed_off(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Resul
     if failed.is_empty() || sabotaged("failed_addition_stays") {
         return Ok(());
     }
+    let payments: Vec<Uuid> = failed.iter().map(|one| one.id).collect();
+    holds::drop_parts(conn, order_id, &payments).await?;
     let before = lines(conn, order_id).await?;
     let (mut items, mut total, mut changes) = (before.items.0, before.total_minor, Vec::new());
     for one in failed {

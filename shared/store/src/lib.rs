@@ -41,6 +41,7 @@ pub mod refused;
 pub mod replica;
 pub mod session;
 pub mod settle;
+pub mod stock;
 pub mod sweep;
 pub mod told;
 pub mod webhooks;

@@ -9,6 +9,7 @@ pub mod due;
 pub mod facts;
 pub mod feed;
 pub mod forget;
+pub mod holds;
 pub mod later;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use self::clock::Clock;
 use self::deadline::Deadlines;
 use self::feed::Feed;
 use self::forget::Forget;
+use self::holds::Holds;
 use self::later::Later;
 use crate::config::WorkerSettings;
 
@@ -40,6 +42,7 @@ pub struct Chores {
     additions: Additions,
     later: Later,
     call_off: CallOff,
+    holds: Holds,
     forget: Forget,
     feed: Feed,
 }
@@ -56,6 +59,7 @@ impl Chores {
             additions: Additions::new(),
             later: Later::new(),
             call_off: CallOff::new(settings.payment_deadline),
+            holds: Holds::new(),
             forget: Forget::new(),
             feed: Feed::new(settings.events_kept()),
         }
@@ -72,9 +76,10 @@ impl Chores {
             let tended = self.tend_additions().await;
             let aged = self.end_old().await;
             let found = late.and_then(|late| begun.map(|begun| late.max(begun)));
+            let returned = self.settle_holds().await;
             // After what the others wrote.
             let noted = self.note_feed().await;
-            let is_full = match watched.and(tended).and(aged).and(noted).and(found) {
+            let is_full = match watched.and(tended).and(aged).and(returned).and(noted).and(found) {
                 Ok(found) => {
                     well = true;
                     found == AT_ONCE as usize
@@ -116,6 +121,11 @@ impl Chores {
     /// Lets orders go whose time has come, up to [`AT_ONCE`], and says how many.
     pub async fn let_go_later(&mut self) -> Result<usize> {
         self.later.run_once(&mut self.session, self.payment_deadline).await
+    }
+
+    /// Counts what ended orders held to what is available or sold, and says how many holds that were.
+    pub async fn settle_holds(&mut self) -> Result<u64> {
+        self.holds.run_once(&mut self.session).await
     }
 
     /// Lets additions go, and takes failed ones off, up to [`AT_ONCE`] of either kind.

@@ -1,6 +1,7 @@
 mod articles;
 mod ordering;
 mod public;
+mod stock;
 
 use anyhow::{Result, ensure};
 use reqwest::{Method, Response};

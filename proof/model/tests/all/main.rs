@@ -6,3 +6,4 @@ mod for_later_model;
 mod in_hand_model;
 mod lock_model;
 mod protocol;
+mod stock_model;

@@ -49,6 +49,17 @@ impl Menu for MenuAt<'_> {
     }
 }
 
+/// So many of something that is counted, which an order takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Take {
+    /// A variation, or a product that comes in none.
+    pub item: Uuid,
+    /// Of all lines of the order.
+    pub quantity: u32,
+    /// The first of those lines.
+    pub line: usize,
+}
+
 /// Nothing can be ordered from it.
 #[derive(Debug, Clone, Copy)]
 pub struct NoMenu;
@@ -80,6 +91,8 @@ pub(crate) struct Found {
     pub(crate) modifiers: Vec<Modifier>,
     /// What they add to one.
     pub(crate) with: i64,
+    /// It is counted.
+    pub(crate) tracked: bool,
 }
 
 impl Named<'_> {
@@ -116,13 +129,11 @@ impl Named<'_> {
             problems.add(at.field("price"), "price_mismatch", format!("costs {price}"));
         }
         let (modifiers, with) = chosen?;
-        Some(match variation {
-            Some(one) => {
-                let name = format!("{}, {}", product.name, one.name);
-                Found { id: one.id, name, price, modifiers, with }
-            }
-            None => Found { id: product.id, name: product.name.clone(), price, modifiers, with },
-        })
+        let (id, name) = match variation {
+            Some(one) => (one.id, format!("{}, {}", product.name, one.name)),
+            None => (product.id, product.name.clone()),
+        };
+        Some(Found { id, name, price, modifiers, with, tracked: product.tracked })
     }
 
     /// What it comes in, where it comes in anything.

@@ -20,6 +20,8 @@ pub struct Product {
     pub category_id: Option<Uuid>,
     /// What it looks like.
     pub picture_url: Option<String>,
+    /// Whether it is counted: what there is not, cannot be ordered.
+    pub tracked: bool,
     /// Where it is sold, sorted; at least one.
     pub locations: Vec<String>,
     /// What it comes in, of which one is to be chosen; empty: there is nothing to choose.
@@ -74,6 +76,15 @@ impl Product {
     /// An amount in it.
     pub const fn money(&self, minor: i64) -> Money {
         Money::from_minor(minor, self.currency())
+    }
+
+    /// What of it is counted, each by itself: its variations, or the product that comes in none.
+    pub fn counted(&self) -> Vec<Uuid> {
+        match (self.tracked, self.variations.is_empty()) {
+            (false, _) => Vec::new(),
+            (true, true) => vec![self.id],
+            (true, false) => self.variations.iter().map(|one| one.id).collect(),
+        }
     }
 
     /// Whether it is sold there.

@@ -24,6 +24,15 @@ pub(crate) fn whole_number(
     number
 }
 
+/// Yes or no.
+pub(crate) fn flag(problems: &mut Problems, attr: impl Display, raw: &RawValue) -> bool {
+    let flag = serde_json::from_str::<bool>(raw.get()).ok();
+    if flag.is_none() {
+        problems.add(attr, "not_a_flag", "must be true or false");
+    }
+    flag.unwrap_or(false)
+}
+
 /// An id of ours.
 pub(crate) fn id(problems: &mut Problems, attr: impl Display, raw: Option<&RawValue>) -> Option<Uuid> {
     let raw = problems.present(&attr, raw)?;

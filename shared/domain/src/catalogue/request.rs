@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::product::{Choice, OptionGroup, Product, Variation};
-use super::reading::{id, whole_number};
+use super::reading::{flag, id, whole_number};
 use crate::fields::fields;
 use crate::limits::{DEFAULT_CURRENCY, MAX_NAME_CHARS, MAX_NOTE_CHARS};
 use crate::location::MAIN;
@@ -33,6 +33,7 @@ fields! {
         currency,
         category_id,
         picture_url,
+        tracked,
         locations,
         variations,
         option_groups,
@@ -131,6 +132,10 @@ impl<'p> Reader<'p> {
             None => self.kept().and_then(|kept| kept.category_id),
             raw => id(&mut self.problems, "category_id", raw),
         };
+        let tracked = match (request.tracked, self.kept()) {
+            (Some(raw), _) => flag(&mut self.problems, "tracked", raw),
+            (None, kept) => kept.is_some_and(|kept| kept.tracked),
+        };
         let locations = match (request.locations, self.kept()) {
             (Some(raw), _) => self.locations(raw),
             (None, Some(kept)) => kept.locations.clone(),
@@ -147,6 +152,7 @@ impl<'p> Reader<'p> {
             price,
             category_id,
             picture_url,
+            tracked,
             locations,
             variations,
             option_groups,

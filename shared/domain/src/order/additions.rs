@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::lines::{Item, Priced, priced};
 use super::parts::expect;
-use crate::catalogue::menu::{Menu, NoMenu};
+use crate::catalogue::menu::{Menu, NoMenu, Take};
 use crate::fields::fields;
 use crate::money::{Currency, Money};
 use crate::payment::new_payment_id;
@@ -43,6 +43,8 @@ pub struct NewAddition {
     pub amount: Money,
     /// The client's name for the charge.
     pub reference: String,
+    /// What of the lines is counted.
+    pub takes: Vec<Take>,
 }
 
 impl NewAddition {
@@ -65,7 +67,7 @@ impl NewAddition {
         let mut problems = Problems::default();
         problems.odd(&At::Top, &request.odd);
         let reference = problems.id("payment_reference", request.payment_reference);
-        let Priced { items, sum: amount, .. } = priced(&mut problems, request.items, currency, menu);
+        let Priced { items, sum: amount, takes, .. } = priced(&mut problems, request.items, currency, menu);
         let said = request.total.and_then(|raw| problems.price("total", Some(raw), currency));
         if let (Some(amount), Some(said), true) = (amount, said, problems.0.is_empty()) {
             expect(&mut problems, "total", amount, said);
@@ -76,7 +78,7 @@ impl NewAddition {
         }
         match (reference, amount) {
             (Some(reference), Some(amount)) if problems.0.is_empty() => {
-                Ok(Self { payment_id: new_payment_id(order_id), items, amount, reference })
+                Ok(Self { payment_id: new_payment_id(order_id), items, amount, reference, takes })
             }
             _ => Err(problems.0),
         }

@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::adjustments::{Adjustment, adjustments};
 use super::modifiers::{self, Modifier, ModifierReader, within};
-use crate::catalogue::menu::{Menu, Named};
+use crate::catalogue::menu::{Menu, Named, Take};
 use crate::fields::fields;
 use crate::limits::{MAX_ID_CHARS, MAX_ITEMS, MAX_MODIFIERS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY};
 use crate::money::{Currency, Money};
@@ -152,6 +153,21 @@ struct LineReader<'m> {
     menu: &'m dyn Menu,
     /// A line names something of it.
     from_catalogue: bool,
+    /// What is counted of that.
+    takes: Vec<Take>,
+}
+
+impl LineReader<'_> {
+    /// What a line takes of an item, with what others take of it.
+    fn take(&mut self, item: Uuid, quantity: u32, at: &At<'_>) {
+        match self.takes.iter_mut().find(|take| take.item == item) {
+            Some(take) => take.quantity += quantity,
+            None => {
+                let line = if let At::Entry(_, index) = at { *index } else { 0 };
+                self.takes.push(Take { item, quantity, line });
+            }
+        }
+    }
 }
 
 impl ItemRequest<'_> {
@@ -240,6 +256,9 @@ impl ItemRequest<'_> {
         let sum = line_worth(found.price.minor() + found.with, quantity, 0)
             .map_err(|(code, _, detail)| problems.add(at.field("options"), code, detail))
             .ok()?;
+        if found.tracked {
+            reader.take(found.id, quantity, at);
+        }
         let item = Item {
             item_id: found.id.to_string(),
             item_name: found.name,
@@ -261,6 +280,8 @@ pub(crate) struct Priced {
     pub(crate) sum: Option<Money>,
     /// Whether the catalogue has said what any of them costs.
     pub(crate) from_catalogue: bool,
+    /// What is counted of them.
+    pub(crate) takes: Vec<Take>,
 }
 
 /// The lines and their sum, or no sum with the problems noted.
@@ -272,14 +293,16 @@ pub(crate) fn priced(
 ) -> Priced {
     let lines = lines::<ItemRequest<'_>>(problems, raw);
     let at = At::Top.field("items");
-    let mut reader = LineReader { chosen: ModifierReader::new(currency), menu, from_catalogue: false };
+    let mut reader =
+        LineReader { chosen: ModifierReader::new(currency), menu, from_catalogue: false, takes: Vec::new() };
     let priced = lines
         .iter()
         .enumerate()
         .filter_map(|(index, line)| line.parse(&at.entry(index), &mut reader, problems))
         .collect();
     let (items, sum) = sum(problems, priced, currency);
-    Priced { items, sum, from_catalogue: reader.from_catalogue }
+    let LineReader { from_catalogue, takes, .. } = reader;
+    Priced { items, sum, from_catalogue, takes }
 }
 
 /// Lines that are priced each, and the sum over them, or none with the problem noted.

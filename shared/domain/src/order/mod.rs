@@ -24,6 +24,7 @@ use self::details::{Details, NewDetails};
 use self::lines::Item;
 use self::payment_method::{NoCharge, Uncharged};
 use self::status::OrderStatus;
+use crate::catalogue::menu::Take;
 use crate::channel::name::ChannelName;
 use crate::limits::ACCEPT_IN;
 use crate::location::{Location, MAIN};
@@ -47,6 +48,8 @@ pub struct NewOrder {
     pub from_catalogue: bool,
     /// How long the kitchen has to take it, where its location says so.
     pub accept_in: Option<Duration>,
+    /// What of its lines is counted. Stored as what it holds.
+    pub takes: Vec<Take>,
     /// The request that it came with, as far as that goes on with its payment. Not stored.
     pub origin: Option<Box<Origin>>,
 }
@@ -68,6 +71,7 @@ impl NewOrder {
             details: None,
             from_catalogue: false,
             accept_in: None,
+            takes: Vec::new(),
             origin: None,
         }
     }

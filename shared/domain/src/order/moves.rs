@@ -204,6 +204,8 @@ pub enum Refusal {
     KitchenBegan,
     /// Its channel says another thing of what cannot change.
     SaidOtherwise,
+    /// There is not enough of what it takes.
+    OutOfStock,
 }
 
 impl Standing {

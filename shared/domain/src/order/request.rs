@@ -59,7 +59,7 @@ impl NewOrder {
         let customer_id = problems.id("customer_id", request.customer_id);
         let place = problems.location(request.location, places);
         let currency = problems.currency(request.currency).unwrap_or(place.currency);
-        let Priced { items, sum: lines, from_catalogue } =
+        let Priced { items, sum: lines, from_catalogue, takes } =
             priced(&mut problems, request.items, currency, &MenuAt { menu, location: &place.id });
         let beside = At::Top.field("adjustments");
         let (adjustments, beside) = adjustments(&mut problems, &beside, request.adjustments, currency);
@@ -75,7 +75,7 @@ impl NewOrder {
         let (Some(customer_id), Some(total), true) = (customer_id, total, problems.0.is_empty()) else {
             return Err(problems.0);
         };
-        let order = Self { from_catalogue, ..Self::new(customer_id, &items, total) };
+        let order = Self { from_catalogue, takes, ..Self::new(customer_id, &items, total) };
         let details = NewDetails {
             handover,
             adjustments,

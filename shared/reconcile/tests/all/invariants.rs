@@ -49,7 +49,8 @@ impl World {
     async fn on(database: TestDatabase) -> Result<Self> {
         let mut conn = database.connect().await?;
         conn.execute(
-            "TRUNCATE orders, in_kitchen, payments, open_charges, payment_attempts, order_events, names, order_details",
+            "TRUNCATE orders, in_kitchen, payments, open_charges, payment_attempts, order_events, names, order_details,
+             stock, stock_changes, holds",
         )
         .await?;
         let [paid, keyed, declined, voided, rejected, extended] = std::array::from_fn(|_| an_order());
@@ -72,6 +73,7 @@ impl World {
             try_once(&mut conn, order, AttemptOutcome::Succeeded, next).await?;
         }
         let refund = reject(&mut conn, &rejected).await?;
+        stock(&mut conn, [&keyed, &rejected]).await?;
         let addition = extend(&mut conn, &extended).await?;
         let charges = [&paid, &keyed, &rejected, &extended].map(charge_of);
         let ledger = Ledger {
@@ -186,6 +188,23 @@ async fn reject(conn: &mut PgConnection, order: &NewOrder) -> Result<RefundRecei
     })
 }
 
+/// Two of 52 are held by an order that is paid, and two came back from one that was rejected.
+async fn stock(conn: &mut PgConnection, [paid, rejected]: [&NewOrder; 2]) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO stock (id, product_id, available, held, sold) VALUES ('{ITEM}', '{ITEM}', 50, 2, 0);
+         INSERT INTO stock_changes (id, item, change, what, by) VALUES (gen_random_uuid(), '{ITEM}', 52, 'set', 'max');
+         UPDATE orders SET stocked = true WHERE id IN ('{0}', '{1}');
+         INSERT INTO holds (owner, part, item, quantity, state) VALUES
+             ('{0}', '{0}', '{ITEM}', 2, 'held'), ('{1}', '{1}', '{ITEM}', 2, 'back')",
+        paid.id, rejected.id
+    );
+    conn.execute(AssertSqlSafe(sql)).await?;
+    Ok(())
+}
+
+/// Something that is counted.
+const ITEM: Uuid = Uuid::from_u128(52);
+
 /// Something more was ordered and charged.
 async fn extend(conn: &mut PgConnection, order: &NewOrder) -> Result<ChargeReceipt> {
     let body =
@@ -218,11 +237,11 @@ async fn what_is_right_is_clean_and_all_of_it_was_looked_at() -> Result<()> {
 async fn a_row_broken_in_the_database_is_found() -> Result<()> {
     use Invariant::{
         AdditionsWhole, AttemptsClosed, AttemptsCounted, AttemptsExplain, BoardWhole, ChargedOnce,
-        ChargesAreTotal, EventsExplain, FailedIsClosed, HistoryLegal, HistoryWhole, LaterWaits,
+        ChargesAreTotal, EventsExplain, FailedIsClosed, HistoryLegal, HistoryWhole, HoldsMatch, LaterWaits,
         LedgerExplained, LinesAreTotal, MoneyKept, NamesWhole, NothingDue, OneOrderAKey, OrdersEnded,
-        QueuedOrFinal, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, SucceededInLedger,
+        QueuedOrFinal, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, StockAddsUp, SucceededInLedger,
     };
-    let cases: [(&str, &[Invariant]); 40] = [
+    let cases: [(&str, &[Invariant]); 47] = [
         ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
         (
             "UPDATE payments SET status = 'waiting', due_at = now() WHERE id = $declined.pay",
@@ -291,6 +310,13 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
              VALUES ($paid, false, '{}', now() + interval '1 d')",
             &[LaterWaits],
         ),
+        ("UPDATE stock SET available = 51", &[StockAddsUp]),
+        ("UPDATE stock SET available = 52, held = 0", &[StockAddsUp]),
+        ("DELETE FROM stock_changes", &[StockAddsUp]),
+        ("DELETE FROM holds WHERE owner = $keyed", &[StockAddsUp, HoldsMatch]),
+        ("UPDATE holds SET due_at = now(), becomes = 'back' WHERE owner = $keyed", &[HoldsMatch]),
+        ("UPDATE holds SET state = 'held' WHERE owner = $rejected", &[StockAddsUp, HoldsMatch]),
+        ("UPDATE holds SET state = 'dropped' WHERE owner = $rejected", &[HoldsMatch]),
         ("INSERT INTO in_kitchen VALUES ($paid, 'READY')", &[BoardWhole]),
         ("INSERT INTO in_kitchen VALUES (gen_random_uuid(), 'READY')", &[RowsBelong]),
         (

@@ -22,22 +22,33 @@ use super::columns::{Columns, Written};
 /// cannot wait for each other.
 pub(super) async fn insert(
     conn: &mut PgConnection,
-    batch: &[Accept],
+    batch: &[&Accept],
     due_in: Duration,
 ) -> sqlx::Result<Written> {
     let mut tx = conn.begin().await?;
-    let described = describe(&mut tx, batch).await?;
-    let free = |one: &&Accept| one.order.details.is_none() || described.contains(&one.order.id);
-    let wanted: Vec<&Accept> = batch.iter().filter(free).collect();
-    let written = insert_orders(&mut tx, &wanted, due_in).await?;
+    let written = write(&mut tx, batch, due_in).await?;
+    tx.commit().await?;
+    Ok(written)
+}
+
+/// The same as a part of the caller's transaction.
+pub(super) async fn write(
+    conn: &mut PgConnection,
+    batch: &[&Accept],
+    due_in: Duration,
+) -> sqlx::Result<Written> {
+    let has_any = batch.iter().any(|one| one.order.details.is_some());
+    let described = if has_any { describe(conn, batch).await? } else { HashSet::new() };
+    let free = |one: &&&Accept| one.order.details.is_none() || described.contains(&one.order.id);
+    let wanted: Vec<&Accept> = batch.iter().filter(free).copied().collect();
+    let written = insert_orders(conn, &wanted, due_in).await?;
     let fresh: Vec<&Accept> = wanted.into_iter().filter(|one| written.has(one.order.id)).collect();
-    set_expiry(&mut tx, &fresh).await?;
-    name_own_payments(&mut tx, &fresh).await?;
+    set_expiry(conn, &fresh).await?;
+    name_own_payments(conn, &fresh).await?;
     let orphans: Vec<Uuid> = described.iter().filter(|id| !written.has(**id)).copied().collect();
     if !orphans.is_empty() {
-        forget_orphans(&mut tx, &orphans).await?;
+        forget_orphans(conn, &orphans).await?;
     }
-    tx.commit().await?;
     Ok(written)
 }
 
@@ -83,7 +94,7 @@ async fn name_own_payments(conn: &mut PgConnection, orders: &[&Accept]) -> sqlx:
 
 /// Takes back what was written for orders under whose `Idempotency-Key` another one stands. Few, and each name by its whole key:
 /// a join of the two could be planned as a walk through all names of all channels.
-async fn forget_orphans(conn: &mut PgConnection, orphans: &[Uuid]) -> sqlx::Result<()> {
+pub(super) async fn forget_orphans(conn: &mut PgConnection, orphans: &[Uuid]) -> sqlx::Result<()> {
     let gone = sqlx::query!(
         "DELETE FROM order_details WHERE order_id = ANY($1) RETURNING channel, channel_order_id",
         orphans
@@ -104,7 +115,7 @@ async fn forget_orphans(conn: &mut PgConnection, orphans: &[Uuid]) -> sqlx::Resu
 }
 
 /// Writes what the orders have beside their items, and says for which it did.
-async fn describe(conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<HashSet<Uuid>> {
+async fn describe(conn: &mut PgConnection, batch: &[&Accept]) -> sqlx::Result<HashSet<Uuid>> {
     let detailed: Vec<(Uuid, &NewDetails)> =
         batch.iter().filter_map(|one| Some((one.order.id, one.order.details.as_deref()?))).collect();
     let ids: Vec<Uuid> = detailed.iter().map(|(id, _)| *id).collect();
@@ -203,6 +214,8 @@ async fn insert_orders(
     let held: Vec<Option<OffsetDateTime>> = times().map(|one| one?.held_until).collect();
     let expire: Vec<Option<OffsetDateTime>> = times().map(|one| one?.expires_at).collect();
     let locations: Vec<&str> = batch.iter().map(|one| one.order.location()).collect();
+    let stocked: Vec<Option<bool>> =
+        batch.iter().map(|one| (!one.order.takes.is_empty()).then_some(true)).collect();
     let kinds: Vec<Option<PaymentKind>> = uncharged().map(|one| Some(one?.because.into())).collect();
     let adjustments = batch.iter().map(|one| {
         let adjustments = &one.order.details.as_ref()?.adjustments;
@@ -218,9 +231,9 @@ async fn insert_orders(
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
                                  $7::text[], $8::bytea[], $9::bigint[], $10::bigint[], $12::payment_kind[], $13::text[],
-                                 $14::bigint[], $15::text[], $16::timestamptz[], $17::timestamptz[])
+                                 $14::bigint[], $15::text[], $16::timestamptz[], $17::timestamptz[], $18::bool[])
                 AS input(id, total_minor, currency, customer_id, items, principal, key, request_hash, keep_ms, accept_ms,
-                         kind, adjustments, own_accept_ms, location, held_until, expires_at)
+                         kind, adjustments, own_accept_ms, location, held_until, expires_at, stocked)
         ), keyed AS (
             INSERT INTO names (named, until, kind, scope, name, hash)
             SELECT id, now() + keep_ms * interval '1 ms', 'idempotency_key', principal, key, request_hash
@@ -234,9 +247,10 @@ async fn insert_orders(
             WHERE key IS NULL OR id IN (SELECT named FROM keyed)
         ), ordered AS (
             INSERT INTO orders (id, total_minor, created_at, updated_at, accept_by, version, status, currency, customer_id,
-                                location)
+                                location, stocked)
             SELECT id, total_minor, now(), now(), accept_by, 1,
-                CASE WHEN kind IS NULL THEN 'PENDING' ELSE 'CONFIRMED' END::order_status, currency, customer_id, location
+                CASE WHEN kind IS NULL THEN 'PENDING' ELSE 'CONFIRMED' END::order_status, currency, customer_id, location,
+                stocked
             FROM fresh
             ON CONFLICT DO NOTHING
             RETURNING id, total_minor, created_at, accept_by, status, currency
@@ -280,6 +294,7 @@ async fn insert_orders(
         &locations as &[&str],
         &held as &[Option<OffsetDateTime>],
         &expire as &[Option<OffsetDateTime>],
+        &stocked as &[Option<bool>],
     )
     .fetch_one(conn)
     .await

@@ -4,6 +4,7 @@ mod columns;
 mod described;
 mod earlier;
 mod plain;
+mod stocked;
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use time::OffsetDateTime;
 
 pub use self::earlier::{answered_before, answered_under, came_before};
 use self::plain::Ids;
+pub use self::stocked::accept_stocked;
+use crate::stock::Short;
 
 use domain::channel::name::ChannelKey;
 use domain::order::status::OrderStatus;
@@ -53,6 +56,8 @@ pub enum Accepted {
     KeyReused,
     /// The same channel gave this name to an order of another content, which stands here.
     ChannelIdReused(OrderStatus),
+    /// There is not enough of these.
+    OutOfStock(Vec<Short>),
 }
 
 /// Writes all orders of `batch` and answers each, in the batch's order.
@@ -65,7 +70,7 @@ pub async fn accept(
     due_in: Duration,
 ) -> sqlx::Result<Vec<Accepted>> {
     let written = if batch.iter().any(|one| one.order.details.is_some() || one.order.accept_in.is_some()) {
-        described::insert(conn, batch, due_in).await?
+        described::insert(conn, &batch.iter().collect::<Vec<_>>(), due_in).await?
     } else {
         match plain::insert(conn, batch, due_in, Ids::New).await {
             Err(sqlx::Error::Database(refusal)) if refusal.is_unique_violation() => {

@@ -37,11 +37,24 @@ impl<T> Changed<T> {
     }
 }
 
+/// Up to which changes something is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Versions {
+    /// Of products and categories.
+    pub articles: i64,
+    /// Of what ran out, or is there again.
+    pub stock: i64,
+}
+
 /// Which changes there are up to now.
-pub async fn version(conn: &mut PgConnection) -> sqlx::Result<i64> {
-    sqlx::query_scalar!("SELECT version FROM catalogue_versions WHERE what = 'articles'")
-        .fetch_one(conn)
-        .await
+pub async fn versions(conn: &mut PgConnection) -> sqlx::Result<Versions> {
+    sqlx::query_as!(
+        Versions,
+        r#"SELECT (SELECT version FROM catalogue_versions WHERE what = 'articles') AS "articles!",
+                  (SELECT version FROM catalogue_versions WHERE what = 'stock') AS "stock!""#
+    )
+    .fetch_one(conn)
+    .await
 }
 
 /// The version of a change that is about to be made. Whoever else makes one waits until this one is committed.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Changed, end, next_version, taken};
 use crate::read::money;
+use crate::stock::counted;
 
 /// A row.
 struct Row {
@@ -18,6 +19,7 @@ struct Row {
     name: String,
     description: Option<String>,
     picture_url: Option<String>,
+    tracked: bool,
     locations: Vec<String>,
     variations: Json<Vec<Variation>>,
     option_groups: Json<Vec<OptionGroup>>,
@@ -35,6 +37,7 @@ impl TryFrom<Row> for Seen {
             price: money(row.price_minor, &row.currency)?,
             category_id: row.category_id,
             picture_url: row.picture_url,
+            tracked: row.tracked,
             locations: row.locations,
             variations: row.variations.0,
             option_groups: row.option_groups.0,
@@ -59,7 +62,7 @@ macro_rules! rows {
     ($where:literal $(, $input:expr)*) => {
         sqlx::query_as!(
             Row,
-            r#"SELECT id, version, category_id, price_minor, currency, name, description, picture_url, locations,
+            r#"SELECT id, version, category_id, price_minor, currency, name, description, picture_url, tracked, locations,
                    variations AS "variations: Json<Vec<Variation>>",
                    option_groups AS "option_groups: Json<Vec<OptionGroup>>", deleted_at IS NOT NULL AS "deleted!"
                FROM products WHERE "# + $where
@@ -77,8 +80,8 @@ pub async fn insert(conn: &mut PgConnection, new: &Product, by: &str) -> sqlx::R
     }
     let made = sqlx::query!(
         "INSERT INTO products (id, version, category_id, price_minor, currency, name, updated_by, description, picture_url,
-                               locations, variations, option_groups)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING",
+                               locations, variations, option_groups, tracked)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING",
         new.id,
         version,
         new.category_id,
@@ -91,9 +94,13 @@ pub async fn insert(conn: &mut PgConnection, new: &Product, by: &str) -> sqlx::R
         &new.locations,
         Json(&new.variations) as _,
         Json(&new.option_groups) as _,
+        new.tracked,
     )
     .execute(&mut *tx)
     .await;
+    if made.is_ok() {
+        counted::begin(&mut tx, new.id, &new.counted()).await?;
+    }
     end(tx, taken(made.map(drop))?).await
 }
 
@@ -116,7 +123,7 @@ pub async fn change<E>(
     }
     let done = sqlx::query!(
         "UPDATE products SET version = $2, category_id = $3, price_minor = $4, currency = $5, name = $6, updated_by = $7,
-             description = $8, picture_url = $9, locations = $10, variations = $11, option_groups = $12, updated_at = now()
+             description = $8, picture_url = $9, locations = $10, variations = $11, option_groups = $12, tracked = $13, updated_at = now()
          WHERE id = $1",
         id,
         version,
@@ -130,9 +137,13 @@ pub async fn change<E>(
         &after.locations,
         Json(&after.variations) as _,
         Json(&after.option_groups) as _,
+        after.tracked,
     )
     .execute(&mut *tx)
     .await;
+    if done.is_ok() {
+        counted::begin(&mut tx, id, &after.counted()).await?;
+    }
     end(tx, taken(done.map(|_| after))?).await
 }
 

@@ -25,5 +25,6 @@ mod prepare;
 mod reads;
 mod refunds;
 mod replays;
+mod stock;
 mod tls;
 mod tries;

@@ -1,0 +1,368 @@
+//! Stock: taken once, in the order of arrival, by all lines or none; given back or sold once, whoever ends the order and
+//! whoever counts it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use domain::catalogue::menu::Menu;
+use domain::catalogue::product::Product;
+use domain::location::Locations;
+use domain::order::NewOrder;
+use domain::order::additions::NewAddition;
+use domain::order::moves::{Actor, Expected, Move, Refusal, Wanted};
+use domain::order::status::OrderStatus;
+use domain::payment::AttemptOutcome;
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use store::accept::{Accept, Accepted, IdempotencyKey, accept_stocked};
+use store::additions::{Add, PayAnew, add, drop_failed, pay_anew};
+use store::catalogue::products;
+use store::claim::claim;
+use store::moves::{Moved, carry_out};
+use store::settle::{Next, Settlement, settle};
+use store::stock::counted::{self, Change, Counted, What};
+use store::stock::{Short, holds};
+use testbed::TestDatabase;
+use uuid::Uuid;
+
+const SOON: Duration = Duration::from_secs(3_600);
+
+/// Products that are counted, by their ids.
+struct Shop(HashMap<Uuid, Product>);
+
+impl Menu for Shop {
+    fn product(&self, id: Uuid) -> Option<&Product> {
+        self.0.get(&id)
+    }
+}
+
+impl Shop {
+    /// So many products, with so many of each.
+    async fn open(conn: &mut PgConnection, products: usize, each: i64) -> Result<(Self, Vec<Uuid>)> {
+        let (mut shop, mut ids) = (HashMap::new(), Vec::new());
+        for _ in 0..products {
+            let body = json!({"name": Uuid::now_v7(), "price": 2, "tracked": true}).to_string();
+            let product = Product::parse(&serde_json::from_str(&body)?).unwrap();
+            products::insert(conn, &product, "max").await?;
+            put_in(conn, product.id, What::Set, each).await?;
+            ids.push(product.id);
+            shop.insert(product.id, product);
+        }
+        Ok((Self(shop), ids))
+    }
+
+    fn order(&self, lines: &[(Uuid, u32)]) -> NewOrder {
+        let lines: Vec<Value> =
+            lines.iter().map(|(id, quantity)| json!({"product_id": id, "quantity": quantity})).collect();
+        let body = json!({"customer_id": "c", "items": lines}).to_string();
+        NewOrder::parse_with(&serde_json::from_str(&body).unwrap(), &Locations::default(), self).unwrap()
+    }
+
+    fn accept(&self, lines: &[(Uuid, u32)]) -> Accept {
+        Accept { order: self.order(lines), key: None }
+    }
+}
+
+async fn put_in(conn: &mut PgConnection, item: Uuid, what: What, quantity: i64) -> Result<Counted> {
+    let ask = Change { id: Uuid::now_v7(), item, what, quantity, by: "max".into(), reason: None };
+    Ok(counted::change(conn, &ask).await?)
+}
+
+/// Available, held, sold.
+async fn stock(conn: &mut PgConnection, item: Uuid) -> Result<(i64, i64, i64)> {
+    let one = counted::of(conn, &[item]).await?;
+    let one = one.first().context("it is not counted")?;
+    Ok((one.available, one.held, one.sold))
+}
+
+/// available + held + sold = what was put in, for each item; and what is held is what orders hold.
+async fn adds_up(database: &TestDatabase) -> Result<()> {
+    let wrong: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM stock s WHERE
+            available + held + sold <> (SELECT sum(change) FROM stock_changes WHERE item = s.id)
+            OR held <> (SELECT coalesce(sum(quantity), 0) FROM holds WHERE item = s.id AND state = 'held')
+            OR sold <> (SELECT coalesce(sum(quantity), 0) FROM holds WHERE item = s.id AND state = 'sold')",
+    )
+    .fetch_one(&mut database.connect().await?)
+    .await?;
+    assert_eq!(wrong, 0, "items that do not add up");
+    Ok(())
+}
+
+fn told(accepted: &[Accepted]) -> String {
+    let letter = |one: &Accepted| match one {
+        Accepted::New { .. } => 'N',
+        Accepted::Replay(_) => 'R',
+        Accepted::OutOfStock(_) => 'o',
+        _ => '?',
+    };
+    accepted.iter().map(letter).collect()
+}
+
+fn keyed(order: NewOrder, key: &str) -> Accept {
+    let key = key.to_owned();
+    let key = IdempotencyKey { principal: "p".into(), key, request_hash: [7; 32], keep: SOON };
+    Accept { order, key: Some(key) }
+}
+
+#[tokio::test]
+async fn a_batch_takes_what_there_is_in_the_order_of_arrival_and_a_refusal_leaves_nothing_behind()
+-> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 2, 5).await?;
+    let (tea, cake) = (ids[0], ids[1]);
+    let batch = [
+        shop.accept(&[(tea, 2)]),
+        shop.accept(&[(tea, 1), (cake, 6)]), // never: all lines or none
+        keyed(shop.order(&[(tea, 2), (cake, 1)]), "a"),
+        keyed(shop.order(&[(tea, 2), (cake, 1)]), "a"), // the same again
+        keyed(shop.order(&[(tea, 2)]), "b"),            // one is left
+        keyed(shop.order(&[(tea, 2)]), "b"),
+        shop.accept(&[(tea, 1), (cake, 2)]),
+        shop.accept(&[(tea, 1)]),
+    ];
+    let done = accept_stocked(&mut conn, &batch, SOON).await?;
+    assert_eq!(told(&done), "NoNRooNo");
+    let Accepted::OutOfStock(shorts) = &done[1] else { unreachable!() };
+    assert_eq!(shorts, &[Short { item: cake, wanted: 6, available: 5 }]);
+    assert_eq!((stock(&mut conn, tea).await?, stock(&mut conn, cake).await?), ((0, 5, 0), (2, 3, 0)));
+    for table in ["orders", "open_charges", "order_events"] {
+        let rows: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
+            .fetch_one(&mut conn)
+            .await?;
+        assert_eq!(rows, 3, "{table}");
+    }
+
+    // Once more, because the answer was lost: the same, and nothing is taken twice.
+    let again = accept_stocked(&mut conn, &batch, SOON).await?;
+    assert_eq!(
+        (told(&again).replace('R', "N"), told(&done).replace('R', "N")),
+        ("NoNNooNo".into(), "NoNNooNo".into())
+    );
+    assert_eq!(stock(&mut conn, tea).await?, (0, 5, 0));
+    // A key that came to nothing may be used again once there is enough.
+    put_in(&mut conn, tea, What::Add, 2).await?;
+    assert_eq!(told(&accept_stocked(&mut conn, &batch[4..6], SOON).await?), "NR");
+    assert_eq!(stock(&mut conn, tea).await?, (0, 7, 0));
+    adds_up(&database).await
+}
+
+#[tokio::test]
+async fn writers_that_want_the_same_in_any_order_sell_what_there_is_and_never_wait_for_each_other()
+-> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 20, 200).await?;
+    let writers = (0..4_usize).map(|writer| {
+        let (database, shop, ids) = (&database, &shop, &ids);
+        async move {
+            let mut session = database.database().session();
+            let mut accepted = 0;
+            for round in 0..20 {
+                let lines = |order: usize| -> Vec<(Uuid, u32)> {
+                    let turn = |n: usize| ids[(n * 7 + order * 3 + writer * 5 + round) % 20];
+                    (0..20).map(|n| (turn(n), 1)).collect()
+                };
+                let batch: Vec<Accept> = (0..4).map(|order| shop.accept(&lines(order))).collect();
+                let done = session
+                    .run(&batch[..], |conn, batch| Box::pin(accept_stocked(conn, batch, SOON)))
+                    .await?;
+                accepted += done.iter().filter(|one| matches!(one, Accepted::New { .. })).count();
+            }
+            anyhow::Ok(accepted)
+        }
+    });
+    let accepted: usize = futures_util::future::try_join_all(writers).await?.into_iter().sum();
+    assert_eq!(accepted, 200, "320 wanted them");
+    for id in ids {
+        assert_eq!(stock(&mut conn, id).await?, (0, 200, 0));
+    }
+    adds_up(&database).await?;
+    let deadlocks: i64 =
+        sqlx::query_scalar("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+            .fetch_one(&mut conn)
+            .await?;
+    assert_eq!(deadlocks, 0);
+    Ok(())
+}
+
+/// Its charge ends so.
+async fn charged(conn: &mut PgConnection, payment: Uuid, next: Next) -> Result<()> {
+    let claimed = claim(conn, &[payment], SOON).await?.remove(0);
+    let outcome = if next == Next::Failed { AttemptOutcome::Declined } else { AttemptOutcome::Succeeded };
+    assert_eq!(settle(conn, &[Settlement::new(&claimed, outcome, next)], SOON).await?.len(), 1);
+    Ok(())
+}
+
+fn paid() -> Next {
+    Next::Succeeded { gateway_id: "ch".into() }
+}
+
+async fn go(conn: &mut PgConnection, order_id: Uuid, wanted: Wanted) -> Result<OrderStatus> {
+    let by = Actor::Staff(Some("bo".into()));
+    let reason = Some("why not".to_owned());
+    let ask = Move { request: Uuid::now_v7(), order_id, wanted, by, reason, expected: Expected::default() };
+    match carry_out(conn, &ask).await? {
+        Moved::Done { whole, .. } => Ok(whole.order.status),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+/// Counts what is due, by several at once.
+async fn count(database: &TestDatabase) -> Result<u64> {
+    let (mut one, mut other) = (database.connect().await?, database.connect().await?);
+    let (one, other) = tokio::join!(holds::settle(&mut one, 2), holds::settle(&mut other, 2));
+    Ok(one? + other?)
+}
+
+#[tokio::test]
+async fn what_an_order_holds_goes_back_or_is_sold_once_whatever_ends_it() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 1, 52).await?;
+    let tea = ids[0];
+    let orders: Vec<Accept> = (0..6).map(|_| shop.accept(&[(tea, 3)])).collect();
+    accept_stocked(&mut conn, &orders, SOON).await?;
+    assert_eq!(stock(&mut conn, tea).await?, (34, 18, 0));
+    let id = |n: usize| orders[n].order.id;
+    assert_eq!(count(&database).await?, 0, "nothing has ended");
+    charged(&mut conn, id(0), Next::Failed).await?;
+    assert_eq!(go(&mut conn, id(1), Wanted::Cancel).await?, OrderStatus::Cancelled);
+    for n in 2..6 {
+        charged(&mut conn, id(n), paid()).await?;
+    }
+    assert_eq!(go(&mut conn, id(2), Wanted::Reject).await?, OrderStatus::Rejected);
+    for (n, last) in [(3, Wanted::Status(OrderStatus::Delivered)), (4, Wanted::NoShow { refund: true })] {
+        for status in [OrderStatus::Preparing, OrderStatus::Ready] {
+            go(&mut conn, id(n), Wanted::Status(status)).await?;
+        }
+        go(&mut conn, id(n), last).await?;
+    }
+    assert_eq!(stock(&mut conn, tea).await?, (34, 18, 0), "nobody waits for the row of what everybody wants");
+    let mut counted = 0;
+    while let some @ 1.. = count(&database).await? {
+        counted += some;
+    }
+    assert_eq!((counted, stock(&mut conn, tea).await?), (5, (46, 3, 3)));
+    // Of what has failed, no more comes back when it is cancelled.
+    assert_eq!(go(&mut conn, id(0), Wanted::Cancel).await?, OrderStatus::Cancelled);
+    assert_eq!((count(&database).await?, stock(&mut conn, tea).await?), (0, (46, 3, 3)));
+    adds_up(&database).await
+}
+
+async fn anew(conn: &mut PgConnection, order_id: Uuid, reference: &str) -> Result<Moved> {
+    let payment_id = domain::payment::new_payment_id(order_id);
+    let (by, expected) = (Actor::Unnamed, Expected::default());
+    Ok(pay_anew(conn, &PayAnew { order_id, by, payment_id, reference: reference.to_owned(), expected })
+        .await?)
+}
+
+#[tokio::test]
+async fn who_pays_anew_takes_again_what_went_back_or_is_refused() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 1, 5).await?;
+    let tea = ids[0];
+    // Before it was counted, and after.
+    for counted_before in [false, true] {
+        let order = shop.accept(&[(tea, 3)]);
+        let id = order.order.id;
+        accept_stocked(&mut conn, &[order], SOON).await?;
+        charged(&mut conn, id, Next::Failed).await?;
+        if counted_before {
+            assert_eq!((count(&database).await?, stock(&mut conn, tea).await?), (1, (5, 0, 0)));
+            accept_stocked(&mut conn, &[shop.accept(&[(tea, 3)])], SOON).await?;
+            let refused = anew(&mut conn, id, "first").await?;
+            assert!(matches!(refused, Moved::Refused { refusal: Refusal::OutOfStock, .. }), "{refused:?}");
+            assert_eq!(stock(&mut conn, tea).await?, (2, 3, 0));
+            put_in(&mut conn, tea, What::Add, 1).await?;
+        }
+        let done = anew(&mut conn, id, "again").await?;
+        assert!(matches!(done, Moved::Done { .. }), "{done:?}");
+        assert_eq!(count(&database).await?, 0, "it holds it again");
+        let expected = if counted_before { (0, 6, 0) } else { (2, 3, 0) };
+        assert_eq!(stock(&mut conn, tea).await?, expected);
+        if !counted_before {
+            assert_eq!(go(&mut conn, id, Wanted::Cancel).await?, OrderStatus::Cancelled);
+            assert_eq!((count(&database).await?, stock(&mut conn, tea).await?), (1, (5, 0, 0)));
+        }
+    }
+    adds_up(&database).await
+}
+
+#[tokio::test]
+async fn what_is_added_takes_stock_too_and_gives_it_back_for_good_where_its_charge_fails() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 2, 4).await?;
+    let (tea, cake) = (ids[0], ids[1]);
+    let order = shop.accept(&[(tea, 1)]);
+    let (id, currency) = (order.order.id, order.order.total.currency());
+    accept_stocked(&mut conn, &[order], SOON).await?;
+    charged(&mut conn, id, paid()).await?;
+    let addition = |reference: &str, quantity: u32| {
+        let items = json!([{"product_id": tea, "quantity": quantity}, {"product_id": cake, "quantity": 1}]);
+        let body = json!({"payment_reference": reference, "items": items}).to_string();
+        let addition =
+            NewAddition::parse_with(&serde_json::from_str(&body).unwrap(), id, currency, &shop).unwrap();
+        Add { order_id: id, by: Actor::Unnamed, addition, expected: Expected::default() }
+    };
+    let refused = add(&mut conn, &addition("many", 4)).await?;
+    assert!(matches!(refused, Moved::Refused { refusal: Refusal::OutOfStock, .. }), "{refused:?}");
+    assert_eq!((stock(&mut conn, tea).await?, stock(&mut conn, cake).await?), ((3, 1, 0), (4, 0, 0)));
+    let fails = addition("fails", 2);
+    for _ in 0..2 {
+        // Twice, because an answer was lost.
+        assert!(matches!(add(&mut conn, &fails).await?, Moved::Done { .. }));
+        assert_eq!((stock(&mut conn, tea).await?, stock(&mut conn, cake).await?), ((1, 3, 0), (3, 1, 0)));
+    }
+    charged(&mut conn, fails.addition.payment_id, Next::Failed).await?;
+    drop_failed(&mut conn, id).await?;
+    while count(&database).await? > 0 {}
+    assert_eq!((stock(&mut conn, tea).await?, stock(&mut conn, cake).await?), ((3, 1, 0), (4, 0, 0)));
+    assert!(matches!(add(&mut conn, &addition("fits", 3)).await?, Moved::Done { .. }));
+    assert_eq!(go(&mut conn, id, Wanted::Reject).await?, OrderStatus::Rejected);
+    while count(&database).await? > 0 {}
+    assert_eq!((stock(&mut conn, tea).await?, stock(&mut conn, cake).await?), ((4, 0, 0), (4, 0, 0)));
+    adds_up(&database).await
+}
+
+#[tokio::test]
+async fn people_put_in_and_take_out_and_each_time_it_is_written_down() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 1, 10).await?;
+    let tea = ids[0];
+    accept_stocked(&mut conn, &[shop.accept(&[(tea, 4)])], SOON).await?;
+    for (what, quantity, expected) in [
+        (What::Add, 5, Some((11, 4, 0))),
+        (What::Ship, 12, None),
+        (What::Ship, 1, Some((10, 4, 0))),
+        (What::Count, 3, None), // four of them are held
+        (What::Count, 12, Some((8, 4, 0))),
+        (What::Set, 0, Some((0, 4, 0))),
+    ] {
+        let done = put_in(&mut conn, tea, what, quantity).await?;
+        assert_eq!(matches!(done, Counted::Done(_)), expected.is_some(), "{what:?} {quantity}: {done:?}");
+        if let Some(expected) = expected {
+            assert_eq!(stock(&mut conn, tea).await?, expected, "{what:?} {quantity}");
+        }
+        adds_up(&database).await?;
+    }
+    let ask = Change {
+        id: Uuid::now_v7(),
+        item: tea,
+        what: What::Add,
+        quantity: 7,
+        by: "max".into(),
+        reason: None,
+    };
+    for _ in 0..2 {
+        assert!(matches!(counted::change(&mut conn, &ask).await?, Counted::Done(_)));
+    }
+    assert_eq!(stock(&mut conn, tea).await?, (7, 4, 0), "the same request is carried out once");
+    assert!(matches!(put_in(&mut conn, Uuid::now_v7(), What::Add, 1).await?, Counted::NotTracked));
+    adds_up(&database).await
+}
