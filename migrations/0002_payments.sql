@@ -130,6 +130,7 @@ CREATE TABLE open_charges (
     trying       attempt_action,                      -- what is being asked of the gateway; NULL: nothing is
     voiding      boolean        NOT NULL DEFAULT false,
     noted        boolean        NOT NULL DEFAULT false, -- PAYMENT_PROCESSING stands with its order: more was noted there since
+    named        boolean        NOT NULL DEFAULT false, -- the gateway has names for what is charged or who pays: its order's details say which
     currency     text           NOT NULL,
     CHECK ((trying IS NULL) = (lease_until IS NULL) AND (trying IS NULL) = (claimed_at IS NULL)
            AND (epoch = 0) = (began_at IS NULL))

@@ -33,7 +33,7 @@ pub(crate) async fn charge(State(gateway): State<Arc<Gateway>>, request: Request
         gateway.counters.fault(Fate::TooMany);
         return Problem::too_many(faults.retry_after_seconds).into_response();
     }
-    let (key, order) = match read_charge(request).await {
+    let (key, order) = match read_charge(&gateway, request).await {
         Ok(read) => read,
         Err(problem) => {
             gateway.counters.charge(Outcome::Refused);
@@ -135,10 +135,11 @@ pub(crate) fn unbooked(error: &anyhow::Error) -> Problem {
     Problem::internal()
 }
 
-async fn read_charge(request: Request) -> Result<(Name, ChargeOrder), Problem> {
+async fn read_charge(gateway: &Gateway, request: Request) -> Result<(Name, ChargeOrder), Problem> {
     let key = idempotency_key(request.headers())?;
     let body: ChargeRequest = read_json(request).await?;
     let money = body.money().map_err(bad_money)?;
+    gateway.ledger.note_names(&key, body.payment_method, body.customer);
     Ok((key, ChargeOrder { reference: parse_name("reference", &body.reference)?, money }))
 }
 

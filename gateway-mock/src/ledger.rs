@@ -1,6 +1,7 @@
 //! The rules of the money: a key charges once or never. Each verb below is one short critical section (the key's
 //! shard, then the books; always in that order), decides and books in it, and knows nothing of HTTP or time.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,10 @@ use crate::journal::{Change, Journal};
 use crate::keys::{Begun, Keys, Seat, Standing};
 use crate::name::Name;
 use crate::verdict::{DeclineCode, Verdict};
-use crate::wire::{ChargeReceipt, LedgerRequests, RefundReceipt};
+use crate::wire::{ChargeReceipt, LedgerRequests, NamedCharge, RefundReceipt};
+
+/// Most charges of which names are kept: a test has some, and a load that never ends is not to fill the memory.
+const MOST_NAMED: usize = 10_000;
 
 /// A charge that someone asks for.
 #[derive(Debug, Clone)]
@@ -67,6 +71,8 @@ pub(crate) struct Ledger {
     pub(crate) charge_keys: Arc<Keys>,
     pub(crate) refund_keys: Arc<Keys>,
     books: Mutex<Books>,
+    /// What charges were asked for by names of the gateway's, since its start: few, and each once.
+    named: Mutex<BTreeSet<NamedCharge>>,
     pub(crate) charges_asked: AtomicU64,
     pub(crate) voids_asked: AtomicU64,
     pub(crate) refunds_asked: AtomicU64,
@@ -81,6 +87,22 @@ impl Ledger {
             ledger.books().keep(journal);
         }
         Ok(ledger)
+    }
+
+    /// Notes by which names of the gateway's a charge is asked for, if by any.
+    pub(crate) fn note_names(&self, key: &Name, payment_method: Option<String>, customer: Option<String>) {
+        if payment_method.is_none() && customer.is_none() {
+            return;
+        }
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.len() < MOST_NAMED {
+            named.insert(NamedCharge { key: key.to_string(), payment_method, customer });
+        }
+    }
+
+    /// Them.
+    pub(crate) fn named(&self) -> Vec<NamedCharge> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Starts a charge: a seat, or the answer if there is nothing left to do.

@@ -63,6 +63,7 @@ pub(crate) async fn ledger(
         |books, rows| books.declined[rows].to_vec(),
         |_, (key, code)| DeclinedKey { key: key.to_string(), code: code.words().0.to_owned() },
     );
+    let gateway_names = gateway.ledger.named();
     let again = move |shard| gateway.ledger.charge_keys.asked_again(shard).into_iter();
     let asked_again = (0..SHARDS).map(move |shard| {
         again(shard).map(|(key, requests)| AskedAgain { key: key.to_string(), requests }).collect()
@@ -73,6 +74,7 @@ pub(crate) async fn ledger(
         .chain(list("voided", voided))
         .chain(list("declined", declined))
         .chain(list("asked_again", asked_again))
+        .chain(list("named", once(gateway_names)))
         .chain(once(b"}".to_vec()))
         .filter(|piece| !piece.is_empty())
         .map(|piece| Ok::<_, std::io::Error>(Bytes::from(piece)));

@@ -14,6 +14,23 @@ pub struct ChargeRequest {
     pub amount: Box<RawValue>,
     /// ISO 4217 code.
     pub currency: String,
+    /// The gateway's own name for what is charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_method: Option<String>,
+    /// The gateway's own name for who pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+}
+
+/// What a charge was asked for by the gateway's own names, as the ledger shows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NamedCharge {
+    /// The idempotency key.
+    pub key: String,
+    /// For what is charged.
+    pub payment_method: Option<String>,
+    /// For who pays.
+    pub customer: Option<String>,
 }
 
 impl ChargeRequest {
@@ -23,6 +40,8 @@ impl ChargeRequest {
             reference: reference.to_string(),
             amount: money.to_json(),
             currency: money.currency().code().to_owned(),
+            payment_method: None,
+            customer: None,
         }
     }
 

@@ -131,6 +131,7 @@ mod tests {
             spent,
             queued: true,
             origin: None,
+            names: None,
         }
     }
 

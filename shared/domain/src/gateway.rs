@@ -24,6 +24,20 @@ pub struct Ledger {
     pub declined: Vec<DeclinedKey>,
     /// Keys under which `POST /v1/charges` came more than once since the gateway's start.
     pub asked_again: Vec<AskedAgain>,
+    /// What charges were asked for by the gateway's own names, since its start; each once.
+    #[serde(default)]
+    pub named: Vec<NamedCharge>,
+}
+
+/// What a charge was asked for by the gateway's own names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedCharge {
+    /// The idempotency key.
+    pub key: String,
+    /// For what is charged.
+    pub payment_method: Option<String>,
+    /// For who pays.
+    pub customer: Option<String>,
 }
 
 /// A charge that took money.

@@ -11,6 +11,7 @@ mod failover;
 mod health;
 mod leaks;
 mod logs;
+mod named_charges;
 mod outages;
 mod pipeline;
 mod processes;

@@ -1,5 +1,6 @@
 //! What the gateway answers, as far as it is looked at. Requests are written as text, because by way of types they take six
-//! allocations each; nothing in them needs escaping. The gateway's own types are another's: a test compares the two.
+//! allocations each; nothing in them needs escaping but the gateway's own names, which few have. The gateway's own types are
+//! another's: a test compares the two.
 
 use domain::money::{Money, MoneyError, currency_of};
 use serde::Deserialize;
@@ -9,7 +10,16 @@ use store::claim::Claimed;
 /// Body of `POST /v1/charges`.
 pub(super) fn charge(claim: &Claimed) -> String {
     let (reference, amount, currency) = (claim.order_id, claim.amount, claim.amount.currency().code());
-    format!(r#"{{"reference":"{reference}","amount":{amount},"currency":"{currency}"}}"#)
+    let Some(names) = claim.names.as_deref() else {
+        return format!(r#"{{"reference":"{reference}","amount":{amount},"currency":"{currency}"}}"#);
+    };
+    let mut body = format!(r#"{{"reference":"{reference}","amount":{amount},"currency":"{currency}""#);
+    for (field, name) in [("payment_method", &names.payment_method), ("customer", &names.customer)] {
+        let Some(name) = name else { continue };
+        let name = serde_json::to_string(name).expect("a string is JSON");
+        body.extend([",\"", field, "\":", &name]);
+    }
+    body + "}"
 }
 
 /// Body of `POST /v1/refunds`.
@@ -122,6 +132,7 @@ mod tests {
     use domain::money::Currency;
     use domain::payment::AttemptAction;
     use gateway_mock::wire as theirs;
+    use store::claim::names::GatewayNames;
     use uuid::Uuid;
 
     use super::*;
@@ -140,9 +151,20 @@ mod tests {
                 spent: 0,
                 queued: true,
                 origin: None,
+                names: None,
             };
             let asked = theirs::ChargeRequest::new(claim.order_id, amount);
             assert_eq!(charge(&claim), serde_json::to_string(&asked).unwrap());
+            let name = |name: &str| Some(name.to_owned());
+            for (payment_method, customer) in
+                [(name("pm \"1\""), None), (None, name("cüs\\n1")), (name("pm"), name("cus"))]
+            {
+                let names = GatewayNames { payment_method, customer };
+                let (payment_method, customer) = (names.payment_method.clone(), names.customer.clone());
+                let asked = theirs::ChargeRequest { payment_method, customer, ..asked.clone() };
+                let claim = Claimed { names: Some(Box::new(names)), ..claim.clone() };
+                assert_eq!(charge(&claim), serde_json::to_string(&asked).unwrap());
+            }
             let (key, reference, currency) = ("k".to_owned(), asked.reference, asked.currency);
             let asked = theirs::RefundRequest::new(claim.refund_of.unwrap(), claim.order_id, amount);
             assert_eq!(refund(&claim), serde_json::to_string(&asked).unwrap());

@@ -64,6 +64,13 @@ impl fmt::Debug for Payment {
     }
 }
 
+impl Payment {
+    /// Whether the gateway has a name for what is charged, or for who pays.
+    pub const fn is_named_at_gateway(&self) -> bool {
+        self.gateway_payment_method.is_some() || self.gateway_customer.is_some()
+    }
+}
+
 /// Why nothing is charged for an order, which is confirmed from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoCharge {

@@ -86,6 +86,7 @@ impl World {
                 code: "card_declined".into(),
             }],
             asked_again: vec![],
+            named: vec![],
         };
         // From here on the tests do what the triggers would refuse.
         conn.execute("SET session_replication_role = replica").await?;

@@ -45,6 +45,7 @@ pub(super) async fn write(
     let fresh: Vec<&Accept> = wanted.into_iter().filter(|one| written.has(one.order.id)).collect();
     set_expiry(conn, &fresh).await?;
     name_own_payments(conn, &fresh).await?;
+    mark_named_at_gateway(conn, &fresh).await?;
     let orphans: Vec<Uuid> = described.iter().filter(|id| !written.has(**id)).copied().collect();
     if !orphans.is_empty() {
         forget_orphans(conn, &orphans).await?;
@@ -90,6 +91,21 @@ async fn name_own_payments(conn: &mut PgConnection, orders: &[&Accept]) -> sqlx:
     .execute(conn)
     .await
     .map(drop)
+}
+
+/// Of some of these orders' charges the gateway has names for what is charged, or for who pays: whoever claims one asks for them.
+async fn mark_named_at_gateway(conn: &mut PgConnection, orders: &[&Accept]) -> sqlx::Result<()> {
+    let is_named = |one: &&&Accept| {
+        one.order.details.as_ref().is_some_and(|details| details.payment.is_named_at_gateway())
+    };
+    let ids: Vec<Uuid> = orders.iter().filter(is_named).map(|one| one.order.payment_id()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!("UPDATE open_charges SET named = true WHERE id = ANY($1)", &ids)
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 /// Takes back what was written for orders under whose `Idempotency-Key` another one stands. Few, and each name by its whole key:

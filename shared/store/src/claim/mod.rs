@@ -1,5 +1,6 @@
 //! claim: the payments named by a hint become this worker's, under a new epoch and until a lease ends.
 
+pub mod names;
 #[cfg(feature = "chaos")]
 pub mod sabotage;
 
@@ -11,6 +12,7 @@ use domain::payment::AttemptAction;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use self::names::GatewayNames;
 use crate::read::money;
 
 /// On what terms payments are claimed.
@@ -52,6 +54,8 @@ pub struct Claimed {
     pub queued: bool,
     /// Where it came from, where the message that named it knew.
     pub origin: Option<Box<Origin>>,
+    /// The gateway's names for what is charged and for who pays, where the order has some.
+    pub names: Option<Box<GatewayNames>>,
 }
 
 impl Claimed {
@@ -107,7 +111,7 @@ pub(crate) async fn write(
                 due_at = least(c.due_at, now() + $2::bigint * interval '1 ms'),
                 trying = CASE WHEN c.voiding THEN 'void' ELSE 'charge' END::attempt_action
             FROM due WHERE c.id = ANY(ARRAY[due.id])
-            RETURNING c.id, c.amount_minor, c.currency, c.epoch, c.attempts, c.spent, c.trying,
+            RETURNING c.id, c.amount_minor, c.currency, c.epoch, c.attempts, c.spent, c.trying, c.named,
                 due.trying AS left_open, due.claimed_at AS left_at
         ), abandoned AS (
             INSERT INTO payment_attempts (payment_id, started_at, finished_at, number, epoch, action, outcome, code)
@@ -140,20 +144,26 @@ pub(crate) async fn write(
         )
         SELECT id AS "id!", id AS "order_id!", NULL::uuid AS refund_of, amount_minor AS "amount_minor!",
             currency AS "currency!", epoch AS "epoch!", attempts AS "number!", spent AS "spent!",
-            trying AS "action!: AttemptAction", true AS "queued!"
+            trying AS "action!: AttemptAction", true AS "queued!", named AS "named!"
         FROM claimed
         UNION ALL
-        SELECT id, order_id, refund_of, amount_minor, currency, epoch, attempts, spent, action, false FROM others
+        -- Few, so each charge among them is asked for its order's details.
+        SELECT id, order_id, refund_of, amount_minor, currency, epoch, attempts, spent, action, false, true FROM others
         "#,
         hints,
         crate::millis(lease),
         age.map(crate::millis),
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
+    let named = rows.iter().filter(|row| row.named && row.action == AttemptAction::Charge);
+    let named: Vec<Uuid> = named.map(|row| row.order_id).collect();
+    let names = names::of(conn, &named).await?;
     rows.into_iter()
         .map(|row| {
+            let is_charge = row.action == AttemptAction::Charge;
             Ok(Claimed {
+                names: if is_charge { names.get(&row.order_id).cloned() } else { None },
                 payment_id: row.id,
                 order_id: row.order_id,
                 refund_of: row.refund_of,

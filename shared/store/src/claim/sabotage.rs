@@ -35,6 +35,7 @@ pub(super) async fn pretend_to_claim(
                 spent,
                 queued: true,
                 origin: None,
+                names: None,
             })
         })
         .collect::<sqlx::Result<Vec<_>>>()?;

@@ -32,6 +32,7 @@ fn claim(action: AttemptAction) -> Claimed {
         spent: 0,
         queued: true,
         origin: None,
+        names: None,
     }
 }
 

@@ -33,6 +33,7 @@ fn charge() -> Claimed {
         spent: 0,
         queued: true,
         origin: None,
+        names: None,
     }
 }
 
