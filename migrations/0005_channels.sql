@@ -68,8 +68,10 @@ CREATE TABLE refused_documents (
     times    integer     NOT NULL DEFAULT 1,
     paid     boolean     NOT NULL,                    -- said beside it: the channel took the money
     hash     bytea       NOT NULL,                    -- SHA-256: the same again is counted
+    calls_off text,                                   -- the number of an order that it calls off, which had not come
     problems jsonb       NOT NULL,
     body     bytea       NOT NULL,
     UNIQUE (channel, hash)
 );
+CREATE INDEX refused_documents_calling_off ON refused_documents (channel, calls_off) WHERE calls_off IS NOT NULL;
 CREATE INDEX refused_documents_of_channel ON refused_documents (channel, last_at, id);

@@ -139,6 +139,11 @@ impl ApiError {
         for_good.contains(&self.status).then_some(&*self.errors)
     }
 
+    /// Whether one of the problems has this code.
+    pub(crate) fn has(&self, code: &str) -> bool {
+        self.errors.iter().any(|problem| problem.code == code)
+    }
+
     /// 422 with one problem.
     pub(crate) fn invalid_one(attr: &str, code: &'static str, detail: impl Into<String>) -> Self {
         Self::invalid(vec![Problem { code, detail: detail.into(), attr: attr.to_owned() }])

@@ -30,26 +30,28 @@ pub struct Refused {
     pub problems: Json<serde_json::Value>,
 }
 
-/// Keeps a document, or counts it where it was refused before; and lets go of those for which there is no room.
+/// Keeps a document, which `calls_off` the order of this number that has not come; or counts it where it was refused before; and lets go of those for which there is no room.
 pub async fn keep(
     conn: &mut PgConnection,
     channel: &ChannelName,
     body: &[u8],
     paid: bool,
+    calls_off: Option<&str>,
     problems: &[Problem],
 ) -> sqlx::Result<Uuid> {
     let problems = serde_json::to_value(problems).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let id = sqlx::query_scalar!(
-        r#"INSERT INTO refused_documents (id, channel, hash, problems, body, paid)
-           VALUES ($1, $2, sha256($3), $4, $3, $5)
+        r#"INSERT INTO refused_documents (id, channel, hash, problems, body, paid, calls_off)
+           VALUES ($1, $2, sha256($3), $4, $3, $5, $6)
            ON CONFLICT (channel, hash) DO UPDATE SET times = refused_documents.times + 1,
-               last_at = now(), problems = excluded.problems, paid = excluded.paid
+               last_at = now(), problems = excluded.problems, paid = excluded.paid, calls_off = excluded.calls_off
            RETURNING id"#,
         Uuid::now_v7(),
         channel.as_str(),
         body,
         problems,
-        paid
+        paid,
+        calls_off
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -101,6 +103,22 @@ pub async fn find(
     )
     .fetch_optional(conn)
     .await
+}
+
+/// Documents that call off the order of this number, which had not come: newest first, a few.
+pub async fn calling_off(
+    conn: &mut PgConnection,
+    channel: &ChannelName,
+    order_id: &str,
+) -> sqlx::Result<Vec<(Uuid, Vec<u8>)>> {
+    let rows = sqlx::query!(
+        "SELECT id, body FROM refused_documents WHERE channel = $1 AND calls_off = $2 ORDER BY last_at DESC LIMIT 8",
+        channel.as_str(),
+        order_id
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.body)).collect())
 }
 
 /// One that is seen to. Says whether it was there.

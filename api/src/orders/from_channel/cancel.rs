@@ -2,12 +2,14 @@
 
 use axum::response::{IntoResponse, Response};
 use domain::channel::name::ChannelName;
-use domain::channel::told::CalledOff;
+use domain::channel::settings::ChannelSettings;
+use domain::channel::told::{CalledOff, Document};
 use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::status::OrderStatus;
 use store::channel_told::{self, Found};
 use uuid::Uuid;
 
+use super::kept::{read_off, seen_to};
 use super::take::named;
 use crate::http::error::ApiError;
 use crate::orders::mover::{Ask, Asked};
@@ -47,6 +49,35 @@ pub(super) async fn cancel(
             _ => Err(refused),
         },
     }
+}
+
+/// The same of an order that has just come, where its channel had called it off before: documents overtake each other.
+pub(super) async fn overtaken(
+    state: &AppState,
+    channel: ChannelName,
+    settings: &ChannelSettings,
+    order_id: String,
+    document: &Document,
+    by: Actor,
+) -> Result<Option<Response>, ApiError> {
+    let of = channel.clone();
+    let kept = decisive(state.clone(), move |conn| {
+        Box::pin(async move { store::refused::calling_off(conn, &of, &order_id).await })
+    });
+    for (id, body) in kept.await? {
+        let Some(off) = read_off(&body, settings) else { continue };
+        // Where numbers come again, that of an older order may lie here.
+        let is_this = match settings.unique_days {
+            Some(_) => off.document.is_surely(document),
+            None => off.document.may_be(document),
+        };
+        if is_this {
+            let done = cancel(state, channel.clone(), off, by).await?;
+            seen_to(state, channel, id).await;
+            return Ok(Some(done));
+        }
+    }
+    Ok(None)
 }
 
 async fn find(state: &AppState, channel: ChannelName, off: CalledOff) -> Result<Option<Found>, ApiError> {

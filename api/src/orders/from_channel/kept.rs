@@ -2,13 +2,34 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use domain::channel::settings::Dialect;
+use domain::channel::name::ChannelName;
+use domain::channel::settings::{ChannelSettings, Dialect};
+use domain::channel::told::CalledOff;
 use domain::problems::Problem;
+use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::Sent;
+use super::cancel::cancel;
 use crate::http::error::ApiError;
 use crate::orders::read::decisive;
 use crate::state::AppState;
+
+/// The order that a document calls off, as it lies there.
+pub(super) fn read_off(document: &[u8], settings: &ChannelSettings) -> Option<CalledOff> {
+    let document: &RawValue = serde_json::from_slice(document).ok()?;
+    settings.dialect.called_off(document, settings)
+}
+
+/// A document that is no longer to be kept. Where it cannot be let go, somebody looks at it once more.
+pub(super) async fn seen_to(state: &AppState, channel: ChannelName, id: Uuid) {
+    let gone = decisive(state.clone(), move |conn| {
+        Box::pin(async move { store::refused::forget(conn, &channel, id).await })
+    });
+    if let Err(error) = gone.await {
+        tracing::warn!(cause = error.cause.as_deref(), "a document that was seen to is still kept");
+    }
+}
 
 /// From the start, so that the first one is seen as one.
 pub(crate) fn show_counters() {
@@ -27,19 +48,32 @@ pub(super) async fn keep(
     is_signed: bool,
 ) -> Result<Response, ApiError> {
     let Some(problems) = refused.refusal() else { return Err(refused) };
-    let dialect = from.settings.map(|settings| settings.dialect).unwrap_or_default();
+    let settings = from.settings.unwrap_or_default();
+    let dialect = settings.dialect;
     metrics::counter!("accept_refused_documents_total", "dialect" => dialect.name()).increment(1);
-    let (channel, paid) = (from.channel, from.paid == Some(true));
+    let (channel, by, paid) = (from.channel, from.by, from.paid == Some(true));
+    let off = refused.has("no_such_order").then(|| read_off(&document, &settings)).flatten();
     let mut problems = problems.to_vec();
     if problems.is_empty() {
         let detail = "is not JSON".to_owned();
         problems.push(Problem { code: "unreadable", detail, attr: "body".to_owned() });
     }
     // On a connection for what decides: seldom, and the answer is to be true when it says that it is kept.
+    let (calls_off, of) = (off.as_ref().map(|off| off.order_id.clone()), channel.clone());
     let kept = decisive(state.clone(), move |conn| {
-        Box::pin(async move { store::refused::keep(conn, &channel, &document, paid, &problems).await })
+        Box::pin(async move {
+            store::refused::keep(conn, &of, &document, paid, calls_off.as_deref(), &problems).await
+        })
     });
-    match kept.await {
+    let kept = kept.await;
+    // Its order may have come meanwhile, and have looked for this in vain: one of both finds the other.
+    if let (Ok(id), Some(off)) = (&kept, off)
+        && let Ok(done) = cancel(state, channel.clone(), off, by).await
+    {
+        seen_to(state, channel, *id).await;
+        return Ok(done);
+    }
+    match kept {
         Ok(_) if is_signed && dialect.only_repeats() => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(_) => Err(refused),
         Err(error) => {

@@ -15,7 +15,7 @@ use store::accept::{Accepted, IdempotencyKey};
 use store::prices;
 
 use super::Sent;
-use super::cancel::cancel;
+use super::cancel::{cancel, overtaken};
 use super::tell::tell;
 use crate::http::arrival::Arrival;
 use crate::http::body;
@@ -59,7 +59,10 @@ async fn place(
 ) -> Result<Response, ApiError> {
     let Sent { channel, settings, by, key, .. } = from;
     let told = incoming.told();
-    let reused = settings.is_some_and(|settings| settings.unique_days.is_some());
+    let settings = settings.unwrap_or_default();
+    let reused = settings.unique_days.is_some();
+    let number =
+        incoming.order.details.as_ref().and_then(|details| Some(details.key.as_ref()?.order_id.clone()));
     let content = incoming.order.details.as_ref().and_then(|details| Some(details.key.as_ref()?.content));
     let own = content.filter(|_| reused).and_then(|content| named(&channel, &incoming.document, content));
     let is_own = key.is_none() && own.is_some();
@@ -69,6 +72,15 @@ async fn place(
         (Accepted::KeyReused, _) if is_own => {
             let detail = "the platform has sent this document before, with different content";
             Err(ApiError::invalid_one("_id", "duplicate_channel_order_id", detail))
+        }
+        (became @ Accepted::New { .. }, _) => {
+            let off =
+                overtaken(state, channel, &settings, number.unwrap_or_default(), &incoming.document, by);
+            match off.await {
+                Ok(Some(off)) => Ok(off),
+                // It is durable, whatever cannot be looked at now.
+                Ok(None) | Err(_) => answer(state, order, became),
+            }
         }
         (became, _) => answer(state, order, became),
     }

@@ -150,6 +150,54 @@ async fn an_order_that_was_called_off_says_so_when_it_comes_again() -> Result<()
     pipeline.stop().await
 }
 
+#[tokio::test]
+async fn an_order_that_was_called_off_before_it_came_is_never_made() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    inside(&database, client, async |internal| {
+        for (dialect, order, days) in [
+            ("plain", document(), json!(null)),
+            ("deliverect", golden("deliverect", "all_charges_cash")?, json!(2)),
+        ] {
+            let unique = if days.is_null() { json!({}) } else { json!({"unique_days": days}) };
+            speaks(internal, dialect, unique).await?;
+            let path = format!("/channels/{dialect}/orders");
+            let send = async |body: &Value| post(client, &path, body).await;
+            // Of another document of the number: not this one's.
+            let other = but(&order, json!({"_id": "d-0", "status": 100}));
+            assert_eq!(send(&other).await?.0, 422);
+            assert_eq!(send(&but(&order, json!({"status": 100}))).await?.0, 422);
+            let (status, off) = send(&order).await?;
+            assert_eq!((status, &off["status"]), (200, &json!("CANCELLED")), "{off}");
+            let (_, list) = internal.ask(Method::GET, &format!("{dialect}/refused")).await?;
+            assert_eq!(
+                list["refused"].as_array().map(Vec::len),
+                Some(1),
+                "what was seen to is no longer kept"
+            );
+            let (status, again) = send(&order).await?;
+            assert_eq!((status, &again["id"], &again["status"]), (202, &off["id"], &json!("CANCELLED")));
+            // The next one of another number is.
+            let (status, next) = send(&but(&order, json!({"channelOrderId": "N-2", "_id": "d-9"}))).await?;
+            assert!(status == 202 && next["status"] != "CANCELLED", "{next}");
+        }
+        Ok(())
+    })
+    .await?;
+    // Both at once, at one api: whichever is first, the order is off in the end.
+    for n in 0..40 {
+        let order = but(&document(), json!({"channelOrderId": format!("R-{n}"), "_id": format!("r-{n}")}));
+        let off = but(&order, json!({"status": 100}));
+        let path = "/channels/plain/orders";
+        let (came, called) = tokio::join!(post(client, path, &order), post(client, path, &off));
+        let (came, called) = (came?, called?);
+        let id = came.1["id"].as_str().context("an id")?.parse()?;
+        let now = client.read(id).await?;
+        assert_eq!(now["status"], "CANCELLED", "came {}, called off {}: {}", came.0, called.0, called.1);
+    }
+    pipeline.stop().await
+}
+
 /// As if the days for which a channel's numbers stay unique were over.
 async fn numbers_end(conn: &mut PgConnection) -> Result<()> {
     for table in [
