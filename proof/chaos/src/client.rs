@@ -32,6 +32,9 @@ const AGAIN_AFTER: RetryDelays =
 /// How often an api is asked whether it is ready, and how long it may take to say.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Where a channel's documents go, from where orders are.
+pub(crate) const BY_CHANNEL: &str = "../channels/chaos/orders";
+
 /// What a request meets that meets no answer: nobody who listens, or its own client's impatience, or else.
 const UNREACHABLE: &str = "nobody listened";
 const HUNG_UP: &str = "hung up early on purpose";
@@ -133,7 +136,7 @@ impl Client {
                     if !matches!(status, 0 | 429 | 503) {
                         self.tally.complain(format!("order {} was answered {status}", order.number));
                     }
-                    if order.key.is_none() {
+                    if !order.may_repeat() {
                         break;
                     }
                 }
@@ -181,7 +184,12 @@ impl Client {
     }
 
     async fn ask(&self, order: &Order, tries: u32, patience: Duration) -> Said {
-        let mut request = self.http.post(&self.urls[self.place(order.number, tries)]).timeout(patience);
+        let orders = &self.urls[self.place(order.number, tries)];
+        let mut request = match &order.document {
+            Some(_) => self.http.post(format!("{orders}/{BY_CHANNEL}")),
+            None => self.http.post(orders),
+        };
+        request = request.timeout(patience);
         request = request.bearer_auth(&self.tokens.customers);
         request = request.header("content-type", "application/json").body(order.body.clone());
         if let Some(key) = &order.key {

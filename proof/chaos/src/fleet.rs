@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use servers::{Machine, Operator};
 use tokio::sync::Mutex;
 
+use crate::document::CHANNEL;
 use crate::ground::Ground;
 use crate::program::Program;
 use crate::proxy::Proxy;
@@ -71,8 +72,9 @@ impl Tokens {
         let (operator, keys, url) = (Operator::of(bin_dir), keys.to_owned(), database_url.to_owned());
         let make = move || {
             operator.make_keys(&keys)?;
-            let token = |name, role| operator.make_token(&url, &Machine { name, role, channels: &[] });
-            Ok(Self { customers: token("customers", "service")?, kitchen: token("kitchen", "staff")? })
+            let token = |name, role, channels| operator.make_token(&url, &Machine { name, role, channels });
+            let customers = token("customers", "service", &[CHANNEL])?;
+            Ok(Self { customers, kitchen: token("kitchen", "staff", &[])? })
         };
         tokio::task::spawn_blocking(make).await?
     }
@@ -129,6 +131,14 @@ impl Fleet {
             ("GATEWAY_MOCK_ACCESS_LOG", access_log.display().to_string()),
             ("METRICS_ADDR", "off".to_owned()),
         ]);
+        // Who is believed to have taken money.
+        sqlx::query(
+            "INSERT INTO channels (name, dialect, decimals, locations, secrets, updated_by)
+             VALUES ($1, 'plain', true, '{}', '{}', 'chaos') ON CONFLICT DO NOTHING",
+        )
+        .bind(CHANNEL)
+        .execute(&mut ground.connect().await?)
+        .await?;
         let keys = plan.logs.join("identity.keys");
         let gateway = Program::new("gateway", &plan.bin_dir.join("gateway-mock"), &environment, plan.logs);
         let mut fleet = Self {

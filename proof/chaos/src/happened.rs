@@ -14,7 +14,7 @@ const ENOUGH_ORDERS: u64 = 10_000;
 pub type Happened = BTreeMap<String, i64>;
 
 /// Each kind and what counts it: of orders' moves, then of payments.
-const MOVES: [(&str, &str); 17] = [
+const MOVES: [(&str, &str); 19] = [
     ("paid", "to_status = 'CONFIRMED'"),
     ("payment failed", "to_status = 'PAYMENT_FAILED'"),
     ("not charged in time, and nothing was sent", "to_status = 'PAYMENT_FAILED' AND reason = 'expired'"),
@@ -39,12 +39,18 @@ const MOVES: [(&str, &str); 17] = [
     ("delivered", "to_status = 'DELIVERED'"),
     ("rejected by the kitchen", "to_status = 'REJECTED' AND actor <> 'sweep'"),
     ("rejected at the deadline", "to_status = 'REJECTED' AND actor = 'sweep'"),
+    ("told otherwise by its channel", "what = 'told'"),
+    (
+        "called off by its channel",
+        "to_status = 'CANCELLED' AND actor = 'service:customers' AND reason = 'the channel called it off'",
+    ),
     ("nobody came for it", "from_status = 'READY' AND to_status = 'CANCELLED'"),
     ("its money stays", "what = 'kept'"),
 ];
-const PAYMENTS: [(&str, &str); 10] = [
+const PAYMENTS: [(&str, &str); 11] = [
     ("free", "kind = 'free'"),
     ("to be paid in hand", "kind = 'on_delivery' AND added IS NULL"),
+    ("paid to its channel", "kind = 'elsewhere'"),
     ("addition charged", "added IS NOT NULL AND status = 'succeeded'"),
     ("addition taken off", "dropped_at IS NOT NULL"),
     ("refund given: cancelled", "kind = 'refund' AND status = 'succeeded' AND reason = 'cancelled'"),

@@ -11,6 +11,7 @@ pub mod check;
 mod client;
 pub mod clock;
 pub mod crash_points;
+mod document;
 pub mod fault;
 pub mod fleet;
 mod follow;

@@ -11,6 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::basket::{ARTICLES, Basket};
 use crate::clock::{Micros, micros};
+use crate::document::Document;
 use crate::life::{Habits, Life};
 
 /// One in five is sent by a client that knows nothing of idempotency keys.
@@ -25,6 +26,8 @@ const FOR_LATER: f64 = 0.05;
 const WANTED_WITHIN_MS: std::ops::Range<u64> = 500..4_000;
 /// A few ask again though they were answered.
 const ASKS_AGAIN: f64 = 0.04;
+/// A few come by a channel, whose name for them is their key.
+const BY_CHANNEL: f64 = 0.1;
 /// Price of what is added.
 const ADDITION_MINOR: i64 = 333;
 /// With two, none and three decimal places.
@@ -51,6 +54,8 @@ pub struct Order {
     pub wanted_in: Option<Duration>,
     /// What becomes of it then.
     pub life: Life,
+    /// The document that it comes by, if a channel sends it.
+    pub document: Option<Document>,
 }
 
 impl Order {
@@ -69,6 +74,21 @@ impl Order {
         let expires_in = dice.random_bool(EXPIRES).then_some(expires_in);
         let wanted_in = Duration::from_millis(dice.random_range(WANTED_WITHIN_MS));
         let for_later = expires_in.is_none() && dice.random_bool(FOR_LATER);
+        if dice.random_bool(BY_CHANNEL) {
+            let document = Document::new(&mut dice, number, &customer, currency);
+            return Self {
+                number,
+                body: document.first(),
+                total: Money::from_minor(document.minor, currency),
+                key: None,
+                impatient: dice.random_bool(IMPATIENT),
+                asks_again: dice.random_bool(0.5),
+                expires_in: None,
+                wanted_in: None,
+                life,
+                document: Some(document),
+            };
+        }
         Self {
             number,
             body: format!(r#"{{"customer_id":"{customer}","currency":"{code}",{}}}"#, basket.members),
@@ -79,7 +99,13 @@ impl Order {
             wanted_in: for_later.then_some(wanted_in),
             key,
             life,
+            document: None,
         }
+    }
+
+    /// Whether it may be sent again while nobody says what became of it.
+    pub fn may_repeat(&self) -> bool {
+        self.key.is_some() || self.document.is_some()
     }
 
     /// The order as it is first sent, at this time: one that names a time of its own does so now. And that time, after which it is none
@@ -126,18 +152,45 @@ pub fn customer(number: u64) -> String {
     format!("customer-{number}")
 }
 
+/// The customer of an order as its channel's: the same, without what the house puts before it.
+pub fn of_channel(customer: &str) -> String {
+    customer.strip_prefix("chaos:diner:").unwrap_or(customer).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::channel::dialect::Dialect;
+    use domain::channel::dialect::plain::PlainOrder;
+    use domain::channel::name::ChannelName;
+    use domain::channel::price_list::PriceList;
+    use domain::channel::settings::ChannelSettings;
     use domain::order::NewOrder;
     use domain::order::additions::NewAddition;
+    use serde_json::value::RawValue;
+
+    use crate::document::CHANNEL;
 
     #[test]
     fn each_is_one_that_is_accepted_and_comes_to_its_total() {
+        let mut by_channel = 0;
         for number in 0..500 {
             let new = || Order::new(7, number, &Habits::EVERYDAY, Duration::from_secs(6));
             let order = new();
             assert_eq!(format!("{order:?}"), format!("{:?}", new()));
+            if let Some(document) = &order.document {
+                by_channel += 1;
+                for body in [document.first(), document.moved()] {
+                    let parsed = channel_order(&body);
+                    assert_eq!(
+                        (parsed.total, of_channel(&parsed.customer_id)),
+                        (order.total, customer(number))
+                    );
+                }
+                let off = Dialect::Plain.called_off(&raw(&document.off()), &ChannelSettings::default());
+                assert_eq!(off.map(|off| off.order_id), Some(format!("no-{number}")));
+                continue;
+            }
             let parsed = NewOrder::parse(&serde_json::from_str(&order.body).unwrap()).unwrap();
             assert_eq!((parsed.total, parsed.customer_id), (order.total, customer(number)));
             let (sent, until) = order.sent_at(crate::clock::now());
@@ -150,5 +203,17 @@ mod tests {
                 assert_eq!(addition.reference, added(number));
             }
         }
+        assert!((20..100).contains(&by_channel), "{by_channel}");
+    }
+
+    fn raw(body: &str) -> Box<RawValue> {
+        RawValue::from_string(body.to_owned()).unwrap()
+    }
+
+    fn channel_order(body: &str) -> NewOrder {
+        let (channel, settings) = (ChannelName::parse(CHANNEL).unwrap(), ChannelSettings::default());
+        let order =
+            PlainOrder::parse(channel, &raw(body), &settings, None).unwrap_or_else(|_| panic!("{body}"));
+        order.priced(&PriceList::default(), &settings, Duration::ZERO).unwrap().order
     }
 }

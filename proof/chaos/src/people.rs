@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::client::{ANSWER_WITHIN, Client};
+use crate::client::{ANSWER_WITHIN, BY_CHANNEL, Client};
 use crate::life::{Then, Verdict};
 use crate::order::{Order, paid_anew};
 use crate::steps;
@@ -59,7 +59,7 @@ impl Client {
                 self.cook(order, id, false).await;
             }
         };
-        tokio::join!(self.add(order, id), self.cancel(order, id), kitchen);
+        tokio::join!(self.add(order, id), self.call_off(order, id), self.tell(order), kitchen);
     }
 
     async fn add(&self, order: &Order, id: Uuid) {
@@ -73,10 +73,24 @@ impl Client {
         );
     }
 
-    async fn cancel(&self, order: &Order, id: Uuid) {
+    /// By its customer, or by the channel that sent it.
+    async fn call_off(&self, order: &Order, id: Uuid) {
         let Some(after) = order.life.cancelled_after else { return };
         sleep(after).await;
-        self.cancel_now(order.number, id).await;
+        match &order.document {
+            None => self.cancel_now(order.number, id).await,
+            Some(document) => {
+                let reply = self.insist(order.number, BY_CHANNEL, Some(document.off())).await;
+                self.told(order.number, id, What::Cancelled, &reply);
+            }
+        }
+    }
+
+    /// The channel says that it goes later. The kitchen may have begun.
+    async fn tell(&self, order: &Order) {
+        if let Some(document) = order.document.as_ref().filter(|document| document.is_moved) {
+            self.insist(order.number, BY_CHANNEL, Some(document.moved())).await;
+        }
     }
 
     /// Calls an order off.
@@ -226,6 +240,9 @@ impl Client {
         }
         let answer = request.send().await.map_err(|_| 0_u16)?;
         match answer.status().as_u16() {
+            200 | 202 if path == BY_CHANNEL => {
+                read_order(&answer.bytes().await.map_err(|_| 0_u16)?).ok_or(200)
+            }
             200 => Ok(Reply::Done),
             409 => read_refusal(&answer.bytes().await.map_err(|_| 0_u16)?).ok_or(409),
             status => Err(status),
@@ -247,6 +264,19 @@ fn key(path: &str, body: Option<&str>) -> String {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);
     format!("{path} {:x}", hasher.finish())
+}
+
+/// Reads the order that a channel is shown: one that was rejected is off, too, and was not called off.
+fn read_order(body: &[u8]) -> Option<Reply> {
+    #[derive(Deserialize)]
+    struct Order {
+        status: String,
+    }
+    let order: Order = serde_json::from_slice(body).ok()?;
+    match OrderStatus::parse(&order.status)? {
+        OrderStatus::Rejected => Some(Reply::No("refused", OrderStatus::Rejected)),
+        _ => Some(Reply::Done),
+    }
 }
 
 /// Reads a 409. That it stands there already, or that the payment is there already, is a promise as good as a 200: an

@@ -61,6 +61,7 @@ pub(crate) fn name(path: &str) -> &'static str {
         Some("items") => "items",
         Some("payment") => "payment",
         Some("no-show") => "no-show",
+        Some("orders") => "channel",
         _ => "status",
     }
 }

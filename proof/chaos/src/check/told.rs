@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Check;
-use crate::order::customer;
+use crate::order::{customer, of_channel};
 use crate::told::Told;
 
 /// What is compared of an order.
@@ -73,6 +73,7 @@ async fn read_orders(conn: &mut PgConnection) -> Result<HashMap<Uuid, Stored>> {
     )
     .fetch(conn);
     while let Some((id, customer, minor, currency, status)) = rows.try_next().await? {
+        let customer = of_channel(&customer);
         orders.insert(id, Stored { customer, minor, currency, status });
     }
     Ok(orders)
