@@ -1,6 +1,6 @@
 -- What has happened. Every change of an order writes one event and adds one to the order's version: what is not here did
 -- not happen. The events alone say where an order stands, what it is made of and where its money is; the reconciliation
--- replays them. Rows are only inserted.
+-- replays them. Rows are only inserted; of their lines nothing but notes is overwritten, when personal data is forgotten.
 
 CREATE TYPE event_what AS ENUM (
     'accepted',         -- it came to be, with these lines and this total
@@ -10,6 +10,7 @@ CREATE TYPE event_what AS ENUM (
     'addition_dropped', -- that charge failed, and the lines are off again
     'cancel_wished',    -- it is to be cancelled once its charge is known
     'told',             -- its channel said otherwise how, when or to whom it goes; the reason says which
+    'forgotten',        -- its personal data is: the notes of its lines here, too, which alone are ever overwritten
     'late_capture',     -- a charge took the money after the order had ended, or beside the one that paid it
     'kept',             -- nobody came for the order, and the money of this payment stays
     'collected',        -- staff took the money of this payment when the order was handed over

@@ -1,6 +1,6 @@
 -- Orders from channels (delivery platforms, aggregators), and what few orders have beside their lines: how and where they
--- are handed over, and to whom. In a table of their own, so that an order without any of it costs nothing for it; and the
--- one place of personal data: to forget it is one UPDATE.
+-- are handed over, and to whom. In a table of their own, so that an order without any of it costs nothing for it. All personal data
+-- is here but for the notes of lines (0003): `api forget` takes out both.
 
 CREATE TABLE order_details (
     order_id         uuid    NOT NULL PRIMARY KEY,
@@ -21,6 +21,7 @@ CREATE TABLE order_details (
     metadata         json,                            -- texts of its client's
     imported         json,                            -- what came with it of its life elsewhere, to the letter: not jsonb
     document         jsonb,                           -- by which document its channel said so last, and hashes of what it said before
+    forgotten        boolean NOT NULL DEFAULT false,  -- its personal data is, and stays so whatever its channel sends again
     told             integer NOT NULL DEFAULT 0,      -- how many changes its channel told: as many events say so
     CHECK ((channel IS NULL) = (channel_order_id IS NULL)),
     CHECK (NOT (paid_elsewhere AND on_delivery)),

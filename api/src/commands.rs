@@ -1,5 +1,5 @@
 //! What `api` can do besides running: the schema, the embedded issuer's keys and those of secrets, the first administrator, a
-//! machine's token.
+//! machine's token, forgetting whose an order was.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use domain::person::Role;
 use runtime::config::{LogConfig, MigrateConfig, PasswordConfig};
+use store::forget::Forgot;
 use store::{Database, migrate};
 
 use crate::identity::bootstrap::{self, NewToken};
@@ -29,6 +30,18 @@ pub enum Command {
     Admin(AdminConfig),
     /// Make a service token, and print it or put it into a file
     Token(TokenConfig),
+    /// Forget the personal data of an order that is over
+    Forget(ForgetConfig),
+}
+
+/// Whose order.
+#[derive(Debug, Args)]
+pub struct ForgetConfig {
+    /// Its id
+    pub order_id: uuid::Uuid,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub database: DatabaseConfig,
 }
 
 /// What to do with a key file.
@@ -175,6 +188,15 @@ impl Command {
                 };
                 let made = bootstrap::make_token_once(&database.open()?, new, &file).await?;
                 println!("{} {}", if made { "made" } else { "there already:" }, file.display());
+                Ok(())
+            }
+            Self::Forget(ForgetConfig { order_id, database }) => {
+                let mut conn = database.open()?.connect().await?;
+                match store::forget::forget(&mut conn, order_id, "house").await? {
+                    Forgot::Done => println!("whose order {order_id} was is forgotten"),
+                    Forgot::UnderWay(status) => bail!("order {order_id} is {} and not over", status.as_str()),
+                    Forgot::NotFound => bail!("there is no order {order_id}"),
+                }
                 Ok(())
             }
         }

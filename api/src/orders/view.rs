@@ -435,7 +435,7 @@ pub(crate) struct EventView {
     /// The version of the order after this change.
     pub version: i32,
     /// What changed: `accepted`, `moved`, `added`, `addition_charged`, `addition_dropped`, `cancel_wished`, `told`,
-    /// `late_capture`, `kept`, `collected`, `refund_owed` or `refunded`.
+    /// `forgotten`, `late_capture`, `kept`, `collected`, `refund_owed` or `refunded`.
     pub what: What,
     /// The status before this change; null if the order was new or did not change its status.
     pub from: Option<OrderStatus>,
@@ -658,6 +658,9 @@ pub(crate) struct ModifierBody {
     /// The till's own code of it, 1 to 200 characters.
     #[schema(example = "M-CHEESE", min_length = 1, max_length = 200)]
     plu: Option<String>,
+    /// What is to be minded when it is made, 1 to 1,000 characters.
+    #[schema(example = "crushed", min_length = 1, max_length = 1000)]
+    note: Option<String>,
     /// What is chosen with it, for each unit of it.
     #[schema(no_recursion)]
     modifiers: Option<Vec<ModifierBody>>,

@@ -29,6 +29,8 @@ pub enum What {
     /// Its channel told otherwise when, where, to whom or how it goes, what is to be minded, or what became of it there. The
     /// reason names which.
     Told,
+    /// Its personal data is forgotten.
+    Forgotten,
     /// A charge took the money after the order had ended, or beside the one that paid it: it goes back.
     LateCapture,
     /// Nobody came for the order, and the money of this payment stays.
@@ -43,7 +45,7 @@ pub enum What {
 
 impl What {
     /// Every kind of event.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Accepted,
         Self::Moved,
         Self::Added,
@@ -51,6 +53,7 @@ impl What {
         Self::AdditionDropped,
         Self::CancelWished,
         Self::Told,
+        Self::Forgotten,
         Self::LateCapture,
         Self::Kept,
         Self::Collected,
@@ -68,6 +71,7 @@ impl What {
             Self::AdditionDropped => "addition_dropped",
             Self::CancelWished => "cancel_wished",
             Self::Told => "told",
+            Self::Forgotten => "forgotten",
             Self::LateCapture => "late_capture",
             Self::Kept => "kept",
             Self::Collected => "collected",
@@ -166,6 +170,8 @@ pub struct Replayed {
     pub wished: bool,
     /// How many changes its channel told.
     pub told: u32,
+    /// Whether its personal data is forgotten.
+    pub forgotten: bool,
     /// Charges that took money.
     pub charged: Tally,
     /// What of it stays, although the order was cancelled; and what stays with its channel.
@@ -210,6 +216,7 @@ impl Replayed {
         }
         self.wished |= event.what == What::CancelWished;
         self.told += u32::from(event.what == What::Told);
+        self.forgotten |= event.what == What::Forgotten;
         let lacks = self.apply_money(event).or(self.apply_lines(event));
         Verdict { follows, is_legal, lacks }
     }
@@ -218,7 +225,7 @@ impl Replayed {
         let sum = match event.what {
             // The total is no money that moved.
             What::Accepted => return event.amount_minor.is_none().then_some("it has no total"),
-            What::CancelWished | What::Told => {
+            What::CancelWished | What::Told | What::Forgotten => {
                 return event.amount_minor.is_some().then_some("it has an amount");
             }
             What::Moved if event.amount_minor.is_none() => return None,

@@ -137,6 +137,7 @@ fn adjustments(all: &[(usize, i64)], places: usize) -> Vec<Adjustment> {
 
 fn modifiers(all: &[Chosen], places: usize) -> Vec<Modifier> {
     let one = |one: &Chosen| Modifier {
+        note: None,
         id: None,
         name: "m".into(),
         quantity: one.quantity,

@@ -156,6 +156,12 @@ impl Story {
         report.check(Invariant::EventsExplain, replayed.told == order.told, || {
             format!("order {subject} was told {} changes, by its events {}", order.told, replayed.told)
         });
+        report.check(Invariant::EventsExplain, replayed.forgotten == order.is_forgotten, || {
+            format!(
+                "order {subject}: by its events forgotten {}, by its row {}",
+                replayed.forgotten, order.is_forgotten
+            )
+        });
         report.check(Invariant::EventsExplain, replayed.wished == order.is_wished, || {
             format!(
                 "order {subject}: by its events to be cancelled {}, by its row {}",

@@ -37,8 +37,9 @@ pub(super) struct Order {
     pub(super) waits: bool,
     /// Somebody wished it to be cancelled.
     pub(super) is_wished: bool,
-    /// How many changes its channel told.
+    /// How many changes its channel told, and whether its personal data is forgotten.
     pub(super) told: u32,
+    pub(super) is_forgotten: bool,
     /// The sum of the charges that succeeded, and the refunds here, of any status.
     pub(super) succeeded_minor: i64,
     pub(super) refunds: u32,
@@ -171,11 +172,13 @@ impl Orders {
             }
         }
         drop(expired);
-        let mut rows = sqlx::query_as::<_, (Uuid, bool, bool, bool, bool, i32)>(
-            "SELECT order_id, paid_elsewhere, on_delivery, collected, kept, told FROM order_details",
+        let mut rows = sqlx::query_as::<_, (Uuid, bool, bool, bool, bool, i32, bool)>(
+            "SELECT order_id, paid_elsewhere, on_delivery, collected, kept, told, forgotten FROM order_details",
         )
         .fetch(conn);
-        while let Some((id, paid_elsewhere, on_delivery, collected, kept, told)) = rows.try_next().await? {
+        while let Some((id, paid_elsewhere, on_delivery, collected, kept, told, forgotten)) =
+            rows.try_next().await?
+        {
             let order = self.0.get_mut(&id);
             report.check(Invariant::RowsBelong, order.is_some(), || {
                 format!("details of order {id}, which is not")
@@ -186,6 +189,7 @@ impl Orders {
                 order.is_collected = collected;
                 order.kept_elsewhere = kept;
                 order.told = told.unsigned_abs();
+                order.is_forgotten = forgotten;
             }
         }
         Ok(())
@@ -280,6 +284,7 @@ impl Order {
             waits: false,
             is_wished: false,
             told: 0,
+            is_forgotten: false,
             succeeded_minor: 0,
             refunds: 0,
             refund_minor: 0,

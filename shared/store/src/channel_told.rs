@@ -95,7 +95,7 @@ async fn keep(
 async fn kept(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Option<Kept>> {
     let row = sqlx::query!(
         r#"SELECT d.handover AS "handover: Json<Handover>", d.imported AS "imported: Json<Box<RawValue>>",
-                  d.document AS "document: Json<Document>", d.paid_elsewhere, d.on_delivery,
+                  d.document AS "document: Json<Document>", d.paid_elsewhere, d.on_delivery, d.forgotten,
                   d.collected OR o.total_minor = 0 AS "is_settled!"
            FROM order_details d JOIN orders o ON o.id = d.order_id
            WHERE d.order_id = $1 AND d.channel IS NOT NULL"#,
@@ -113,7 +113,7 @@ async fn kept(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Option<Ke
             (false, false) => PaymentMethod::Card,
         },
         is_settled: row.is_settled,
-        is_forgotten: false,
+        is_forgotten: row.forgotten,
     }))
 }
 

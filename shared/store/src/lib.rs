@@ -24,6 +24,7 @@ mod details;
 pub mod events;
 pub mod facts;
 pub mod feed;
+pub mod forget;
 pub mod hosts;
 pub mod keyed;
 pub mod later;

@@ -4,6 +4,7 @@ pub mod additions;
 pub mod adjustments;
 pub mod collected;
 pub mod details;
+pub mod forgetting;
 pub mod lines;
 mod metadata;
 pub mod modifiers;

@@ -1,16 +1,18 @@
 //! What is chosen with an article, or with what is chosen: extra cheese, a size, a sauce for the side. Each counts for every unit
 //! of what it belongs to.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::fields::fields;
-use crate::limits::{MAX_DEPTH, MAX_ID_CHARS, MAX_MODIFIERS, MAX_NAME_CHARS};
+use crate::limits::{MAX_DEPTH, MAX_ID_CHARS, MAX_MODIFIERS, MAX_NAME_CHARS, MAX_NOTE_CHARS};
 use crate::money::{Currency, MAX_MINOR, Money};
 use crate::problems::{At, Problems};
 
 /// Something chosen. Stored and shown in this shape.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Modifier {
     /// The client's id of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,9 +26,27 @@ pub struct Modifier {
     /// What the till calls it, where somebody said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plu: Option<String>,
+    /// What is to be minded when it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// What is chosen with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modifiers: Vec<Modifier>,
+}
+
+/// Without the note, as a line is shown.
+impl fmt::Debug for Modifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, name, quantity, price, plu, modifiers, .. } = self;
+        f.debug_struct("Modifier")
+            .field("id", id)
+            .field("name", name)
+            .field("quantity", quantity)
+            .field("price", price)
+            .field("plu", plu)
+            .field("modifiers", modifiers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Modifier {
@@ -37,6 +57,7 @@ impl Modifier {
             && self.quantity == other.quantity
             && self.price.get() == other.price.get()
             && self.plu == other.plu
+            && self.note == other.note
             && are_same(&self.modifiers, &other.modifiers)
     }
 }
@@ -74,7 +95,7 @@ fn times(price: i64, with: i64, quantity: u32) -> Option<i64> {
 }
 
 fields! {
-    struct ModifierRequest { id, name, quantity, price, plu, modifiers }
+    struct ModifierRequest { id, name, quantity, price, plu, note, modifiers }
 }
 
 /// Reads the modifiers of an order. One for all its lines, so that they are counted together.
@@ -147,6 +168,7 @@ impl ModifierReader {
         problems.odd(at, &one.odd);
         let id = one.id.and_then(|raw| problems.id(at.field("id"), Some(raw)));
         let name = problems.text(at.field("name"), one.name, MAX_NAME_CHARS);
+        let note = problems.note(at.field("note"), one.note, MAX_NOTE_CHARS);
         let quantity = match one.quantity {
             None => Some(1),
             some => problems.quantity(at.field("quantity"), some),
@@ -162,6 +184,6 @@ impl ModifierReader {
         if minor.is_none() {
             problems.add(at.field("price"), "too_large", "price times quantity is too large");
         }
-        Some((Modifier { id, name: name?, quantity, price: price.to_json(), plu, modifiers }, minor?))
+        Some((Modifier { id, name: name?, quantity, price: price.to_json(), plu, note, modifiers }, minor?))
     }
 }

@@ -26,6 +26,7 @@ use store::channel_told::{Tell, tell};
 use store::claim::claim;
 use store::collect::{Collect, collect};
 use store::deadline::reject_unanswered;
+use store::forget::{Forgot, forget};
 use store::moves::{Moved, carry_out};
 use store::settle::{Next, Settlement, settle};
 use store::sweep::claim_due;
@@ -253,7 +254,7 @@ async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
 async fn told(conn: &mut PgConnection) -> Result<()> {
     let document = |minute: u8| -> Result<Incoming> {
         let document = format!(
-            r#"{{"channelOrderId":"A-1","_id":"d-1","items":[{{"name":"Tea","quantity":1,"price":2}}],
+            r#"{{"channelOrderId":"A-1","_id":"d-1","items":[{{"name":"Tea","quantity":1,"price":2,"remark":"hot"}},{{"name":"Tea","quantity":1,"price":2}}],
                 "pickupTime":"2026-01-31T18:{minute:02}:00Z"}}"#
         );
         let (document, settings) = (serde_json::from_str(&document)?, ChannelSettings::default());
@@ -269,7 +270,14 @@ async fn told(conn: &mut PgConnection) -> Result<()> {
     let ask = Tell { request, order_id: order.id, by: Actor::Service("eats".to_owned()), told };
     ensure!(matches!(tell(conn, &ask).await?, Moved::Done { .. }), "it goes later");
     make_due(conn).await?;
-    tried(conn, &[order.payment_id()], AttemptOutcome::Succeeded).await
+    tried(conn, &[order.payment_id()], AttemptOutcome::Succeeded).await?;
+    // And once it is over, and its lines have been added to, nobody knows whose it was.
+    let more = added(conn, &order, "more").await?;
+    tried(conn, &[more], AttemptOutcome::Succeeded).await?;
+    moved(conn, &order, Wanted::Cancel).await?;
+    refund_all(conn).await?;
+    ensure!(forget(conn, order.id, "house").await? == Forgot::Done, "it is over");
+    Ok(())
 }
 
 /// Tables are to be partitioned by ranges of ids: all payments of an order must lie in its range.
@@ -333,7 +341,7 @@ async fn a_bug_in_any_kind_of_event_is_found() -> Result<()> {
             let sql = sql.replace("$many", &many.to_string());
             let broken = conn.execute(AssertSqlSafe(sql)).await?.rows_affected();
             assert!(
-                broken > 0 || matches!(what, What::CancelWished | What::Told),
+                broken > 0 || matches!(what, What::CancelWished | What::Told | What::Forgotten),
                 "{}, {bug}: no bug",
                 what.as_str()
             );

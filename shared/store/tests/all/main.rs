@@ -12,6 +12,7 @@ mod facts;
 mod failover;
 mod feed;
 mod for_later;
+mod forget_one;
 mod forgetting;
 mod guards;
 mod in_hand;

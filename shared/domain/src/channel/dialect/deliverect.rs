@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
-use super::draft::{Draft, Place, currency, part, told};
+use super::draft::{Draft, Place, currency, part};
 use super::which;
 use crate::channel::reading::{Object, Scale};
 use crate::channel::settings::{ChannelSettings, Unit};
@@ -169,14 +169,11 @@ impl Reader {
         }
         *left -= chosen.len();
         let mut read = |one: &Object<'_>| {
-            let (mut name, plu, quantity, price) = self.one(one, problems)?;
-            // What is to be minded is read where the thing is.
-            if let Some(remark) = one.line("remark", MAX_NOTE_CHARS, problems) {
-                name = told(&name, &remark);
-            }
+            let (name, plu, quantity, price) = self.one(one, problems)?;
+            let note = one.note("remark", MAX_NOTE_CHARS, problems);
             let modifiers = self.modifiers(one, depth + 1, left, problems);
             let price = Money::from_minor(price, self.currency).to_json();
-            Some(Modifier { id: None, name, quantity, price, plu, modifiers })
+            Some(Modifier { id: None, name, quantity, price, plu, note, modifiers })
         };
         chosen.iter().filter_map(&mut read).collect()
     }

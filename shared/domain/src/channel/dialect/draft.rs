@@ -103,11 +103,6 @@ pub(super) fn part(name: &str) -> String {
     cut(name.to_owned(), MAX_ID_CHARS)
 }
 
-/// A name, and what is to be minded.
-pub(super) fn told(name: &str, remark: &str) -> String {
-    cut(format!("{name} ({remark})"), MAX_NAME_CHARS)
-}
-
 /// That of the document, or else the channel's.
 pub(super) fn currency(order: &Object<'_>, settings: &ChannelSettings, problems: &mut Problems) -> Currency {
     let named = order.line("currency", MAX_NAME_CHARS, problems);

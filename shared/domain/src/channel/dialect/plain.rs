@@ -262,12 +262,9 @@ impl Priced<'_> {
     fn modifier(&self, line: Line, problems: &mut Problems) -> Option<Modifier> {
         let price = self.price(&line, problems)?;
         let modifiers = line.chosen.into_iter().filter_map(|one| self.modifier(one, problems)).collect();
-        let name = match line.note {
-            Some(note) => super::draft::told(&line.name, &note),
-            None => line.name,
-        };
         let price = Money::from_minor(price, self.currency).to_json();
-        Some(Modifier { id: None, name, quantity: line.quantity, price, plu: line.plu, modifiers })
+        let Line { name, quantity, plu, note, .. } = line;
+        Some(Modifier { id: None, name, quantity, price, plu, note, modifiers })
     }
 
     fn price(&self, line: &Line, problems: &mut Problems) -> Option<i64> {
