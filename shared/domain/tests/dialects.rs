@@ -48,6 +48,7 @@ fn each_comes_to_what_its_platform_says_and_is_paid_and_handed_over_as_it_says()
                 ("all_charges_cash", "14.99 EUR", "on_delivery", "delivery"),
                 ("yen_with_two_digits", "1200 JPY", "elsewhere", "pickup"),
                 ("variant", "11.00 EUR", "elsewhere", "pickup"),
+                ("example_of_the_channel_api", "12.50 EUR", "elsewhere", "pickup"),
                 ("eat_in", "13.00 EUR", "elsewhere", "dine_in"),
                 ("free", "0.00 EUR", "elsewhere", "pickup"),
                 ("deep", "29.10 EUR", "elsewhere", "pickup"),
@@ -173,6 +174,17 @@ fn what_is_to_be_minded_and_where_to_go_is_kept() {
     let eat_in = read_as(Dialect::Deliverect, &golden(Dialect::Deliverect, "eat_in"), &set()).unwrap();
     let note = eat_in.order.details.unwrap().handover.note.unwrap();
     assert!(note.contains("Table: 12") && note.contains("Guests: 4"), "{note}");
+}
+
+#[test]
+fn a_telephone_number_that_a_platform_masks_stops_no_order() {
+    let order = golden(Dialect::Deliverect, "example_of_the_channel_api");
+    for shown in ["+52155****90", "anonymous", "*****", "+1 (555) 010-0123 ext. 89", "٠١٢٣٤٥٦"] {
+        let document = order.replace("+52155****90", shown);
+        let read = read_as(Dialect::Deliverect, &document, &set());
+        let details = read.unwrap_or_else(|problems| panic!("{shown}: {problems:?}")).order.details.unwrap();
+        assert_eq!(details.handover.customer.unwrap().phone_number.as_deref(), Some(shown));
+    }
 }
 
 #[test]
