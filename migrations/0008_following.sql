@@ -7,6 +7,9 @@ CREATE TABLE feed_cursors (
     subject   uuid,                                   -- within the tick, the last event that was followed; NULL: all of it
     version   integer,
     moved_at  timestamptz NOT NULL DEFAULT now(),
+    -- Of one that asks somebody else between a page and its cursor: who does so now, and until when nobody else may.
+    holder    uuid,
+    held_until timestamptz,
     CHECK ((subject IS NULL) = (version IS NULL))
 );
 

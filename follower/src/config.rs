@@ -47,6 +47,12 @@ pub struct FollowerSettings {
     /// Requests under way at once to one endpoint, of different orders
     #[arg(long, env = "WEBHOOK_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub webhook_concurrency: u16,
+    /// RabbitMQ whose exchange is told of what happens, such as `amqps://user:password@host:5671/%2f`. Without it, none is
+    #[arg(long, env = "EVENTS_AMQP_URL", hide_env_values = true)]
+    pub events_amqp_url: Option<String>,
+    /// The topic exchange there
+    #[arg(long, env = "EVENTS_EXCHANGE", default_value = "comanda.events")]
+    pub events_exchange: String,
     /// How often a follower looks for what has happened and what is due, in seconds
     #[arg(long, env = "FOLLOW_INTERVAL_SECONDS", default_value = "0.05", value_parser = seconds)]
     pub follow_interval: Duration,

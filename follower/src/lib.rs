@@ -4,12 +4,14 @@
 pub mod config;
 pub mod deliver;
 pub mod follow;
+pub mod messages;
 pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use broker::amqp::exchange::Exchange;
 use runtime::secrets::Secrets;
 use runtime::tasks::{Crew, Stop};
 use store::Database;
@@ -18,10 +20,15 @@ use tokio::sync::Notify;
 use crate::config::FollowerSettings;
 use crate::deliver::Delivery;
 use crate::follow::Following;
+use crate::messages::Messages;
 use crate::webhooks::Webhooks;
 
-/// Connections to PostgreSQL at most: one that follows, one that delivers.
-pub const CONNECTIONS: usize = 2;
+impl FollowerSettings {
+    /// Connections to PostgreSQL at most: one that follows, one that delivers, one that tells the exchange, if there is one.
+    pub fn connections(&self) -> usize {
+        2 + usize::from(self.events_amqp_url.is_some())
+    }
+}
 
 /// What a follower needs, already opened.
 #[derive(Debug)]
@@ -42,6 +49,11 @@ pub async fn run(follower: Follower, stop: Stop) -> Result<()> {
     let following = Following::new(Webhooks, database.session(), Arc::clone(&news));
     crew.spawn("webhooks", following.run(settings.follow_interval, stop.clone()));
     let delivery = Delivery::new(database.session(), secrets, &settings, news)?;
-    crew.spawn("deliver", delivery.run(settings.follow_interval, stop));
+    crew.spawn("deliver", delivery.run(settings.follow_interval, stop.clone()));
+    if let Some(url) = &settings.events_amqp_url {
+        let exchange = Exchange::new(url, &settings.events_exchange)?;
+        let messages = Messages::new(database.session(), exchange);
+        crew.spawn("messages", messages.run(settings.follow_interval, stop));
+    }
     crew.run(settings.webhook_timeout + Duration::from_secs(5)).await
 }

@@ -60,7 +60,7 @@ async fn start() -> Result<()> {
     database.prepare_as(&config.database.schema, DATABASE_PATIENCE).await?;
 
     let signals = stop_on_signal(stop.clone())?;
-    tracing::info!(database_connections = follower::CONNECTIONS, "following");
+    tracing::info!(database_connections = config.settings.connections(), "following");
     crew.spawn("follower", run(Follower { database, secrets, settings: config.settings }, stop));
     crew.spawn("signals", signals);
     crew.run(GRACE).await

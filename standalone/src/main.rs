@@ -148,7 +148,7 @@ async fn run(
     let internal = api::operations::router(&database, &identity);
     let connections = config.api.connections()
         + usize::from(worker_settings.worker_database_connections)
-        + follower::CONNECTIONS;
+        + config.follower.connections();
     tracing::info!(database_connections = connections, "starting");
     let opened = door.clone();
     api::expect_keys(&database, &identity).await?;

@@ -4,6 +4,7 @@
 
 mod address;
 mod consumer;
+pub mod exchange;
 mod headers;
 mod publisher;
 mod queues;

@@ -1,5 +1,7 @@
 //! How far each follower of the house has come.
 
+use std::time::Duration;
+
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -42,6 +44,61 @@ pub async fn lock(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Place
             cursor
         }
     }))
+}
+
+/// Where `follower` stands, held by `holder` for so long: for one that asks somebody else between a page and its cursor, when no
+/// transaction may be open.
+pub async fn hold(
+    conn: &mut PgConnection,
+    follower: &str,
+    holder: Uuid,
+    length: Duration,
+) -> sqlx::Result<Place> {
+    let Place::At(cursor) = lock(conn, follower).await? else { return Ok(Place::Taken) };
+    let held = sqlx::query!(
+        "UPDATE feed_cursors SET holder = $2, held_until = now() + $3::bigint * interval '1 ms'
+         WHERE follower = $1 AND (holder IS NULL OR holder = $2 OR held_until < now())",
+        follower,
+        holder,
+        crate::millis(length)
+    )
+    .execute(conn)
+    .await?;
+    Ok(if held.rows_affected() == 1 { Place::At(cursor) } else { Place::Taken })
+}
+
+/// From now on it stands here, unless somebody else holds it; says whether it does.
+pub async fn pass(
+    conn: &mut PgConnection,
+    follower: &str,
+    holder: Uuid,
+    next: &Cursor,
+) -> sqlx::Result<bool> {
+    let passed = sqlx::query!(
+        "UPDATE feed_cursors SET tick = $3, noted_at = $4, subject = $5, version = $6, moved_at = now()
+         WHERE follower = $1 AND holder = $2",
+        follower,
+        holder,
+        next.tick,
+        next.noted_at,
+        next.within.map(|(subject, _)| subject),
+        next.within.map(|(_, version)| version)
+    )
+    .execute(conn)
+    .await?;
+    Ok(passed.rows_affected() == 1)
+}
+
+/// Nobody holds it any more, if `holder` did: whoever ends lets the next go on at once.
+pub async fn release(conn: &mut PgConnection, follower: &str, holder: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE feed_cursors SET holder = NULL, held_until = NULL WHERE follower = $1 AND holder = $2",
+        follower,
+        holder
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Waits until nobody follows under this name, and keeps it so for the rest of the transaction.
