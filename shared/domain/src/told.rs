@@ -44,6 +44,7 @@ pub const fn type_of(what: What, to: Option<OrderStatus>) -> &'static str {
         (What::Collected, _) => "order.collected",
         (What::RefundOwed, _) => "order.refund_owed",
         (What::Refunded, _) => "order.refunded",
+        (What::Forgotten, _) => "order.forgotten",
     }
 }
 

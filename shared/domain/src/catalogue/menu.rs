@@ -212,6 +212,7 @@ impl Named<'_> {
                 quantity,
                 price: product.money(choice.price_minor).to_json(),
                 plu: None,
+                note: None,
                 modifiers: Vec::new(),
             });
         }
