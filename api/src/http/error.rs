@@ -164,11 +164,6 @@ impl ApiError {
         Self { header, ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail) }
     }
 
-    /// Whether one of the problems has this code.
-    pub(crate) fn has(&self, code: &str) -> bool {
-        self.errors.iter().any(|problem| problem.code == code)
-    }
-
     /// 409: what it says was so, and is so no longer.
     pub(crate) fn outdated(errors: Vec<Problem>) -> Self {
         let error = Self::invalid(errors);

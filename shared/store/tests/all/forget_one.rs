@@ -17,7 +17,7 @@ use store::accept::{Accept, accept};
 use store::additions::{Add, add};
 use store::forget::{Forgot, forget};
 use store::moves::{Moved, carry_out};
-use store::told::{Tell, tell};
+use store::channel_told::{Tell, tell};
 use store::{read, refused};
 use testbed::TestDatabase;
 use uuid::Uuid;
@@ -144,7 +144,7 @@ async fn no_table_has_a_word_of_whose_an_order_was_and_nothing_brings_it_back() 
 
     // Its document comes again, late.
     let again = document("Zq7 at the door")?.told().context("a document")?;
-    let (ruling, _) = store::told::look(&mut conn, order_id, &again).await?.context("an order")?;
+    let (ruling, _) = store::channel_told::look(&mut conn, order_id, &again).await?.context("an order")?;
     assert_eq!(ruling, domain::channel::told::Ruling::Nothing);
     assert_eq!(seeded(&mut conn).await?, Vec::<String>::new());
     Ok(())
