@@ -94,26 +94,27 @@ async fn look(
     question: &Question,
     mut next: Cursor,
 ) -> sqlx::Result<Result<Found, Cursor>> {
+    let mut found = Vec::new();
     for _ in 0..PAGES {
         match feed::read(conn, &next, PAGE).await? {
             Read::Gone { earliest } => return Ok(Err(earliest)),
-            Read::UpToDate => return Ok(Ok(Found { events: Vec::new(), next, at_the_end: true })),
+            Read::UpToDate => return Ok(Ok(Found { events: found, next, at_the_end: true })),
             Read::Page { events, next: behind } => {
                 next = behind;
                 let mut told = chosen(conn, question, events, behind).await?;
-                if told.is_empty() {
-                    continue;
-                }
-                if told.len() > question.limit {
-                    told.truncate(question.limit);
+                let room = question.limit - found.len();
+                if told.len() > room {
+                    told.truncate(room);
                     next = told.last().map_or(next, |(_, place)| *place);
                 }
-                let events = told.into_iter().map(|(told, _)| told).collect();
-                return Ok(Ok(Found { events, next, at_the_end: false }));
+                found.extend(told.into_iter().map(|(told, _)| told));
+                if found.len() == question.limit {
+                    break;
+                }
             }
         }
     }
-    Ok(Ok(Found { events: Vec::new(), next, at_the_end: false }))
+    Ok(Ok(Found { events: found, next, at_the_end: false }))
 }
 
 /// Of a page those that are wanted, each with its cursor.

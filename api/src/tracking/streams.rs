@@ -224,7 +224,7 @@ impl All {
                 let frame = Frame::default().id(told.cursor.clone().unwrap_or_default()).event(told.r#type);
                 return frame.json_data(told).ok();
             }
-            if self.read().await.ok()? {
+            if self.read().await.ok()? && self.waiting.is_empty() {
                 self.ticks.changed().await.ok()?;
             }
         }

@@ -29,8 +29,12 @@ impl Stream {
         Ok(Self { answer, read: String::new(), id: String::new() })
     }
 
-    /// The next event's data; `None`: the stream has ended.
+    /// The next event's data; `None`: the stream has ended. Signs of life are none.
     async fn next(&mut self) -> Result<Option<Value>> {
+        tokio::time::timeout(Duration::from_secs(20), self.read_on()).await.context("nothing came")?
+    }
+
+    async fn read_on(&mut self) -> Result<Option<Value>> {
         loop {
             if let Some((frame, rest)) = self.read.split_once("\n\n") {
                 let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name));
@@ -42,7 +46,7 @@ impl Stream {
                 }
                 continue;
             }
-            match tokio::time::timeout(Duration::from_secs(20), self.answer.chunk()).await?? {
+            match self.answer.chunk().await? {
                 Some(more) => self.read += std::str::from_utf8(&more)?,
                 None => return Ok(None),
             }
