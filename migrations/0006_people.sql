@@ -46,3 +46,13 @@ CREATE TABLE service_tokens (
     channels    text[]      NOT NULL DEFAULT '{}',    -- of a service: through which it may order
     locations   text[]      NOT NULL DEFAULT '{}'
 );
+
+-- Where people have things brought to. Whose by the subject of their tokens: people of other issuers have some, too.
+CREATE TABLE addresses (
+    id         uuid        NOT NULL PRIMARY KEY,      -- UUIDv7
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    owner      text        NOT NULL,
+    label      text,                                  -- what they call it
+    address    jsonb       NOT NULL                   -- street, city, postal_code
+);
+CREATE INDEX addresses_of_owner ON addresses (owner, id);

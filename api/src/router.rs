@@ -27,7 +27,7 @@ use crate::http::error::ApiError;
 use crate::http::observe::observed;
 use crate::http::texts::Texts;
 use crate::http::{health, pages};
-use crate::identity::{machines, sign_in, users};
+use crate::identity::{machines, own, sign_in, users};
 use crate::locations::manage;
 use crate::orders::{accept, add, collect, from_channel, later, moves, read};
 use crate::state::AppState;
@@ -159,6 +159,9 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(sign_in::public_keys),
         routes!(users::make, users::list),
         routes!(users::change),
+        routes!(own::read_account, own::change_account),
+        routes!(own::list_addresses, own::keep_address),
+        routes!(own::change_address, own::forget_address),
         routes!(machines::make, machines::list),
         routes!(machines::end),
         routes!(manage::list, manage::open),

@@ -68,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 87] = [
+const CODES: [(&str, &str); 88] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -173,6 +173,7 @@ const CODES: [(&str, &str); 87] = [
     ("total_mismatch", "The lines and the amounts beside them come to another total than the order says."),
     ("unit_unclear", "Whether prices are in minor units is for the settings of the channel to say."),
     ("unknown_action", "Must be `set`, `add`, `count` or `ship`."),
+    ("unknown_address", "The customer keeps no such address."),
     ("unknown_category", "There is no such category, or no longer."),
     ("unknown_currency", "Not a currency's ISO 4217 code."),
     ("unknown_dialect", "There is no such dialect."),

@@ -14,6 +14,7 @@ pub mod key_file;
 mod key_set;
 mod key_source;
 pub(crate) mod machines;
+pub(crate) mod own;
 mod passwords;
 mod principal;
 mod rate_limits;

@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::location::Locations;
 use domain::order::NewOrder;
+use domain::order::details::Address;
 use domain::order::request::OrderRequest;
 use domain::order::status::OrderStatus;
 use domain::origin::Origin;
@@ -15,6 +16,7 @@ use domain::trace_parent::TraceParent;
 use runtime::batch::{Held, NotTaken};
 use runtime::trace::{Kind, Span};
 use store::accept::{Accept, Accepted, IdempotencyKey};
+use store::accounts::addresses;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -119,8 +121,23 @@ async fn checked(body: &[u8], orderer: &Orderer, state: &AppState) -> Result<New
             "payment.method elsewhere is believed of the house and of its services",
         ));
     }
+    if let Some(id) = order.address_id() {
+        let address = own_address(state, &order, id).await?.ok_or_else(|| {
+            let detail = "the customer has no such address";
+            ApiError::invalid_one("delivery_address_id", "unknown_address", detail)
+        })?;
+        order.bring_to(address);
+    }
     order.to_be_taken_within(state.accept_deadline);
     Ok(order)
+}
+
+/// The address of its customer's that an order names, as it is now.
+async fn own_address(state: &AppState, order: &NewOrder, id: Uuid) -> Result<Option<Address>, ApiError> {
+    let owner = order.customer_id.clone();
+    let found =
+        decisive(state.clone(), move |conn| Box::pin(async move { addresses::find(conn, &owner, id).await }));
+    Ok(found.await?.map(|kept| kept.address))
 }
 
 /// Hands an order to a writer and answers once it is durable; `held` is let go when the order is written or given up.

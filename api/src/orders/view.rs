@@ -547,6 +547,8 @@ pub(crate) struct NewOrderBody {
     customer: Option<Customer>,
     /// Where to bring it.
     delivery_address: Option<Address>,
+    /// Instead of it, the id of an address that the customer keeps (`/users/me/addresses`); the order takes a copy.
+    delivery_address_id: Option<Uuid>,
     /// When the customer fetches the order, RFC 3339.
     #[schema(example = "2026-01-31T18:30:00+01:00")]
     pickup_time: Option<String>,

@@ -1,3 +1,4 @@
+mod addresses;
 mod mint;
 mod oidc;
 mod orders;

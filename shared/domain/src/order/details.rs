@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::adjustments::Adjustment;
 use super::payment_method::{NoCharge, Payment, PaymentMethod, Uncharged};
@@ -20,7 +21,7 @@ use crate::moment;
 use crate::problems::{At, Problems};
 
 /// Longest city or postal code.
-const MAX_PLACE_CHARS: usize = 100;
+pub const MAX_PLACE_CHARS: usize = 100;
 /// Digits of a telephone number: E.164 allows fifteen; the shortest that anybody has are four.
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 4..=15;
 /// Longest telephone number, with what people put between the digits.
@@ -41,9 +42,18 @@ pub enum Fulfilment {
 }
 
 impl Fulfilment {
-    fn parse(text: &str) -> Option<Self> {
-        let known = [("delivery", Self::Delivery), ("pickup", Self::Pickup), ("dine_in", Self::DineIn)];
-        known.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, known)| known)
+    /// The names on the wire.
+    const ALL: [(&'static str, Self); 3] =
+        [("delivery", Self::Delivery), ("pickup", Self::Pickup), ("dine_in", Self::DineIn)];
+
+    /// The name on the wire and in the database.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.into_iter().find(|(_, one)| *one == self).map_or("", |(name, _)| name)
+    }
+
+    /// Reads a name in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, known)| known)
     }
 }
 
@@ -149,6 +159,8 @@ pub struct NewDetails {
     pub wanted_at: Option<OffsetDateTime>,
     /// Where that is later: until then it is neither charged nor put before the kitchen.
     pub held_until: Option<OffsetDateTime>,
+    /// Which of its customer's addresses it is to be brought to; to be looked up before it is accepted.
+    pub address_id: Option<Uuid>,
 }
 
 impl NewDetails {
@@ -187,6 +199,7 @@ impl NewDetails {
             location,
             wanted_at,
             held_until: _,
+            address_id,
         } = self;
         handover.is_empty()
             && key.is_none()
@@ -199,6 +212,7 @@ impl NewDetails {
             && expires_at.is_none()
             && location.is_none()
             && wanted_at.is_none()
+            && address_id.is_none()
     }
 }
 
@@ -271,6 +285,8 @@ pub(crate) struct HandoverRequest<'a> {
     pub(crate) customer: Option<&'a RawValue>,
     pub(crate) delivery_address: Option<&'a RawValue>,
     pub(crate) pickup_time: Option<&'a RawValue>,
+    /// The address is named elsewhere.
+    pub(crate) is_addressed: bool,
 }
 
 impl HandoverRequest<'_> {
@@ -283,7 +299,7 @@ impl HandoverRequest<'_> {
             pickup_time: self.pickup_time.and_then(|raw| problems.time(names.pickup_time, raw)),
             note: None,
         };
-        if fulfilment == Some(Fulfilment::Delivery) && self.delivery_address.is_none() {
+        if fulfilment == Some(Fulfilment::Delivery) && self.delivery_address.is_none() && !self.is_addressed {
             problems.add(names.delivery_address, "required", "is required for a delivery");
         }
         handover
@@ -298,6 +314,16 @@ impl Problems {
             self.add("fulfilment", "unknown_fulfilment", "must be delivery, pickup or dine_in");
         }
         known
+    }
+
+    /// The id of an address; what is none names none.
+    pub(crate) fn address_id(&mut self, raw: &RawValue) -> Option<Uuid> {
+        let text = self.text("delivery_address_id", Some(raw), MAX_ID_CHARS)?;
+        let id = Uuid::try_parse(&text).ok();
+        if id.is_none() {
+            self.add("delivery_address_id", "unknown_address", "the customer has no such address");
+        }
+        id
     }
 
     fn customer(&mut self, raw: &RawValue, names: &Names) -> Option<Customer> {

@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::adjustments::AdjustmentKind;
-use self::details::{Details, NewDetails};
+use self::details::{Address, Details, NewDetails};
 use self::lines::Item;
 use self::payment_method::{NoCharge, Uncharged};
 use self::status::OrderStatus;
@@ -77,6 +77,18 @@ impl NewOrder {
         }
     }
 
+    /// Which of its customer's addresses it is to be brought to, where that is to be looked up.
+    pub fn address_id(&self) -> Option<Uuid> {
+        self.details.as_ref()?.address_id
+    }
+
+    /// It is to be brought there.
+    pub fn bring_to(&mut self, address: Address) {
+        if let Some(details) = &mut self.details {
+            details.handover.delivery_address = Some(address);
+        }
+    }
+
     /// Which of its times has passed: that for which it is wanted, or that at which its charge is called off.
     pub fn has_passed(&self, now: OffsetDateTime) -> Option<&'static str> {
         let details = self.details.as_ref()?;
@@ -125,7 +137,8 @@ impl NewOrder {
     }
 
     /// The order at this location.
-    pub(crate) fn at(mut self, place: &Location) -> Self {
+    #[must_use]
+    pub fn at(mut self, place: &Location) -> Self {
         self.accept_in = place.accept_in;
         if !place.is_main() {
             self.details.get_or_insert_default().location = Some(place.id.clone());

@@ -38,6 +38,7 @@ fields! {
         expires_at,
         location,
         wanted_at,
+        delivery_address_id,
     }
 }
 
@@ -66,6 +67,10 @@ impl NewOrder {
         let total = request.total(&mut problems, lines, beside, currency);
         let mut handover = request.handover().parse(&SNAKE_CASE, &mut problems);
         handover.note = problems.note("note", request.note, MAX_NOTE_CHARS);
+        let address_id = request.delivery_address_id.and_then(|raw| problems.address_id(raw));
+        if request.delivery_address_id.is_some() && request.delivery_address.is_some() {
+            problems.add("delivery_address_id", "conflict", "cannot be given together with delivery_address");
+        }
         let key = problems.channel_key(request.channel, request.channel_order_id);
         let wanted_at = request.wanted_at.and_then(|raw| problems.wanted("wanted_at", raw));
         let held_until = wanted_at.and_then(|at| place.held_until(at));
@@ -83,6 +88,7 @@ impl NewOrder {
             payment,
             expires_at,
             wanted_at,
+            address_id,
             ..NewDetails::default()
         };
         if key.is_none() && details.is_empty() && total.minor() > 0 {
@@ -96,7 +102,8 @@ impl NewOrder {
 impl<'a> OrderRequest<'a> {
     const fn handover(&self) -> HandoverRequest<'a> {
         let Self { fulfilment, customer, delivery_address, pickup_time, .. } = *self;
-        HandoverRequest { fulfilment, customer, delivery_address, pickup_time }
+        let is_addressed = self.delivery_address_id.is_some();
+        HandoverRequest { fulfilment, customer, delivery_address, pickup_time, is_addressed }
     }
 
     /// What it comes to, which must be what it says itself.
@@ -140,10 +147,10 @@ impl NewDetails {
         order_id: String,
     ) -> ChannelKey {
         let NewOrder { customer_id, items, total, .. } = order;
-        let Self { handover, adjustments, metadata, payment, expires_at, wanted_at, .. } = self;
+        let Self { handover, adjustments, metadata, payment, expires_at, wanted_at, address_id, .. } = self;
         let written = |at: &OffsetDateTime| (at.unix_timestamp(), at.microsecond());
         let expires_at = expires_at.as_ref().map(written);
-        let beside = (adjustments, metadata, payment, &place.id, wanted_at.as_ref().map(written));
+        let beside = (adjustments, metadata, payment, &place.id, wanted_at.as_ref().map(written), address_id);
         let content = (customer_id, total.currency().code(), items, handover, expires_at, beside);
         ChannelKey::new(channel, order_id, &content)
     }

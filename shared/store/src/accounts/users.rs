@@ -205,6 +205,26 @@ pub async fn change(conn: &mut PgConnection, id: Uuid, change: &Change) -> sqlx:
     Ok(Changed::Done(user))
 }
 
+/// Changes what somebody may change of themselves; what is `None` stays.
+pub async fn change_own(
+    conn: &mut PgConnection,
+    id: Uuid,
+    name: Option<&str>,
+    phone: Option<&str>,
+) -> sqlx::Result<Changed> {
+    let changed = sqlx::query_as!(
+        User,
+        r#"UPDATE users SET name = coalesce($2, name), phone = coalesce($3, phone), updated_at = now() WHERE id = $1
+           RETURNING id, email, name, phone, role AS "role: Role", locations, active, created_at, updated_at"#,
+        id,
+        name,
+        phone
+    )
+    .fetch_optional(conn)
+    .await;
+    taken(changed.map(|user| user.map_or(Changed::NotFound, Changed::Done)))
+}
+
 /// Sets a new password and ends every session but `kept`.
 pub async fn set_password(
     conn: &mut PgConnection,
