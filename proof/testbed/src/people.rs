@@ -58,6 +58,11 @@ pub fn of_channel(channel: &str) -> Result<String> {
     sign(json!({"sub": channel, "role": "service", "channels": [channel]}))
 }
 
+/// The same, of a machine of these locations.
+pub fn of_channel_at(channel: &str, locations: &[&str]) -> Result<String> {
+    sign(json!({"sub": channel, "role": "service", "channels": [channel], "locations": locations}))
+}
+
 fn sign(mut claims: Value) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     claims["iss"] = json!(ISSUER);

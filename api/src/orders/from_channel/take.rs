@@ -9,6 +9,7 @@ use domain::channel::name::{ChannelKey, ChannelName};
 use domain::channel::price_list::PriceList;
 use domain::channel::settings::ChannelSettings;
 use domain::channel::told::Document;
+use domain::location::MAIN;
 use runtime::batch::Held;
 use serde_json::value::RawValue;
 use store::accept::{Accepted, IdempotencyKey};
@@ -58,6 +59,10 @@ async fn place(
     held: Held,
 ) -> Result<Response, ApiError> {
     let Sent { channel, settings, by, key, .. } = from;
+    let incoming = at_its_location(state, incoming).await?;
+    if !by.may_act_at(incoming.order.location()) {
+        return Err(ApiError::forbidden("the token is for another location"));
+    }
     let told = incoming.told();
     let settings = settings.unwrap_or_default();
     let reused = settings.unique_days.is_some();
@@ -84,6 +89,22 @@ async fn place(
         }
         (became, _) => answer(state, order, became),
     }
+}
+
+/// The order at the location that the document names, which may be new to this api. What is wanted later waits for its lead time.
+async fn at_its_location(state: &AppState, incoming: Incoming) -> Result<Incoming, ApiError> {
+    let id = incoming.location.as_deref().unwrap_or(MAIN);
+    let mut seen = state.places.now().await?;
+    if seen.open.get(id).is_none() {
+        seen = state.places.anew().await?;
+    }
+    let place = seen.open.get(id).ok_or_else(|| {
+        let detail = format!("the settings of the channel lead to {id}, which takes no orders");
+        ApiError::invalid_one("location", "unknown_location", detail)
+    })?;
+    let mut order = incoming.order.at(place);
+    order.to_be_taken_within(state.accept_deadline);
+    Ok(Incoming { order, ..incoming })
 }
 
 /// The document's own name, which stands for its order where the channel's numbers come again: so a late repeat of an old document

@@ -3,12 +3,13 @@
 use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::{Value, json};
-use testbed::people::{of, token_at};
+use testbed::people::{of, of_channel_at, token_at};
 use testbed::{Client, Options, Pipeline, TestDatabase, Via};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::orders::dialects::document;
 use crate::people::{ask, text, told};
 
 fn in_(after: Duration) -> String {
@@ -181,5 +182,65 @@ async fn the_kitchen_sees_what_is_for_later_apart_and_at_its_own_location() -> R
         let answer = ask(&api, Method::GET, &format!("/orders/later{query}"), token, None).await?;
         assert_eq!(answer.status(), status, "{query}");
     }
+    api.stop().await
+}
+
+/// A restaurant's evening: its channel has the money for tomorrow's dinner already, or nobody has it yet.
+#[tokio::test]
+async fn a_channels_order_for_tomorrow_waits_at_its_own_location() -> Result<()> {
+    let (database, api) = crate::api().await?;
+    let admin = of("admin:root")?;
+    let soho = json!({"id": "soho", "name": "Soho", "time_zone": "UTC", "currency": "GBP", "lead_minutes": 60,
+        "accept_deadline_seconds": 120});
+    assert_eq!(ask(&api, Method::POST, "/locations", &admin, Some(soho)).await?.status(), 201);
+    sqlx::query(
+        r#"INSERT INTO channels (name, dialect, currency, decimals, locations, secrets, updated_by) VALUES
+           ('deli', 'deliverect', 'GBP', false, '{"their-1": "soho", "their-2": "attic", "their-3": "main"}', '{}', 'a test')"#,
+    )
+    .execute(&mut database.connect().await?)
+    .await?;
+    let sent =
+        async |number: &str, location: &str, paid: bool, at: &str, token: &str| -> Result<(u16, Value)> {
+            let mut order = document("deliverect", "modifiers_for_each")?;
+            order["_id"] = json!(number);
+            order["channelOrderId"] = json!(number);
+            order["location"] = json!(location);
+            order["orderIsAlreadyPaid"] = json!(paid);
+            order["pickupTime"] = json!(at);
+            let answer = ask(&api, Method::POST, "/channels/deli/orders", token, Some(order)).await?;
+            Ok((answer.status().as_u16(), answer.json().await?))
+        };
+    let tomorrow = in_(Duration::days(1));
+    for paid in [true, false] {
+        let (status, order) = sent(&format!("1-{paid}"), "their-1", paid, &tomorrow, &admin).await?;
+        assert_eq!(
+            (status, &order["location"], &order["status"]),
+            (202, &json!("soho"), &json!("CONFIRMED")),
+            "{order}"
+        );
+        let held_until = time(&order, "held_until")?;
+        assert_eq!(time(&order, "wanted_at")? - held_until, Duration::hours(1), "its location's lead time");
+        assert_eq!(
+            time(&order, "accept_by")? - held_until,
+            Duration::minutes(2),
+            "nobody rejects it tonight"
+        );
+    }
+    let of_soho = of_channel_at("deli", &["soho"])?;
+    for (number, location, at, token, status) in [
+        ("2", "their-2", &tomorrow, &admin, 422),
+        ("3", "their-3", &in_(Duration::days(500)), &admin, 422),
+        ("4", "their-3", &in_(Duration::minutes(20)), &admin, 202),
+        ("5", "their-3", &tomorrow, &of_soho, 403),
+        ("6", "their-1", &in_(Duration::minutes(20)), &of_soho, 202),
+    ] {
+        let (answered, body) = sent(number, location, true, at, token).await?;
+        assert_eq!(answered, status, "{number}: {body}");
+        assert!(body.get("held_until").is_none(), "{body}");
+    }
+    let late = sent("7", "their-1", true, &in_(-Duration::hours(1)), &admin).await?;
+    assert_eq!((late.0, late.1.get("held_until")), (202, None), "late is as soon as can be");
+    let list: Value = ask(&api, Method::GET, "/orders/later", &admin, None).await?.json().await?;
+    assert_eq!(list["orders"].as_array().map(Vec::len), Some(2));
     api.stop().await
 }

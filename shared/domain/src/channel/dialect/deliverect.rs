@@ -302,7 +302,8 @@ fn hand_over(order: &Object<'_>, draft: &mut Draft, problems: &mut Problems) {
     draft.phone = customer.line("phoneNumber", MAX_NAME_CHARS, problems);
     let pickup = order.time("pickupTime", problems);
     let delivery = order.time("deliveryTime", problems);
-    draft.wanted = pickup.or(delivery).and_then(|at| at.to_offset(UtcOffset::UTC).format(&Rfc3339).ok());
+    draft.wanted_at = pickup.or(delivery);
+    draft.wanted = draft.wanted_at.and_then(|at| at.to_offset(UtcOffset::UTC).format(&Rfc3339).ok());
     draft.table = order.line("table", MAX_NAME_CHARS, problems);
     for (name, text) in [
         ("", order.note("note", MAX_NOTE_CHARS, problems)),

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::Incoming;
 use crate::channel::name::{ChannelKey, ChannelName, customer_of};
 use crate::channel::reading::Object;
 use crate::channel::settings::ChannelSettings;
 use crate::channel::told::Document;
-use crate::limits::{DEFAULT_CURRENCY, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS};
+use crate::limits::{DEFAULT_CURRENCY, MAX_AHEAD, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS};
 use crate::money::{Currency, Money, currency_of};
 use crate::order::NewOrder;
 use crate::order::adjustments::{Adjustment, AdjustmentKind};
@@ -48,6 +49,8 @@ pub(super) struct Draft {
     pub(super) address: Place,
     /// When, as it is shown.
     pub(super) wanted: Option<String>,
+    /// The same as a time.
+    pub(super) wanted_at: Option<OffsetDateTime>,
     pub(super) table: Option<String>,
     pub(super) notes: Vec<String>,
 }
@@ -150,6 +153,7 @@ impl Draft {
             phone: None,
             address: Place::default(),
             wanted: None,
+            wanted_at: None,
             table: None,
             notes: Vec::new(),
         }
@@ -190,6 +194,7 @@ impl Draft {
     ) -> Result<Incoming, Vec<Problem>> {
         let handover = self.handover();
         let location = location(self.location, settings)?;
+        let wanted_at = self.wanted_at.map(wanted).transpose()?;
         let mut key = match named {
             Named::As(key) => key,
             Named::By(channel) => {
@@ -207,6 +212,7 @@ impl Draft {
             imported: Some(imported),
             payment: Payment { method: self.method, ..Payment::default() },
             document: Some(self.document.clone()),
+            wanted_at,
             ..NewDetails::default()
         };
         let parts = Parts {
@@ -227,6 +233,17 @@ pub(super) enum Named {
     By(ChannelName),
     /// So, with a content that was read already.
     As(ChannelKey),
+}
+
+/// For when it is wanted, as the database keeps it. What is further ahead than any order is rubbish that nobody should wait for.
+fn wanted(at: OffsetDateTime) -> Result<OffsetDateTime, Vec<Problem>> {
+    if at - OffsetDateTime::now_utc() > MAX_AHEAD {
+        let mut problems = Problems::default();
+        problems.add("pickupTime", "too_far", "must be within a year");
+        return Err(problems.0);
+    }
+    let at = at.to_offset(UtcOffset::UTC);
+    Ok(at.replace_nanosecond(at.microsecond() * 1_000).unwrap_or(at))
 }
 
 /// Longest telephone number, with what people put between the digits.

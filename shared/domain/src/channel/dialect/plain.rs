@@ -347,7 +347,8 @@ fn hand_over(order: &Object<'_>, customer: &Object<'_>, draft: &mut Draft, probl
     draft.name = customer.line("name", MAX_NAME_CHARS, problems);
     draft.phone = customer.line("phoneNumber", 40, problems);
     // To the letter, as it came.
-    draft.wanted = order.time("pickupTime", problems).and_then(|_| order.line("pickupTime", 40, problems));
+    draft.wanted_at = order.time("pickupTime", problems);
+    draft.wanted = draft.wanted_at.and_then(|_| order.line("pickupTime", 40, problems));
     draft.fulfilment = match (draft.address.is_some(), &draft.wanted) {
         (true, _) => Some(Fulfilment::Delivery),
         (false, Some(_)) => Some(Fulfilment::Pickup),
