@@ -51,11 +51,11 @@ CREATE TYPE hold_state AS ENUM (
     'held',                                           -- it counts as held
     'sold',                                           -- the order was handed over
     'back',                                           -- the order ended, or its payment failed: it may take it again
-    'dropped'                                         -- what was added came to nothing: nobody takes it again
+    'dropped'                                         -- what was added, or a cart, came to nothing: nobody takes it again
 );
 CREATE TABLE holds (
-    owner    uuid       NOT NULL,                     -- the order
-    part     uuid       NOT NULL,                     -- the payment that it came in with: the order's own, or an addition's
+    owner    uuid       NOT NULL,                     -- the order; or the cart (0010)
+    part     uuid       NOT NULL,                     -- the payment that it came in with: the order's own, or an addition's; the cart
     item     uuid       NOT NULL,
     due_at   timestamptz,                             -- from then on it is counted as what it becomes
     quantity bigint     NOT NULL CHECK (quantity > 0),

@@ -92,6 +92,9 @@ pub struct ApiSettings {
     /// `*` for all. Without it, none
     #[arg(long, env = "API_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
     pub api_cors_origins: Vec<String>,
+    /// How long a cart holds what is in it after its last change, in seconds
+    #[arg(long, env = "CART_HOLD_SECONDS", default_value = "900", value_parser = runtime::config::seconds)]
+    pub cart_hold: Duration,
     /// Leave what is sold out out of the catalogue's lists, instead of marking it
     #[arg(long, env = "CATALOGUE_HIDE_SOLD_OUT", value_parser = clap::builder::BoolishValueParser::new())]
     pub catalogue_hide_sold_out: bool,
@@ -103,8 +106,8 @@ pub struct ApiSettings {
 /// Connections of the internal endpoints: one for those who look, one for those who change something.
 const INTERNAL_CONNECTIONS: usize = 2;
 /// That of `/ready`, that of whoever follows which sessions and machines' tokens were ended, and that of whoever changes the
-/// catalogue, and that of the writer of orders of what is counted.
-const OTHER_CONNECTIONS: usize = 4;
+/// catalogue, that of whoever changes carts, and that of the writer of orders of what is counted.
+const OTHER_CONNECTIONS: usize = 5;
 
 impl ApiSettings {
     /// Connections to the primary that an api has at most: its writers, movers and readers, the internal endpoints, the others,

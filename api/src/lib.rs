@@ -22,7 +22,7 @@ use broker::Broker;
 use runtime::tasks::{Crew, Stop};
 use store::Database;
 use store::reads::Reads;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::catalogue::shelf::Shelf;
 use crate::config::ApiSettings;
@@ -125,6 +125,8 @@ pub async fn run(api: Api, stop: Stop) -> Result<()> {
         shelf,
         hub,
         places,
+        carts: Mutex::new(database.session()),
+        cart_hold: settings.cart_hold,
         accept_deadline,
         payment_deadline,
         keep_keys: settings.idempotency_key_age,

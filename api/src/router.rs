@@ -21,7 +21,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::catalogue::{articles, categories, public, stock};
+use crate::catalogue::{articles, cart, categories, public, stock};
 use crate::http::cors;
 use crate::http::error::ApiError;
 use crate::http::observe::observed;
@@ -144,6 +144,8 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(add::pay_anew),
         routes!(public::list),
         routes!(public::read),
+        routes!(cart::read, cart::fill, cart::release),
+        routes!(cart::check_out),
         routes!(articles::make),
         routes!(articles::read, articles::replace, articles::change, articles::delete),
         routes!(stock::change, stock::read),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use runtime::tasks::Stop;
 use store::reads::Reads;
+use store::session::Session;
+use tokio::sync::Mutex;
 
 use crate::catalogue::shelf::Shelf;
 use crate::http::body::Room;
@@ -33,6 +35,10 @@ pub(crate) struct Shared {
     pub reads: Arc<Reads>,
     /// What can be ordered.
     pub shelf: Arc<Shelf>,
+    /// Where carts are changed, one after the other.
+    pub carts: Mutex<Session>,
+    /// How long a cart holds what is in it.
+    pub cart_hold: Duration,
     /// Where those wait who follow what happens.
     pub hub: Arc<Hub>,
     /// What is known of the locations.

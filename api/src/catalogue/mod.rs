@@ -1,6 +1,7 @@
 //! What can be ordered, and what it costs.
 
 pub(crate) mod articles;
+pub(crate) mod cart;
 pub(crate) mod categories;
 pub(crate) mod price_list;
 pub(crate) mod public;

@@ -68,11 +68,12 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 88] = [
+const CODES: [(&str, &str); 89] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
     ),
+    ("cart_changed", "The cart is not as it was read, or was ordered already. Look at it again."),
     ("charges_open", "Additions are still being charged. Try again in a moment."),
     ("conflict", "Two parts of the request contradict each other. Leave one out."),
     ("control_character", "A text has characters that no name has, such as a line break."),

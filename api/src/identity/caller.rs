@@ -53,6 +53,18 @@ pub(crate) async fn shown(parts: &Parts, identity: &Identity) -> Result<Option<A
     }
 }
 
+/// The same where everybody may do so without saying who they are: those are counted by their address.
+pub(crate) async fn shown_or_counted(
+    parts: &Parts,
+    identity: &Identity,
+) -> Result<Option<Arc<Principal>>, ApiError> {
+    let principal = shown(parts, identity).await?;
+    if principal.is_none() && !identity.guests {
+        identity.limits.unknown(&parts.headers, &parts.extensions)?;
+    }
+    Ok(principal)
+}
+
 /// Who asks, where nobody may do so without saying who they are.
 async fn expected(parts: &Parts, identity: &Identity) -> Result<Arc<Principal>, ApiError> {
     shown(parts, identity).await?.ok_or_else(ApiError::unauthenticated)

@@ -76,11 +76,26 @@ pub(crate) async fn accept_order(
     let key = SentKey::of(&parts)?;
     let body = body::read(&parts.headers, body, &state.room).await?;
     drop(parts);
-    let asked = checked(&body, &orderer, &state).await;
+    let asked = parse(&body, &state).await;
     let key = key.with_body(&body).by(&by, &state);
-    let order = match asked {
+    match asked {
+        Ok(order) => place(&state, arrival, &orderer, order, key, body.into_held()).await,
+        Err(refusal) => earlier::accepted(&state, key, refusal).await,
+    }
+}
+
+/// Whether there may be such an order, and by them; and its way to a writer.
+pub(crate) async fn place(
+    state: &AppState,
+    arrival: Arrival,
+    orderer: &Orderer,
+    order: NewOrder,
+    key: Option<IdempotencyKey>,
+    held: Held,
+) -> Result<Response, ApiError> {
+    let order = match checked(order, orderer, state).await {
         Ok(order) => order,
-        Err(refusal) => return earlier::accepted(&state, key, refusal).await,
+        Err(refusal) => return earlier::accepted(state, key, refusal).await,
     };
     if let Some(passed) = order.has_passed(OffsetDateTime::now_utc()) {
         // What came before under its name is answered as it was then. (What has been forgotten since is called off at once.)
@@ -92,20 +107,19 @@ pub(crate) async fn accept_order(
             return Err(ApiError::invalid_one(passed, "in_the_past", "must be a time to come"));
         }
     }
-    if key.is_none() && order.channel().is_none() {
+    if key.is_none() && order.channel().is_none() && order.cart.is_none() {
         let gone = state.shelf.sold_out(&order.takes).await?;
         if !gone.is_empty() {
             metrics::counter!("accept_orders_total", "outcome" => "out_of_stock").increment(1);
             return Err(ApiError::out_of_stock(&order.takes, &gone));
         }
     }
-    commit(&state, arrival, order, key, body.into_held()).await
+    commit(state, arrival, order, key, held).await
 }
 
-/// The order that is asked for, if it is one, and whoever asks may.
-async fn checked(body: &[u8], orderer: &Orderer, state: &AppState) -> Result<NewOrder, ApiError> {
+/// The order, if whoever asks may have it made.
+async fn checked(mut order: NewOrder, orderer: &Orderer, state: &AppState) -> Result<NewOrder, ApiError> {
     let by = orderer.actor();
-    let mut order = parse(body, state).await?;
     if order.from_catalogue && order.is_reduced() && !by.is_of_the_house() {
         return Err(ApiError::forbidden("a discount on what the catalogue has is for the house to give"));
     }
@@ -167,7 +181,8 @@ pub(crate) async fn write(
     wait.note_with("order_id", || order.id.to_string());
     wait.note_with("payment_id", || order.payment_id().to_string());
     // The writer, not this future, does the writing: it is dropped when the client hangs up.
-    let desk = if order.takes.is_empty() { &state.accept } else { &state.accept_stocked };
+    let is_plain = order.takes.is_empty() && order.cart.is_none();
+    let desk = if is_plain { &state.accept } else { &state.accept_stocked };
     let answer = desk.ask(command, held, ANSWER_TIMEOUT).await;
     wait.note("outcome", outcome(&answer));
     drop(wait);
@@ -190,6 +205,10 @@ pub(crate) fn answer(state: &AppState, order: NewOrder, became: Accepted) -> Res
         Accepted::ChannelIdReused(status) => Err(channel_id_reused(status)),
         Accepted::KeyReused => Err(key_reused()),
         Accepted::OutOfStock(shorts) => Err(ApiError::out_of_stock(&order.takes, &shorts)),
+        Accepted::CartChanged => {
+            let detail = "the cart is not as it was read, or was ordered already";
+            Err(ApiError::taken("cart", "cart_changed", detail))
+        }
     }
 }
 
@@ -198,7 +217,7 @@ const fn outcome(answer: &Result<Answer, NotTaken>) -> &'static str {
         Ok(Ok(Accepted::New { .. })) => "accepted",
         Ok(Ok(Accepted::Replay(_))) => "replayed",
         Ok(Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_))) => "key_reused",
-        Ok(Ok(Accepted::OutOfStock(_))) => "out_of_stock",
+        Ok(Ok(Accepted::OutOfStock(_) | Accepted::CartChanged)) => "out_of_stock",
         Ok(Err(_)) => "failed",
         Err(NotTaken::Late) => "unanswered",
         Err(NotTaken::Full | NotTaken::Stopped) => "refused",
@@ -232,10 +251,15 @@ fn accepted(view: &OrderView) -> Response {
 async fn parse(body: &[u8], state: &AppState) -> Result<NewOrder, ApiError> {
     let wanted = "must be a JSON object with customer_id and items, each given once";
     let asked: OrderRequest<'_> = body::parse_as(body, "not_an_order", wanted)?;
-    match parse_at(&asked, state, &state.places.now().await?.open).await {
+    read_order(&asked, state).await
+}
+
+/// The same of what was read.
+pub(crate) async fn read_order(asked: &OrderRequest<'_>, state: &AppState) -> Result<NewOrder, ApiError> {
+    match parse_at(asked, state, &state.places.now().await?.open).await {
         // One that names a location that is not known may know more than we do.
         Err(refused) if refused.has("unknown_location") => {
-            parse_at(&asked, state, &state.places.anew().await?.open).await
+            parse_at(asked, state, &state.places.anew().await?.open).await
         }
         parsed => parsed,
     }

@@ -187,7 +187,7 @@ impl Writer {
                 Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_)) => {
                     self.metrics.key_reused.increment(1);
                 }
-                Ok(Accepted::OutOfStock(_)) => self.metrics.out_of_stock.increment(1),
+                Ok(Accepted::OutOfStock(_) | Accepted::CartChanged) => self.metrics.out_of_stock.increment(1),
                 Err(_) => self.metrics.failed.increment(1),
             }
         }

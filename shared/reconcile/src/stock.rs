@@ -19,12 +19,13 @@ const ITEMS: &str = "
 
 /// What a hold counts as, or will once it is looked at, and what its order says that it should.
 const HOLDS: &str = "
-    SELECT coalesce(h.owner, o.id), h.item, h.owner IS NOT NULL AND s.id IS NOT NULL AND o.stocked IS NOT NULL AND
+    SELECT coalesce(h.owner, o.id), h.item, h.owner IS NOT NULL AND s.id IS NOT NULL AND
         CASE coalesce(h.becomes, h.state)
             WHEN 'held' THEN o.status NOT IN ('PAYMENT_FAILED', 'DELIVERED', 'REJECTED', 'CANCELLED')
             WHEN 'sold' THEN o.status = 'DELIVERED'
             WHEN 'back' THEN o.status IN ('PAYMENT_FAILED', 'REJECTED', 'CANCELLED')
-            WHEN 'dropped' THEN h.part <> h.owner
+            -- A cart's, which has no order; or an addition's.
+            WHEN 'dropped' THEN CASE WHEN o.id IS NULL THEN h.part = h.owner ELSE h.part <> h.owner END
         END
     FROM holds h LEFT JOIN stock s ON s.id = h.item FULL JOIN (SELECT * FROM orders WHERE stocked) o ON o.id = h.owner";
 

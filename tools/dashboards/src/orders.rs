@@ -268,6 +268,12 @@ fn sweep() -> Vec<Panel> {
         )
         .ask("sum(rate(sweep_forgotten_keys_total[$__rate_interval]))", "keys")
         .ask("sum(rate(sweep_forgotten_sessions_total[$__rate_interval]))", "logins"),
+        Panel::lines(
+            "Stock that is let go",
+            "ops",
+            "Items that ended orders and carts held, counted to what is available or sold, a second.",
+        )
+        .ask("sum(rate(sweep_settled_holds_total[$__rate_interval]))", "holds"),
     ]
 }
 

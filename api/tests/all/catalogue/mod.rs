@@ -1,4 +1,5 @@
 mod articles;
+mod carts;
 mod ordering;
 mod public;
 mod stock;

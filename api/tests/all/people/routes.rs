@@ -83,6 +83,12 @@ impl House {
         if path.starts_with("/catalog") || path.starts_with("/products") || path.starts_with("/categories") {
             return self.of_the_catalogue(method, path).await;
         }
+        if path.starts_with("/cart") {
+            let fill = json!({"items": Client::an_order()["items"]});
+            let order = json!({"customer_id": "x-customer_123"});
+            body = (method == Method::PUT).then_some(fill).or((method == Method::POST).then_some(order));
+            return Ok(Asked { path, body });
+        }
         let email = format!("{}@example.com", Uuid::now_v7());
         let last = path.rsplit('/').next().unwrap_or_default();
         match (method.as_str(), last) {

@@ -1,5 +1,6 @@
 //! What can be ordered: products with variations and options, in categories. No I/O.
 
+pub mod cart;
 pub mod category;
 pub mod menu;
 pub mod product;

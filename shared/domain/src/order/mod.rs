@@ -24,6 +24,7 @@ use self::adjustments::AdjustmentKind;
 use self::details::{Address, Details, NewDetails};
 use self::lines::Item;
 use self::payment_method::{NoCharge, Uncharged};
+use self::request::CartRef;
 use self::status::OrderStatus;
 use crate::catalogue::menu::Take;
 use crate::channel::name::ChannelName;
@@ -51,6 +52,8 @@ pub struct NewOrder {
     pub accept_in: Option<Duration>,
     /// What of its lines is counted. Stored as what it holds.
     pub takes: Vec<Take>,
+    /// What it was made of. Not stored: it is no more.
+    pub cart: Option<CartRef>,
     /// The request that it came with, as far as that goes on with its payment. Not stored.
     pub origin: Option<Box<Origin>>,
 }
@@ -73,6 +76,7 @@ impl NewOrder {
             from_catalogue: false,
             accept_in: None,
             takes: Vec::new(),
+            cart: None,
             origin: None,
         }
     }

@@ -16,6 +16,7 @@ use crate::money::{Currency, Money};
 use crate::problems::{At, Problem, Problems};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 fields! {
     /// What `POST /orders` carries, before anything is known of it but that it is a JSON object. Fields are kept raw,
@@ -99,7 +100,27 @@ impl NewOrder {
     }
 }
 
+/// The cart that an order was made of, as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CartRef {
+    /// It.
+    pub id: Uuid,
+    /// Its version.
+    pub version: i64,
+}
+
 impl<'a> OrderRequest<'a> {
+    /// The same with the lines of a cart, which it must not have itself.
+    #[must_use]
+    pub fn of_cart(mut self, lines: &'a RawValue, currency: &'a RawValue) -> Self {
+        for (field, name) in [(&mut self.items, "items"), (&mut self.currency, "currency")] {
+            if field.is_some() {
+                self.odd.unknown(name);
+            }
+        }
+        Self { items: Some(lines), currency: Some(currency), ..self }
+    }
+
     const fn handover(&self) -> HandoverRequest<'a> {
         let Self { fulfilment, customer, delivery_address, pickup_time, .. } = *self;
         let is_addressed = self.delivery_address_id.is_some();

@@ -58,6 +58,8 @@ pub enum Accepted {
     ChannelIdReused(OrderStatus),
     /// There is not enough of these.
     OutOfStock(Vec<Short>),
+    /// Its cart is not as it was read, or was ordered already.
+    CartChanged,
 }
 
 /// Writes all orders of `batch` and answers each, in the batch's order.

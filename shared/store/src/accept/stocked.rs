@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::columns::Written;
 use super::{Accept, Accepted, described, earlier};
 use crate::stock::holds::{self, Part};
-use crate::stock::{self, Short, needs, shorts};
+use crate::stock::{self, Short, carts, needs, shorts};
 
 /// Writes all orders of `batch` for which there is enough, and answers each, in the batch's order. Running it twice with the same
 /// ids is harmless: nothing is taken twice.
@@ -22,12 +22,56 @@ pub async fn accept_stocked(
     batch: &[Accept],
     due_in: Duration,
 ) -> sqlx::Result<Vec<Accepted>> {
-    let all: Vec<&Accept> = batch.iter().collect();
-    let done = match all_at_once(conn, &all, due_in).await? {
-        Some(done) => done,
-        None => in_turn(conn, &all, due_in).await?,
+    let (of_carts, others): (Vec<&Accept>, Vec<&Accept>) =
+        batch.iter().partition(|one| one.order.cart.is_some());
+    let mut answers = HashMap::with_capacity(batch.len());
+    if !others.is_empty() {
+        let done = match all_at_once(conn, &others, due_in).await? {
+            Some(done) => done,
+            None => in_turn(conn, &others, due_in).await?,
+        };
+        let done = done.answer(conn, &others).await?;
+        answers.extend(others.iter().map(|one| one.order.id).zip(done));
+    }
+    for one in of_carts {
+        answers.insert(one.order.id, check_out(conn, one, due_in).await?);
+    }
+    batch.iter().map(|one| answers.remove(&one.order.id).ok_or(sqlx::Error::RowNotFound)).collect()
+}
+
+/// An order of a cart, by itself: it takes over what the cart holds, and takes the rest.
+async fn check_out(conn: &mut PgConnection, one: &Accept, due_in: Duration) -> sqlx::Result<Accepted> {
+    let Some(cart) = one.order.cart else { return Err(sqlx::Error::RowNotFound) };
+    let (id, payment) = (one.order.id, one.order.payment_id());
+    let mut tx = conn.begin().await?;
+    let written = described::write(&mut tx, &[one], due_in).await?;
+    if !written.has(id) {
+        tx.rollback().await?;
+        let found = earlier::find(conn, &[one]).await?.remove(&id);
+        return found.map(|found| found.answer(one)).ok_or(sqlx::Error::RowNotFound);
+    }
+    let Some(held) = carts::check_out(&mut tx, (cart.id, cart.version), (id, payment)).await? else {
+        tx.rollback().await?;
+        return Ok(Accepted::CartChanged);
     };
-    done.answer(conn, batch).await
+    let still = |take: &Take| {
+        let held = held.get(&take.item).copied().unwrap_or(0);
+        let quantity = u32::try_from((i64::from(take.quantity) - held).max(0)).unwrap_or(0);
+        Take { quantity, ..*take }
+    };
+    let rest: Vec<Take> = one.order.takes.iter().map(still).filter(|take| take.quantity > 0).collect();
+    holds::write_more(&mut tx, &Part { owner: id, payment, takes: &rest }).await?;
+    if stock::take(&mut tx, &needs(&rest)).await? {
+        tx.commit().await?;
+        return Ok(Accepted::New { created_at: written.at });
+    }
+    tx.rollback().await?;
+    let items: Vec<Uuid> = one.order.takes.iter().map(|take| take.item).collect();
+    let mut there = stock::available(conn, &items).await?;
+    for (item, quantity) in held {
+        *there.entry(item).or_default() += quantity;
+    }
+    Ok(Accepted::OutOfStock(shorts(&one.order.takes, &there)))
 }
 
 /// What was done to a batch.
@@ -151,13 +195,13 @@ async fn take_back(conn: &mut PgConnection, orders: &[&Accept]) -> sqlx::Result<
 
 impl Done {
     /// What came before under a name of an order goes before its being refused: the same again gets the same answer.
-    async fn answer(self, conn: &mut PgConnection, batch: &[Accept]) -> sqlx::Result<Vec<Accepted>> {
+    async fn answer(self, conn: &mut PgConnection, batch: &[&Accept]) -> sqlx::Result<Vec<Accepted>> {
         let Self { written, refused } = self;
-        let missing: Vec<&Accept> = batch.iter().filter(|one| !written.has(one.order.id)).collect();
+        let missing: Vec<&Accept> = batch.iter().filter(|one| !written.has(one.order.id)).copied().collect();
         let mut earlier = earlier::find(conn, &missing).await?;
         let same_key = |one: &Accept| {
             let key = one.key.as_ref()?;
-            let is_same = |other: &&Accept| {
+            let is_same = |other: &&&Accept| {
                 other.key.as_ref().is_some_and(|k| k.key == key.key && k.principal == key.principal)
             };
             batch.iter().filter(is_same).find_map(|other| refused.get(&other.order.id))

@@ -49,6 +49,24 @@ pub(crate) async fn write(conn: &mut PgConnection, parts: &[Part<'_>]) -> sqlx::
     .map(drop)
 }
 
+/// The same for an order that may hold some of it already, from its cart.
+pub(crate) async fn write_more(conn: &mut PgConnection, part: &Part<'_>) -> sqlx::Result<()> {
+    let items: Vec<Uuid> = part.takes.iter().map(|take| take.item).collect();
+    let quantities: Vec<i64> = part.takes.iter().map(|take| i64::from(take.quantity)).collect();
+    sqlx::query!(
+        "INSERT INTO holds (owner, part, item, quantity)
+         SELECT $1, $2, item, quantity FROM unnest($3::uuid[], $4::bigint[]) AS i(item, quantity)
+         ON CONFLICT (owner, part, item) DO UPDATE SET quantity = holds.quantity + excluded.quantity",
+        part.owner,
+        part.payment,
+        &items,
+        &quantities
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
 /// What is added to an order is taken, too; the order's row is the caller's. `false`: there is not enough, and the caller has to
 /// roll back. The last statement before the commit, or nearly so.
 pub(crate) async fn add(conn: &mut PgConnection, part: Part<'_>) -> sqlx::Result<bool> {
@@ -116,7 +134,7 @@ pub async fn settle(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
            )
            UPDATE holds h SET state = h.becomes, due_at = NULL, becomes = NULL
            FROM due d WHERE h.owner = d.owner AND h.part = d.part AND h.item = d.item
-           RETURNING h.item, h.quantity, h.state = 'sold' AS "is_sold!""#,
+           RETURNING h.item, h.quantity, h.state = 'sold' AS "is_sold!", h.owner, h.state = 'dropped' AS "is_dropped!""#,
         i64::from(limit)
     )
     .fetch_all(&mut *tx)
@@ -129,6 +147,16 @@ pub async fn settle(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
     for one in &ended {
         let (back, sold) = sums.entry(one.item).or_default();
         *(if one.is_sold { sold } else { back }) += one.quantity;
+    }
+    // Of a cart, nobody looks there again.
+    let carts: Vec<Uuid> = ended.iter().filter(|one| one.is_dropped).map(|one| one.owner).collect();
+    if !carts.is_empty() {
+        sqlx::query!(
+            "DELETE FROM holds WHERE owner = ANY($1) AND part = owner AND state = 'dropped'",
+            &carts
+        )
+        .execute(&mut *tx)
+        .await?;
     }
     let items: Vec<Uuid> = sums.keys().copied().collect();
     let (back, sold): (Vec<i64>, Vec<i64>) = sums.into_values().unzip();

@@ -3,6 +3,7 @@
 //! Whoever takes something does so by the last statement of a transaction: one guarded UPDATE of each item, in the order of their
 //! ids. So the row that everybody wants is held for as long as a commit takes, and two who want several never wait for each other.
 
+pub mod carts;
 pub mod counted;
 pub mod holds;
 

@@ -1,0 +1,293 @@
+//! `/cart`: what somebody means to order. What is in it is held for them for a while from its last change on; looking renews nothing.
+//! A customer has one cart; a guest has whichever their `Cart-Token` opens, and takes it along when they log in.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use domain::catalogue::cart::{Cart, CartRequest};
+use domain::limits::DEFAULT_CURRENCY;
+use domain::money::currency_of;
+use domain::order::request::{CartRef, OrderRequest};
+use domain::problems::Problem;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use store::stock::carts::{self, Fill, Filled};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::http::arrival::Arrival;
+use crate::http::body;
+use crate::http::error::{ApiError, ProblemBody};
+use crate::http::key::SentKey;
+use crate::http::parameters::KeyHeader;
+use crate::http::problems::{BadBody, Faults, TokenNeeded};
+use crate::http::work::to_the_end;
+use crate::identity::caller::{Orderer, shown_or_counted};
+use crate::identity::key_file::random;
+use crate::orders::accept::{place, read_order, unacceptable};
+use crate::orders::earlier;
+use crate::orders::read::decisive;
+use crate::orders::view::{ItemBody, LineBody, OrderView};
+use crate::state::AppState;
+
+/// The header that opens a guest's cart.
+const CART_TOKEN: &str = "cart-token";
+
+/// Whose cart it is.
+#[derive(Debug)]
+pub(crate) enum Shopper {
+    /// Somebody's, by their token or that of the cart.
+    Known(String),
+    /// Nobody's yet.
+    New,
+}
+
+impl FromRequestParts<AppState> for Shopper {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let principal = shown_or_counted(parts, &state.identity).await?;
+        if let Some(token) = parts.headers.get(CART_TOKEN) {
+            return Ok(Self::Known(of_guest(token.as_bytes())));
+        }
+        match principal {
+            Some(by) => Ok(Self::Known(format!("customer:{}", by.id))),
+            None => Ok(Self::New),
+        }
+    }
+}
+
+/// Kept hashed: whoever reads the database opens no cart.
+fn of_guest(token: &[u8]) -> String {
+    format!("guest:{}", hex(&Sha256::digest(token)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is in a cart.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CartView {
+    /// Null: nothing was ever put in.
+    id: Option<Uuid>,
+    /// Opens the cart, in the header `Cart-Token`. Shown once, to a guest whose cart is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    /// As they would be ordered now.
+    #[schema(value_type = Vec<ItemBody>)]
+    items: Vec<domain::order::lines::Item>,
+    /// Their sum.
+    #[schema(value_type = f64, example = 30.97)]
+    total: Box<RawValue>,
+    currency: &'static str,
+    /// Until when it holds what is counted of it.
+    #[serde(with = "crate::http::times::option")]
+    held_until: Option<OffsetDateTime>,
+    /// What is wrong with lines that could be ordered when they were put in.
+    problems: Vec<Problem>,
+}
+
+impl CartView {
+    fn new(cart: Cart, kept: Option<&carts::Cart>, token: Option<String>) -> Self {
+        let Cart { currency, items, total, problems, .. } = cart;
+        Self {
+            id: kept.map(|kept| kept.id),
+            token,
+            items,
+            total: total.to_json(),
+            currency: currency.code(),
+            held_until: kept.map(|kept| kept.held_until),
+            problems,
+        }
+    }
+}
+
+fn no_cart() -> ApiError {
+    ApiError::not_found("cart")
+}
+
+async fn find(state: &AppState, owner: &str) -> Result<Option<carts::Cart>, ApiError> {
+    let owner = owner.to_owned();
+    decisive(state.clone(), move |conn| Box::pin(async move { carts::read(conn, &owner).await })).await
+}
+
+/// Read the cart.
+///
+/// Renews nothing. Who has none gets an empty one; a guest without `Cart-Token` has none.
+#[utoipa::path(
+    get, path = "/api/v1/cart", tag = "cart", operation_id = "read_cart",
+    params(("Cart-Token" = Option<String>, Header, description = "Opens a guest's cart")),
+    responses(
+        (status = 200, description = "What is in it, at the prices of now", body = CartView),
+        (status = 404, description = "Nobody's cart", body = ProblemBody, content_type = "application/problem+json"),
+        TokenNeeded, Faults,
+    ),
+    security((), ("token" = []))
+)]
+pub(crate) async fn read(
+    State(state): State<AppState>,
+    shopper: Shopper,
+) -> Result<Json<CartView>, ApiError> {
+    let Shopper::Known(owner) = shopper else { return Err(no_cart()) };
+    let Some(kept) = find(&state, &owner).await? else {
+        if owner.starts_with("guest:") {
+            return Err(no_cart());
+        }
+        let menu = state.shelf.shown();
+        let mut empty = Cart::read(RawValue::NULL, DEFAULT_CURRENCY, &*menu);
+        empty.problems.clear();
+        return Ok(Json(CartView::new(empty, None, None)));
+    };
+    let currency = currency_of(&kept.currency).unwrap_or(DEFAULT_CURRENCY);
+    let menu = state.shelf.fresh().await?;
+    Ok(Json(CartView::new(Cart::read(&kept.lines, currency, &*menu), Some(&kept), None)))
+}
+
+/// Put these lines into the cart, in the place of those that were in it.
+///
+/// What is counted of them is held from now on for 15 minutes (`CART_HOLD_SECONDS`), all of it or none.
+#[utoipa::path(
+    put, path = "/api/v1/cart", tag = "cart", operation_id = "fill_cart",
+    params(("Cart-Token" = Option<String>, Header, description = "Opens a guest's cart. A guest without one gets a new cart, and its token")),
+    request_body = CartBody,
+    responses(
+        (status = 200, description = "They are in it, and held", body = CartView),
+        (status = 409, description = "`out_of_stock`, with what there is, what the cart holds itself among it; `price_mismatch`. What was in it is in it still", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A line is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, TokenNeeded, Faults,
+    ),
+    security((), ("token" = []))
+)]
+pub(crate) async fn fill(
+    State(state): State<AppState>,
+    shopper: Shopper,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<CartView>, ApiError> {
+    let body = body::read_json(&headers, body, &state.room).await?;
+    let request: CartRequest<'_> = body::parse(&body)?;
+    let cart = state.shelf.read_with(|menu| request.parse(menu)).await?.map_err(unacceptable)?;
+    let lines = request.lines().ok_or_else(no_cart)?.to_owned();
+    drop(body);
+    let (owner, token) = match shopper {
+        Shopper::Known(owner) => (owner, None),
+        Shopper::New => {
+            let token = random::<32>().map_err(|error| ApiError::internal(&format!("{error:#}")))?;
+            let token = hex(&token);
+            (of_guest(token.as_bytes()), Some(token))
+        }
+    };
+    let (takes, currency) = (cart.takes.clone(), cart.currency.code());
+    let ask = Fill { owner, id: Uuid::now_v7(), currency, lines, takes, keep: state.cart_hold };
+    to_the_end(async move {
+        let mut session = state.carts.lock().await;
+        match session.run_alone(&ask, |conn, ask| Box::pin(carts::fill(conn, ask))).await? {
+            Filled::Done(kept) => Ok::<_, ApiError>(Json(CartView::new(cart, Some(&kept), token))),
+            Filled::OutOfStock(shorts) => Err(ApiError::out_of_stock(&ask.takes, &shorts)),
+        }
+    })
+    .await
+}
+
+/// Let go of the cart.
+///
+/// What it held can be had by others within a second.
+#[utoipa::path(
+    delete, path = "/api/v1/cart", tag = "cart", operation_id = "release_cart",
+    params(("Cart-Token" = Option<String>, Header, description = "Opens a guest's cart")),
+    responses(
+        (status = 204, description = "It is no more"),
+        (status = 404, description = "There is none", body = ProblemBody, content_type = "application/problem+json"),
+        TokenNeeded, Faults,
+    ),
+    security((), ("token" = []))
+)]
+pub(crate) async fn release(State(state): State<AppState>, shopper: Shopper) -> Result<StatusCode, ApiError> {
+    let Shopper::Known(owner) = shopper else { return Err(no_cart()) };
+    to_the_end(async move {
+        let mut session = state.carts.lock().await;
+        let gone = session.run_alone(&owner, |conn, owner| Box::pin(carts::release(conn, owner))).await?;
+        if gone { Ok(StatusCode::NO_CONTENT) } else { Err(no_cart()) }
+    })
+    .await
+}
+
+/// Order what is in the cart.
+///
+/// At the prices of now; a `total` that is named must be right. What the cart holds becomes the order's; what it holds no longer is
+/// taken, if there is enough. Then the cart is no more.
+#[utoipa::path(
+    post, path = "/api/v1/cart/checkout", tag = "cart", operation_id = "check_out",
+    params(KeyHeader, ("Cart-Token" = Option<String>, Header, description = "Opens a guest's cart")),
+    request_body = CheckoutBody,
+    responses(
+        (status = 202, description = "Accepted, durable", body = OrderView, headers(("Location" = String, description = "The order"))),
+        (status = 404, description = "There is no cart", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`out_of_stock`, `price_mismatch`; `cart_changed`: it is not as it was read, or was ordered already", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The order is not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        BadBody, TokenNeeded, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn check_out(
+    State(state): State<AppState>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let orderer = Orderer::from_request_parts(&mut parts, &state).await?;
+    let shopper = Shopper::from_request_parts(&mut parts, &state).await?;
+    body::expect_json(&parts.headers)?;
+    let key = SentKey::of(&parts)?;
+    let body = body::read(&parts.headers, body, &state.room).await?;
+    let Shopper::Known(owner) = shopper else { return Err(no_cart()) };
+    let by = orderer.actor();
+    let key = key.with_body(&body).by(&by, &state);
+    let kept = find(&state, &owner).await?;
+    if let (None, Some(key)) = (&kept, &key) {
+        // It may have become an order under this very key.
+        return earlier::accepted(&state, Some(key.clone()), no_cart()).await;
+    }
+    let kept = kept.ok_or_else(no_cart)?;
+    let currency = RawValue::from_string(format!("\"{}\"", kept.currency))
+        .map_err(|error| ApiError::internal(&error))?;
+    let asked: OrderRequest<'_> = body::parse(&body)?;
+    let asked = asked.of_cart(&kept.lines, &currency);
+    let mut order = read_order(&asked, &state).await?;
+    order.cart = Some(CartRef { id: kept.id, version: kept.version });
+    place(&state, arrival, &orderer, order, key, body.into_held()).await
+}
+
+/// What is to be in a cart.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CartBody {
+    /// 1 to 200 lines, as those of an order.
+    #[schema(min_items = 1, max_items = 200)]
+    items: Vec<LineBody>,
+    /// ISO 4217 code, in any case. The default is USD.
+    #[schema(example = "USD")]
+    currency: Option<String>,
+}
+
+/// What an order of the cart has beside its lines: all that one has that is sent whole, but for `items` and `currency`.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) struct CheckoutBody {
+    /// 1 to 200 characters.
+    #[schema(example = "customer_123", min_length = 1, max_length = 200)]
+    customer_id: String,
+    /// What the order comes to. Where it is given, it must be right: else 422 `total_mismatch`.
+    #[schema(example = 30.97, minimum = 0)]
+    total: Option<f64>,
+    /// What is to be minded with the order as a whole.
+    #[schema(example = "Ring twice", max_length = 1000)]
+    note: Option<String>,
+}

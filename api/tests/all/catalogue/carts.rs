@@ -1,0 +1,159 @@
+//! Carts: they hold what is in them for a while, never against their own, and become orders.
+
+use anyhow::Result;
+use reqwest::Method;
+use serde_json::{Value, json};
+use testbed::{Pipeline, TestDatabase};
+
+use super::stock::{counted, left};
+use crate::api;
+use crate::people::told;
+use testbed::people;
+
+/// Who asks: a customer by name, or a guest by the token of their cart.
+enum Who<'w> {
+    Customer(&'w str),
+    Guest(Option<&'w str>),
+}
+
+async fn ask(
+    api: &Pipeline,
+    who: &Who<'_>,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> Result<reqwest::Response> {
+    let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?;
+    let mut request = http.request(method, format!("{}/api/v1{path}", api.client.api));
+    request = match who {
+        Who::Customer(name) => request.bearer_auth(people::of(&format!("customer:{name}"))?),
+        Who::Guest(Some(token)) => request.header("cart-token", *token),
+        Who::Guest(None) => request,
+    };
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    Ok(request.send().await?)
+}
+
+async fn fill(api: &Pipeline, who: &Who<'_>, id: &str, quantity: u32) -> Result<(u16, Value)> {
+    let body = json!({"items": [{"product_id": id, "quantity": quantity}]});
+    let answer = ask(api, who, Method::PUT, "/cart", Some(body)).await?;
+    Ok((answer.status().as_u16(), answer.json().await?))
+}
+
+/// Gives back what is due, as a worker's sweep does.
+async fn sweep(database: &TestDatabase) -> Result<u64> {
+    Ok(store::stock::holds::settle(&mut database.connect().await?, 100).await?)
+}
+
+#[tokio::test]
+async fn a_cart_holds_what_is_in_it_and_its_own_hold_is_in_nobodys_way() -> Result<()> {
+    let (database, api) = api().await?;
+    let id = counted(&api, "Donut", 5).await?;
+    let (ann, eve) = (Who::Customer("ann"), Who::Customer("eve"));
+    let (status, cart) = fill(&api, &ann, &id, 3).await?;
+    assert_eq!((status, &cart["total"], left(&api, &id).await?), (200, &json!(6.0), (2, 3)));
+    let (status, refused) = fill(&api, &eve, &id, 3).await?;
+    assert_eq!((status, &refused["short"][0]["available"]), (409, &json!(2)));
+    // What she holds herself counts for her.
+    for (quantity, status, expected) in
+        [(5, 200, (0, 5)), (6, 409, (0, 5)), (1, 200, (4, 1)), (4, 200, (1, 4))]
+    {
+        let (told, body) = fill(&api, &ann, &id, quantity).await?;
+        assert_eq!((told, left(&api, &id).await?), (status, expected), "{quantity}: {body}");
+    }
+    // Looking renews nothing.
+    let before = ask(&api, &ann, Method::GET, "/cart", None).await?.json::<Value>().await?;
+    let again = ask(&api, &ann, Method::GET, "/cart", None).await?.json::<Value>().await?;
+    assert_eq!((&before["held_until"], &before["items"][0]["quantity"]), (&again["held_until"], &json!(4)));
+    let nobodys = ask(&api, &eve, Method::GET, "/cart", None).await?.json::<Value>().await?;
+    assert_eq!((&nobodys["items"], &nobodys["id"]), (&json!([]), &Value::Null), "eve has none");
+    // Its time is over: it holds nothing, and takes it again if it is there.
+    let mut conn = database.connect().await?;
+    sqlx::query("UPDATE holds SET due_at = now()").execute(&mut conn).await?;
+    assert_eq!((sweep(&database).await?, sweep(&database).await?, left(&api, &id).await?), (1, 0, (5, 0)));
+    assert_eq!(fill(&api, &eve, &id, 5).await?.0, 200);
+    let late = ask(&api, &ann, Method::POST, "/cart/checkout", Some(json!({"customer_id": "ann"}))).await?;
+    assert_eq!(told(late).await?, (409, "out_of_stock".to_owned()));
+    assert_eq!(ask(&api, &eve, Method::DELETE, "/cart", None).await?.status(), 204);
+    assert_eq!((sweep(&database).await?, left(&api, &id).await?), (1, (5, 0)));
+    assert_eq!(ask(&api, &eve, Method::DELETE, "/cart", None).await?.status(), 404);
+    let late = ask(&api, &ann, Method::POST, "/cart/checkout", Some(json!({"customer_id": "ann"}))).await?;
+    assert_eq!((late.status().as_u16(), left(&api, &id).await?), (202, (1, 4)), "it was there again");
+    api.stop().await
+}
+
+#[tokio::test]
+async fn a_guests_cart_goes_along_when_they_log_in_and_becomes_one_order() -> Result<()> {
+    let (database, api) = api().await?;
+    let id = counted(&api, "Donut", 5).await?;
+    assert_eq!(ask(&api, &Who::Guest(None), Method::GET, "/cart", None).await?.status(), 404);
+    assert_eq!(ask(&api, &Who::Guest(Some("made up")), Method::GET, "/cart", None).await?.status(), 404);
+    let (_, cart) = fill(&api, &Who::Guest(None), &id, 2).await?;
+    let token = cart["token"].as_str().unwrap().to_owned();
+    let guest = Who::Guest(Some(&token));
+    let (status, same) = fill(&api, &guest, &id, 3).await?;
+    assert_eq!(
+        (status, &same["id"], same.get("token"), left(&api, &id).await?),
+        (200, &cart["id"], None, (2, 3))
+    );
+    let stored: Vec<String> =
+        sqlx::query_scalar("SELECT owner FROM carts").fetch_all(&mut database.connect().await?).await?;
+    assert!(!stored[0].contains(&token), "whoever reads the database opens no cart");
+
+    let check_out = async |key: &str, body: Value| {
+        let http = reqwest::Client::builder().tls_certs_only([]).no_proxy().build()?;
+        let post = http.post(format!("{}/api/v1/cart/checkout", api.client.api)).json(&body);
+        let post = post.bearer_auth(people::of("customer:ann")?).header("cart-token", &token);
+        anyhow::Ok(post.header("idempotency-key", key).send().await?)
+    };
+    let body = json!({"customer_id": "ann", "total": 6, "note": "ring"});
+    for (wrong, status, code) in [
+        (json!({"customer_id": "ann", "total": 1}), 422, "total_mismatch"),
+        (json!({"customer_id": "ann", "items": []}), 422, "unknown_field"),
+        (json!({"customer_id": "eve"}), 403, ""),
+    ] {
+        assert_eq!(told(check_out("wrong", wrong).await?).await?, (status, code.to_owned()));
+    }
+    let first = check_out("k", body.clone()).await?;
+    assert_eq!(first.status(), 202);
+    let first: Value = first.json().await?;
+    assert_eq!(
+        (&first["items"][0]["item_id"], &first["note"], left(&api, &id).await?),
+        (&json!(id), &json!("ring"), (2, 3))
+    );
+    let again = check_out("k", body.clone()).await?;
+    assert_eq!((again.status().as_u16(), &again.json::<Value>().await?["id"]), (202, &first["id"]));
+    assert_eq!(check_out("other", body).await?.status(), 404, "the cart is no more");
+    assert_eq!(left(&api, &id).await?, (2, 3), "taken once");
+    // What the order holds goes the way of all orders'.
+    assert_eq!(sweep(&database).await?, 0);
+    let cancel = format!("/orders/{}/cancel", first["id"].as_str().unwrap());
+    assert_eq!(ask(&api, &Who::Customer("ann"), Method::POST, &cancel, None).await?.status(), 200);
+    assert_eq!((sweep(&database).await?, left(&api, &id).await?), (1, (5, 0)));
+    api.stop().await
+}
+
+#[tokio::test]
+async fn two_who_order_the_same_cart_at_once_make_one_order() -> Result<()> {
+    let (database, api) = api().await?;
+    let id = counted(&api, "Donut", 50).await?;
+    let ann = Who::Customer("ann");
+    for _ in 0..10 {
+        assert_eq!(fill(&api, &ann, &id, 2).await?.0, 200);
+        let body = || Some(json!({"customer_id": "ann"}));
+        let (one, other) = tokio::join!(
+            ask(&api, &ann, Method::POST, "/cart/checkout", body()),
+            ask(&api, &ann, Method::POST, "/cart/checkout", body())
+        );
+        let mut told = [one?.status().as_u16(), other?.status().as_u16()];
+        told.sort_unstable();
+        assert!(told[0] == 202 && [404, 409].contains(&told[1]), "{told:?}");
+    }
+    assert_eq!(left(&api, &id).await?, (30, 20));
+    let orders: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM orders").fetch_one(&mut database.connect().await?).await?;
+    assert_eq!(orders, 10);
+    api.stop().await
+}
