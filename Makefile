@@ -8,7 +8,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 # What runs the tests: cargo-nextest where it is installed, each test in a process of its own.
 TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-.PHONY: help run test contract client oidc dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy walls doc deny squawk sqlx sqlx-check documents
+.PHONY: help run test contract client oidc dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy walls doc deny squawk sqlx sqlx-check documents seed
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,6 +28,9 @@ test: ## every test, with servers of its own; ARGS="-p api" or a test's name nar
 	@scripts/install-pgbouncer
 	cargo build -p servers
 	$(TARGET)/debug/with-servers -- $(TESTS) $(if $(ARGS),$(ARGS),--workspace)
+
+seed: ## a coffee shop to order from, in the database that DATABASE_URL names; a standalone has it from its first start
+	cargo run -q -p api -- seed
 
 documents: ## what anybody's documents come to here: DIR=.. DIALECT=deliverect, shopify or woocommerce; CURRENCY=.. where they name none
 	@cargo run -q -p domain --example documents -- $(DIR) $(DIALECT) $(CURRENCY)

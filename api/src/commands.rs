@@ -11,6 +11,7 @@ use runtime::config::{LogConfig, MigrateConfig, PasswordConfig};
 use store::forget::Forgot;
 use store::{Database, migrate};
 
+use crate::catalogue::seed::seed;
 use crate::identity::bootstrap::{self, NewToken};
 use crate::identity::{key_file, secrets};
 use crate::operations::channels::reseal;
@@ -32,6 +33,8 @@ pub enum Command {
     Token(TokenConfig),
     /// Forget the personal data of an order that is over
     Forget(ForgetConfig),
+    /// Open a coffee shop, where nothing is sold yet: products to order for a first look
+    Seed(DatabaseConfig),
 }
 
 /// Whose order.
@@ -174,6 +177,11 @@ impl Command {
             Self::Admin(AdminConfig { email, database }) => {
                 let password = bootstrap::make_admin(&database.open()?, &email).await?;
                 println!("{email} is an administrator now, with the password\n{password}");
+                Ok(())
+            }
+            Self::Seed(database) => {
+                let done = seed(&database.open()?).await?;
+                println!("{}", if done { "a coffee shop is open" } else { "something is sold already" });
                 Ok(())
             }
             Self::Token(config) => {

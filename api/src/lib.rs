@@ -1,6 +1,6 @@
 //! The api: accepts orders and reads them back. Stateless; run as many as you like.
 
-mod catalogue;
+pub mod catalogue;
 pub mod commands;
 pub mod config;
 pub mod door;

@@ -207,6 +207,7 @@ fn greet(api: SocketAddr, gateway: SocketAddr, metrics: Option<SocketAddr>, peop
 Comanda is up.
 
   orders    http://{api}/api/v1/orders
+  menu      http://{api}/api/v1/catalog
   docs      http://{api}/docs
   gateway   http://{gateway}/v1/ledger      (what was really charged)
   faults    http://{gateway}/v1/faults      (PUT: make it slow, declining, failing, down)

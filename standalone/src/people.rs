@@ -1,4 +1,4 @@
-//! Who can log in to a first look: a manager and a customer with passwords made at the first start, a manager's token for the
+//! Who can log in to a first look, and what they can order: a manager and a customer with passwords made at the first start, a manager's token for the
 //! kitchen's commands; and guests, as long as only this machine can reach the api.
 
 use std::fs::{self, OpenOptions};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use api::catalogue::seed::seed;
 use api::config::ApiSettings;
 use api::identity::bootstrap::{NewToken, make_token_once, make_user_once};
 use api::identity::{Identity, key_file, secrets};
@@ -46,6 +47,9 @@ pub(crate) async fn open(
     // Another database than the last time does not know the last one's token.
     if new_database && people.manager_token.exists() {
         fs::remove_file(&people.manager_token)?;
+    }
+    if new_database {
+        seed(database).await?;
     }
     let (name, role) = ("first-look".to_owned(), Role::Manager);
     let new = NewToken { name, role, channels: Vec::new(), locations: Vec::new() };

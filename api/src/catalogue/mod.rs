@@ -5,6 +5,7 @@ pub(crate) mod cart;
 pub(crate) mod categories;
 pub(crate) mod price_list;
 pub(crate) mod public;
+pub mod seed;
 pub(crate) mod shelf;
 mod shown;
 pub(crate) mod stock;

@@ -71,6 +71,24 @@ async fn pages_follow_each_other_and_filters_leave_out_the_rest() -> Result<()> 
 }
 
 #[tokio::test]
+async fn a_coffee_shop_opens_once_and_has_something_to_order() -> Result<()> {
+    let (database, api) = api().await?;
+    assert!(api::catalogue::seed::seed(&database.database()).await?);
+    assert!(!api::catalogue::seed::seed(&database.database()).await?, "something is sold already");
+    let page = api.client.get("/api/v1/catalog?page_size=100").await?;
+    let all = page["products"].as_array().unwrap();
+    let counted: Vec<&Value> = all.iter().filter(|one| one["tracked"] == true).collect();
+    assert_eq!((all.len(), counted.len()), (27, 20));
+    assert!(all.iter().all(|one| one["sold_out"] == false && one["category_id"].is_string()));
+    let donut = counted[0]["id"].as_str().unwrap();
+    let stock = api.client.get(&format!("/api/v1/products/{donut}/stock")).await?;
+    assert_eq!(stock["stock"][0]["available"], 52);
+    let order = json!({"customer_id": "ann", "items": [{"product_id": donut, "quantity": 1}]});
+    assert_eq!(api.client.post(&order).await?.status(), 202);
+    api.stop().await
+}
+
+#[tokio::test]
 async fn a_page_that_has_not_changed_is_304_and_one_that_has_is_not() -> Result<()> {
     let (_database, api) = api().await?;
     let tea = product(&api, json!({"name": "Tea", "price": 2})).await?;

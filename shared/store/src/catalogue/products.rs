@@ -177,6 +177,12 @@ pub async fn living(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Pr
     Ok(row.map(Seen::try_from).transpose()?.map(|seen| seen.product))
 }
 
+/// Whether there is any, or ever was.
+pub async fn any(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    let found = sqlx::query_scalar!("SELECT id FROM products LIMIT 1").fetch_optional(conn).await?;
+    Ok(found.is_some())
+}
+
 /// All that changed since `version`.
 pub async fn since(conn: &mut PgConnection, version: i64) -> sqlx::Result<Vec<Seen>> {
     rows!("version > $1 ORDER BY version", version)
