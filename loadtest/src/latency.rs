@@ -28,6 +28,11 @@ impl Latencies {
         self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LONGEST));
     }
 
+    /// Adds all of another.
+    pub fn add(&mut self, other: &Self) -> Result<()> {
+        Ok(self.0.add(&other.0)?)
+    }
+
     /// The percentiles.
     pub fn summary(&self) -> Percentiles {
         let at = |quantile| millis(self.0.value_at_quantile(quantile));

@@ -8,6 +8,8 @@ use super::limits::{Limit, PartOf};
 use super::long::{BackupRun, SoakRun};
 use super::runs::{AcceptRun, EndToEndRun, SteadyRun, Verdict};
 use super::scale::{BacklogRun, ScaleRun};
+use super::shop::StockRun;
+use super::shop::catalogue::CatalogueRun;
 use super::tokens::TokensRun;
 use super::tokens::bad::BadTokensRun;
 use super::usage::{Cost, Memory};
@@ -58,6 +60,10 @@ pub struct Runs {
     pub tokens: Vec<TokensRun>,
     /// Honest orders beside bad tokens.
     pub bad_tokens: Vec<BadTokensRun>,
+    /// What is counted, bought and refused.
+    pub stock: Vec<StockRun>,
+    /// The catalogue, read.
+    pub catalogue: Vec<CatalogueRun>,
     /// The parts alone, by run.
     pub limits: Vec<Vec<Limit>>,
 }

@@ -257,6 +257,30 @@ impl Figures {
                 "\n{events} events of the feed read at {per_s:.0}/s; {stalled} of one tick at {stalled_per_s:.0}/s"
             )?;
         }
+        for run in &self.runs.stock {
+            writeln!(
+                f,
+                "\none product bought at {:.0}/s, {:.0} % of {:.0}/s without stock; refused at {:.0}/s; twenty products an order {:.0}/s, {} deadlocks",
+                run.bought_per_s,
+                run.share * 100.0,
+                run.plain_per_s,
+                run.refused_per_s,
+                run.many_per_s,
+                run.deadlocks
+            )?;
+        }
+        for run in &self.runs.catalogue {
+            writeln!(
+                f,
+                "\npages of the catalogue {:.0}/s ({}), filtered {:.0}/s ({}), beside {:.0} changes/s; a change is seen within {:.0} ms",
+                run.pages_per_s,
+                run.pages,
+                run.filtered_per_s,
+                run.filtered,
+                run.changes_per_s,
+                run.seen_within_ms
+            )?;
+        }
         writeln!(f)
     }
 

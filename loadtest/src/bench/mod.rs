@@ -17,6 +17,7 @@ pub(crate) mod program;
 mod rows;
 pub mod runs;
 pub mod scale;
+pub mod shop;
 pub(crate) mod stack;
 pub mod tokens;
 pub mod traffic;
@@ -62,6 +63,10 @@ pub enum Part {
     Tokens,
     /// Honest orders beside ten thousand bad tokens a second; only where it is named
     BadTokens,
+    /// One hot product bought at two apis, refused once it is sold out, and orders of many products; only where it is named
+    Stock,
+    /// Pages of the catalogue read while prices change; only where it is named
+    Catalogue,
 }
 
 /// Of `loadtest bench`.
@@ -97,6 +102,12 @@ pub struct BenchArguments {
     /// Finished orders in the tables in `scale`
     #[arg(long, value_delimiter = ',', default_value = "0,1000000,10000000", value_name = "ORDERS,..")]
     pub finished: Vec<u64>,
+    /// Pages of either kind in `catalogue`
+    #[arg(long, default_value_t = 100_000)]
+    pub pages: u64,
+    /// Of the hot product in `stock`
+    #[arg(long, default_value_t = 100_000)]
+    pub buys: u64,
     /// Payments in `backlog`
     #[arg(long, default_value_t = 1_000_000)]
     pub backlog: u64,
@@ -185,6 +196,7 @@ async fn measure(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut
         runs.feed.push(done);
     }
     tokens(arguments, stack, run, runs).await?;
+    sold(arguments, stack, run, runs).await?;
     scale(arguments, stack, run, runs).await
 }
 
@@ -205,6 +217,29 @@ async fn tokens(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut 
         eprintln!("run {run}: beside {:.0} bad tokens/s {}", done.bad_per_s, done.beside);
         eprintln!("run {run}: of 64 addresses, {:.0}/s {}", done.many_bad_per_s, done.beside_many);
         runs.bad_tokens.push(done);
+    }
+    Ok(())
+}
+
+/// What is sold, where that is named.
+async fn sold(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut Runs) -> Result<()> {
+    if arguments.only.contains(&Part::Stock) {
+        let done = shop::stock(stack, arguments.buys).await.context("stock")?;
+        eprintln!(
+            "run {run}: bought {:.0}/s of {:.0}/s without stock, refused {:.0}/s, of twenty products {:.0}/s; {} deadlocks",
+            done.bought_per_s, done.plain_per_s, done.refused_per_s, done.many_per_s, done.deadlocks
+        );
+        runs.stock.push(done);
+    }
+    if arguments.only.contains(&Part::Catalogue) {
+        let done = shop::catalogue::read(stack, arguments.pages).await.context("catalogue")?;
+        eprintln!("run {run}: {:.0} pages/s {}", done.pages_per_s, done.pages);
+        eprintln!("run {run}: {:.0} filtered pages/s {}", done.filtered_per_s, done.filtered);
+        eprintln!(
+            "run {run}: {:.0} changes/s, seen within {:.0} ms",
+            done.changes_per_s, done.seen_within_ms
+        );
+        runs.catalogue.push(done);
     }
     Ok(())
 }

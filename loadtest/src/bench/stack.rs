@@ -138,6 +138,12 @@ impl Stack {
         Operator::of(&self.programs).make_token(&ground.database_url, &machine)
     }
 
+    /// A token of somebody who sees to what is sold on this ground.
+    pub(crate) fn manager(&self, ground: &Ground) -> Result<String> {
+        let machine = Machine { name: "shop", role: "manager", channels: &[] };
+        Operator::of(&self.programs).make_token(&ground.database_url, &machine)
+    }
+
     /// Removes both, so that ten runs need no more room than one.
     pub(crate) async fn clear(&self, ground: &Ground) -> Result<()> {
         self.administer(&format!("DROP DATABASE {} WITH (FORCE)", ground.database)).await?;
