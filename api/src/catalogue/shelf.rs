@@ -70,7 +70,8 @@ impl Shelf {
     pub(crate) async fn run(self: Arc<Self>, stop: Stop) -> Result<()> {
         let mut well = true;
         while !stop.is_stopped() {
-            let is_read = self.now() < self.read_at.load(Ordering::Relaxed) + micros(READERS_STAY);
+            let read_at = self.read_at.load(Ordering::Relaxed);
+            let is_read = read_at > 0 && self.now() < read_at + micros(READERS_STAY);
             let next = async {
                 let pause = if is_read { LOOK_EVERY } else { Duration::MAX };
                 // Who waits for a look wakes this up.
