@@ -8,7 +8,7 @@ NEXTEST := $(shell command -v cargo-nextest)
 # What runs the tests: cargo-nextest where it is installed, each test in a process of its own.
 TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 
-.PHONY: help run test contract client oidc dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy walls doc deny squawk sqlx sqlx-check documents seed
+.PHONY: help run test contract client told oidc dashboards bench loadtest smoke chaos armed crash-points sabotage lint fmt clippy walls doc deny squawk sqlx sqlx-check documents seed
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -74,6 +74,13 @@ client: ## a client in Python that openapi-generator writes after openapi.json p
 	@scripts/install-openapi-generator >/dev/null
 	cargo build -p servers $(PROGRAMS) -p testbed
 	$(TARGET)/debug/with-servers -- scripts/client
+
+told: ## a verifier of webhooks, a reader of CloudEvents and a client of streams that nobody here wrote hear what happens
+	@scripts/install-postgres
+	@scripts/install-rabbitmq
+	@scripts/install-listeners >/dev/null
+	cargo build -p servers $(PROGRAMS) -p follower -p testbed
+	$(TARGET)/debug/with-servers -- scripts/told
 
 oidc: ## people of an issuer that somebody else wrote log in and order, while its keys change and while it is away
 	@scripts/install-postgres
