@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{Faults, StaffOnly};
 use crate::identity::caller::Staff;
-use crate::orders::read::{MAX_PAGE_SIZE, PAGE_SIZE, decisive};
+use crate::orders::read::{MAX_PAGE_SIZE, PAGE_SIZE, decisive, misread};
 use crate::orders::view::OrderView;
 use crate::state::AppState;
 
@@ -56,9 +56,7 @@ pub(crate) async fn list_later(
     Staff(by): Staff,
     query: Result<Query<LaterQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<LaterPage>, ApiError> {
-    let Query(query) = query.map_err(|_| {
-        ApiError::invalid_one("query", "invalid", "location, page_size and cursor may be given, once each")
-    })?;
+    let Query(query) = query.map_err(|refused| misread(&refused.body_text()))?;
     let page_size = query.page_size.unwrap_or(PAGE_SIZE);
     if !(1..=MAX_PAGE_SIZE).contains(&page_size) {
         let wanted = format!("must be a number from 1 to {MAX_PAGE_SIZE}");

@@ -7,6 +7,7 @@ use domain::channel::name::ChannelName;
 use domain::limits::MAX_ID_CHARS;
 use domain::location::{MAIN, is_id};
 use domain::moment;
+use domain::order::details::Fulfilment;
 use domain::order::moves::Actor;
 use domain::order::status::OrderStatus;
 use domain::problems::{Problem, text_problem};
@@ -94,6 +95,7 @@ pub(crate) async fn read_history(
 /// What a list may be asked, as it came.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// Only this customer's
     customer_id: Option<String>,
@@ -110,6 +112,13 @@ pub(crate) struct ListQuery {
     /// Only those accepted before this time (RFC 3339)
     #[param(value_type = Option<OffsetDateTime>)]
     to: Option<String>,
+    /// Only those that are handed over so; any case
+    #[param(value_type = Option<Fulfilment>)]
+    fulfilment: Option<String>,
+    /// Only those that have changed at this time or later (RFC 3339). Whoever asks again and again names a time some seconds before their
+    /// last look
+    #[param(value_type = Option<OffsetDateTime>)]
+    updated_from: Option<String>,
     /// 1, 2, ... with up to 10,000 orders in all; what follows them is reached by `cursor`
     #[param(value_type = Option<i64>, minimum = 1, maximum = 10_000)]
     page: Option<String>,
@@ -176,9 +185,7 @@ struct List {
 
 impl List {
     fn parse(query: Queried) -> Result<Self, ApiError> {
-        let Query(query) = query.map_err(|_| {
-            ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text")
-        })?;
+        let Query(query) = query.map_err(|refused| misread(&refused.body_text()))?;
         let mut problems = Vec::new();
         let mut problem = |attr: &str, code, detail: String| {
             problems.push(Problem { code, detail, attr: attr.to_owned() });
@@ -216,6 +223,12 @@ impl List {
             time.and_then(Result::ok)
         };
         let (from, to) = (time("from", query.from.as_deref()), time("to", query.to.as_deref()));
+        let updated_from = time("updated_from", query.updated_from.as_deref());
+        let fulfilment = query.fulfilment.as_deref().map(Fulfilment::parse);
+        if fulfilment == Some(None) {
+            let wanted = "must be delivery, pickup or dine_in";
+            problem("fulfilment", "unknown_fulfilment", wanted.to_owned());
+        }
         let mut number = |attr: &str, text: Option<&str>, default: usize, max: usize| {
             let number =
                 text.map_or(Some(default), |text| text.parse().ok()).filter(|n| (1..=max).contains(n));
@@ -243,7 +256,16 @@ impl List {
             return Err(ApiError::invalid(problems));
         }
         let start = cursor.flatten().map_or(PageStart::Offset((page - 1) * page_size), PageStart::After);
-        let filter = Filter { customer_id: query.customer_id, channel, locations, statuses, from, to };
+        let filter = Filter {
+            customer_id: query.customer_id,
+            channel,
+            locations,
+            statuses,
+            from,
+            to,
+            fulfilment: fulfilment.flatten(),
+            updated_from,
+        };
         Ok(Self { filter, start, page, page_size })
     }
 
@@ -278,6 +300,17 @@ impl List {
         let orders = orders.into_iter().map(OrderView::in_list).collect();
         let Counted { orders: total, capped: total_capped } = total;
         Ok(Json(OrderPage { orders, total, total_capped, page, page_size, next_cursor: next }))
+    }
+}
+
+/// What is wrong with parameters that cannot be read: one that nobody knows is told by its name.
+pub(crate) fn misread(told: &str) -> ApiError {
+    match told.split_once("unknown field `").and_then(|(_, rest)| rest.split_once("`, expected")) {
+        Some((name, _)) => {
+            let shown: String = name.chars().filter(|c| !c.is_control()).take(50).collect();
+            ApiError::invalid_one(&shown, "unknown_field", "is not known here")
+        }
+        None => ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Lists, pages, history, health and documentation.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use testbed::Client;
 
@@ -102,6 +102,8 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
             "/api/v1/auth/refresh",
             "/api/v1/auth/register",
             "/api/v1/auth/token",
+            "/api/v1/cart",
+            "/api/v1/cart/checkout",
             "/api/v1/catalog",
             "/api/v1/catalog/{id}",
             "/api/v1/categories",
@@ -133,6 +135,9 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
             "/api/v1/service-tokens",
             "/api/v1/service-tokens/{id}",
             "/api/v1/users",
+            "/api/v1/users/me",
+            "/api/v1/users/me/addresses",
+            "/api/v1/users/me/addresses/{address}",
             "/api/v1/users/{id}",
             "/api/v1/webhooks",
             "/api/v1/webhooks/{id}",
@@ -151,4 +156,45 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
     let docs = client.http.get(format!("{}/docs/", client.api)).send().await?.text().await?;
     assert!(docs.contains("swagger"), "{docs}");
     pipeline.stop().await
+}
+
+#[tokio::test]
+async fn lists_are_of_what_is_asked_for_and_what_nobody_knows_is_refused_by_name() -> Result<()> {
+    let (_database, api) = crate::api().await?;
+    let client = &api.client;
+    let mut ids = Vec::new();
+    for fulfilment in ["pickup", "dine_in", "PICKUP"] {
+        let mut order = Client::an_order();
+        order["fulfilment"] = json!(fulfilment);
+        ids.push(client.order(&order).await?.to_string());
+    }
+    ids.push(client.order(&Client::an_order()).await?.to_string());
+    let listed = async |query: &str| -> Result<Vec<String>> {
+        let list = client.get(&format!("/api/v1/orders?{query}")).await?;
+        let orders = list["orders"].as_array().with_context(|| format!("{query}: {list}"))?;
+        Ok(orders.iter().filter_map(|one| one["id"].as_str()).map(str::to_owned).collect())
+    };
+    assert_eq!(listed("fulfilment=Pickup").await?, [ids[2].clone(), ids[0].clone()]);
+    assert_eq!(listed("fulfilment=dine_in&status=PENDING").await?, [ids[1].clone()]);
+    assert!(listed("fulfilment=delivery").await?.is_empty());
+    // What a till asks again and again: what has changed since.
+    let before = client.read(ids[3].parse()?).await?["updated_at"].as_str().context("a time")?.to_owned();
+    assert_eq!(listed(&format!("updated_from={before}")).await?, [ids[3].clone()]);
+    let path = format!("{}/api/v1/orders/{}/cancel", client.api, ids[1]);
+    assert_eq!(client.http.post(path).send().await?.status(), 200);
+    assert_eq!(listed(&format!("updated_from={before}")).await?, [ids[3].clone(), ids[1].clone()]);
+    for (query, attr, code) in [
+        ("colour=red", "colour", "unknown_field"),
+        ("channel_order_id=7", "channel_order_id", "unknown_field"),
+        ("fulfilment=drone", "fulfilment", "unknown_fulfilment"),
+        ("updated_from=today", "updated_from", "no_time"),
+        ("page=1&page=2", "query", "invalid"),
+    ] {
+        for path in ["orders", "orders/me"] {
+            let told = client.get(&format!("/api/v1/{path}?{query}")).await?;
+            let first = &told["errors"][0];
+            assert_eq!((&first["attr"], &first["code"]), (&json!(attr), &json!(code)), "{told}");
+        }
+    }
+    api.stop().await
 }

@@ -31,8 +31,11 @@ impl<'a> Board<'a> {
         let kitchen = wanted(&[Accepted, Preparing, Ready]);
         let open =
             |status| queued.contains(status) || by_payment.contains(status) || kitchen.contains(status);
-        let elsewhere =
-            filter.customer_id.is_some() || filter.channel.is_some() || !filter.locations.is_empty();
+        let elsewhere = filter.customer_id.is_some()
+            || filter.channel.is_some()
+            || !filter.locations.is_empty()
+            || filter.fulfilment.is_some()
+            || filter.updated_from.is_some();
         if elsewhere || filter.statuses.is_empty() || !filter.statuses.iter().all(open) {
             return None;
         }

@@ -12,7 +12,7 @@ mod walk;
 use domain::channel::name::ChannelName;
 use domain::order::Order;
 use domain::order::adjustments::Adjustment;
-use domain::order::details::Handover;
+use domain::order::details::{Fulfilment, Handover};
 use domain::order::status::OrderStatus;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
@@ -41,6 +41,11 @@ pub struct Filter {
     pub from: Option<OffsetDateTime>,
     /// Only those accepted before this time.
     pub to: Option<OffsetDateTime>,
+    /// Only those that are handed over so.
+    pub fulfilment: Option<Fulfilment>,
+    /// Only those that have changed at this time or later. (That a charge is claimed is written with no order, and so it is no change
+    /// here.)
+    pub updated_from: Option<OffsetDateTime>,
 }
 
 /// Where a page begins.

@@ -1,4 +1,5 @@
-//! A walk over orders from the newest on, along the key that fits: all of them, a customer's, a channel's, a location's. What the key does not
+//! A walk over orders from the newest on, along the key that fits: all of them, a customer's, a channel's, a location's, those that
+//! have details. What the key does not
 //! say is looked at order by order, and no further than so many.
 
 use domain::location::MAIN;
@@ -24,6 +25,8 @@ enum Along<'a> {
     Channel(&'a str),
     /// Not the first one, where most orders are.
     Location(&'a str),
+    /// Those that say how they are handed over.
+    Details,
 }
 
 impl<'a> Walk<'a> {
@@ -36,6 +39,7 @@ impl<'a> Walk<'a> {
             (None, Some(customer)) => Along::Customer(customer),
             (None, None) => match &filter.locations[..] {
                 [one] if one != MAIN => Along::Location(one),
+                _ if filter.fulfilment.is_some() => Along::Details,
                 _ => Along::All,
             },
         };
@@ -73,9 +77,11 @@ impl<'a> Walk<'a> {
         Ok(Found { ids, down_to })
     }
 
-    /// How many are looked at, where not each of them matches.
+    /// How many are looked at, where not each of them matches: fewer where something else has to be looked up for each.
     fn most(&self) -> usize {
-        if matches!(self.along, Along::All) { MAX_LOOKED_AT } else { MAX_SCATTERED }
+        let Filter { fulfilment, updated_from, .. } = self.filter;
+        let alone = fulfilment.is_none() && (updated_from.is_none() || self.table == "orders");
+        if matches!(self.along, Along::All) && alone { MAX_LOOKED_AT } else { MAX_SCATTERED }
     }
 
     /// How many of `range` match.
@@ -94,9 +100,15 @@ impl<'a> Walk<'a> {
 
     /// Whether not every order that is met matches.
     fn is_picky(&self) -> bool {
-        let Filter { customer_id, from, to, .. } = self.filter;
+        let Filter { customer_id, from, to, fulfilment, updated_from, .. } = self.filter;
+        let more = fulfilment.is_some() || updated_from.is_some();
         let by_both = customer_id.is_some() && matches!(self.along, Along::Channel(_));
-        by_both || self.minds_location() || !self.statuses.is_empty() || from.is_some() || to.is_some()
+        by_both
+            || more
+            || self.minds_location()
+            || !self.statuses.is_empty()
+            || from.is_some()
+            || to.is_some()
     }
 
     /// Whether the location is not said by what is walked along.
@@ -114,25 +126,26 @@ impl<'a> Walk<'a> {
             Along::Customer(_) => ("o.customer_id AS key, ", "o.id"),
             Along::Channel(_) => ("d.channel AS key, ", "d.order_id"),
             Along::Location(_) => ("o.location AS key, ", "o.id"),
+            Along::Details => ("", "d.order_id"),
         };
         query.push("SELECT ").push(key).push(id).push(" AS id");
         if with_orders {
-            query.push(", o.status, o.created_at, o.customer_id, o.location");
+            query.push(", o.status, o.created_at, o.updated_at, o.customer_id, o.location");
+            if self.filter.fulfilment.is_some() {
+                query.push(", d.handover ->> 'fulfilment' AS fulfilment");
+            }
         }
-        match self.along {
-            Along::Channel(_) if with_orders => {
-                query.push(" FROM order_details d JOIN ").push(self.table).push(" o ON o.id = d.order_id")
-            }
-            Along::Channel(_) => query.push(" FROM order_details d"),
-            Along::All | Along::Customer(_) | Along::Location(_) => {
-                query.push(" FROM ").push(self.table).push(" o")
-            }
-        };
+        self.source(query, with_orders);
         match self.along {
             Along::All => {
                 query.push(" WHERE o.id < ").push_bind(range.before);
                 query.push(" AND o.id >= ").push_bind(range.from);
                 query.push(" ORDER BY o.id DESC");
+            }
+            Along::Details => {
+                query.push(" WHERE d.order_id < ").push_bind(range.before);
+                query.push(" AND d.order_id >= ").push_bind(range.from);
+                query.push(" ORDER BY d.order_id DESC");
             }
             Along::Customer(customer) => {
                 query.push(" WHERE (o.customer_id, o.id) < (").push_bind(customer);
@@ -159,13 +172,32 @@ impl<'a> Walk<'a> {
         query.push(" LIMIT ").push_bind(rows(most));
     }
 
+    /// Where what is walked along stands, and with it what else decides. (OFFSET 0: looked up for each order, and never joined.)
+    fn source(&self, query: &mut QueryBuilder<Postgres>, with_orders: bool) {
+        match self.along {
+            Along::Channel(_) | Along::Details => {
+                query.push(" FROM order_details d");
+                if with_orders {
+                    query.push(" JOIN ").push(self.table).push(" o ON o.id = d.order_id");
+                }
+            }
+            Along::All | Along::Customer(_) | Along::Location(_) => {
+                query.push(" FROM ").push(self.table).push(" o");
+                if with_orders && self.filter.fulfilment.is_some() {
+                    let details = "SELECT handover FROM order_details WHERE order_id = o.id OFFSET 0";
+                    query.push(" LEFT JOIN LATERAL (").push(details).push(") d ON true");
+                }
+            }
+        }
+    }
+
     /// As what was seen comes anyway: nothing has to be sorted, or to be seen to the end.
     fn order(&self) -> &'static str {
-        if matches!(self.along, Along::All) { "id DESC" } else { "key DESC, id DESC" }
+        if matches!(self.along, Along::All | Along::Details) { "id DESC" } else { "key DESC, id DESC" }
     }
 
     fn matching(&self, query: &mut QueryBuilder<Postgres>) {
-        let Filter { customer_id, from, to, .. } = self.filter;
+        let Filter { customer_id, from, to, fulfilment, updated_from, .. } = self.filter;
         query.push("true");
         if let (Some(customer), Along::Channel(_)) = (customer_id, &self.along) {
             query.push(" AND customer_id = ").push_bind(customer);
@@ -175,6 +207,12 @@ impl<'a> Walk<'a> {
         }
         if !self.statuses.is_empty() {
             query.push(" AND status = ANY(").push_bind(self.statuses).push(")");
+        }
+        if let Some(fulfilment) = fulfilment {
+            query.push(" AND fulfilment = ").push_bind(fulfilment.as_str());
+        }
+        if let Some(from) = updated_from {
+            query.push(" AND updated_at >= ").push_bind(*from);
         }
         if let Some(from) = from {
             query.push(" AND created_at >= ").push_bind(*from);

@@ -84,6 +84,7 @@ async fn by_looking(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Uuid
          WHERE ($1::text IS NULL OR customer_id = $1) AND (cardinality($2::order_status[]) = 0 OR status = ANY($2))
              AND ($3::timestamptz IS NULL OR created_at >= $3) AND ($4::timestamptz IS NULL OR created_at < $4)
              AND (cardinality($5::text[]) = 0 OR location = ANY($5))
+             AND ($6::timestamptz IS NULL OR updated_at >= $6)
          ORDER BY id DESC",
     )
     .bind(&filter.customer_id)
@@ -91,6 +92,7 @@ async fn by_looking(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Uuid
     .bind(filter.from)
     .bind(filter.to)
     .bind(&filter.locations)
+    .bind(filter.updated_from)
     .fetch_all(conn)
     .await?)
 }
@@ -171,6 +173,8 @@ async fn a_page_is_what_a_look_at_every_row_finds() -> Result<()> {
         let filter = Filter {
             customer_id: dice.random_bool(0.3).then(|| ["ann", "bob"].choose(&mut dice).unwrap().to_string()),
             channel: None,
+            fulfilment: None,
+            updated_from: dice.random_bool(0.2).then(|| hours(dice.random_range(0..2))),
             locations: PLACES.choose(&mut dice).unwrap().iter().map(|id| id.to_string()).collect(),
             statuses: OrderStatus::ALL.into_iter().filter(|_| dice.random_bool(0.2)).collect(),
             // An order's id holds when it was made; the old ones' ids are those of 1970, so `from` is never before them.

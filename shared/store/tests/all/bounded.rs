@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use anyhow::{Context, Result};
 use domain::channel::name::ChannelName;
+use domain::order::details::Fulfilment;
 use domain::order::status::OrderStatus::{
     self, Accepted, Cancelled, Confirmed, Delivered, PaymentProcessing, Pending, Preparing, Ready,
 };
@@ -19,8 +20,9 @@ const ORDERS: usize = 200_000;
 /// Blocks that a list may read: what 20,000 orders lie on, four times over: for the page and where it ended, for the count and where
 /// that ended; and what leads to them. All orders lie on 17,000.
 const MOST_READ: i64 = 10_000;
-/// The same of a channel's orders, or a location's, which lie scattered: 5,000, twice over, and where each of them stands.
-const MOST_READ_SCATTERED: i64 = 45_000;
+/// The same of a channel's orders, or a location's, which lie scattered: 5,000, twice over, and where each of them
+/// stands and how it is handed over.
+const MOST_READ_SCATTERED: i64 = 60_000;
 /// As often a statement is planned anew before its plan may be kept, and once more.
 const TIMES: usize = 6;
 
@@ -42,7 +44,7 @@ async fn fill(conn: &mut PgConnection) -> Result<()> {
              repeat('x', 200), CASE WHEN i <= 3 THEN 'attic' WHEN i % 10 = 0 THEN 'soho' ELSE 'main' END
          FROM made ORDER BY i",
         "INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover)
-         SELECT id, false, 'dish', i, '{}' FROM made WHERE status = 'DELIVERED' ORDER BY i",
+         SELECT id, false, 'dish', i, CASE WHEN i % 4 = 0 THEN jsonb_build_object('fulfilment', 'pickup') ELSE '{}' END FROM made WHERE status = 'DELIVERED' ORDER BY i",
         "INSERT INTO open_charges (id, amount_minor, created_at, due_at, began_at, epoch, currency)
          SELECT id, 100, at, at, CASE WHEN i % 5 = 0 THEN at END, CASE WHEN i % 5 = 0 THEN 1 ELSE 0 END, 'USD'
          FROM made WHERE status = 'PENDING' ORDER BY i",
@@ -98,6 +100,7 @@ async fn asked(conn: &mut PgConnection) -> Result<Vec<(Filter, PageStart)>> {
     let nth = "SELECT id, created_at FROM orders WHERE id <= (SELECT id FROM made WHERE i = $1) ORDER BY id DESC LIMIT 1";
     let (deep, then): (Uuid, OffsetDateTime) =
         sqlx::query_as(nth).bind(i32::try_from(ORDERS / 4)?).fetch_one(conn).await?;
+    let pickup = || Filter { fulfilment: Some(Fulfilment::Pickup), ..Filter::default() };
     let board = [Confirmed, Accepted, Preparing, Ready];
     let open = [Pending, PaymentProcessing, Confirmed, Accepted, Preparing, Ready];
     let filters = [
@@ -128,6 +131,15 @@ async fn asked(conn: &mut PgConnection) -> Result<Vec<(Filter, PageStart)>> {
         at(&["main"], &open),
         at(&["attic", "soho"], &[]),
         Filter { customer_id: Some("zoe".to_owned()), ..at(&["soho"], &[]) },
+        pickup(),
+        Filter { statuses: vec![Cancelled], ..pickup() },
+        Filter { customer_id: Some("bob".to_owned()), ..pickup() },
+        Filter { channel: ChannelName::parse("dish").ok(), ..pickup() },
+        Filter { locations: vec!["soho".to_owned()], ..pickup() },
+        Filter { updated_from: Some(then), ..Filter::default() },
+        Filter { updated_from: Some(then), ..of(&board) },
+        Filter { updated_from: Some(then), ..of(&[Pending]) },
+        Filter { updated_from: Some(OffsetDateTime::now_utc() + time::Duration::HOUR), ..Filter::default() },
         Filter { to: Some(then), ..Filter::default() },
         Filter { to: Some(then), from: Some(then - time::Duration::minutes(1)), ..of(&[Cancelled]) },
         Filter { from: Some(then), ..of(&board) },
@@ -167,7 +179,12 @@ async fn no_list_of_many_reads_more_than_a_bounded_look_and_cursors_lead_to_ever
         let mut reader = readers.acquire().await?;
         let (mut most, mut too_many) = (0, Vec::new());
         for (filter, start) in &all {
-            let scattered = filter.channel.is_some() || filter.locations.len() == 1;
+            // Of what is pending and has changed it is looked up whether its charge was claimed.
+            let asks_the_queue = filter.updated_from.is_some() && filter.statuses.contains(&Pending);
+            let scattered = filter.channel.is_some()
+                || filter.locations.len() == 1
+                || filter.fulfilment.is_some()
+                || asks_the_queue;
             let may = if scattered { MOST_READ_SCATTERED } else { MOST_READ };
             for time in 1..=TIMES {
                 let (_, read) = read(&mut reader, filter, *start, 100).await?;
@@ -182,6 +199,8 @@ async fn no_list_of_many_reads_more_than_a_bounded_look_and_cursors_lead_to_ever
         assert!(too_many.is_empty(), "analyzed: {analyzed}: {too_many:#?}");
         readers.close();
     }
+    let then = OffsetDateTime::now_utc() - time::Duration::seconds(1_500);
+    let ready_since = format!("status = 'READY' AND at >= '{then}'");
     for (filter, matches) in [
         (of(&[Ready]), "status = 'READY'"),
         (of(&[Confirmed]), "status = 'CONFIRMED'"),
@@ -190,6 +209,11 @@ async fn no_list_of_many_reads_more_than_a_bounded_look_and_cursors_lead_to_ever
         (customer("bob", &[Delivered]), "status = 'DELIVERED'"),
         (at(&["soho"], &[Ready]), "i % 10 = 0 AND status = 'READY'"),
         (at(&["attic"], &[]), "i <= 3"),
+        (
+            Filter { fulfilment: Some(Fulfilment::Pickup), ..Filter::default() },
+            "status = 'DELIVERED' AND i % 4 = 0",
+        ),
+        (Filter { updated_from: Some(then), ..of(&[Ready]) }, &ready_since),
     ] {
         let met = followed(&mut conn, &filter).await?;
         let ids = format!("SELECT id FROM made WHERE {matches} ORDER BY id DESC");
