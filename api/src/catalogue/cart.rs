@@ -15,11 +15,14 @@ use domain::problems::Problem;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+use store::session::Session;
 use store::stock::carts::{self, Fill, Filled};
 use time::OffsetDateTime;
+use tokio::sync::MutexGuard;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::config::ANSWER_TIMEOUT;
 use crate::http::arrival::Arrival;
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
@@ -35,6 +38,12 @@ use crate::orders::read::decisive;
 use crate::orders::view::{ItemBody, LineBody, OrderView};
 use crate::state::AppState;
 
+/// Carts of guests are called so.
+const GUEST: &str = "guest:";
+/// Most of one thing that a guest's cart may hold: nobody knows who it is, and what it holds nobody else can have.
+const MOST_OF_GUESTS: u32 = 20;
+/// Most bytes of a cart's lines as they were sent, which are kept for a week.
+const MAX_LINES: usize = 64 * 1024;
 /// The header that opens a guest's cart.
 const CART_TOKEN: &str = "cart-token";
 
@@ -53,7 +62,16 @@ impl FromRequestParts<AppState> for Shopper {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let principal = shown_or_counted(parts, &state.identity).await?;
         if let Some(token) = parts.headers.get(CART_TOKEN) {
-            return Ok(Self::Known(of_guest(token.as_bytes())));
+            let token = token.as_bytes();
+            // No other opens a cart: what many send by mistake must not be one that they share.
+            if token.len() != 64 || !token.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+                return Err(ApiError::invalid_one(
+                    "Cart-Token",
+                    "invalid",
+                    "must be one that was given here",
+                ));
+            }
+            return Ok(Self::Known(of_guest(token)));
         }
         match principal {
             Some(by) => Ok(Self::Known(format!("customer:{}", by.id))),
@@ -64,7 +82,7 @@ impl FromRequestParts<AppState> for Shopper {
 
 /// Kept hashed: whoever reads the database opens no cart.
 fn of_guest(token: &[u8]) -> String {
-    format!("guest:{}", hex(&Sha256::digest(token)))
+    format!("{GUEST}{}", hex(&Sha256::digest(token)))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -149,6 +167,12 @@ pub(crate) async fn read(
     Ok(Json(CartView::new(Cart::read(&kept.lines, currency, &*menu), Some(&kept), None)))
 }
 
+/// Where carts are changed, one after the other.
+async fn in_turn(state: &AppState) -> Result<MutexGuard<'_, Session>, ApiError> {
+    let turn = tokio::time::timeout(ANSWER_TIMEOUT, state.carts.lock()).await;
+    turn.map_err(|_| ApiError::unavailable("too many carts are being changed"))
+}
+
 /// Put these lines into the cart, in the place of those that were in it.
 ///
 /// What is counted of them is held from now on for 15 minutes (`CART_HOLD_SECONDS`), all of it or none.
@@ -174,7 +198,17 @@ pub(crate) async fn fill(
     let request: CartRequest<'_> = body::parse(&body)?;
     let cart = state.shelf.read_with(|menu| request.parse(menu)).await?.map_err(unacceptable)?;
     let lines = request.lines().ok_or_else(no_cart)?.to_owned();
-    drop(body);
+    if lines.get().len() > MAX_LINES {
+        let detail = format!("must be written in {MAX_LINES} bytes at most");
+        return Err(ApiError::invalid_one("items", "too_many", detail));
+    }
+    let is_guest = !matches!(&shopper, Shopper::Known(owner) if !owner.starts_with(GUEST));
+    if is_guest && cart.takes.iter().any(|take| take.quantity > MOST_OF_GUESTS) {
+        let detail = format!("a guest's cart may hold {MOST_OF_GUESTS} of one thing: log in for more");
+        return Err(ApiError::invalid_one("items", "too_many", detail));
+    }
+    // Its room is its own until it is written.
+    let held = body.into_held();
     let (owner, token) = match shopper {
         Shopper::Known(owner) => (owner, None),
         Shopper::New => {
@@ -186,7 +220,8 @@ pub(crate) async fn fill(
     let (takes, currency) = (cart.takes.clone(), cart.currency.code());
     let ask = Fill { owner, id: Uuid::now_v7(), currency, lines, takes, keep: state.cart_hold };
     to_the_end(async move {
-        let mut session = state.carts.lock().await;
+        let _held = held;
+        let mut session = in_turn(&state).await?;
         match session.run_alone(&ask, |conn, ask| Box::pin(carts::fill(conn, ask))).await? {
             Filled::Done(kept) => Ok::<_, ApiError>(Json(CartView::new(cart, Some(&kept), token))),
             Filled::OutOfStock(shorts) => Err(ApiError::out_of_stock(&ask.takes, &shorts)),
@@ -211,7 +246,7 @@ pub(crate) async fn fill(
 pub(crate) async fn release(State(state): State<AppState>, shopper: Shopper) -> Result<StatusCode, ApiError> {
     let Shopper::Known(owner) = shopper else { return Err(no_cart()) };
     to_the_end(async move {
-        let mut session = state.carts.lock().await;
+        let mut session = in_turn(&state).await?;
         let gone = session.run_alone(&owner, |conn, owner| Box::pin(carts::release(conn, owner))).await?;
         if gone { Ok(StatusCode::NO_CONTENT) } else { Err(no_cart()) }
     })
@@ -259,7 +294,11 @@ pub(crate) async fn check_out(
         .map_err(|error| ApiError::internal(&error))?;
     let asked: OrderRequest<'_> = body::parse(&body)?;
     let asked = asked.of_cart(&kept.lines, &currency);
-    let mut order = read_order(&asked, &state).await?;
+    let mut order = match read_order(&asked, &state).await {
+        Ok(order) => order,
+        // The first one under this key may have been made of another cart.
+        Err(refusal) => return earlier::accepted(&state, key, refusal).await,
+    };
     order.cart = Some(CartRef { id: kept.id, version: kept.version });
     place(&state, arrival, &orderer, order, key, body.into_held()).await
 }

@@ -139,6 +139,11 @@ impl ApiError {
         for_good.contains(&self.status).then_some(&*self.errors)
     }
 
+    /// Whether it is the client's to do something about, and no fault that passes.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status.is_client_error() && self.status != StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// Whether one of the problems has this code.
     pub(crate) fn has(&self, code: &str) -> bool {
         self.errors.iter().any(|problem| problem.code == code)

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::account::{UserView, embedded, phone, refused};
-use super::caller::Known;
+use super::caller::{Known, Unhurried};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
@@ -187,6 +187,8 @@ pub(crate) async fn read_account(
 )]
 pub(crate) async fn change_account(
     State(state): State<AppState>,
+    // Whether a number is somebody's is told to nobody by the thousand.
+    _: Unhurried,
     Known(by): Known,
     headers: HeaderMap,
     body: Body,

@@ -57,6 +57,7 @@ pub(crate) async fn add_items(
     let request: AdditionRequest<'_> = body::parse(&body)?;
     // Prices are read in the order's currency, which never changes.
     let order = decisive(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
+    let order = order.filter(|order| by.may_see(&order.customer_id, order.location()));
     let order = order.ok_or_else(|| ApiError::not_found("order"))?;
     let currency = order.total.currency();
     let addition = state

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use metrics::{Counter, Gauge};
 use rand::Rng;
+use rand::seq::SliceRandom;
 use runtime::secrets::Secrets;
 use runtime::tasks::Stop;
 use store::deliveries::{self, Claimed, Next, Tried};
@@ -249,7 +250,10 @@ impl Delivery {
     async fn begin(&mut self) -> Result<usize> {
         let mut left = MOST.saturating_sub(self.under_way.len());
         let mut rooms: Vec<(Uuid, i64)> = Vec::new();
-        for (id, lane) in &self.lanes {
+        // Another sequence each time: where there is not room for all, each has its turn.
+        let mut lanes: Vec<_> = self.lanes.iter().collect();
+        lanes.shuffle(&mut rand::rng());
+        for (id, lane) in lanes {
             let most = if lane.faults < FAULTS { self.at_once } else { 1 };
             let room = most.saturating_sub(lane.under_way).min(left);
             if room > 0 && !lane.secrets.is_empty() {

@@ -44,12 +44,12 @@ impl Document {
 
     /// As it is sent first, and again and again.
     pub(crate) fn first(&self) -> String {
-        self.with(r#""pickupTime":"2030-01-31T18:00:00Z","status":20"#)
+        self.with(r#""pickupTime":"2026-01-31T18:00:00Z","status":20"#)
     }
 
     /// It is to be fetched later.
     pub(crate) fn moved(&self) -> String {
-        self.with(r#""pickupTime":"2030-01-31T18:20:00Z","status":20"#)
+        self.with(r#""pickupTime":"2026-01-31T18:20:00Z","status":20"#)
     }
 
     /// It is off.

@@ -324,7 +324,7 @@ pub const ALL: &[Metric] = &[
     counter(
         "sweep_put_aside_total",
         &[
-            of("chore", &["claim", "deadline", "let_go", "take_off", "call_off", "forget"]),
+            of("chore", &["claim", "deadline", "its_time", "let_go", "take_off", "call_off", "forget"]),
             of("why", &["refused", "held"]),
         ],
         WORKER,
@@ -563,7 +563,7 @@ mod tests {
             assert!(
                 [
                     "http", "accept", "publish", "claim", "charge", "breaker", "settle", "move", "sweep",
-                    "read", "gateway", "trace", "process", "identity"
+                    "read", "follow", "deliver", "tell", "gateway", "trace", "process", "identity"
                 ]
                 .contains(&verb),
                 "{}",

@@ -167,6 +167,16 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
     Ok(DONE)
 }
 
+/// Whether its personal data is forgotten.
+async fn is_forgotten(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM order_details WHERE order_id = $1 AND forgotten) AS "is!""#,
+        order_id
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// What an order is made of from now on.
 async fn set_lines(
     conn: &mut PgConnection,
@@ -218,6 +228,10 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<De
     }
     if status != OrderStatus::PaymentFailed {
         return refused(Refusal::IllegalMove);
+    }
+    // Nobody knows any more to whom it would go.
+    if is_forgotten(conn, ask.order_id).await? {
+        return refused(Refusal::NotOpen);
     }
     // What it comes to is not known before its additions are settled.
     if known.unsettled {

@@ -2,7 +2,7 @@
 //! its own. The rules stand in `domain::channel::told`.
 
 use domain::channel::name::ChannelName;
-use domain::channel::told::{Change, Document, Kept, Ruling, Told};
+use domain::channel::told::{Change, Document, Kept, Ruling, Told, Wanted};
 use domain::event::What;
 use domain::order::details::Handover;
 use domain::order::moves::Actor;
@@ -46,6 +46,9 @@ async fn rule_and_tell(conn: &mut PgConnection, ask: &Tell) -> sqlx::Result<Deci
     const DONE: Decided = Decided::Done { wish: false };
     lock_charges(conn, &[ask.order_id]).await?;
     let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
+    if !ask.by.may_see(&order.customer_id, &order.location) {
+        return Ok(Decided::NotFound);
+    }
     if done_before(conn, ask.order_id, ask.request).await? {
         return Ok(DONE);
     }
@@ -57,6 +60,9 @@ async fn rule_and_tell(conn: &mut PgConnection, ask: &Tell) -> sqlx::Result<Deci
     };
     note_processing(conn, &[ask.order_id]).await?;
     keep(conn, ask.order_id, &kept.document_after(&ask.told), &ask.told, changes.len()).await?;
+    if let (true, Some(wanted)) = (changes.contains(&Change::PickupTime), ask.told.wanted) {
+        move_time(conn, ask.order_id, wanted).await?;
+    }
     let change = |change: &Change| events::Change {
         order_id: ask.order_id,
         what: What::Told,
@@ -91,6 +97,33 @@ async fn keep(
     .map(drop)
 }
 
+/// What is held until its time is held until the one that is told now; and the kitchen's time, of what needs no charge, counts from then.
+/// What is not held any more goes on as it is.
+async fn move_time(conn: &mut PgConnection, order_id: Uuid, wanted: Wanted) -> sqlx::Result<()> {
+    sqlx::query!(
+        "WITH held AS (
+             SELECT held_until AS before, greatest($3, now()) AS until FROM order_details
+             WHERE order_id = $1 AND held_until > now()
+         ), charged AS (
+             UPDATE payments SET held_until = held.until FROM held
+             WHERE id = $1 AND status = 'held' AND payments.held_until IS NOT NULL
+         ), uncharged AS (
+             UPDATE payments p SET answer_by = p.answer_by + (held.until - held.before) FROM held
+             WHERE p.id = $1 AND p.kind <> 'charge' AND p.answer_by IS NOT NULL
+             RETURNING p.answer_by
+         ), shown AS (
+             UPDATE orders SET accept_by = u.answer_by FROM uncharged u WHERE id = $1 AND status = 'CONFIRMED'
+         )
+         UPDATE order_details d SET wanted_at = $2, held_until = held.until FROM held WHERE d.order_id = $1",
+        order_id,
+        wanted.at,
+        wanted.held_until
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
 /// What is kept of an order that a channel sent; `None`: there is no such order.
 async fn kept(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Option<Kept>> {
     let row = sqlx::query!(
@@ -117,21 +150,24 @@ async fn kept(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<Option<Ke
     }))
 }
 
-/// What would become of what is told, and where the order stands: looked at without a lock, for most of what comes again says
-/// nothing new.
+/// What would become of what is told, and where the order stands, if it is any business of theirs: looked at without a lock, for most
+/// of what comes again says nothing new.
 pub async fn look(
     conn: &mut PgConnection,
     order_id: Uuid,
+    by: &Actor,
     told: &Told,
 ) -> sqlx::Result<Option<(Ruling, OrderStatus)>> {
     let Some(kept) = kept(conn, order_id).await? else { return Ok(None) };
-    let status = sqlx::query_scalar!(
-        r#"SELECT status AS "status!: OrderStatus" FROM shown_orders WHERE id = $1"#,
+    let order = sqlx::query!(
+        r#"SELECT status AS "status!: OrderStatus", customer_id AS "customer_id!", location AS "location!"
+           FROM shown_orders WHERE id = $1"#,
         order_id
     )
     .fetch_one(conn)
     .await?;
-    Ok(Some((kept.rule(told, status), status)))
+    let is_theirs = by.may_see(&order.customer_id, &order.location);
+    Ok(is_theirs.then(|| (kept.rule(told, order.status), order.status)))
 }
 
 /// An order that a channel calls by a number, or that a document made.

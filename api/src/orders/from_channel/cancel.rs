@@ -30,13 +30,13 @@ pub(super) async fn cancel(
         return Err(ApiError::invalid_one("status", "no_such_order", detail));
     };
     if is_off(found.status) {
-        return as_it_stands(state, found.id).await;
+        return as_it_stands(state, found.id, &by).await;
     }
     let ask = Move {
         request: Uuid::now_v7(),
         order_id: found.id,
         wanted: Wanted::Cancel,
-        by,
+        by: by.clone(),
         reason: Some("the channel called it off".to_owned()),
         expected: Expected::default(),
     };
@@ -45,7 +45,7 @@ pub(super) async fn cancel(
         Ok(done) => Ok(done.into_response()),
         // Somebody may have been faster, to the same end.
         Err(refused) => match find(state, channel, off).await {
-            Ok(Some(now)) if is_off(now.status) => as_it_stands(state, now.id).await,
+            Ok(Some(now)) if is_off(now.status) => as_it_stands(state, now.id, &by).await,
             _ => Err(refused),
         },
     }
@@ -94,8 +94,9 @@ const fn is_off(status: OrderStatus) -> bool {
     matches!(status, OrderStatus::Cancelled | OrderStatus::Rejected)
 }
 
-async fn as_it_stands(state: &AppState, order_id: Uuid) -> Result<Response, ApiError> {
+async fn as_it_stands(state: &AppState, order_id: Uuid, by: &Actor) -> Result<Response, ApiError> {
     let read = decisive(state.clone(), move |conn| Box::pin(store::read::whole(conn, order_id)));
-    let whole = read.await?.ok_or_else(|| ApiError::not_found("order"))?;
+    let whole = read.await?.filter(|one| by.may_see(&one.order.customer_id, one.order.location()));
+    let whole = whole.ok_or_else(|| ApiError::not_found("order"))?;
     Ok(OrderView::whole(whole, state.payment_deadline).tagged())
 }

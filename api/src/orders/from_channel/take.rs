@@ -72,21 +72,25 @@ async fn place(
     let own = content.filter(|_| reused).and_then(|content| named(&channel, &incoming.document, content));
     let is_own = key.is_none() && own.is_some();
     let (order, became) = write(state, arrival, incoming.order, key.clone().or(own), held).await?;
+    if matches!(became, Accepted::KeyReused) && is_own {
+        let detail = "the platform has sent this document before, with different content";
+        return Err(ApiError::invalid_one("_id", "duplicate_channel_order_id", detail));
+    }
+    if matches!(became, Accepted::New { .. } | Accepted::Replay(_)) {
+        // Of one that came before, too: whoever looked the first time may have got no further.
+        let number = number.unwrap_or_default();
+        let off = overtaken(state, channel, &settings, number, &incoming.document, by.clone());
+        match off.await {
+            Ok(Some(off)) => return Ok(off),
+            // It goes on: the kitchen has begun with it, say.
+            Err(refusal) if refusal.is_refusal() => {}
+            Ok(None) => {}
+            // It is durable, and sent again it is looked for again.
+            Err(fault) => return Err(fault),
+        }
+    }
     match (became, told) {
         (Accepted::Replay(earlier), Some(told)) => tell(state, earlier.id, told, by, key).await,
-        (Accepted::KeyReused, _) if is_own => {
-            let detail = "the platform has sent this document before, with different content";
-            Err(ApiError::invalid_one("_id", "duplicate_channel_order_id", detail))
-        }
-        (became @ Accepted::New { .. }, _) => {
-            let off =
-                overtaken(state, channel, &settings, number.unwrap_or_default(), &incoming.document, by);
-            match off.await {
-                Ok(Some(off)) => Ok(off),
-                // It is durable, whatever cannot be looked at now.
-                Ok(None) | Err(_) => answer(state, order, became),
-            }
-        }
         (became, _) => answer(state, order, became),
     }
 }

@@ -24,9 +24,9 @@ pub(super) async fn tell(
     by: Actor,
     key: Option<IdempotencyKey>,
 ) -> Result<Response, ApiError> {
-    let looked = told.clone();
+    let (looked, whose) = (told.clone(), by.clone());
     let look = decisive(state.clone(), move |conn| {
-        Box::pin(async move { channel_told::look(conn, order_id, &looked).await })
+        Box::pin(async move { channel_told::look(conn, order_id, &whose, &looked).await })
     });
     match look.await? {
         Some((Ruling::Refused(refusal), status)) => Err(refused(refusal, status, status)),
@@ -36,7 +36,8 @@ pub(super) async fn tell(
         }
         Some((Ruling::Nothing, _)) | None => {
             let read = decisive(state.clone(), move |conn| Box::pin(store::read::whole(conn, order_id)));
-            let whole = read.await?.ok_or_else(|| ApiError::not_found("order"))?;
+            let whole = read.await?.filter(|one| by.may_see(&one.order.customer_id, one.order.location()));
+            let whole = whole.ok_or_else(|| ApiError::not_found("order"))?;
             Ok(again(&OrderView::again(whole, state.payment_deadline)))
         }
     }

@@ -225,7 +225,30 @@ async fn a_channels_order_for_tomorrow_waits_at_its_own_location() -> Result<()>
             Duration::minutes(2),
             "nobody rejects it tonight"
         );
+        // Its channel moves it: what is held, and the kitchen's time, move with it.
+        let sooner = in_(Duration::hours(5));
+        let (status, order) = sent(&format!("1-{paid}"), "their-1", paid, &sooner, &admin).await?;
+        assert_eq!(status, 200, "{order}");
+        let held_until = time(&order, "held_until")?;
+        assert_eq!(time(&order, "wanted_at")? - held_until, Duration::hours(1), "{order}");
+        assert!(held_until < time(&json!({"at": tomorrow}), "at")? - Duration::hours(2), "{order}");
+        assert_eq!(time(&order, "accept_by")? - held_until, Duration::minutes(2));
     }
+    // So does a charge that is held.
+    let (mut moved, mut order) = (Vec::new(), Value::Null);
+    for at in [&tomorrow, &in_(Duration::hours(5))] {
+        let document = json!({"channelOrderId": "P-1", "pickupTime": at, "orderIsAlreadyPaid": false,
+            "items": [{"plu": "B", "name": "Burger", "price": 9.5, "quantity": 1}]});
+        let answer = ask(&api, Method::POST, "/channels/plain/orders", &admin, Some(document)).await?;
+        moved.push(answer.status().as_u16());
+        order = answer.json().await?;
+    }
+    assert_eq!(moved, [202, 200], "{order}");
+    let held: OffsetDateTime = sqlx::query_scalar("SELECT held_until FROM payments WHERE status = 'held'")
+        .fetch_one(&mut database.connect().await?)
+        .await?;
+    assert_eq!(held, time(&order, "held_until")?);
+    assert_eq!(time(&order, "wanted_at")? - held, Duration::minutes(30), "{order}");
     let of_soho = of_channel_at("deli", &["soho"])?;
     for (number, location, at, token, status) in [
         ("2", "their-2", &tomorrow, &admin, 422),
@@ -241,6 +264,6 @@ async fn a_channels_order_for_tomorrow_waits_at_its_own_location() -> Result<()>
     let late = sent("7", "their-1", true, &in_(-Duration::hours(1)), &admin).await?;
     assert_eq!((late.0, late.1.get("held_until")), (202, None), "late is as soon as can be");
     let list: Value = ask(&api, Method::GET, "/orders/later", &admin, None).await?.json().await?;
-    assert_eq!(list["orders"].as_array().map(Vec::len), Some(2));
+    assert_eq!(list["orders"].as_array().map(Vec::len), Some(3));
     api.stop().await
 }

@@ -100,6 +100,17 @@ pub struct Told {
     pub method: PaymentMethod,
     /// Which document it is.
     pub document: Document,
+    /// For when the order is wanted, and until when it is held for that; `None`: its location was not asked.
+    pub wanted: Option<Wanted>,
+}
+
+/// For when an order is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// `None`: as soon as can be.
+    pub at: Option<OffsetDateTime>,
+    /// Its location's lead time before; `None`: that is over.
+    pub held_until: Option<OffsetDateTime>,
 }
 
 /// What is kept of an order that a channel sent.
@@ -289,7 +300,13 @@ mod tests {
 
     fn told(handover: Handover) -> Told {
         let kept = kept();
-        Told { handover, imported: raw("{\"status\":10.0}"), method: kept.method, document: kept.document }
+        Told {
+            handover,
+            imported: raw("{\"status\":10.0}"),
+            method: kept.method,
+            document: kept.document,
+            wanted: None,
+        }
     }
 
     /// What is kept once it was told.

@@ -50,7 +50,9 @@ async fn check_out(conn: &mut PgConnection, one: &Accept, due_in: Duration) -> s
         let found = earlier::find(conn, &[one]).await?.remove(&id);
         return found.map(|found| found.answer(one)).ok_or(sqlx::Error::RowNotFound);
     }
-    let Some(held) = carts::check_out(&mut tx, (cart.id, cart.version), (id, payment)).await? else {
+    let items: Vec<Uuid> = one.order.takes.iter().map(|take| take.item).collect();
+    let held = carts::check_out(&mut tx, (cart.id, cart.version), (id, payment), &items).await?;
+    let Some(held) = held else {
         tx.rollback().await?;
         return Ok(Accepted::CartChanged);
     };

@@ -152,12 +152,13 @@ pub async fn release(conn: &mut PgConnection, owner: &str) -> sqlx::Result<bool>
     Ok(gone.is_some())
 }
 
-/// A cart's order takes over what it holds; says how much of each item. `None`: there is no such cart, or no longer at this version,
+/// A cart's order takes over what it holds of these items, and what else it holds goes back; says how much of each item. `None`: there is no such cart, or no longer at this version,
 /// and the caller has to roll back.
 pub(crate) async fn check_out(
     conn: &mut PgConnection,
     (cart, version): (Uuid, i64),
     (order, payment): (Uuid, Uuid),
+    items: &[Uuid],
 ) -> sqlx::Result<Option<BTreeMap<Uuid, i64>>> {
     let gone = sqlx::query!("DELETE FROM carts WHERE id = $1 AND version = $2", cart, version);
     if gone.execute(&mut *conn).await?.rows_affected() == 0 {
@@ -165,12 +166,20 @@ pub(crate) async fn check_out(
     }
     let rows = sqlx::query!(
         "UPDATE holds SET owner = $2, part = $3, due_at = NULL, becomes = NULL
-         WHERE owner = $1 AND part = $1 AND state = 'held' RETURNING item, quantity",
+         WHERE owner = $1 AND part = $1 AND state = 'held' AND item = ANY($4) RETURNING item, quantity",
         cart,
         order,
-        payment
+        payment,
+        items
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
+    .await?;
+    // What is not counted any more, the order does not take; it goes back.
+    sqlx::query!(
+        "UPDATE holds SET due_at = now(), becomes = 'dropped' WHERE owner = $1 AND part = $1 AND state = 'held'",
+        cart
+    )
+    .execute(conn)
     .await?;
     Ok(Some(rows.into_iter().map(|row| (row.item, row.quantity)).collect()))
 }

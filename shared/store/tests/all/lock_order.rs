@@ -129,6 +129,7 @@ async fn act(
                 imported: RawValue::from_string("{}".to_owned())?,
                 method: PaymentMethod::Card,
                 document: Document::default(),
+                wanted: None,
             };
             let by = Actor::Service("eats".to_owned());
             let told = tell(conn, &Tell { request: Uuid::now_v7(), order_id: order.id, by, told }).await?;

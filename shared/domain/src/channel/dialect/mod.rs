@@ -15,7 +15,7 @@ use crate::channel::name::ChannelName;
 use crate::channel::reading::Object;
 use crate::channel::settings::ChannelSettings;
 pub use crate::channel::settings::Dialect;
-use crate::channel::told::{CalledOff, Document, Told};
+use crate::channel::told::{CalledOff, Document, Told, Wanted};
 use crate::order::NewOrder;
 use crate::problems::{Problem, Problems};
 
@@ -41,6 +41,7 @@ impl Incoming {
             imported: details.imported.clone()?,
             method: details.payment.method,
             document: self.document.clone(),
+            wanted: Some(Wanted { at: details.wanted_at, held_until: details.held_until }),
         })
     }
 }

@@ -170,6 +170,7 @@ impl PlainOrder {
             imported: self.imported.clone(),
             method: self.draft.method,
             document: self.draft.document.clone(),
+            wanted: None,
         }
     }
 
