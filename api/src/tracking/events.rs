@@ -72,7 +72,7 @@ pub(crate) async fn events(
     if wait.is_zero() {
         return Ok(answer(pages::find(&state, Arc::clone(&question), from).await?, &question));
     }
-    let _place = state.hub.place()?;
+    let _place = state.hub.place(None)?;
     // Before the first look: what is noted after it is news.
     let mut ticks = state.hub.ticks();
     let deadline = Instant::now() + wait;

@@ -37,6 +37,8 @@ pub(crate) struct Hub {
     tick: watch::Sender<i64>,
     somebody: Notify,
     places: Arc<Semaphore>,
+    /// How many places each customer has who has any.
+    of_customers: Mutex<HashMap<String, usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -60,9 +62,16 @@ pub(super) struct Watch {
     pub(super) history: watch::Receiver<History>,
 }
 
+/// Places of one customer: as many screens as somebody has. (The house and its machines wait for many.)
+const OF_CUSTOMER: usize = 20;
+
 /// A place among those who wait, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    /// The customer who has it.
+    of: Option<(Arc<Hub>, String)>,
+}
 
 impl Hub {
     /// With room for so many who wait.
@@ -70,16 +79,31 @@ impl Hub {
         let places = Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)));
         let (tick, _) = watch::channel(0);
         metrics::gauge!("read_streams").set(0.0);
-        Arc::new(Self { watched: Mutex::default(), tick, somebody: Notify::new(), places })
+        Arc::new(Self {
+            watched: Mutex::default(),
+            tick,
+            somebody: Notify::new(),
+            places,
+            of_customers: Mutex::default(),
+        })
     }
 
-    /// A place to wait at. They are fewer than connections, so that those who wait leave room for those who order.
-    pub(super) fn place(&self) -> Result<Place, ApiError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+    /// A place to wait at. They are fewer than connections, so that those who wait leave room for those who order; and no customer
+    /// has more than some.
+    pub(super) fn place(self: &Arc<Self>, customer: Option<&str>) -> Result<Place, ApiError> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             ApiError::unavailable("as many follow what happens as this process has places for: come again")
         })?;
+        if let Some(customer) = customer {
+            let mut taken = self.of_customers.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = taken.entry(customer.to_owned()).or_default();
+            if *taken >= OF_CUSTOMER {
+                return Err(ApiError::unavailable("you follow as much as one customer may at once"));
+            }
+            *taken += 1;
+        }
         metrics::gauge!("read_streams").increment(1);
-        Ok(Place(place))
+        Ok(Place { _permit: permit, of: customer.map(|customer| (Arc::clone(self), customer.to_owned())) })
     }
 
     /// The events of an order, as they come.
@@ -132,6 +156,15 @@ impl Drop for Watch {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some((hub, customer)) = &self.of {
+            let mut taken = hub.of_customers.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Entry::Occupied(mut places) = taken.entry(customer.clone()) {
+                *places.get_mut() -= 1;
+                if *places.get() == 0 {
+                    places.remove();
+                }
+            }
+        }
         metrics::gauge!("read_streams").decrement(1);
     }
 }

@@ -14,6 +14,7 @@ use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event as Frame, KeepAlive, KeepAliveStream};
 use domain::event::{Event, What};
+use domain::order::moves::Actor;
 use domain::order::status::OrderStatus;
 use futures_util::Stream;
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -107,7 +108,8 @@ pub(crate) async fn track(
     order
         .filter(|order| caller.may_see(&order.customer_id, order.location()))
         .ok_or_else(|| ApiError::not_found("order"))?;
-    let place = state.hub.place()?;
+    let customer = if let Actor::Customer(id) = &caller { Some(&**id) } else { None };
+    let place = state.hub.place(customer)?;
     let watch = state.hub.watch(id);
     let tracked = Tracked { watch, after, waiting: VecDeque::new(), _place: place };
     let frames = stream::unfold(tracked, |mut tracked| async move {
@@ -185,7 +187,7 @@ pub(crate) async fn track_all(
     let types = types(query.types.as_deref())
         .map_err(|detail| ApiError::invalid_one("types", "unknown_type", detail))?;
     let question = Arc::new(Question { by, types, limit: AT_ONCE });
-    let place = state.hub.place()?;
+    let place = state.hub.place(None)?;
     let ticks = state.hub.ticks();
     let mut all =
         All { state: Arc::clone(&state), question, from, ticks, waiting: VecDeque::new(), _place: place };

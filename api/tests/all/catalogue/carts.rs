@@ -89,7 +89,14 @@ async fn a_guests_cart_goes_along_when_they_log_in_and_becomes_one_order() -> Re
     let (database, api) = api().await?;
     let id = counted(&api, "Donut", 5).await?;
     assert_eq!(ask(&api, &Who::Guest(None), Method::GET, "/cart", None).await?.status(), 404);
-    assert_eq!(ask(&api, &Who::Guest(Some("made up")), Method::GET, "/cart", None).await?.status(), 404);
+    let made_up = "0f".repeat(32);
+    assert_eq!(ask(&api, &Who::Guest(Some(&made_up)), Method::GET, "/cart", None).await?.status(), 404);
+    for shared in ["null", "undefined", "", "made up"] {
+        let answer = ask(&api, &Who::Guest(Some(shared)), Method::GET, "/cart", None).await?;
+        assert_eq!(answer.status(), 422, "{shared}: no cart that two could share by mistake");
+    }
+    assert_eq!(fill(&api, &Who::Guest(None), &id, 21).await?.0, 422, "nobody knows who that is");
+    assert_eq!(fill(&api, &Who::Customer("ann"), &id, 21).await?.0, 409, "there are five");
     let (_, cart) = fill(&api, &Who::Guest(None), &id, 2).await?;
     let token = cart["token"].as_str().unwrap().to_owned();
     let guest = Who::Guest(Some(&token));

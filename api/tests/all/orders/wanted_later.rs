@@ -261,6 +261,15 @@ async fn a_channels_order_for_tomorrow_waits_at_its_own_location() -> Result<()>
         assert_eq!(answered, status, "{number}: {body}");
         assert!(body.get("held_until").is_none(), "{body}");
     }
+    // What is called off elsewhere is shown to nobody who may not read it.
+    let mut off = document("deliverect", "modifiers_for_each")?;
+    (off["_id"], off["channelOrderId"], off["status"]) = (json!("4"), json!("4"), json!(100));
+    let mut answers = Vec::new();
+    for token in [&of_soho, &admin, &of_soho, &admin] {
+        let answer = ask(&api, Method::POST, "/channels/deli/orders", token, Some(off.clone())).await?;
+        answers.push(answer.status().as_u16());
+    }
+    assert_eq!(answers, [404, 200, 404, 200]);
     let late = sent("7", "their-1", true, &in_(-Duration::hours(1)), &admin).await?;
     assert_eq!((late.0, late.1.get("held_until")), (202, None), "late is as soon as can be");
     let list: Value = ask(&api, Method::GET, "/orders/later", &admin, None).await?.json().await?;

@@ -156,3 +156,31 @@ async fn those_who_wait_have_places_of_their_own_and_give_them_back() -> Result<
     .await?;
     pipeline.stop().await
 }
+
+#[tokio::test]
+async fn no_customer_has_more_streams_than_screens() -> Result<()> {
+    let (_database, api) = api().await?;
+    let (ann, bob) = (of("customer:ann")?, of("customer:bob")?);
+    let mut order = Client::an_order();
+    let mut paths = Vec::new();
+    for who in ["ann", "bob"] {
+        order["customer_id"] = who.into();
+        let placed: Value = api.client.post(&order).await?.json().await?;
+        paths.push(format!("{}/events", placed["id"].as_str().context("an id")?));
+    }
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(Stream::open(&api.client, &paths[0], "0", &ann).await?);
+    }
+    let more = open(&api.client, &paths[0], "0", &ann).await?;
+    assert_eq!(more.status(), StatusCode::SERVICE_UNAVAILABLE);
+    held.push(Stream::open(&api.client, &paths[1], "0", &bob).await?);
+    held.remove(0);
+    until("the place is free", async || {
+        let again = open(&api.client, &paths[0], "0", &ann).await?;
+        Ok((again.status() == 200).then_some(()))
+    })
+    .await?;
+    drop(held);
+    api.stop().await
+}
