@@ -48,7 +48,7 @@ async fn keep_ordering(client: Client, taken: Arc<AtomicUsize>, stop: Stop) -> R
         };
         let url = format!("{}/api/v1/orders/{id}/{what}", client.api);
         succeeds(client.http.post(url).json(&body)).await?;
-        for path in ["/api/v1/orders?limit=5", "/ready"] {
+        for path in ["/api/v1/orders?page_size=5", "/ready"] {
             succeeds(client.http.get(format!("{}{path}", client.api))).await?;
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use store::feed::tick;
+use store::feed::{Ticked, tick};
 use testbed::people::{of, of_channel, token_at};
 use testbed::{Client, Options, Pipeline, TestDatabase, Via};
 use uuid::Uuid;
@@ -55,7 +55,8 @@ async fn everything_is_told_once_in_batches_of_any_size_and_from_every_place() -
     }
     cancel(client, orders[0]).await?;
     let mut conn = database.connect().await?;
-    tick(&mut conn).await?;
+    // A worker may be noting one this very moment, from before.
+    while tick(&mut conn).await? == Ticked::Taken {}
     let confirmed =
         [(1, "PENDING".to_owned()), (2, "PAYMENT_PROCESSING".to_owned()), (3, "CONFIRMED".to_owned())];
     // One by one: also between the two events of a settlement's row.
@@ -73,7 +74,10 @@ async fn everything_is_told_once_in_batches_of_any_size_and_from_every_place() -
         let after = first["cursor"].as_str().context("no cursor")?;
         let behind = told(client, &format!("after={after}&limit=500"), &service).await?.0;
         let ids = |events: &[Value]| events.iter().map(|event| event["id"].clone()).collect::<Vec<_>>();
-        assert_eq!(ids(&behind), ids(rest)[..behind.len()], "behind the first, in the same order");
+        // Its money goes back meanwhile, and one more may have come.
+        let both = behind.len().min(rest.len());
+        assert!(both >= 15, "{both}");
+        assert_eq!(ids(&behind)[..both], ids(rest)[..both], "behind the first, in the same order");
     }
     let moves = all(client, "&types=order.moved.CANCELLED,order.refund_owed", 10, &service).await?;
     let types: Vec<&str> = moves.iter().filter_map(|event| event["type"].as_str()).collect();
