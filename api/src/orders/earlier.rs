@@ -2,12 +2,13 @@
 //! moved on meanwhile, and a client whose answer was lost must learn what it ordered.
 
 use axum::response::Response;
+use domain::order::moves::Actor;
 use store::accept::{Accepted, IdempotencyKey, answered_under};
 use store::{keyed, read};
 use uuid::Uuid;
 
 use crate::http::error::ApiError;
-use crate::http::key::Replayed;
+use crate::http::key::{Replayed, key_reused};
 use crate::orders::accept::again;
 use crate::orders::moves::Answer;
 use crate::orders::read::decisive;
@@ -38,9 +39,27 @@ pub(crate) async fn added(
     let Some(key) = key else { return Err(refusal) };
     let look = decisive(state.clone(), move |conn| {
         Box::pin(async move {
-            if keyed::done_under(conn, &key).await? { read::whole(conn, order_id).await } else { Ok(None) }
+            match keyed::done_under(conn, &key).await? {
+                Some(order) if order == order_id => read::whole(conn, order_id).await,
+                _ => Ok(None),
+            }
         })
     });
     let whole = look.await?.ok_or(refusal)?;
     Ok((Replayed(true), OrderView::whole(whole, state.payment_deadline).tagged()))
+}
+
+/// The order as it stands, if the same document under this key told something of it before; else the key was used for something else.
+pub(crate) async fn told(state: &AppState, key: IdempotencyKey, by: &Actor) -> Result<Response, ApiError> {
+    let look = decisive(state.clone(), move |conn| {
+        Box::pin(async move {
+            match keyed::done_under(conn, &key).await? {
+                Some(order) => read::whole(conn, order).await,
+                None => Ok(None),
+            }
+        })
+    });
+    let whole = look.await?.filter(|one| by.may_see(&one.order.customer_id, one.order.location()));
+    let whole = whole.ok_or_else(key_reused)?;
+    Ok(again(&OrderView::again(whole, state.payment_deadline)))
 }

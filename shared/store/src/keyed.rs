@@ -25,11 +25,12 @@ impl<'a, T> From<&'a T> for Keyed<'a, T> {
     }
 }
 
-/// Whether the same was asked of an order under this key before, and done.
-pub async fn done_under(conn: &mut PgConnection, key: &IdempotencyKey) -> sqlx::Result<bool> {
+/// The order of which the same was asked under this key before, and done.
+pub async fn done_under(conn: &mut PgConnection, key: &IdempotencyKey) -> sqlx::Result<Option<Uuid>> {
     let found = names::under_key(conn, key).await?;
-    Ok(found
-        .is_some_and(|under| under.request.is_some() && under.hash.as_deref() == Some(&key.request_hash[..])))
+    let is_same =
+        |under: &Under| under.request.is_some() && under.hash.as_deref() == Some(&key.request_hash[..]);
+    Ok(found.filter(is_same).map(|under| under.named))
 }
 
 /// A request that changes an order, as its key knows it.
@@ -69,7 +70,7 @@ impl Request<'_> {
     pub(super) async fn before(&self, conn: &mut PgConnection) -> sqlx::Result<Option<Before>> {
         let Some(key) = self.key else { return Ok(None) };
         let found = names::under_key(conn, key).await?;
-        Ok(found.map(|Under { request, hash }| match hash {
+        Ok(found.map(|Under { request, hash, .. }| match hash {
             _ if request == Some(self.id) => Before::This,
             Some(hash) if hash == key.request_hash && request.is_some() => Before::Same,
             _ => Before::Other,

@@ -49,6 +49,8 @@ pub(super) async fn name_request(
 /// What came under a client's key.
 #[derive(Debug)]
 pub(super) struct Under {
+    /// The order.
+    pub(super) named: Uuid,
     /// The request that changed an order; `None`: it was one for a new order.
     pub(super) request: Option<Uuid>,
     /// SHA-256 of what was asked.
@@ -58,7 +60,7 @@ pub(super) struct Under {
 pub(super) async fn under_key(conn: &mut PgConnection, key: &IdempotencyKey) -> sqlx::Result<Option<Under>> {
     sqlx::query_as!(
         Under,
-        "SELECT request, hash FROM names WHERE kind = 'idempotency_key' AND scope = $1 AND name = $2",
+        "SELECT named, request, hash FROM names WHERE kind = 'idempotency_key' AND scope = $1 AND name = $2",
         key.principal,
         key.key
     )

@@ -23,6 +23,7 @@ use crate::http::body;
 use crate::http::error::ApiError;
 use crate::identity::secrets::purpose_of;
 use crate::orders::accept::{answer, channel_id_reused, write};
+use crate::orders::earlier;
 use crate::orders::read::decisive;
 use crate::state::AppState;
 
@@ -75,6 +76,9 @@ async fn place(
     if matches!(became, Accepted::KeyReused) && is_own {
         let detail = "the platform has sent this document before, with different content";
         return Err(ApiError::invalid_one("_id", "duplicate_channel_order_id", detail));
+    }
+    if let (Accepted::KeyReused, Some(key)) = (&became, &key) {
+        return earlier::told(state, key.clone(), &by).await;
     }
     if matches!(became, Accepted::New { .. } | Accepted::Replay(_)) {
         // Of one that came before, too: whoever looked the first time may have got no further.

@@ -291,3 +291,26 @@ async fn what_a_platform_updates_is_taken_by_its_own_time_and_a_sum_that_is_wron
     .await?;
     pipeline.stop().await
 }
+
+#[tokio::test]
+async fn what_was_told_under_a_key_is_told_once_however_often_it_is_sent() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    database.channel("eats").await?;
+    let (_, first) = post(client, "/channels/eats/orders?paid=true", &document()).await?;
+    let send = async |body: &Value| {
+        let request = client.http.post(format!("{}/api/v1/channels/eats/orders?paid=true", client.api));
+        let answer = request.header("idempotency-key", "moved").json(body).send().await?;
+        let replayed = answer.headers().get("idempotency-replayed").is_some_and(|value| value == "true");
+        anyhow::Ok((answer.status().as_u16(), replayed, answer.json::<Value>().await?))
+    };
+    let later = but(&document(), json!({"pickupTime": "2026-01-31T18:50:00+01:00"}));
+    let (status, replayed, moved) = send(&later).await?;
+    assert_eq!((status, replayed, &moved["id"]), (200, false, &first["id"]), "{moved}");
+    let (status, replayed, again) = send(&later).await?;
+    assert_eq!((status, replayed, &again["version"]), (202, true, &moved["version"]), "{again}");
+    assert_eq!(told(client, &first).await?, ["pickup_time"]);
+    let (status, _, other) = send(&but(&document(), json!({"channelOrderId": "another"}))).await?;
+    assert_eq!((status, &other["errors"][0]["code"]), (422, &json!("key_reused")), "{other}");
+    pipeline.stop().await
+}
