@@ -105,7 +105,7 @@ async fn a_gateway_with_every_fault_at_once_ends_every_order_and_charges_none_tw
                 "too_many_rate": 0.02, "control_error_rate": 0.1}),
             )
             .await?;
-        client.orders(300, 32).await?;
+        client.orders(150, 32).await?;
         // The faults stay: everything has to end in spite of them.
         until("all have ended", async || {
             let open: i64 =
@@ -115,8 +115,8 @@ async fn a_gateway_with_every_fault_at_once_ends_every_order_and_charges_none_tw
             Ok((open == 0).then_some(()))
         })
         .await?;
-        assert_eq!(settled(database.url(), client, Some(&pipeline.broker)).await?, 300);
-        assert!(count(&database, "CONFIRMED").await? > 200);
+        assert_eq!(settled(database.url(), client, Some(&pipeline.broker)).await?, 150);
+        assert!(count(&database, "CONFIRMED").await? > 100);
         pipeline.stop().await?;
     }
     Ok(())
