@@ -69,7 +69,7 @@ async fn people_log_in_at_a_real_issuer_and_order() -> Result<()> {
         let id = place_and_read(&api, ann, "oidc:ann").await?;
         // Somebody else of the same issuer, the kitchen here, the kitchen of another place, and who sees to all.
         for (who, read, taken) in
-            [("bob", 404, 403), ("olga", 403, 403), ("kim", 200, 200), ("rosa", 200, 409)]
+            [("bob", 404, 403), ("olga", 404, 404), ("kim", 200, 200), ("rosa", 200, 409)]
         {
             let tokens = oidc.log_in(who, Some(resource)).await?;
             let token = text(&tokens, "access_token")?;
