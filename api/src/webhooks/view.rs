@@ -93,12 +93,12 @@ pub(crate) struct DeliveryView {
     due_at: Option<OffsetDateTime>,
     #[serde(with = "crate::http::times::option")]
     ended_at: Option<OffsetDateTime>,
-    attempts: Vec<AttemptView>,
+    attempts: Vec<DeliveryAttemptView>,
 }
 
 /// A try.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct AttemptView {
+pub(crate) struct DeliveryAttemptView {
     #[serde(with = "crate::http::times")]
     at: OffsetDateTime,
     took_ms: i32,
@@ -123,7 +123,7 @@ impl DeliveriesView {
             .into_iter()
             .map(|one| {
                 let of_it = attempts.iter().filter(|a| (a.subject, a.version) == (one.subject, one.version));
-                let attempts = of_it.map(|a| AttemptView {
+                let attempts = of_it.map(|a| DeliveryAttemptView {
                     at: a.at,
                     took_ms: a.took_ms,
                     status: a.status,
