@@ -17,7 +17,7 @@ use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
 use crate::http::work::to_the_end;
-use crate::identity::caller::Merchant;
+use crate::identity::caller::Keeper;
 use crate::state::AppState;
 
 /// What takes another product and a request, and makes a product of them.
@@ -45,14 +45,14 @@ pub(super) fn parse_id(text: &str) -> Result<Uuid, ApiError> {
 )]
 pub(crate) async fn make(
     State(state): State<AppState>,
-    by: Merchant,
+    by: Keeper,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = body::read_json(&headers, body, &state.room).await?;
     let product = Product::parse(&body::parse(&body)?).map_err(ApiError::invalid)?;
     drop(body);
-    by.expect_at(&product.locations)?;
+    by.expect_sold_at(&product.locations)?;
     to_the_end(async move {
         let input = (product, by.name());
         let work =
@@ -88,12 +88,12 @@ fn shown(shown: &Shown, product: &Product) -> Response {
 )]
 pub(crate) async fn read(
     State(state): State<AppState>,
-    by: Merchant,
+    by: Keeper,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let shown = state.shelf.fresh().await?;
     let article = shown.article(parse_id(&id)?).ok_or_else(no_product)?;
-    by.expect_at(&article.product.locations)?;
+    by.expect_sold_at(&article.product.locations)?;
     Ok(self::shown(&shown, &article.product))
 }
 
@@ -116,7 +116,7 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn replace(
     State(state): State<AppState>,
-    by: Merchant,
+    by: Keeper,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -143,7 +143,7 @@ pub(crate) async fn replace(
 )]
 pub(crate) async fn change(
     State(state): State<AppState>,
-    by: Merchant,
+    by: Keeper,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -154,7 +154,7 @@ pub(crate) async fn change(
 
 async fn revise(
     state: AppState,
-    by: Merchant,
+    by: Keeper,
     id: &str,
     body: Vec<u8>,
     how: Revise,
@@ -167,9 +167,9 @@ async fn revise(
         let changed = state.shelf.change(&input, |conn, (id, body, by, how)| {
             Box::pin(async move {
                 let rule = |before: &Product| {
-                    by.expect_at(&before.locations)?;
+                    by.expect_sold_at(&before.locations)?;
                     let after = how(before, &body::parse(body)?).map_err(ApiError::invalid)?;
-                    by.expect_at(&after.locations).map(|()| after)
+                    by.expect_sold_at(&after.locations).map(|()| after)
                 };
                 products::change(conn, *id, &by.name(), rule).await
             })
@@ -195,7 +195,7 @@ async fn revise(
 )]
 pub(crate) async fn delete(
     State(state): State<AppState>,
-    by: Merchant,
+    by: Keeper,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
@@ -203,7 +203,7 @@ pub(crate) async fn delete(
         let input = (id, by);
         let changed = state.shelf.change(&input, |conn, (id, by)| {
             Box::pin(async move {
-                products::delete(conn, *id, &by.name(), |before| by.expect_at(&before.locations)).await
+                products::delete(conn, *id, &by.name(), |before| by.expect_sold_at(&before.locations)).await
             })
         });
         done("product", changed.await?)?;

@@ -15,7 +15,7 @@ use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
 use crate::http::work::to_the_end;
-use crate::identity::caller::Merchant;
+use crate::identity::caller::Keeper;
 use crate::state::AppState;
 
 fn parse_id(text: &str) -> Result<Uuid, ApiError> {
@@ -36,7 +36,7 @@ fn parse_id(text: &str) -> Result<Uuid, ApiError> {
 )]
 pub(crate) async fn make(
     State(state): State<AppState>,
-    _: Merchant,
+    _: Keeper,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -82,7 +82,7 @@ pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<CategoryL
 )]
 pub(crate) async fn change(
     State(state): State<AppState>,
-    _: Merchant,
+    _: Keeper,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -118,7 +118,7 @@ pub(crate) async fn change(
 )]
 pub(crate) async fn delete(
     State(state): State<AppState>,
-    _: Merchant,
+    _: Keeper,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = parse_id(&id)?;

@@ -16,7 +16,7 @@ use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
 use crate::http::work::to_the_end;
-use crate::identity::caller::Merchant;
+use crate::identity::caller::Keeper;
 use crate::orders::read::decisive;
 use crate::state::AppState;
 
@@ -52,10 +52,10 @@ impl StockView {
 }
 
 /// A product of theirs.
-async fn product(state: &AppState, by: &Merchant, id: &str) -> Result<Product, ApiError> {
+async fn product(state: &AppState, by: &Keeper, id: &str) -> Result<Product, ApiError> {
     let shown = state.shelf.fresh().await?;
     let article = shown.article(parse_id(id)?).ok_or_else(no_product)?;
-    by.expect_at(&article.product.locations)?;
+    by.expect_sold_at(&article.product.locations)?;
     Ok(article.product.clone())
 }
 
@@ -72,7 +72,7 @@ async fn product(state: &AppState, by: &Merchant, id: &str) -> Result<Product, A
 )]
 pub(crate) async fn read(
     State(state): State<AppState>,
-    by: Merchant,
+    by: Keeper,
     Path(id): Path<String>,
 ) -> Result<Json<StockList>, ApiError> {
     let product = product(&state, &by, &id).await?;
@@ -101,7 +101,7 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn change(
     State(state): State<AppState>,
-    by: Merchant,
+    by: Keeper,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,

@@ -275,41 +275,6 @@ impl FromRequestParts<AppState> for OfChannel {
     }
 }
 
-/// Who sees to what is sold: a manager, at their locations, or an admin, everywhere.
-#[derive(Debug, Clone)]
-pub(crate) struct Merchant(Arc<Principal>);
-
-impl Merchant {
-    /// As they are written down.
-    pub(crate) fn name(&self) -> String {
-        named(&self.0).name()
-    }
-
-    /// Whether they may, where it is about all of these locations. Who is named for none belongs to the first.
-    pub(crate) fn expect_at(&self, locations: &[String]) -> Result<(), ApiError> {
-        let own = &self.0.locations;
-        let is_own = |at: &String| if own.is_empty() { at == MAIN } else { own.contains(at) };
-        if self.0.role.includes(Role::Admin) || locations.iter().all(is_own) {
-            Ok(())
-        } else {
-            Err(ApiError::forbidden("it is sold at other locations than yours"))
-        }
-    }
-}
-
-impl FromRequestParts<AppState> for Merchant {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let by = expected(parts, &state.identity).await?;
-        if by.role.includes(Role::Manager) {
-            Ok(Self(by))
-        } else {
-            Err(ApiError::forbidden("only managers may do this"))
-        }
-    }
-}
-
 /// A manager, of some locations or, who is an admin, of all.
 #[derive(Debug, Clone)]
 pub(crate) struct Keeper(Arc<Principal>);
@@ -324,8 +289,18 @@ impl Keeper {
         }
     }
 
+    /// Whether what is sold at all of these is theirs.
+    pub(crate) fn expect_sold_at(&self, locations: &[String]) -> Result<(), ApiError> {
+        let actor = named(&self.0);
+        if locations.iter().all(|at| actor.may_act_at(at)) {
+            Ok(())
+        } else {
+            Err(ApiError::forbidden("it is sold at other locations than yours"))
+        }
+    }
+
     /// As they are written down.
-    pub(crate) fn id(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         named(&self.0).name()
     }
 }

@@ -171,7 +171,7 @@ pub(crate) async fn set(
     keeper.expect_at(&id)?;
     let body = body::read_json(&headers, body, &state.room).await?;
     let location = parse(id, Fields::read(&body)?)?;
-    let by = keeper.id();
+    let by = keeper.name();
     let set = decisive(state.clone(), move |conn| {
         Box::pin(async move { locations::replace(conn, &location, &by).await })
     });
@@ -203,7 +203,7 @@ pub(crate) async fn close(
         let why = "whatever names no location belongs to it";
         return Err(ApiError::taken("location", "main_stays", why));
     }
-    let by = keeper.id();
+    let by = keeper.name();
     let closed =
         decisive(state.clone(), move |conn| Box::pin(async move { locations::close(conn, &id, &by).await }));
     if !closed.await? {

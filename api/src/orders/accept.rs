@@ -1,15 +1,12 @@
 //! `POST /orders`: parse, hand to a writer, answer 202 once the order is durable. Orders of channels
 //! (`from_channel`) are committed and answered here, too.
 
-use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use domain::location::Locations;
 use domain::order::NewOrder;
 use domain::order::details::Address;
 use domain::order::request::OrderRequest;
-use domain::order::status::OrderStatus;
 use domain::origin::Origin;
 use domain::problems::Problem;
 use domain::trace_parent::TraceParent;
@@ -24,10 +21,11 @@ use crate::config::ANSWER_TIMEOUT;
 use crate::http::arrival::{Arrival, Id};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::key::{Replayed, SentKey, key_reused};
+use crate::http::key::{SentKey, key_reused};
 use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, Faults, TokenNeeded};
 use crate::identity::caller::Orderer;
+use crate::orders::answers::{accepted, again, channel_id_reused};
 use crate::orders::earlier;
 use crate::orders::fault::Fault;
 use crate::orders::read::decisive;
@@ -222,30 +220,6 @@ const fn outcome(answer: &Result<Answer, NotTaken>) -> &'static str {
         Err(NotTaken::Late) => "unanswered",
         Err(NotTaken::Full | NotTaken::Stopped) => "refused",
     }
-}
-
-pub(crate) fn channel_id_reused(status: OrderStatus) -> ApiError {
-    let detail = "the channel has sent this order id before, with different content";
-    ApiError::conflict("duplicate_channel_order_id", detail, status)
-}
-
-/// An order that came before.
-pub(crate) fn again(view: &OrderView) -> Response {
-    (Replayed(true), accepted(view)).into_response()
-}
-
-fn accepted(view: &OrderView) -> Response {
-    // Piece by piece: axum's tuples would first say that bytes are bytes.
-    let mut response = Response::new(Body::from(view.to_json()));
-    *response.status_mut() = StatusCode::ACCEPTED;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let mut id = Uuid::encode_buffer();
-    let location = ["/api/v1/orders/", view.id.hyphenated().encode_lower(&mut id)].concat();
-    if let Ok(location) = HeaderValue::try_from(location) {
-        headers.insert(header::LOCATION, location);
-    }
-    response
 }
 
 async fn parse(body: &[u8], state: &AppState) -> Result<NewOrder, ApiError> {

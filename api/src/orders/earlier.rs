@@ -4,12 +4,13 @@
 use axum::response::Response;
 use domain::order::moves::Actor;
 use store::accept::{Accepted, IdempotencyKey, answered_under};
-use store::{keyed, read};
+use store::keyed;
+use store::read::{self, Whole};
 use uuid::Uuid;
 
 use crate::http::error::ApiError;
 use crate::http::key::{Replayed, key_reused};
-use crate::orders::accept::again;
+use crate::orders::answers::again;
 use crate::orders::moves::Answer;
 use crate::orders::read::decisive;
 use crate::orders::view::OrderView;
@@ -37,20 +38,21 @@ pub(crate) async fn added(
     refusal: ApiError,
 ) -> Result<Answer, ApiError> {
     let Some(key) = key else { return Err(refusal) };
-    let look = decisive(state.clone(), move |conn| {
-        Box::pin(async move {
-            match keyed::done_under(conn, &key).await? {
-                Some(order) if order == order_id => read::whole(conn, order_id).await,
-                _ => Ok(None),
-            }
-        })
-    });
-    let whole = look.await?.ok_or(refusal)?;
+    let found = done_under(state, key).await?.filter(|one| one.order.id == order_id);
+    let whole = found.ok_or(refusal)?;
     Ok((Replayed(true), OrderView::whole(whole, state.payment_deadline).tagged()))
 }
 
 /// The order as it stands, if the same document under this key told something of it before; else the key was used for something else.
 pub(crate) async fn told(state: &AppState, key: IdempotencyKey, by: &Actor) -> Result<Response, ApiError> {
+    let found = done_under(state, key).await?;
+    let whole = found.filter(|one| by.may_see(&one.order.customer_id, one.order.location()));
+    let whole = whole.ok_or_else(key_reused)?;
+    Ok(again(&OrderView::again(whole, state.payment_deadline)))
+}
+
+/// The order of which the same was asked under this key before, and done.
+async fn done_under(state: &AppState, key: IdempotencyKey) -> Result<Option<Whole>, ApiError> {
     let look = decisive(state.clone(), move |conn| {
         Box::pin(async move {
             match keyed::done_under(conn, &key).await? {
@@ -59,7 +61,5 @@ pub(crate) async fn told(state: &AppState, key: IdempotencyKey, by: &Actor) -> R
             }
         })
     });
-    let whole = look.await?.filter(|one| by.may_see(&one.order.customer_id, one.order.location()));
-    let whole = whole.ok_or_else(key_reused)?;
-    Ok(again(&OrderView::again(whole, state.payment_deadline)))
+    look.await
 }

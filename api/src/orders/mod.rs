@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod add;
+pub(crate) mod answers;
 pub(crate) mod collect;
 pub(crate) mod earlier;
 pub mod fault;

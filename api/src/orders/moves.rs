@@ -21,7 +21,7 @@ use crate::http::parameters::{KeyHeader, OrderId, Versions};
 use crate::http::problems::{BadBody, Changed, Faults, NoOrder, StaffOnly, TokenNeeded};
 use crate::http::tag::IfMatch;
 use crate::identity::caller::{Caller, Staff};
-use crate::orders::accept::channel_id_reused;
+use crate::orders::answers::channel_id_reused;
 use crate::orders::fault::Fault;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::read::parse_id;

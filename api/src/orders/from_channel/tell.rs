@@ -9,7 +9,7 @@ use store::channel_told::{self, Tell};
 use uuid::Uuid;
 
 use crate::http::error::ApiError;
-use crate::orders::accept::again;
+use crate::orders::answers::again;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::{hand_in, refused};
 use crate::orders::read::decisive;
