@@ -1,8 +1,9 @@
 //! told by a channel: what it says later of an order that it sent before is written down, each thing that changes by an event of
 //! its own. The rules stand in `domain::channel::told`.
 
+use domain::channel::document::Document;
 use domain::channel::name::ChannelName;
-use domain::channel::told::{Change, Document, Kept, Ruling, Told, Wanted};
+use domain::channel::told::{Change, Kept, Ruling, Told, Wanted};
 use domain::event::What;
 use domain::order::details::Handover;
 use domain::order::moves::Actor;

@@ -1,16 +1,17 @@
 //! A channel calls an order off that it sent before.
 
 use axum::response::{IntoResponse, Response};
+use domain::channel::document::Document;
 use domain::channel::name::ChannelName;
 use domain::channel::settings::ChannelSettings;
-use domain::channel::told::{CalledOff, Document};
+use domain::channel::told::CalledOff;
 use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::status::OrderStatus;
+use serde_json::value::RawValue;
 use store::channel_told::{self, Found};
 use uuid::Uuid;
 
-use super::kept::{read_off, seen_to};
-use super::take::named;
+use super::own_name::named;
 use crate::http::error::ApiError;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::hand_in;
@@ -78,6 +79,22 @@ pub(super) async fn overtaken(
         }
     }
     Ok(None)
+}
+
+/// The order that a document calls off, as it lies there.
+pub(super) fn read_off(document: &[u8], settings: &ChannelSettings) -> Option<CalledOff> {
+    let document: &RawValue = serde_json::from_slice(document).ok()?;
+    settings.dialect.called_off(document, settings)
+}
+
+/// A document that is no longer to be kept. Where it cannot be let go, somebody looks at it once more.
+pub(super) async fn seen_to(state: &AppState, channel: ChannelName, id: Uuid) {
+    let gone = decisive(state.clone(), move |conn| {
+        Box::pin(async move { store::refused::forget(conn, &channel, id).await })
+    });
+    if let Err(error) = gone.await {
+        tracing::warn!(cause = error.cause.as_deref(), "a document that was seen to is still kept");
+    }
 }
 
 async fn find(state: &AppState, channel: ChannelName, off: CalledOff) -> Result<Option<Found>, ApiError> {

@@ -2,34 +2,14 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use domain::channel::name::ChannelName;
-use domain::channel::settings::{ChannelSettings, Dialect};
-use domain::channel::told::CalledOff;
+use domain::channel::settings::Dialect;
 use domain::problems::Problem;
-use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::Sent;
-use super::cancel::cancel;
+use super::cancel::{cancel, read_off, seen_to};
 use crate::http::error::ApiError;
 use crate::orders::read::decisive;
 use crate::state::AppState;
-
-/// The order that a document calls off, as it lies there.
-pub(super) fn read_off(document: &[u8], settings: &ChannelSettings) -> Option<CalledOff> {
-    let document: &RawValue = serde_json::from_slice(document).ok()?;
-    settings.dialect.called_off(document, settings)
-}
-
-/// A document that is no longer to be kept. Where it cannot be let go, somebody looks at it once more.
-pub(super) async fn seen_to(state: &AppState, channel: ChannelName, id: Uuid) {
-    let gone = decisive(state.clone(), move |conn| {
-        Box::pin(async move { store::refused::forget(conn, &channel, id).await })
-    });
-    if let Err(error) = gone.await {
-        tracing::warn!(cause = error.cause.as_deref(), "a document that was seen to is still kept");
-    }
-}
 
 /// From the start, so that the first one is seen as one.
 pub(crate) fn show_counters() {

@@ -4,6 +4,7 @@
 mod cancel;
 mod document;
 mod kept;
+mod own_name;
 mod signed;
 mod take;
 mod tell;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use store::accept::IdempotencyKey;
 use store::channels::{self, Channel};
 
+use self::cancel::seen_to;
 use self::document::ChannelOrderBody;
 use self::kept::keep;
 pub(crate) use self::kept::show_counters;
@@ -172,10 +174,7 @@ pub(crate) async fn accept_refused(
     let (settings, paid) = (set.map(|set| set.settings), found.paid.then_some(true));
     let from = Sent { channel: channel.clone(), settings, paid, by: by.actor(), key: None };
     let answer = take(&state, arrival, from, &found.body, None).await?;
-    decisive(state.clone(), move |conn| {
-        Box::pin(async move { store::refused::forget(conn, &channel, id).await })
-    })
-    .await?;
+    seen_to(&state, channel, id).await;
     Ok(answer)
 }
 

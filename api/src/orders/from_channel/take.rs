@@ -1,27 +1,24 @@
 //! What becomes of a document: its order is accepted, or the one called off that it says is off; `kept.rs` has what can be neither.
 
-use std::time::Duration;
-
 use axum::response::Response;
 use domain::channel::dialect::plain::PlainOrder;
 use domain::channel::dialect::{Dialect, Incoming};
-use domain::channel::name::{ChannelKey, ChannelName};
+use domain::channel::name::ChannelKey;
 use domain::channel::price_list::PriceList;
 use domain::channel::settings::ChannelSettings;
-use domain::channel::told::Document;
 use domain::location::MAIN;
 use runtime::batch::Held;
 use serde_json::value::RawValue;
-use store::accept::{Accepted, IdempotencyKey};
+use store::accept::Accepted;
 use store::prices;
 
 use super::Sent;
 use super::cancel::{cancel, overtaken};
+use super::own_name::named;
 use super::tell::tell;
 use crate::http::arrival::Arrival;
 use crate::http::body;
 use crate::http::error::ApiError;
-use crate::identity::secrets::purpose_of;
 use crate::orders::accept::{answer, write};
 use crate::orders::answers::channel_id_reused;
 use crate::orders::earlier;
@@ -115,17 +112,6 @@ async fn at_its_location(state: &AppState, incoming: Incoming) -> Result<Incomin
     order.to_be_taken_within(state.accept_deadline);
     Ok(Incoming { order, ..incoming })
 }
-
-/// The document's own name, which stands for its order where the channel's numbers come again: so a late repeat of an old document
-/// stays the old order, though its number is another's by now.
-pub(super) fn named(channel: &ChannelName, document: &Document, content: [u8; 32]) -> Option<IdempotencyKey> {
-    // Nobody who asks is called so: they all have a kind before their name.
-    let principal = purpose_of(channel.as_str());
-    Some(IdempotencyKey { principal, key: document.name()?, request_hash: content, keep: REPEATED })
-}
-
-/// How long after its number was given away a document is still known.
-const REPEATED: Duration = Duration::from_secs(400 * 86_400);
 
 /// Takes a document in the plain dialect. What it does not price, the channel's price list does.
 async fn take_plain(

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::adjustments::Adjustment;
 use super::payment_method::{NoCharge, Payment, PaymentMethod, Uncharged};
+use crate::channel::document::Document;
 use crate::channel::name::{ChannelKey, ChannelName};
-use crate::channel::told::Document;
 use crate::fields::Odd;
 use crate::limits::{MAX_AHEAD, MAX_EXPIRY, MAX_ID_CHARS, MAX_NAME_CHARS};
 use crate::moment;

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use domain::channel::told::{Document, Told};
+use domain::channel::document::Document;
+use domain::channel::told::Told;
 use domain::money::Currency;
 use domain::order::NewOrder;
 use domain::order::additions::{AdditionRequest, NewAddition};

@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::Incoming;
+use crate::channel::document::Document;
 use crate::channel::name::{ChannelKey, ChannelName, customer_of};
 use crate::channel::reading::Object;
 use crate::channel::settings::ChannelSettings;
-use crate::channel::told::Document;
 use crate::limits::{DEFAULT_CURRENCY, MAX_AHEAD, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS};
 use crate::money::{Currency, Money, currency_of};
 use crate::order::NewOrder;

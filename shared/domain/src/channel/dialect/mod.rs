@@ -11,11 +11,12 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use self::draft::Named;
+use crate::channel::document::Document;
 use crate::channel::name::ChannelName;
 use crate::channel::reading::Object;
 use crate::channel::settings::ChannelSettings;
 pub use crate::channel::settings::Dialect;
-use crate::channel::told::{CalledOff, Document, Told, Wanted};
+use crate::channel::told::{CalledOff, Told, Wanted};
 use crate::order::NewOrder;
 use crate::problems::{Problem, Problems};
 

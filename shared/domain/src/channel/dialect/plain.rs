@@ -10,11 +10,12 @@ use serde_json::value::RawValue;
 use super::Incoming;
 use super::draft::{Draft, Named, Place, part};
 use super::which;
+use crate::channel::document::Document;
 use crate::channel::name::{ChannelKey, ChannelName};
 use crate::channel::price_list::PriceList;
 use crate::channel::reading::{Object, Scale, minor, unquoted};
 use crate::channel::settings::{ChannelSettings, Unit};
-use crate::channel::told::{CalledOff, Document, Told};
+use crate::channel::told::{CalledOff, Told};
 use crate::decimal;
 use crate::limits::{
     DEFAULT_CURRENCY, MAX_DEPTH, MAX_ITEMS, MAX_MODIFIERS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY,
