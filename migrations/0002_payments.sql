@@ -142,6 +142,12 @@ CREATE INDEX open_charges_due ON open_charges (due_at);
 -- What is to be called off at a time of its own. The others are called off in the order in which they came.
 CREATE INDEX open_charges_expiring ON open_charges (expires_at) WHERE expires_at IS NOT NULL;
 
+-- When a charge may no longer be begun: at its own time, or when it is older than `age`, in ms. Where neither is given, never.
+CREATE FUNCTION charge_ends_at(expires_at timestamptz, created_at timestamptz, age bigint) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT coalesce(expires_at, created_at + age * interval '1 ms', 'infinity')
+$$;
+
 -- The lowest id that a UUIDv7 made at this time can have.
 CREATE FUNCTION first_id(at timestamptz) RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT rpad(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0'), 32, '0')::uuid

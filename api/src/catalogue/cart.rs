@@ -33,9 +33,10 @@ use crate::http::work::to_the_end;
 use crate::identity::caller::{Orderer, shown_or_counted};
 use crate::identity::key_file::random;
 use crate::orders::accept::{place, read_order, unacceptable};
+use crate::orders::body::{ItemBody, LineBody};
 use crate::orders::earlier;
 use crate::orders::read::decisive;
-use crate::orders::view::{ItemBody, LineBody, OrderView};
+use crate::orders::view::OrderView;
 use crate::state::AppState;
 
 /// Carts of guests are called so.

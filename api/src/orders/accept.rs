@@ -26,10 +26,11 @@ use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, Faults, TokenNeeded};
 use crate::identity::caller::Orderer;
 use crate::orders::answers::{accepted, again, channel_id_reused};
+use crate::orders::body::NewOrderBody;
 use crate::orders::earlier;
 use crate::orders::fault::Fault;
 use crate::orders::read::decisive;
-use crate::orders::view::{NewOrderBody, OrderView};
+use crate::orders::view::OrderView;
 use crate::orders::writer::Answer;
 use crate::state::AppState;
 

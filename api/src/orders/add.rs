@@ -19,11 +19,12 @@ use crate::http::problems::{BadBody, Changed, Faults, NoOrder, TokenNeeded};
 use crate::http::tag::IfMatch;
 use crate::identity::caller::Caller;
 use crate::orders::accept::unacceptable;
+use crate::orders::body::LineBody;
 use crate::orders::earlier;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::{Answer, hand_in};
 use crate::orders::read::{decisive, parse_id};
-use crate::orders::view::{LineBody, OrderView};
+use crate::orders::view::OrderView;
 use crate::state::AppState;
 
 /// Add to an order.

@@ -3,10 +3,12 @@
 pub(crate) mod accept;
 pub(crate) mod add;
 pub(crate) mod answers;
+pub(crate) mod body;
 pub(crate) mod collect;
 pub(crate) mod earlier;
 pub mod fault;
 pub(crate) mod from_channel;
+pub(crate) mod history;
 pub(crate) mod later;
 pub mod mover;
 pub(crate) mod moves;

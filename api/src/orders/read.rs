@@ -25,7 +25,8 @@ use crate::http::problems::{Faults, NoOrder, TokenNeeded};
 use crate::http::tag::IfNoneMatch;
 use crate::http::work::to_the_end;
 use crate::identity::caller::{Anyone, Caller, Known};
-use crate::orders::view::{HistoryView, OrderPage, OrderView};
+use crate::orders::history::HistoryView;
+use crate::orders::view::{OrderPage, OrderView};
 use crate::state::AppState;
 
 /// Orders on a page where the client says nothing.

@@ -36,7 +36,7 @@ pub async fn watch(conn: &mut PgConnection, charge_age: Duration) -> sqlx::Resul
                      OR EXISTS (SELECT FROM payments WHERE status = 'held' AND held_until <= now())
                      OR EXISTS (SELECT FROM open_charges
                                 WHERE NOT voiding
-                                    AND coalesce(expires_at, created_at + $2::bigint * interval '1 ms') < now()))
+                                    AND charge_ends_at(expires_at, created_at, $2) < now()))
              RETURNING one
          )
          SELECT extract(epoch FROM now() - until)::float8 FROM clock_trust WHERE NOT EXISTS (SELECT FROM kept)",

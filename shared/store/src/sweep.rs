@@ -36,13 +36,13 @@ pub async fn due(conn: &mut PgConnection, limit: u32, age: Option<Duration>) -> 
         WITH own AS (
             SELECT id, due_at FROM open_charges
             WHERE due_at <= now() AND (lease_until IS NULL OR lease_until <= now())
-                AND (voiding OR coalesce(expires_at, created_at + $2::bigint * interval '1 ms', 'infinity') > now()
+                AND (voiding OR charge_ends_at(expires_at, created_at, $2) > now()
                      OR now() > (SELECT until FROM clock_trust))
             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
         ), others AS (
             SELECT id, due_at FROM payments
             WHERE due_at <= now() AND (kind <> 'charge' OR voiding
-                OR coalesce(expires_at, created_at + $2::bigint * interval '1 ms', 'infinity') > now()
+                OR charge_ends_at(expires_at, created_at, $2) > now()
                 OR now() > (SELECT until FROM clock_trust))
             ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
         )

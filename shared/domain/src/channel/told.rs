@@ -4,7 +4,6 @@
 //! never be another; when, where, to whom and what is to be minded can, until the kitchen has begun; and what became of the order
 //! there is shown whatever becomes of it here. A late repeat of what was said before changes nothing.
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 

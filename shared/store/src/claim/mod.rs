@@ -100,7 +100,7 @@ pub(crate) async fn write(
             -- join of equals. So in all statements that meet the queue.
             SELECT c.id, c.trying, c.claimed_at FROM hint JOIN open_charges c ON c.id = ANY(ARRAY[hint.id])
             WHERE (c.epoch = 0 OR (c.due_at <= now() AND (c.lease_until IS NULL OR c.lease_until <= now())))
-                AND (c.voiding OR coalesce(c.expires_at, c.created_at + $3::bigint * interval '1 ms', 'infinity') > now()
+                AND (c.voiding OR charge_ends_at(c.expires_at, c.created_at, $3) > now()
                      OR now() > (SELECT until FROM clock_trust))
             ORDER BY hint.id FOR UPDATE OF c SKIP LOCKED
         ), claimed AS (
@@ -123,7 +123,7 @@ pub(crate) async fn write(
             WHERE (SELECT count(*) FROM claimed) < (SELECT count(*) FROM hint)
                 AND (p.status = 'pending' OR (p.status IN ('processing', 'waiting') AND p.due_at <= now()))
                 AND (p.kind <> 'charge' OR p.voiding
-                     OR coalesce(p.expires_at, p.created_at + $3::bigint * interval '1 ms', 'infinity') > now()
+                     OR charge_ends_at(p.expires_at, p.created_at, $3) > now()
                      OR now() > (SELECT until FROM clock_trust))
             ORDER BY p.id FOR UPDATE OF p SKIP LOCKED
         ), others AS (
