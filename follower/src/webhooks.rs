@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use domain::event::Event;
+use domain::channel::dialect::back::Moved;
+use domain::event::{Event, What};
 use domain::told::{About, Told};
 use futures_util::future::BoxFuture;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use store::deliveries::{Key, New, add};
 use store::told;
@@ -29,7 +31,8 @@ impl Follows for Webhooks {
             let mut orders: Vec<Uuid> = events.iter().map(|event| event.subject).collect();
             orders.dedup();
             let about = told::about(conn, &orders).await?;
-            let new = new(&webhooks, events, &about)?;
+            let mut new = new(&webhooks, events, &about)?;
+            new.extend(back(conn, &webhooks, events, &about).await?);
             if new.is_empty() { Ok(()) } else { add(conn, &new).await }
         })
     }
@@ -54,4 +57,45 @@ fn new(webhooks: &[Webhook], events: &[Event], about: &HashMap<Uuid, About>) -> 
         }));
     }
     Ok(new)
+}
+
+/// What the platforms are told of the orders that they sent.
+async fn back(
+    conn: &mut PgConnection,
+    webhooks: &[Webhook],
+    events: &[Event],
+    about: &HashMap<Uuid, About>,
+) -> sqlx::Result<Vec<New>> {
+    let platforms: Vec<&Webhook> = webhooks.iter().filter(|webhook| webhook.platform.is_some()).collect();
+    let mut told: Vec<(&Webhook, &Event, &str)> = Vec::new();
+    for event in events.iter().filter(|event| event.what == What::Moved) {
+        let Some(About { channel: Some(channel), channel_order_id: Some(order_id), .. }) =
+            about.get(&event.subject)
+        else {
+            continue;
+        };
+        let theirs = platforms.iter().find(|webhook| webhook.platform.as_ref() == Some(channel));
+        told.extend(theirs.map(|webhook| (*webhook, event, &**order_id)));
+    }
+    if told.is_empty() {
+        return Ok(Vec::new());
+    }
+    let orders: Vec<Uuid> = told.iter().map(|(_, event, _)| event.subject).collect();
+    let documents = told::documents(conn, &orders).await?;
+    let one = |(webhook, event, channel_order_id): (&Webhook, &Event, &str)| {
+        let moved = Moved {
+            order_id: event.subject,
+            channel_order_id,
+            document: documents.get(&event.subject).map(|document| -> &RawValue { document }),
+            to: event.to?,
+            reason: event.reason.as_deref(),
+            at: event.at,
+        };
+        Some(New {
+            key: Key { webhook: webhook.id, subject: event.subject, version: event.version },
+            kind: domain::told::type_of(event.what, event.to).to_owned(),
+            body: webhook.back()?.tell_back(&moved)?,
+        })
+    };
+    Ok(told.into_iter().filter_map(one).collect())
 }

@@ -68,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 89] = [
+const CODES: [(&str, &str); 91] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -133,6 +133,7 @@ const CODES: [(&str, &str); 89] = [
     ),
     ("not_sold_here", "The product is sold at other locations."),
     ("not_text", "Must be a string."),
+    ("not_told", "Nothing can be told to a platform that speaks this dialect."),
     ("not_tracked", "The product is not counted, or there is no such variation: there is no stock of it."),
     ("not_true_or_false", "Must be true or false."),
     ("not_whole", "Must be a whole number."),
@@ -159,6 +160,7 @@ const CODES: [(&str, &str); 89] = [
     ("repeated", "The same thing is named twice."),
     ("required", "Is missing."),
     ("same_status", "The order stands there already."),
+    ("set_with_channel", "The webhook is a channel's platform. It is set together with the channel."),
     (
         "too_deep",
         "Pages have numbers for the first orders of a list only. Follow `next_cursor` to those behind.",

@@ -20,7 +20,9 @@ use serde::Serialize;
 use store::Database;
 use store::channels::{self, Channel};
 use store::session::StoreError;
+use store::webhooks::{self, Webhook};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::http::body;
 use crate::http::channel::channel_name;
@@ -29,6 +31,7 @@ use crate::http::fields::Fields;
 use crate::http::work::to_the_end;
 use crate::identity::caller::Manager;
 use crate::identity::secrets::{self, Secrets, Unsealed, purpose_of};
+use crate::operations::platforms::{self, Back, Set};
 use crate::operations::state::Internal;
 
 /// What is set for a channel.
@@ -49,13 +52,17 @@ pub(crate) struct ChannelView {
     signature_header: &'static str,
     /// How many secrets it may sign with; what they are is not shown.
     secrets: usize,
+    /// Where its platform is told what becomes of its orders; null: nowhere.
+    status_url: Option<String>,
+    /// The webhook under which that is to be looked at.
+    status_webhook: Option<Uuid>,
     #[serde(with = "crate::http::times")]
     updated_at: OffsetDateTime,
     updated_by: String,
 }
 
 impl ChannelView {
-    fn new(channel: ChannelName, row: Channel) -> Self {
+    fn new(channel: ChannelName, row: Channel, platform: Option<Webhook>) -> Self {
         let Channel { settings, secrets, updated_at, updated_by } = row;
         let (unit, digits) = match settings.unit {
             Unit::Dialects => (None, None),
@@ -72,6 +79,8 @@ impl ChannelView {
             locations: settings.locations,
             signature_header: settings.dialect.signature().header,
             secrets: secrets.len(),
+            status_webhook: platform.as_ref().map(|webhook| webhook.id),
+            status_url: platform.map(|webhook| webhook.url),
             updated_at,
             updated_by,
         }
@@ -88,7 +97,8 @@ pub(super) async fn read(
     let view = to_the_end(async move {
         let mut conn = state.readers.acquire().await?;
         let found = channels::find(&mut conn, &channel).await?;
-        Ok::<_, sqlx::Error>(found.map(|row| ChannelView::new(channel, row)))
+        let platform = webhooks::platform(&mut conn, &channel).await?;
+        Ok::<_, sqlx::Error>(found.map(|row| ChannelView::new(channel, row, platform)))
     });
     view.await?.map(Json).ok_or_else(|| ApiError::not_found("channel with settings"))
 }
@@ -103,23 +113,24 @@ pub(super) async fn replace(
 ) -> Result<Json<ChannelView>, ApiError> {
     let channel = channel_name(&channel)?;
     let body = body::read_json(&headers, body, &state.room).await?;
-    let (settings, secrets) = parse(&body)?;
+    let (settings, secrets, back) = parse(&body)?;
     let seal = |secret: &String| state.identity.secrets().seal(&purpose_of(channel.as_str()), secret);
-    let secrets: Option<Result<Vec<_>, _>> = secrets.map(|all| all.iter().map(seal).collect());
+    let secrets: Option<Result<Vec<Vec<u8>>, _>> = secrets.map(|all| all.iter().map(seal).collect());
     let secrets = secrets.transpose().map_err(|why| match why {
         Unsealed::NoKeys => ApiError::invalid_one("secrets", "no_key", why.to_string()),
         _ => ApiError::internal(&why),
     })?;
+    let back = back.map(|back| back.seal(state.identity.secrets(), &channel)).transpose()?;
+    let input = Set { channel, settings, secrets, back, by: by.name() };
     let view = to_the_end(async move {
-        let input = (channel, settings, secrets, by.name());
         let mut session = state.session.lock().await;
-        let row = session.run(&input, |conn, (channel, settings, secrets, by)| {
-            Box::pin(channels::replace(conn, channel, settings, secrets.as_deref(), by))
-        });
-        let row = row.await?;
-        Ok::<_, StoreError>(ChannelView::new(input.0, row))
+        let done = session.run(&input, |conn, input| Box::pin(platforms::set(conn, input))).await?;
+        let view = done.map(|(row, platform)| ChannelView::new(input.channel, row, platform));
+        Ok::<_, StoreError>(view)
     });
-    Ok(Json(view.await?))
+    let without_secret =
+        || ApiError::invalid_one("status_secret", "required", "is required where there is none yet");
+    view.await?.map(Json).ok_or_else(without_secret)
 }
 
 /// Nothing is set for the channel any more: it speaks the plain dialect, to those who show a token.
@@ -131,13 +142,13 @@ pub(super) async fn remove(
     let channel = channel_name(&channel)?;
     let gone = to_the_end(async move {
         let mut session = state.session.lock().await;
-        session.run(&channel, |conn, channel| Box::pin(channels::remove(conn, channel))).await
+        session.run(&channel, |conn, channel| Box::pin(platforms::remove(conn, channel))).await
     });
     if gone.await? { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::not_found("channel with settings")) }
 }
 
-/// `{dialect, currency?, unit?, digits?, unique_days?, locations?, secrets?}`
-fn parse(body: &[u8]) -> Result<(ChannelSettings, Option<Vec<String>>), ApiError> {
+/// `{dialect, currency?, unit?, digits?, unique_days?, locations?, secrets?, status_url?, status_secret?}`
+fn parse(body: &[u8]) -> Result<(ChannelSettings, Option<Vec<String>>, Option<Back>), ApiError> {
     let mut fields = Fields::read(body)?;
     let dialect = fields.text("dialect", 50).and_then(|name| {
         let known = Dialect::of_name(&name.to_lowercase());
@@ -189,9 +200,10 @@ fn parse(body: &[u8]) -> Result<(ChannelSettings, Option<Vec<String>>), ApiError
             fields.add(&format!("secrets[{index}]"), "too_short", detail);
         }
     }
+    let back = Back::read(&mut fields, dialect);
     fields.finish()?;
     let dialect = dialect.unwrap_or_default();
-    Ok((ChannelSettings { dialect, currency, unit, unique_days, locations }, secrets))
+    Ok((ChannelSettings { dialect, currency, unit, unique_days, locations }, secrets, back))
 }
 
 /// What stands in the way of opening the channels' secrets, where they have any.

@@ -4,6 +4,7 @@
 
 pub mod channels;
 mod clock;
+mod platforms;
 mod refunds;
 pub(crate) mod refused;
 pub(crate) mod state;

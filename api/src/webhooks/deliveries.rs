@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::overseer::Overseer;
 use super::view::{DeliveriesView, ReplayBody, Replayed, Tested};
-use super::{find, parse_id};
+use super::{expect_own, find, parse_id};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
@@ -86,6 +86,7 @@ pub(crate) async fn list(
     responses(
         (status = 202, description = "An event of the type `webhook.test` is on its way, as any other would be", body = Tested),
         (status = 404, description = "There is no such webhook, or it is another location's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`set_with_channel`: it is a channel's platform", body = ProblemBody, content_type = "application/problem+json"),
         ManagersOnly, Faults,
     ),
     security(("token" = []))
@@ -98,7 +99,7 @@ pub(crate) async fn test(
     let id = parse_id(&id)?;
     to_the_end(async move {
         let mut conn = state.reads.deciding().await?;
-        find(&mut conn, &by, id).await?;
+        expect_own(&find(&mut conn, &by, id).await?)?;
         let key = Key { webhook: id, subject: Uuid::now_v7(), version: 1 };
         let event = domain::told::id_of(key.subject, key.version);
         let now = OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339);

@@ -34,7 +34,7 @@ use crate::identity::secrets::{Secrets, Unsealed, webhook as purpose_of};
 use crate::state::AppState;
 
 /// Longest address.
-const MAX_URL: usize = 2_000;
+pub(crate) const MAX_URL: usize = 2_000;
 /// Locations, and channels, that a choice may name.
 const MAX_NAMES: usize = 100;
 /// Tries of a change that others are changing, too.
@@ -63,7 +63,7 @@ pub(crate) async fn make(
     let body = body::read_json(&headers, body, &state.room).await?;
     let mut fields = Fields::read(&body)?;
     let url = fields.text("url", MAX_URL);
-    let url = url.map(|url| address(&mut fields, url));
+    let url = url.map(|url| address(&mut fields, "url", url));
     let chosen = Chosen::read(&mut fields, &by);
     fields.finish()?;
     let id = Uuid::now_v7();
@@ -80,6 +80,8 @@ pub(crate) async fn make(
         created_by: by.name().to_owned(),
         disabled_at: None,
         because: None,
+        platform: None,
+        dialect: None,
     };
     let made = to_the_end(async move {
         let mut conn = state.reads.deciding().await?;
@@ -148,6 +150,7 @@ pub(crate) async fn read(
     responses(
         (status = 200, description = "As it is now", body = WebhookView),
         (status = 404, description = "There is no such webhook, or it is another location's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`set_with_channel`: it is a channel's platform", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
@@ -164,12 +167,16 @@ pub(crate) async fn change(
     let body = body::read_json(&headers, body, &state.room).await?;
     let mut fields = Fields::read(&body)?;
     let url = fields.optional_text("url", MAX_URL);
-    let url = url.map(|url| address(&mut fields, url));
+    let url = url.map(|url| address(&mut fields, "url", url));
     let chosen = Chosen::read(&mut fields, &by);
     let disabled = fields.flag("disabled");
     fields.finish()?;
     drop(body);
+    let says_more = url.is_some() || chosen.is_some();
     let changed = changed(&state, by, id, move |webhook| {
+        if says_more {
+            expect_own(webhook)?;
+        }
         let Chosen { types, locations, channels } = chosen.clone();
         webhook.url = url.clone().unwrap_or_else(|| std::mem::take(&mut webhook.url));
         webhook.types = types.unwrap_or_else(|| std::mem::take(&mut webhook.types));
@@ -183,6 +190,7 @@ pub(crate) async fn change(
             Some(false) => (webhook.disabled_at, webhook.because) = (None, None),
             _ => {}
         }
+        Ok(())
     });
     Ok(Json(WebhookView::from(changed.await?)))
 }
@@ -197,6 +205,7 @@ pub(crate) async fn change(
     responses(
         (status = 201, description = "Made. The secret is shown this once", body = NewSecret),
         (status = 404, description = "There is no such webhook, or it is another location's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`set_with_channel`: it is a channel's platform", body = ProblemBody, content_type = "application/problem+json"),
         ManagersOnly, Faults,
     ),
     security(("token" = []))
@@ -209,8 +218,10 @@ pub(crate) async fn replace_secret(
     let id = parse_id(&id)?;
     let (secret, sealed) = new_secret(&state.identity, id)?;
     let replaced = changed(&state, by, id, move |webhook| {
+        expect_own(webhook)?;
         webhook.secrets.insert(0, sealed.clone());
         webhook.secrets.truncate(2);
+        Ok(())
     });
     replaced.await?;
     Ok((StatusCode::CREATED, Json(NewSecret { secret })).into_response())
@@ -225,6 +236,7 @@ pub(crate) async fn replace_secret(
     responses(
         (status = 204, description = "Removed"),
         (status = 404, description = "There is no such webhook, or it is another location's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`set_with_channel`: it is a channel's platform", body = ProblemBody, content_type = "application/problem+json"),
         ManagersOnly, Faults,
     ),
     security(("token" = []))
@@ -237,7 +249,7 @@ pub(crate) async fn remove(
     let id = parse_id(&id)?;
     to_the_end(async move {
         let mut conn = state.reads.deciding().await?;
-        find(&mut conn, &by, id).await?;
+        expect_own(&find(&mut conn, &by, id).await?)?;
         webhooks::remove(&mut conn, id).await?;
         Ok::<_, ApiError>(StatusCode::NO_CONTENT)
     })
@@ -254,19 +266,30 @@ async fn find(conn: &mut PgConnection, by: &Overseer, id: Uuid) -> Result<Webhoo
     found.filter(|webhook| by.oversees(webhook)).ok_or_else(|| ApiError::not_found("webhook"))
 }
 
+/// Whether it is set here, and not with a channel.
+fn expect_own(webhook: &Webhook) -> Result<(), ApiError> {
+    match &webhook.platform {
+        None => Ok(()),
+        Some(channel) => {
+            let detail = format!("it is the platform of the channel {channel}, and set with that one");
+            Err(ApiError::taken("id", "set_with_channel", &detail))
+        }
+    }
+}
+
 /// Changes one that is theirs, as whoever changes it at the same time left it.
 async fn changed(
     state: &AppState,
     by: Overseer,
     id: Uuid,
-    change: impl Fn(&mut Webhook) + Send + Sync + 'static,
+    change: impl Fn(&mut Webhook) -> Result<(), ApiError> + Send + Sync + 'static,
 ) -> Result<Webhook, ApiError> {
     let reads = std::sync::Arc::clone(&state.reads);
     to_the_end(async move {
         let mut conn = reads.deciding().await?;
         for _ in 0..TRIES {
             let mut webhook = find(&mut conn, &by, id).await?;
-            change(&mut webhook);
+            change(&mut webhook)?;
             if webhooks::update(&mut conn, &webhook).await? {
                 return find(&mut conn, &by, id).await;
             }
@@ -280,7 +303,7 @@ async fn changed(
 fn new_secret(identity: &Identity, id: Uuid) -> Result<(String, Vec<u8>), ApiError> {
     let bytes = random::<32>().map_err(|error| ApiError::internal(&error))?;
     let secret = format!("whsec_{}", B64.encode(bytes));
-    let sealed = identity.secrets().seal(&purpose_of(&id.to_string()), &secret).map_err(|why| match why {
+    let sealed = identity.secrets().seal(&purpose_of(&id.to_string(), None), &secret).map_err(|why| match why {
         Unsealed::NoKeys => ApiError::invalid_one("secret", "no_key", why.to_string()),
         _ => ApiError::internal(&why),
     })?;
@@ -288,7 +311,7 @@ fn new_secret(identity: &Identity, id: Uuid) -> Result<(String, Vec<u8>), ApiErr
 }
 
 /// An address that can be sent to, as it is kept. Where it leads is looked at when it is connected to.
-fn address(fields: &mut Fields, text: String) -> String {
+pub(crate) fn address(fields: &mut Fields, name: &str, text: String) -> String {
     let url = Url::parse(&text).ok().filter(|url| {
         matches!(url.scheme(), "https" | "http")
             && url.has_host()
@@ -299,9 +322,14 @@ fn address(fields: &mut Fields, text: String) -> String {
     if url.is_none() {
         let detail =
             "must be an address such as https://example.com/orders, without a name, a password or a #";
-        fields.add("url", "no_url", detail);
+        fields.add(name, "no_url", detail);
     }
     url.map_or(text, String::from)
+}
+
+/// What its secrets are sealed for.
+fn purpose(webhook: &Webhook) -> String {
+    purpose_of(&webhook.id.to_string(), webhook.platform.as_deref())
 }
 
 /// What stands in the way of opening the webhooks' secrets, where there are any.
@@ -310,7 +338,7 @@ pub(crate) async fn expect_keys(database: &Database, secrets: &Secrets) -> Anyho
         webhooks::list(&mut database.connect().await?, true).await.context("cannot read the webhooks")?;
     for webhook in all {
         for sealed in &webhook.secrets {
-            let opened = secrets.unseal(&purpose_of(&webhook.id.to_string()), sealed);
+            let opened = secrets.unseal(&purpose(&webhook), sealed);
             opened.with_context(|| format!("webhook {} has a secret that cannot be opened", webhook.id))?;
         }
     }
@@ -320,7 +348,7 @@ pub(crate) async fn expect_keys(database: &Database, secrets: &Secrets) -> Anyho
 /// Seals every secret anew with the newest of these keys.
 pub(crate) async fn reseal(conn: &mut PgConnection, keys: &Secrets) -> Anyhow<()> {
     for mut webhook in webhooks::list(conn, true).await? {
-        let purpose = purpose_of(&webhook.id.to_string());
+        let purpose = purpose(&webhook);
         let again =
             |one: &Vec<u8>| keys.unseal(&purpose, one).and_then(|secret| keys.seal(&purpose, &secret));
         let sealed: Result<Vec<_>, _> = webhook.secrets.iter().map(again).collect();
@@ -340,6 +368,10 @@ struct Chosen {
 }
 
 impl Chosen {
+    const fn is_some(&self) -> bool {
+        self.types.is_some() || self.locations.is_some() || self.channels.is_some()
+    }
+
     fn read(fields: &mut Fields, by: &Overseer) -> Self {
         let types = fields.texts("types", MAX_WANTED, 100);
         if let Some(Err(unknown)) =

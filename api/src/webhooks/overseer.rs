@@ -38,9 +38,12 @@ impl Overseer {
         theirs.is_empty() || (!locations.is_empty() && locations.iter().all(|one| theirs.contains(one)))
     }
 
-    /// Whether it is theirs to see to.
+    /// Whether it is theirs to see to: a channel's platform is to those who set channels, at the first location.
     pub(super) fn oversees(&self, webhook: &Webhook) -> bool {
-        self.has_all(&webhook.locations)
+        match webhook.platform {
+            Some(_) => self.has_all(&[MAIN.to_owned()]),
+            None => self.has_all(&webhook.locations),
+        }
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) struct WebhookView {
     locations: Vec<String>,
     /// Of orders that came by these channels alone; of all, where there is none.
     channels: Vec<String>,
+    /// The channel whose platform it is: it is told what becomes of the channel's orders, in its own words, and set with the channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<String>,
     /// How many secrets it is signed with: two while one follows the other.
     secrets: usize,
     created_by: String,
@@ -38,7 +41,8 @@ pub(crate) struct WebhookView {
 impl From<Webhook> for WebhookView {
     fn from(webhook: Webhook) -> Self {
         let Webhook { id, url, types, locations, channels, secrets, created_at, updated_at, .. } = webhook;
-        let Webhook { created_by, disabled_at, because: disabled_because, .. } = webhook;
+        let Webhook { created_by, disabled_at, because: disabled_because, platform, .. } = webhook;
+        let types = if platform.is_some() { Vec::new() } else { types };
         let secrets = secrets.len();
         Self {
             id,
@@ -46,6 +50,7 @@ impl From<Webhook> for WebhookView {
             types,
             locations,
             channels,
+            platform,
             secrets,
             created_by,
             created_at,

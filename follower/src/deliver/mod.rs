@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
-use self::send::{Answer, Sender};
+use self::send::{Answer, Form, Sender};
 use crate::config::FollowerSettings;
 
 /// How long after each failed try the next one comes; after the last one what could not be delivered is parked.
@@ -57,6 +57,7 @@ const MOST: usize = 512;
 struct Lane {
     url: Arc<str>,
     secrets: Arc<[String]>,
+    form: Form,
     updated_at: OffsetDateTime,
     under_way: usize,
     /// In a row.
@@ -211,10 +212,12 @@ impl Delivery {
                 let lane = self.lanes.entry(webhook.id).or_insert(Lane {
                     url: "".into(),
                     secrets: Arc::from([]),
+                    form: Form::Standard,
                     updated_at: webhook.updated_at,
                     under_way: 0,
                     faults: 0,
                 });
+                lane.form = webhook.back().map_or(Form::Standard, |dialect| Form::Platform(dialect.signature()));
                 lane.url = webhook.url.into();
                 lane.secrets = secrets;
                 lane.updated_at = webhook.updated_at;
@@ -224,7 +227,7 @@ impl Delivery {
     }
 
     fn open(&self, webhook: &Webhook) -> Option<Arc<[String]>> {
-        let purpose = runtime::secrets::webhook(&webhook.id.to_string());
+        let purpose = runtime::secrets::webhook(&webhook.id.to_string(), webhook.platform.as_deref());
         let opened: Result<Vec<String>, _> =
             webhook.secrets.iter().map(|sealed| self.secrets.unseal(&purpose, sealed)).collect();
         match opened {
@@ -279,10 +282,11 @@ impl Delivery {
         let Some(lane) = self.lanes.get_mut(&claimed.key.webhook) else { return };
         lane.under_way += 1;
         let (sender, url, secrets) = (self.sender.clone(), Arc::clone(&lane.url), Arc::clone(&lane.secrets));
+        let form = lane.form;
         self.under_way.spawn(async move {
             let (at, began) = (OffsetDateTime::now_utc(), Instant::now());
             let id = domain::told::id_of(claimed.key.subject, claimed.key.version);
-            let answer = sender.send(&url, &id, at.unix_timestamp(), &secrets, claimed.body.clone()).await;
+            let answer = sender.send(&url, &id, at.unix_timestamp(), (form, &secrets), claimed.body.clone()).await;
             Done { claimed, at, took: began.elapsed(), answer }
         });
     }

@@ -1,4 +1,4 @@
-//! One request to an endpoint, signed as Standard Webhooks 1.0 has it.
+//! One request to an endpoint, signed as Standard Webhooks 1.0 has it, or as a platform does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as B64;
+use domain::channel::settings::{Signature, Written};
 use ipnet::IpNet;
-use reqwest::{Client, Url};
+use reqwest::{Client, RequestBuilder, Url};
 use ring::hmac;
 
 use super::address::{Allowed, NotAllowed};
@@ -26,6 +27,15 @@ pub(super) enum Answer {
     Status(u16),
     /// It did not answer, and why.
     None(&'static str),
+}
+
+/// How what is sent is named and signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As Standard Webhooks have it.
+    Standard,
+    /// As a platform has it, for what it sends and what it is told alike.
+    Platform(Signature),
 }
 
 /// Sends.
@@ -53,7 +63,7 @@ impl Sender {
         url: &str,
         id: &str,
         timestamp: i64,
-        secrets: &[String],
+        (form, secrets): (Form, &[String]),
         body: String,
     ) -> Answer {
         let Ok(url) = Url::parse(url) else { return Answer::None("no_url") };
@@ -61,17 +71,10 @@ impl Sender {
         if !allowed.may_be(&url) {
             return Answer::None("not_allowed");
         }
-        let Some(signatures) = signatures(secrets, id, timestamp, &body) else {
+        let Some(request) = form.sign(client.post(url), id, timestamp, secrets, &body) else {
             return Answer::None("no_secret");
         };
-        let request = client
-            .post(url)
-            .header("content-type", "application/cloudevents+json; charset=utf-8")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signatures)
-            .body(body);
-        match request.send().await {
+        match request.body(body).send().await {
             Ok(answer) => {
                 let status = answer.status().as_u16();
                 read_some(answer).await;
@@ -79,6 +82,29 @@ impl Sender {
             }
             Err(error) => Answer::None(fault(&error)),
         }
+    }
+}
+
+impl Form {
+    /// The request with who it is from; `None`: there is no secret that could say so.
+    fn sign(
+        self,
+        request: RequestBuilder,
+        id: &str,
+        timestamp: i64,
+        secrets: &[String],
+        body: &str,
+    ) -> Option<RequestBuilder> {
+        Some(match self {
+            Self::Standard => request
+                .header("content-type", "application/cloudevents+json; charset=utf-8")
+                .header("webhook-id", id)
+                .header("webhook-timestamp", timestamp)
+                .header("webhook-signature", signatures(secrets, id, timestamp, body)?),
+            Self::Platform(signature) => request
+                .header("content-type", "application/json")
+                .header(signature.header, over_the_body(signature.written, secrets.first()?, body)),
+        })
     }
 }
 
@@ -126,6 +152,16 @@ fn fault(error: &reqwest::Error) -> &'static str {
     }
 }
 
+/// The HMAC over the body as it is.
+fn over_the_body(written: Written, secret: &str, body: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = hmac::sign(&key, body.as_bytes());
+    match written {
+        Written::Hex => tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        Written::Base64 => B64.encode(tag),
+    }
+}
+
 /// `v1,<base64 of the HMAC>` for each secret.
 fn signatures(secrets: &[String], id: &str, timestamp: i64, body: &str) -> Option<String> {
     let signed = format!("{id}.{timestamp}.{body}");
@@ -153,5 +189,27 @@ mod tests {
         let both = signatures(&[secret.clone(), secret], "a", 1, body).unwrap();
         assert_eq!(both.split(' ').count(), 2);
         assert_eq!(signatures(&["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()], "a", 1, body), None);
+    }
+
+    #[test]
+    fn a_platform_is_asked_as_it_publishes_it() {
+        let signature = domain::channel::settings::Dialect::Deliverect.signature();
+        let form = Form::Platform(signature);
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder().tls_certs_only([]).build().unwrap();
+        let post = || client.post("https://example.com/order_status");
+        let secrets = ["a shared secret".to_owned()];
+        let request = form.sign(post(), "a_1", 1, &secrets, r#"{"orderId":"x"}"#).unwrap().build().unwrap();
+        let mut headers: Vec<_> =
+            request.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        headers.sort_unstable();
+        // By openssl dgst -sha256 -hmac.
+        let tag = "ca75888a8d0b35df923f43b42c248c22f825650986c010f42cf6770e629e5197";
+        assert_eq!(
+            headers,
+            [("content-type", "application/json"), ("x-server-authorization-hmac-sha256", tag)]
+        );
+        assert_eq!(over_the_body(Written::Base64, &secrets[0], r#"{"orderId":"x"}"#), "ynWIio0LNd+SP0O0LCSMIvglZQmGwBD0LPZ3DmKeUZc=");
+        assert!(form.sign(post(), "a_1", 1, &[], "{}").is_none());
     }
 }

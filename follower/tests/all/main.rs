@@ -1,6 +1,7 @@
 //! What follows events, one step at a time, against a real PostgreSQL, an api and receivers that are not ours.
 
 mod messages;
+mod platforms;
 mod receiver;
 mod webhooks;
 

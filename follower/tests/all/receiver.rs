@@ -22,6 +22,7 @@ pub(crate) struct Came {
     pub(crate) id: String,
     pub(crate) timestamp: String,
     pub(crate) signature: String,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
 
@@ -81,6 +82,7 @@ async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap
         |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let came = Came {
         path: uri.path().to_owned(),
+        headers: headers.clone(),
         id: text("webhook-id"),
         timestamp: text("webhook-timestamp"),
         signature: text("webhook-signature"),

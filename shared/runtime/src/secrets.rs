@@ -163,9 +163,9 @@ impl Key {
     }
 }
 
-/// What a secret of this webhook is sealed for.
-pub fn webhook(id: &str) -> String {
-    format!("webhook:{id}")
+/// What a secret of this webhook is sealed for; of a channel's platform, if it is one.
+pub fn webhook(id: &str, platform: Option<&str>) -> String {
+    platform.map_or_else(|| format!("webhook:{id}"), |channel| format!("platform:{channel}"))
 }
 
 /// What a secret of this channel is sealed for.

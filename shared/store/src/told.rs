@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use domain::told::About;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 /// What there is to say of these orders.
@@ -22,4 +24,19 @@ pub async fn about(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Has
         (row.id, about)
     });
     Ok(about.collect())
+}
+
+/// The documents by which channels sent these orders, to the letter, as far as they are there.
+pub async fn documents(
+    conn: &mut PgConnection,
+    orders: &[Uuid],
+) -> sqlx::Result<HashMap<Uuid, Box<RawValue>>> {
+    let rows = sqlx::query!(
+        r#"SELECT order_id AS "order_id!", imported AS "imported!: Json<Box<RawValue>>"
+           FROM order_details WHERE order_id = ANY($1) AND imported IS NOT NULL"#,
+        orders
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.order_id, row.imported.0)).collect())
 }

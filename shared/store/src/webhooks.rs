@@ -1,5 +1,7 @@
 //! webhooks: who is told of what happens, and what they chose. Their secrets are sealed; nothing here can open them.
 
+use domain::channel::name::ChannelName;
+use domain::channel::settings::Dialect;
 use domain::told::{About, Wanted};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -28,12 +30,24 @@ pub struct Webhook {
     pub created_by: String,
     /// Since when nothing is sent.
     pub disabled_at: Option<OffsetDateTime>,
-    /// Why: `gone` or `told`.
+    /// Why: `gone`, `failing` or `told`.
     pub because: Option<String>,
+    /// The channel whose platform it is; `None`: of somebody who asked to be told.
+    pub platform: Option<String>,
+    /// Of such a one: in which dialect it is told.
+    pub dialect: Option<String>,
 }
 
+/// What no event is called: programs that do not know of platforms send them nothing.
+const PLATFORM: &str = "platform";
+
 impl Webhook {
-    /// Whether it is to be told of an event of this type, of such an order.
+    /// The dialect in which its platform is told.
+    pub fn back(&self) -> Option<Dialect> {
+        self.dialect.as_deref().and_then(Dialect::of_name)
+    }
+
+    /// Whether it is to be told of an event of this type, of such an order, in our own words.
     pub fn wants(&self, name: &str, order: &About) -> bool {
         let is_among = |names: &[String], name: Option<&str>| {
             names.is_empty() || names.iter().any(|known| Some(&**known) == name)
@@ -51,7 +65,7 @@ pub async fn list(conn: &mut PgConnection, all: bool) -> sqlx::Result<Vec<Webhoo
         Webhook,
         r#"SELECT id AS "id!", url AS "url!", types AS "types!", locations AS "locations!", channels AS "channels!",
                   secrets AS "secrets!", created_at AS "created_at!", updated_at AS "updated_at!", created_by AS "created_by!",
-                  disabled_at, because
+                  disabled_at, because, platform, dialect
            FROM webhooks WHERE removed_at IS NULL AND ($1 OR disabled_at IS NULL) ORDER BY id"#,
         all
     )
@@ -106,6 +120,62 @@ pub async fn update(conn: &mut PgConnection, webhook: &Webhook) -> sqlx::Result<
     .execute(conn)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Tells a channel's platform from now on, there, in this dialect, signed with this; `None`: with what it was signed with. `false`: it
+/// was with nothing. What was to be told stays in its line. For whoever holds the channel's row.
+pub async fn set_platform(
+    conn: &mut PgConnection,
+    channel: &ChannelName,
+    (url, dialect): (&str, Dialect),
+    sealed: Option<&[u8]>,
+    by: &str,
+) -> sqlx::Result<bool> {
+    let secrets = sealed.map(|sealed| vec![sealed.to_owned()]);
+    let done = sqlx::query!(
+        "UPDATE webhooks SET url = $2, dialect = $3, secrets = coalesce($4::bytea[], secrets), updated_at = clock_timestamp()
+         WHERE platform = $1 AND removed_at IS NULL",
+        channel.as_str(),
+        url,
+        dialect.name(),
+        secrets.as_deref() as Option<&[Vec<u8>]>
+    )
+    .execute(&mut *conn)
+    .await?;
+    let Some(secrets) = secrets.filter(|_| done.rows_affected() == 0) else {
+        return Ok(done.rows_affected() == 1);
+    };
+    sqlx::query!(
+        "INSERT INTO webhooks (id, url, types, locations, channels, secrets, created_by, platform, dialect)
+         VALUES ($1, $2, $3, '{}', '{}', $4, $5, $6, $7)",
+        Uuid::now_v7(),
+        url,
+        &[PLATFORM.to_owned()],
+        &secrets,
+        by,
+        channel.as_str(),
+        dialect.name()
+    )
+    .execute(conn)
+    .await?;
+    Ok(true)
+}
+
+/// The endpoint of a channel's platform.
+pub async fn platform(conn: &mut PgConnection, channel: &ChannelName) -> sqlx::Result<Option<Webhook>> {
+    let all = list(conn, true).await?;
+    Ok(all.into_iter().find(|webhook| webhook.platform.as_deref() == Some(channel.as_str())))
+}
+
+/// A channel's platform is told nothing any more.
+pub async fn remove_platform(conn: &mut PgConnection, channel: &ChannelName) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE webhooks SET removed_at = now() WHERE platform = $1 AND removed_at IS NULL",
+        channel.as_str()
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 /// Nothing is sent to it any more; what was to be is cleared away by and by. Says whether it was there.

@@ -1,5 +1,6 @@
 //! Dialects: what the documents of the platforms mean. A file each, pure functions from a document to our order.
 
+pub mod back;
 mod deliverect;
 mod draft;
 pub mod plain;
