@@ -71,7 +71,7 @@ async fn expected(parts: &Parts, identity: &Identity) -> Result<Arc<Principal>, 
 }
 
 /// The token, where there is one.
-fn bearer(parts: &Parts) -> Result<Option<&str>, ApiError> {
+pub(super) fn bearer(parts: &Parts) -> Result<Option<&str>, ApiError> {
     let mut shown = parts.headers.get_all(AUTHORIZATION).iter();
     let Some(one) = shown.next() else { return Ok(None) };
     if shown.next().is_some() {

@@ -12,7 +12,7 @@ use runtime::tasks::Stop;
 use sha2::{Digest, Sha256};
 use store::accounts::{service_tokens, sessions};
 use store::session::Session;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 use uuid::Uuid;
 
 use super::principal::{OWN_MACHINE, Principal, Unproven, now};
@@ -22,13 +22,13 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// At most so often because of a token that nobody knows.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Looked {
     ended: HashSet<Uuid>,
     services: HashMap<String, Service>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Service {
     secret_hash: Vec<u8>,
     principal: Arc<Principal>,
@@ -45,12 +45,20 @@ pub(crate) struct Followed {
     memory: Duration,
     /// Somebody of this process has changed something.
     changed: Notify,
+    /// Something else was seen than at the look before.
+    news: watch::Sender<()>,
 }
 
 impl Followed {
     pub(crate) fn new(session: Session, access_life: Duration) -> Self {
         let memory = access_life + Duration::from_secs(60);
-        Self { seen: RwLock::new(None), look: Mutex::new((session, None)), memory, changed: Notify::new() }
+        Self {
+            seen: RwLock::new(None),
+            look: Mutex::new((session, None)),
+            memory,
+            changed: Notify::new(),
+            news: watch::Sender::new(()),
+        }
     }
 
     /// Looks until `stop`.
@@ -110,9 +118,21 @@ impl Followed {
             (token.id, Service { secret_hash: token.secret_hash, principal })
         });
         let looked = Looked { ended: ended.into_iter().collect(), services: services.collect() };
-        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(looked));
+        let looked = Some(Arc::new(looked));
+        let before = {
+            let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *seen, looked.clone())
+        };
         *at = Some(Instant::now());
+        if before != looked {
+            self.news.send_replace(());
+        }
         Ok(())
+    }
+
+    /// Changes when something else was seen than before.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
     }
 
     fn seen(&self) -> Option<Arc<Looked>> {

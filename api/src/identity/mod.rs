@@ -13,6 +13,7 @@ mod issuers;
 pub mod key_file;
 mod key_set;
 mod key_source;
+pub(crate) mod lasting;
 pub(crate) mod machines;
 pub(crate) mod own;
 mod passwords;

@@ -34,12 +34,13 @@ use crate::http::error::{ApiError, ProblemBody};
 use crate::http::parameters::OrderId;
 use crate::http::problems::{Faults, NoOrder, TokenNeeded};
 use crate::identity::caller::Anyone;
+use crate::identity::lasting::Lasting;
 use crate::orders::read::{found, parse_id};
 use crate::state::AppState;
 
 /// A sign of life while nothing happens: more often than what is between us and a client forgets a silent connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a stream lasts. Its client comes again with its token, which may have been ended meanwhile.
+/// How long a stream lasts: what is between us and a client forgets those that last for ever.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// Events read at once for a stream of all.
 const AT_ONCE: usize = 100;
@@ -95,6 +96,7 @@ pub(crate) struct TrackQuery {
 pub(crate) async fn track(
     State(state): State<AppState>,
     Anyone(caller): Anyone,
+    lasting: Lasting,
     Path(id): Path<String>,
     headers: HeaderMap,
     query: Result<Query<TrackQuery>, axum::extract::rejection::QueryRejection>,
@@ -116,7 +118,7 @@ pub(crate) async fn track(
         let frame = tracked.next().await?;
         Some((Ok(frame), tracked))
     });
-    Ok(until_the_end(&state, frames))
+    Ok(until_the_end(&state, lasting, frames))
 }
 
 /// One client that watches an order.
@@ -173,6 +175,7 @@ pub(crate) struct StreamQuery {
 pub(crate) async fn track_all(
     State(state): State<AppState>,
     by: Onlooker,
+    lasting: Lasting,
     headers: HeaderMap,
     query: Result<Query<StreamQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Frames, ApiError> {
@@ -197,7 +200,7 @@ pub(crate) async fn track_all(
         let frame = all.next().await?;
         Some((Ok(frame), all))
     });
-    Ok(until_the_end(&state, frames))
+    Ok(until_the_end(&state, lasting, frames))
 }
 
 /// One client that watches all orders.
@@ -238,14 +241,22 @@ fn last_event_id(headers: &HeaderMap) -> Option<String> {
     (!id.is_empty()).then(|| id.to_owned())
 }
 
-/// These frames, with signs of life between them, until the process stops or the stream has lasted long enough.
+/// These frames, with signs of life between them, until the process stops, the token is good no longer, or the stream has lasted long
+/// enough.
 fn until_the_end(
     state: &AppState,
+    lasting: Lasting,
     frames: impl Stream<Item = Result<Frame, Infallible>> + Send + 'static,
 ) -> Frames {
     let (stop, deadline) = (state.stop.clone(), Instant::now() + LONGEST);
     let end = async move {
-        stop.or_stopped(sleep_until(deadline)).await;
+        let lasts = async {
+            tokio::select! {
+                () = lasting.ended() => {}
+                () = sleep_until(deadline) => {}
+            }
+        };
+        stop.or_stopped(lasts).await;
     };
     let frames = frames.take_until(Box::pin(end)).boxed();
     Sse::new(frames).keep_alive(KeepAlive::new().interval(HEARTBEAT))

@@ -71,7 +71,7 @@ pub(crate) async fn embedded() -> Result<(TestDatabase, Pipeline)> {
 }
 
 /// With the embedded issuer alone.
-fn embedded_settings(mut options: Options) -> Result<Options> {
+pub(crate) fn embedded_settings(mut options: Options) -> Result<Options> {
     options.api.identity.issuers_file = None;
     options.api.identity.identity_key_file = Some(testbed::people::keys()?);
     Ok(options)

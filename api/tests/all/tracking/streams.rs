@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Response, StatusCode};
-use serde_json::Value;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
 use testbed::people::of;
 use testbed::{Client, Options, Pipeline, TestDatabase, Via, until};
 use uuid::Uuid;
 
 use super::{cancel, header, versions};
 use crate::api;
+use crate::people::{PASSWORD, ask, embedded_settings, log_in, register, text};
 
 /// A stream as it is read.
 struct Stream {
@@ -183,4 +184,58 @@ async fn no_customer_has_more_streams_than_screens() -> Result<()> {
     .await?;
     drop(held);
     api.stop().await
+}
+
+/// How soon what was ended must be over everywhere: as for requests.
+const OVER_WITHIN: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_is_ended_at_whichever_api_and_those_of_others_go_on() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let options = embedded_settings(Options { with_worker: false, ..Options::new(Via::InProcess) })?;
+    let (here, there) =
+        (Pipeline::start(&database, options.clone()).await?, Pipeline::start(&database, options).await?);
+    let password = api::identity::bootstrap::make_admin(&database.database(), "root@example.com").await?;
+    let root = log_in(&here, "root@example.com", &password).await?;
+    let root = text(&root, "access_token")?;
+    let maria = register(&here, "maria@example.com").await?;
+    let (first, second) = (
+        log_in(&here, "maria@example.com", PASSWORD).await?,
+        log_in(&here, "maria@example.com", PASSWORD).await?,
+    );
+    let (one, other) = (text(&first, "access_token")?, text(&second, "access_token")?);
+    let made = ask(&here, Method::POST, "/service-tokens", root, Some(json!({"name": "board"}))).await?;
+    let made: Value = made.json().await?;
+    let machine = text(&made, "token")?;
+    for token in [one, other, machine] {
+        until("it is known there", async || {
+            Ok((ask(&there, Method::GET, "/auth/me", token, None).await?.status() == 200).then_some(()))
+        })
+        .await?;
+    }
+    let mut order = Client::an_order();
+    order["customer_id"] = maria["id"].clone();
+    let placed: Value = ask(&there, Method::POST, "/orders", other, Some(order)).await?.json().await?;
+    let order: Uuid = text(&placed, "id")?.parse()?;
+    let path = format!("{order}/events");
+    let mut ended = Stream::open(&there.client, &path, "", one).await?;
+    let mut goes_on = Stream::open(&there.client, &path, "", other).await?;
+    let mut board = Stream::open(&there.client, "events?after=earliest", "", machine).await?;
+    for stream in [&mut ended, &mut goes_on, &mut board] {
+        assert_eq!(versions(&stream.take(1).await?, order), [told(1, "PENDING")]);
+    }
+
+    let out = json!({"refresh_token": text(&first, "refresh_token")?});
+    assert!(ask(&here, Method::POST, "/auth/logout", "", Some(out)).await?.status().is_success());
+    assert_eq!(tokio::time::timeout(OVER_WITHIN, ended.next()).await.context("it goes on")??, None);
+    let path_of_it = format!("/service-tokens/{}", text(&made, "id")?);
+    assert_eq!(ask(&here, Method::DELETE, &path_of_it, root, None).await?.status(), 204);
+    assert_eq!(tokio::time::timeout(OVER_WITHIN, board.next()).await.context("it goes on")??, None);
+
+    // Another login of the same person is none of it.
+    let path = format!("/orders/{order}/cancel");
+    assert_eq!(ask(&there, Method::POST, &path, other, Some(json!({}))).await?.status(), 200);
+    assert_eq!(versions(&goes_on.take(1).await?, order), [told(2, "CANCELLED")]);
+    here.stop().await?;
+    there.stop().await
 }
