@@ -241,11 +241,16 @@ async fn an_api_that_cannot_open_a_channels_secret_does_not_start() -> Result<()
     let options = Options { with_worker: false, ..Options::new(Via::InProcess) };
     let pipeline = Pipeline::start(&database, options.clone()).await?;
     inside(&database, &pipeline.client, async |internal| {
-        let set = internal.put("eats", json!({"dialect": "plain", "secrets": ["first secret"]})).await?;
+        let settings = json!({"dialect": "deliverect", "secrets": ["first secret"], "status_url": "https://example.com/status",
+            "status_secret": "what the platform knows"});
+        let set = internal.put("eats", settings).await?;
         assert_eq!(set.0, 200);
         Ok(())
     })
     .await?;
+    let hooks = format!("{}/api/v1/webhooks", pipeline.client.api);
+    let hook = pipeline.client.http.post(hooks).json(&json!({"url": "https://example.com/in"}));
+    let hook: Value = hook.send().await?.json().await?;
     pipeline.stop().await?;
 
     let expect = async |file: Option<&Path>| {
@@ -273,5 +278,20 @@ async fn an_api_that_cannot_open_a_channels_secret_does_not_start() -> Result<()
     assert_eq!(api::operations::channels::reseal(&database.database(), &file).await?, 1);
     expect(Some(&file)).await?;
     assert!(expect(Some(&own)).await.is_err(), "the key that sealed it before opens it no more");
+    // Those of webhooks and of platforms, too: with the newest key, and what they were.
+    let keys = Secrets::open(Some(&file))?;
+    let id = hook["id"].as_str().context("no id")?;
+    let webhooks = store::webhooks::list(&mut database.connect().await?, true).await?;
+    assert_eq!(webhooks.len(), 2);
+    for webhook in webhooks {
+        let purpose = api::identity::secrets::webhook(&webhook.id.to_string(), webhook.platform.as_deref());
+        let secret = if webhook.id.to_string() == id {
+            hook["secret"].as_str()
+        } else {
+            Some("what the platform knows")
+        };
+        assert!(webhook.secrets.iter().all(|sealed| keys.is_newest(sealed)));
+        assert_eq!(keys.unseal(&purpose, &webhook.secrets[0]).ok().as_deref(), secret);
+    }
     Ok(())
 }
