@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::channel::dialect::back::Moved;
 use domain::event::{Event, What};
-use domain::told::{About, Told};
+use domain::told::{About, Past, Payload, Told, Unread};
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
@@ -31,30 +31,47 @@ impl Follows for Webhooks {
             let mut orders: Vec<Uuid> = events.iter().map(|event| event.subject).collect();
             orders.dedup();
             let about = told::about(conn, &orders).await?;
-            let mut new = new(&webhooks, events, &about)?;
+            let pasts = if webhooks.iter().any(|webhook| webhook.payload() != Payload::Thin) {
+                told::pasts(conn, &orders).await?
+            } else {
+                HashMap::new()
+            };
+            let mut new = new(&webhooks, events, &about, &pasts)?;
             new.extend(back(conn, &webhooks, events, &about).await?);
             if new.is_empty() { Ok(()) } else { add(conn, &new).await }
         })
     }
 }
 
-fn new(webhooks: &[Webhook], events: &[Event], about: &HashMap<Uuid, About>) -> sqlx::Result<Vec<New>> {
+fn new(
+    webhooks: &[Webhook],
+    events: &[Event],
+    about: &HashMap<Uuid, About>,
+    pasts: &HashMap<Uuid, Past>,
+) -> sqlx::Result<Vec<New>> {
     let mut new = Vec::new();
     for event in events {
         let Some(about) = about.get(&event.subject) else { continue };
-        let told = Told::new(event, about);
-        let wanted = webhooks.iter().filter(|webhook| webhook.wants(told.r#type, about));
-        let wanted: Vec<Uuid> = wanted.map(|webhook| webhook.id).collect();
-        if wanted.is_empty() {
-            continue;
+        let mut told = Told::new(event, about);
+        let wanted: Vec<&Webhook> =
+            webhooks.iter().filter(|webhook| webhook.wants(told.r#type, about)).collect();
+        for payload in Payload::ALL {
+            let (subject, version, kind) = (event.subject, event.version, told.r#type);
+            let mut wanted = wanted.iter().filter(|webhook| webhook.payload() == payload).peekable();
+            if wanted.peek().is_none() {
+                continue;
+            }
+            if payload != Payload::Thin && told.data.order.is_none() {
+                told.data.order = pasts.get(&subject).and_then(|past| past.then(version));
+            }
+            told.data.handover = (payload == Payload::Full).then_some(Unread);
+            let body = serde_json::to_string(&told).map_err(|error| sqlx::Error::Encode(error.into()))?;
+            new.extend(wanted.map(|webhook| New {
+                key: Key { webhook: webhook.id, subject, version },
+                kind: kind.to_owned(),
+                body: body.clone(),
+            }));
         }
-        let body = serde_json::to_string(&told).map_err(|error| sqlx::Error::Encode(error.into()))?;
-        let (subject, version, kind) = (event.subject, event.version, told.r#type);
-        new.extend(wanted.into_iter().map(|webhook| New {
-            key: Key { webhook, subject, version },
-            kind: kind.to_owned(),
-            body: body.clone(),
-        }));
     }
     Ok(new)
 }

@@ -68,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 91] = [
+const CODES: [(&str, &str); 92] = [
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",
@@ -189,6 +189,7 @@ const CODES: [(&str, &str); 91] = [
     ),
     ("unknown_method", "Must be `card`, `on_delivery` or `elsewhere`."),
     ("unknown_option", "The product has no such option, or no longer."),
+    ("unknown_payload", "Must be `thin`, `order` or `full`."),
     ("unknown_product", "There is no such product, or no longer."),
     ("unknown_role", "There is no such role."),
     ("unknown_status", "There is no such status."),

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as B64;
 use domain::channel::name::ChannelName;
-use domain::told::{MAX_WANTED, Wanted};
+use domain::told::{MAX_WANTED, Payload, Wanted};
 use reqwest::Url;
 use sqlx::PgConnection;
 use store::Database;
@@ -68,21 +68,25 @@ pub(crate) async fn make(
     fields.finish()?;
     let id = Uuid::now_v7();
     let (secret, sealed) = new_secret(&state.identity, id)?;
-    let new = Webhook {
+    let mut new = Webhook {
         id,
         url: url.unwrap_or_default(),
         types: chosen.types.unwrap_or_default(),
         locations: chosen.locations.unwrap_or_else(|| by.all_locations()),
         channels: chosen.channels.unwrap_or_default(),
+        with_order: false,
+        with_handover: false,
         secrets: vec![sealed],
         created_at: OffsetDateTime::UNIX_EPOCH,
         updated_at: OffsetDateTime::UNIX_EPOCH,
         created_by: by.name().to_owned(),
         disabled_at: None,
         because: None,
+        failing_since: None,
         platform: None,
         dialect: None,
     };
+    new.set_payload(chosen.payload.unwrap_or_default());
     let made = to_the_end(async move {
         let mut conn = state.reads.deciding().await?;
         if !webhooks::insert(&mut conn, &new).await? {
@@ -177,14 +181,16 @@ pub(crate) async fn change(
         if says_more {
             expect_own(webhook)?;
         }
-        let Chosen { types, locations, channels } = chosen.clone();
+        let Chosen { types, locations, channels, payload } = chosen.clone();
+        webhook.set_payload(payload.unwrap_or_else(|| webhook.payload()));
         webhook.url = url.clone().unwrap_or_else(|| std::mem::take(&mut webhook.url));
         webhook.types = types.unwrap_or_else(|| std::mem::take(&mut webhook.types));
         webhook.locations = locations.unwrap_or_else(|| std::mem::take(&mut webhook.locations));
         webhook.channels = channels.unwrap_or_else(|| std::mem::take(&mut webhook.channels));
         match disabled {
-            Some(true) if webhook.disabled_at.is_none() => {
-                webhook.disabled_at = Some(OffsetDateTime::now_utc());
+            // Also of one that is so because it failed: nobody minds it any more.
+            Some(true) => {
+                webhook.disabled_at = webhook.disabled_at.or_else(|| Some(OffsetDateTime::now_utc()));
                 webhook.because = Some("told".to_owned());
             }
             Some(false) => (webhook.disabled_at, webhook.because) = (None, None),
@@ -303,10 +309,11 @@ async fn changed(
 fn new_secret(identity: &Identity, id: Uuid) -> Result<(String, Vec<u8>), ApiError> {
     let bytes = random::<32>().map_err(|error| ApiError::internal(&error))?;
     let secret = format!("whsec_{}", B64.encode(bytes));
-    let sealed = identity.secrets().seal(&purpose_of(&id.to_string(), None), &secret).map_err(|why| match why {
-        Unsealed::NoKeys => ApiError::invalid_one("secret", "no_key", why.to_string()),
-        _ => ApiError::internal(&why),
-    })?;
+    let sealed =
+        identity.secrets().seal(&purpose_of(&id.to_string(), None), &secret).map_err(|why| match why {
+            Unsealed::NoKeys => ApiError::invalid_one("secret", "no_key", why.to_string()),
+            _ => ApiError::internal(&why),
+        })?;
     Ok((secret, sealed))
 }
 
@@ -365,11 +372,12 @@ struct Chosen {
     types: Option<Vec<String>>,
     locations: Option<Vec<String>>,
     channels: Option<Vec<String>>,
+    payload: Option<Payload>,
 }
 
 impl Chosen {
     const fn is_some(&self) -> bool {
-        self.types.is_some() || self.locations.is_some() || self.channels.is_some()
+        self.types.is_some() || self.locations.is_some() || self.channels.is_some() || self.payload.is_some()
     }
 
     fn read(fields: &mut Fields, by: &Overseer) -> Self {
@@ -398,6 +406,14 @@ impl Chosen {
             }
             channels
         });
-        Self { types, locations, channels }
+        let payload = fields.optional_text("payload", 50).and_then(|name| {
+            let known = Payload::of_name(&name);
+            if known.is_none() {
+                let all: Vec<_> = Payload::ALL.into_iter().map(Payload::name).collect();
+                fields.add("payload", "unknown_payload", format!("must be one of {}", all.join(", ")));
+            }
+            known
+        });
+        Self { types, locations, channels, payload }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct WebhookView {
     locations: Vec<String>,
     /// Of orders that came by these channels alone; of all, where there is none.
     channels: Vec<String>,
+    /// How much it is told: `thin`, the event; `order`, with the order as it was after it; `full`, with whom that is for as well.
+    payload: &'static str,
     /// The channel whose platform it is: it is told what becomes of the channel's orders, in its own words, and set with the channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     platform: Option<String>,
@@ -33,15 +35,20 @@ pub(crate) struct WebhookView {
     /// Since when nothing is sent; null: it is.
     #[serde(with = "crate::http::times::option")]
     disabled_at: Option<OffsetDateTime>,
-    /// Why not: `gone`, it answered 410; `told`, somebody disabled it.
+    /// Why not: `gone`, it answered 410; `failing`, it took nothing for five days; `told`, somebody disabled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled_because: Option<String>,
+    /// Since when it has taken nothing, though something was sent; null: it took the last one.
+    #[serde(with = "crate::http::times::option")]
+    failing_since: Option<OffsetDateTime>,
 }
 
 impl From<Webhook> for WebhookView {
     fn from(webhook: Webhook) -> Self {
+        let payload = webhook.payload().name();
         let Webhook { id, url, types, locations, channels, secrets, created_at, updated_at, .. } = webhook;
-        let Webhook { created_by, disabled_at, because: disabled_because, platform, .. } = webhook;
+        let Webhook { created_by, disabled_at, because: disabled_because, platform, failing_since, .. } =
+            webhook;
         let types = if platform.is_some() { Vec::new() } else { types };
         let secrets = secrets.len();
         Self {
@@ -50,6 +57,7 @@ impl From<Webhook> for WebhookView {
             types,
             locations,
             channels,
+            payload,
             platform,
             secrets,
             created_by,
@@ -57,6 +65,7 @@ impl From<Webhook> for WebhookView {
             updated_at,
             disabled_at,
             disabled_because,
+            failing_since,
         }
     }
 }
@@ -177,6 +186,9 @@ pub(crate) struct NewWebhookBody {
     locations: Option<Vec<String>>,
     #[schema(max_items = 100)]
     channels: Option<Vec<String>>,
+    /// `thin` where nothing is named, `order` or `full`.
+    #[schema(example = "thin")]
+    payload: Option<String>,
 }
 
 /// What is to change of a webhook.
@@ -192,6 +204,7 @@ pub(crate) struct WebhookBody {
     locations: Option<Vec<String>>,
     #[schema(max_items = 100)]
     channels: Option<Vec<String>>,
+    payload: Option<String>,
     /// Nothing is sent to it; or again, after it was.
     disabled: Option<bool>,
 }

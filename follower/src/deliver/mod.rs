@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use domain::told::with_handover;
 use metrics::{Counter, Gauge};
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -19,7 +20,7 @@ use runtime::secrets::Secrets;
 use runtime::tasks::Stop;
 use store::deliveries::{self, Claimed, Next, Tried};
 use store::session::Session;
-use store::webhooks::{self, Webhook};
+use store::webhooks::{self, CameTo, Webhook};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
@@ -41,6 +42,8 @@ pub const DELAYS: [Duration; 6] = [
 const JITTER: u32 = 5;
 /// Faults in a row after which a lane has one request under way.
 const FAULTS: u32 = 5;
+/// An endpoint that has taken nothing for so long, whatever was sent, is disabled: nobody minds it.
+pub const FAILS_FOR: Duration = Duration::from_secs(5 * 24 * 3_600);
 /// Between two looks at who is to be told: a secret that was taken back signs no longer than that.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two looks at what is old, and at how things stand.
@@ -101,6 +104,7 @@ struct Metrics {
     parked: Counter,
     due: Gauge,
     aside: Gauge,
+    disabled: Gauge,
 }
 
 /// What a step came to.
@@ -142,6 +146,7 @@ impl Delivery {
                 parked: metrics::counter!("deliver_parked_total"),
                 due: metrics::gauge!("deliver_oldest_due_seconds"),
                 aside: metrics::gauge!("deliver_parked"),
+                disabled: metrics::gauge!("deliver_disabled"),
             },
         })
     }
@@ -217,7 +222,8 @@ impl Delivery {
                     under_way: 0,
                     faults: 0,
                 });
-                lane.form = webhook.back().map_or(Form::Standard, |dialect| Form::Platform(dialect.signature()));
+                lane.form =
+                    webhook.back().map_or(Form::Standard, |dialect| Form::Platform(dialect.signature()));
                 lane.url = webhook.url.into();
                 lane.secrets = secrets;
                 lane.updated_at = webhook.updated_at;
@@ -246,6 +252,7 @@ impl Delivery {
         let standing = standing.context("cannot see what is to be delivered")?;
         self.metrics.due.set(standing.oldest_due_seconds);
         self.metrics.aside.set(standing.parked as f64);
+        self.metrics.disabled.set(standing.disabled as f64);
         Ok(())
     }
 
@@ -286,7 +293,8 @@ impl Delivery {
         self.under_way.spawn(async move {
             let (at, began) = (OffsetDateTime::now_utc(), Instant::now());
             let id = domain::told::id_of(claimed.key.subject, claimed.key.version);
-            let answer = sender.send(&url, &id, at.unix_timestamp(), (form, &secrets), claimed.body.clone()).await;
+            let body = with_handover(claimed.body.clone(), claimed.handover.as_deref());
+            let answer = sender.send(&url, &id, at.unix_timestamp(), (form, &secrets), body).await;
             Done { claimed, at, took: began.elapsed(), answer }
         });
     }
@@ -304,31 +312,36 @@ impl Delivery {
         if done.is_empty() {
             return Ok(0);
         }
-        let mut gone = Vec::new();
+        let mut came_to = CameTo::default();
         let mut tried = Vec::new();
         for one in &done {
             let next = self.judge(one);
-            if one.answer == Answer::Status(410) {
-                gone.push(one.claimed.key.webhook);
-            }
+            let of_its_kind = match one.answer {
+                _ if next == Next::Taken => &mut came_to.taken,
+                Answer::Status(410) => &mut came_to.gone,
+                _ => &mut came_to.failed,
+            };
+            of_its_kind.push(one.claimed.key.webhook);
             tried.push(as_written(one, next));
         }
-        let input = (tried, gone);
-        let written = self.session.run(&input, |conn, (tried, gone)| {
+        for endpoints in [&mut came_to.taken, &mut came_to.failed, &mut came_to.gone] {
+            endpoints.sort_unstable();
+            endpoints.dedup();
+        }
+        let input = (tried, came_to);
+        let written = self.session.run(&input, |conn, (tried, came_to)| {
             Box::pin(async move {
                 let mut tx = sqlx::Connection::begin(conn).await?;
                 deliveries::end(&mut tx, tried).await?;
-                if !gone.is_empty() {
-                    webhooks::disable_gone(&mut tx, gone).await?;
-                }
-                tx.commit().await
+                let disabled = webhooks::came_to(&mut tx, came_to, FAILS_FOR).await?;
+                tx.commit().await?;
+                Ok(disabled)
             })
         });
         // What could not be written down is sent again when its lease is over.
-        written.await.context("cannot write down what was delivered")?;
-        for webhook in &input.1 {
-            self.lanes.remove(webhook);
-            tracing::warn!(%webhook, "an endpoint says that it is gone: nothing is sent to it any more");
+        for webhook in written.await.context("cannot write down what was delivered")? {
+            self.lanes.remove(&webhook);
+            tracing::warn!(%webhook, "an endpoint is gone, or has failed for days: nothing is sent to it until somebody enables it");
         }
         Ok(done.len())
     }

@@ -209,7 +209,10 @@ mod tests {
             headers,
             [("content-type", "application/json"), ("x-server-authorization-hmac-sha256", tag)]
         );
-        assert_eq!(over_the_body(Written::Base64, &secrets[0], r#"{"orderId":"x"}"#), "ynWIio0LNd+SP0O0LCSMIvglZQmGwBD0LPZ3DmKeUZc=");
+        assert_eq!(
+            over_the_body(Written::Base64, &secrets[0], r#"{"orderId":"x"}"#),
+            "ynWIio0LNd+SP0O0LCSMIvglZQmGwBD0LPZ3DmKeUZc="
+        );
         assert!(form.sign(post(), "a_1", 1, &[], "{}").is_none());
     }
 }

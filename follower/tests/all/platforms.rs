@@ -182,7 +182,11 @@ async fn where_a_platform_is_told_is_set_with_its_channel_alone_and_its_secret_i
 {
     let house = House::new().await?;
     for (settings, attr, code) in [
-        (json!({"dialect": "shopify", "status_url": "https://a", "status_secret": SECRET}), "status_url", "not_told"),
+        (
+            json!({"dialect": "shopify", "status_url": "https://a", "status_secret": SECRET}),
+            "status_url",
+            "not_told",
+        ),
         (json!({"dialect": "deliverect", "status_url": "https://a"}), "status_secret", "required"),
         (json!({"dialect": "deliverect", "status_secret": SECRET}), "status_url", "required"),
         (
@@ -190,7 +194,11 @@ async fn where_a_platform_is_told_is_set_with_its_channel_alone_and_its_secret_i
             "status_url",
             "no_url",
         ),
-        (json!({"dialect": "deliverect", "status_url": "https://a", "status_secret": "short"}), "status_secret", "too_short"),
+        (
+            json!({"dialect": "deliverect", "status_url": "https://a", "status_secret": "short"}),
+            "status_secret",
+            "too_short",
+        ),
     ] {
         let (status, answer) = house.channel(Method::PUT, "eats", &settings).await?;
         let error = &answer["errors"][0];

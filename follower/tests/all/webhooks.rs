@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as B64;
 use domain::event::Event;
@@ -13,7 +13,7 @@ use follower::webhooks::Webhooks;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use ring::hmac;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 use testbed::people::{of, token_at};
 use tokio::sync::Notify;
@@ -162,6 +162,185 @@ async fn a_redirect_is_not_followed_and_who_says_that_it_is_gone_is_asked_no_mor
     house.hurry().await?;
     house.deliver().await?;
     assert_eq!(house.receiver.came("/moved").len(), before);
+    house.api.stop().await
+}
+
+impl House {
+    /// Lets an endpoint's first failure be so long ago.
+    async fn failing_for(&self, webhook: Uuid, how_long: &str) -> Result<()> {
+        let set = "UPDATE webhooks SET failing_since = now() - $2::text::interval WHERE id = $1 AND failing_since IS NOT NULL";
+        let set = sqlx::query(set).bind(webhook).bind(how_long);
+        ensure!(
+            set.execute(&mut self.database.connect().await?).await?.rows_affected() == 1,
+            "it does not fail"
+        );
+        Ok(())
+    }
+
+    async fn shown(&self, webhook: Uuid) -> Result<Value> {
+        Ok(self.ask(Method::GET, &format!("/webhooks/{webhook}"), json!({})).await?.1)
+    }
+
+    async fn try_again(&mut self) -> Result<()> {
+        self.hurry().await?;
+        self.deliver().await
+    }
+}
+
+#[tokio::test]
+async fn who_takes_nothing_for_five_days_is_disabled_and_goes_on_where_it_was_when_enabled() -> Result<()> {
+    let mut house = House::new().await?;
+    let (failing, _) = house.webhook("/failing", json!({})).await?;
+    let (wavering, _) = house.webhook("/wavering", json!({})).await?;
+    for path in ["/failing", "/wavering"] {
+        house.receiver.answer(path, 500);
+    }
+    let first = house.order().await?;
+    house.follow().await?;
+    house.deliver().await?;
+    let (one, other) = (house.shown(failing).await?, house.shown(wavering).await?);
+    assert!(one["failing_since"].is_string() && other["failing_since"].is_string(), "{one}");
+
+    // Almost five days: one goes on failing, the other takes something, and fails again a day later.
+    for webhook in [failing, wavering] {
+        house.failing_for(webhook, "4 days 23 hours").await?;
+    }
+    house.receiver.answer("/wavering", 200);
+    house.try_again().await?;
+    assert_eq!(house.shown(failing).await?["disabled_at"], json!(null));
+    assert_eq!(house.shown(wavering).await?["failing_since"], json!(null));
+    house.receiver.answer("/wavering", 500);
+    let second = house.order().await?;
+    house.follow().await?;
+    house.deliver().await?;
+    house.failing_for(wavering, "1 day 1 hour").await?;
+    house.failing_for(failing, "5 days 1 minute").await?;
+    assert_eq!(
+        house.shown(failing).await?["disabled_at"],
+        json!(null),
+        "nobody is disabled while nothing is tried"
+    );
+    house.try_again().await?;
+    let one = house.shown(failing).await?;
+    assert_eq!(one["disabled_because"], "failing");
+    assert!(one["disabled_at"].is_string() && one["failing_since"].is_string());
+    assert_eq!(house.shown(wavering).await?["disabled_at"], json!(null));
+    let mut conn = house.database.connect().await?;
+    assert_eq!(store::deliveries::standing(&mut conn).await?.disabled, 1, "an alert tells of it");
+
+    // Nothing is sent to it, and what happens is not kept for it.
+    let before = house.receiver.came("/failing").len();
+    let missed = house.order().await?;
+    house.follow().await?;
+    house.try_again().await?;
+    assert_eq!(house.receiver.came("/failing").len(), before);
+
+    // Enabled it gets what was waiting, and one more fault does not end it.
+    let enable = json!({"disabled": false});
+    let (_, enabled) = house.ask(Method::PATCH, &format!("/webhooks/{failing}"), enable).await?;
+    assert_eq!((&enabled["disabled_at"], &enabled["failing_since"]), (&json!(null), &json!(null)));
+    house.try_again().await?;
+    assert_eq!(house.shown(failing).await?["disabled_at"], json!(null));
+    assert_eq!(store::deliveries::standing(&mut conn).await?.disabled, 0);
+    house.receiver.answer("/failing", 200);
+    house.try_again().await?;
+    let came = house.receiver.came("/failing");
+    for (order, last) in [(first, true), (second, true), (missed, false)] {
+        assert_eq!(versions(&came, order)?.last() == Some(&1), last);
+    }
+    assert_eq!(house.listed(failing, "taken").await?.len(), 2);
+    house.api.stop().await
+}
+
+#[tokio::test]
+async fn with_the_order_each_event_says_how_it_was_then_and_people_are_named_to_who_asked_alone() -> Result<()>
+{
+    let mut house = House::new().await?;
+    let mut hooks = Vec::new();
+    for payload in ["thin", "order", "full"] {
+        let path = format!("/{payload}");
+        hooks.push(house.webhook(&path, json!({"payload": payload})).await?.0);
+        house.receiver.answer(&path, 500);
+    }
+    assert_eq!(house.shown(hooks[0]).await?["payload"], "thin");
+    let placed = json!({"customer_id": "customer_123", "fulfilment": "pickup", "customer": {"name": "Ada L."},
+        "adjustments": [{"kind": "tip", "amount": 1.10}], "payment": {"method": "on_delivery"},
+        "items": [{"item_id": "i-1", "item_name": "Soup", "quantity": 2, "price": 12.99, "note": "no nuts"}]});
+    let (status, placed) = house.ask(Method::POST, "/orders", placed).await?;
+    ensure!(status == 202, "{placed}");
+    let order: Uuid = placed["id"].as_str().context("no id")?.parse()?;
+    let more = json!({"items": [{"item_id": "i-2", "item_name": "Tea", "quantity": 1, "price": 3.10}]});
+    let (status, added) = house.ask(Method::POST, &format!("/orders/{order}/items"), more).await?;
+    ensure!(status < 300, "{added}");
+    house.cancel(order).await?;
+    // All of it has happened before anything is written down, let alone sent.
+    house.follow().await?;
+    house.deliver().await?;
+    for path in ["/thin", "/order", "/full"] {
+        house.receiver.answer(path, 200);
+    }
+    house.try_again().await?;
+
+    let (_, history) = house.ask(Method::GET, &format!("/orders/{order}/history"), json!({})).await?;
+    let expected: Vec<i64> = history["events"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one["version"].as_i64())
+        .collect();
+    let (thin, with_order, full) =
+        (house.receiver.came("/thin"), house.receiver.came("/order"), house.receiver.came("/full"));
+    for came in [&thin, &with_order, &full] {
+        assert_eq!(versions(&came[1..], order)?, expected, "{history}");
+    }
+    assert_eq!(with_order[0].body, with_order[1].body, "each try sends the same");
+    let mut status = None;
+    let mut total = "27.08";
+    for (nth, one) in with_order.iter().skip(1).enumerate() {
+        let body: Value = serde_json::from_str(&one.body)?;
+        let (data, then) = (&body["data"], &body["data"]["order"]);
+        if data["to"].is_string() {
+            status = Some(data["to"].clone());
+        }
+        if data["what"] == "added" {
+            total = "30.18";
+        }
+        assert_eq!(Some(&then["status"]), status.as_ref(), "{body}");
+        assert!(one.body.contains(&format!("\"total\":{total},\"currency\":\"USD\"")), "{body}");
+        assert_eq!(then["items"].as_array().map(Vec::len), Some(if total == "30.18" { 2 } else { 1 }));
+        assert_eq!(then["adjustments"][0]["kind"], "tip");
+        for text in [&thin[nth + 1].body, &one.body] {
+            assert!(!text.contains("Ada") && !text.contains("customer_123") && !text.contains("nuts"));
+        }
+        assert!(!thin[nth + 1].body.contains("27.08") && !thin[nth + 1].body.contains("handover"));
+        let people: Value = serde_json::from_str(&full[nth + 1].body)?;
+        assert_eq!(people["data"]["order"], *then);
+        let handover = &people["data"]["handover"];
+        assert_eq!(
+            (&handover["customer"]["name"], &handover["customer_id"]),
+            (&json!("Ada L."), &json!("customer_123"))
+        );
+    }
+    // What is forgotten is told to nobody, though it be sent again.
+    let mut conn = house.database.connect().await?;
+    let kept: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM deliveries WHERE body LIKE '%Ada%' OR body LIKE '%customer_123%'",
+    )
+    .fetch_one(&mut conn)
+    .await?;
+    assert_eq!(kept, 0, "nobody is named in what is kept");
+    sqlx::query("UPDATE order_details SET forgotten = true WHERE order_id = $1")
+        .bind(order)
+        .execute(&mut conn)
+        .await?;
+    sqlx::query("UPDATE deliveries SET status = 'parked', ended_at = now(), due_at = NULL WHERE webhook = $1 AND version = 1")
+        .bind(hooks[2])
+        .execute(&mut conn)
+        .await?;
+    house.ask(Method::POST, &format!("/webhooks/{}/replay", hooks[2]), json!({})).await?;
+    house.deliver().await?;
+    let again = house.receiver.came("/full").last().map(|one| one.body.clone()).context("nothing")?;
+    assert!(again.ends_with("\"handover\":null}}") && !again.contains("Ada"), "{again}");
     house.api.stop().await
 }
 
@@ -350,6 +529,7 @@ async fn managers_see_to_webhooks_of_their_own_locations() -> Result<()> {
         (json!({"url": "https://a", "types": ["order.mov"]}), "unknown_type"),
         (json!({"url": "https://a", "locations": ["airport"]}), "unknown_location"),
         (json!({"url": "https://a", "secret": "mine"}), "unknown_field"),
+        (json!({"url": "https://a", "payload": "fat"}), "unknown_payload"),
     ] {
         let (status, answer) = house.ask(Method::POST, "/webhooks", body).await?;
         assert_eq!((status, answer["errors"][0]["code"].as_str()), (422, Some(code)), "{answer}");

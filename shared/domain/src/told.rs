@@ -1,10 +1,14 @@
 //! told: how what has happened is named and described to others: one vocabulary, and one envelope (`CloudEvents` 1.0), whichever way
-//! they hear of it. Thin, and without anything about people or money: whoever is entitled to more reads the order.
+//! they hear of it. Thin, and without anything about people or money: whoever is entitled to more reads the order, or asks for it
+//! (`payload`).
+
+mod payload;
 
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+pub use self::payload::{OrderThen, Past, Payload, Unread, with_handover};
 use crate::event::{Event, What};
 use crate::order::status::OrderStatus;
 
@@ -143,6 +147,13 @@ pub struct Data {
     /// The charge or refund that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<Uuid>,
+    /// Of webhooks that asked for it: the order as it was after this change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderThen>,
+    /// Of webhooks that asked for it: whom it is for and how it goes, as it is when this is sent; null: it is forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub handover: Option<Unread>,
 }
 
 /// What an event is called wherever it is told: the order's id and the version.
@@ -172,6 +183,8 @@ impl Told {
                 channel: about.channel.clone(),
                 channel_order_id: about.channel_order_id.clone(),
                 payment_id: event.payment_id,
+                order: None,
+                handover: None,
             },
         }
     }
@@ -180,6 +193,14 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_payloads_are_read_back() {
+        for payload in Payload::ALL {
+            assert_eq!(Payload::of_name(payload.name()), Some(payload));
+        }
+        assert_eq!(Payload::of_name("fat"), None);
+    }
 
     #[test]
     fn every_type_has_a_name_of_its_own_and_is_chosen_by_it_or_by_what_it_is_below() {

@@ -482,6 +482,12 @@ pub const ALL: &[Metric] = &[
         "From the database: how long the delivery that is due longest has been due.",
     )),
     gauge("deliver_parked", &[], FOLLOWER, "From the database: deliveries that are parked, up to 10,000."),
+    gauge(
+        "deliver_disabled",
+        &[],
+        FOLLOWER,
+        "From the database: endpoints that nothing is sent to because they are gone, or failed for days.",
+    ),
     // read
     gauge(
         "read_streams",

@@ -110,6 +110,8 @@ pub struct Claimed {
     pub attempt: i32,
     /// What is sent.
     pub body: String,
+    /// Whom the order is for, as it stands now, where the endpoint is told that. JSON.
+    pub handover: Option<String>,
 }
 
 /// Claims for each of these endpoints what is due, longest due first, as many as it has room for. Who does not end one within
@@ -130,7 +132,11 @@ pub async fn claim(
         ) due
         WHERE d.webhook = lane.webhook AND d.subject = due.subject AND d.version = due.version
         RETURNING d.webhook AS "webhook!", d.subject AS "subject!", d.version AS "version!", d.epoch AS "epoch!",
-            d.attempts AS "attempt!", d.body AS "body!"
+            d.attempts AS "attempt!", d.body AS "body!",
+            -- Read when it is sent: what is forgotten meanwhile is told to nobody.
+            (SELECT (jsonb_build_object('customer_id', o.customer_id) || coalesce(x.handover, '{}'))::text
+             FROM webhooks w JOIN orders o ON o.id = d.subject LEFT JOIN order_details x ON x.order_id = o.id
+             WHERE w.id = d.webhook AND w.with_handover AND x.forgotten IS NOT TRUE) AS handover
         "#,
         &webhooks,
         &rooms,
@@ -140,7 +146,7 @@ pub async fn claim(
     .await?;
     let claimed = rows.into_iter().map(|row| {
         let key = Key { webhook: row.webhook, subject: row.subject, version: row.version };
-        Claimed { key, epoch: row.epoch, attempt: row.attempt, body: row.body }
+        Claimed { key, epoch: row.epoch, attempt: row.attempt, body: row.body, handover: row.handover }
     });
     Ok(claimed.collect())
 }
@@ -417,6 +423,8 @@ pub struct Standing {
     pub oldest_due_seconds: f64,
     /// Those that are parked, 10,000 at most.
     pub parked: i64,
+    /// Endpoints that nothing is sent to because they are gone, or failed for days.
+    pub disabled: i64,
 }
 
 /// Looks.
@@ -428,7 +436,8 @@ pub async fn standing(conn: &mut PgConnection) -> sqlx::Result<Standing> {
                 SELECT greatest(0, max(extract(epoch FROM now() - first.due_at))) FROM webhooks w CROSS JOIN LATERAL (
                     SELECT due_at FROM deliveries WHERE webhook = w.id AND due_at IS NOT NULL ORDER BY due_at LIMIT 1
                 ) first WHERE w.disabled_at IS NULL AND w.removed_at IS NULL), 0)::float8 AS "oldest_due_seconds!",
-            (SELECT count(*) FROM (SELECT FROM deliveries WHERE status = 'parked' LIMIT 10000) p) AS "parked!"
+            (SELECT count(*) FROM (SELECT FROM deliveries WHERE status = 'parked' LIMIT 10000) p) AS "parked!",
+            (SELECT count(*) FROM webhooks WHERE because IN ('gone', 'failing') AND removed_at IS NULL) AS "disabled!"
         "#
     )
     .fetch_one(conn)

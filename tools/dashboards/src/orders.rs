@@ -316,6 +316,13 @@ fn follow() -> Vec<Panel> {
         )
         .ask("max(deliver_parked)", "parked")
         .limits(1.0, 100.0),
+        Panel::number(
+            "Disabled",
+            "short",
+            "Endpoints that nothing is sent to because they are gone, or failed for days. Runbook: WebhookDisabled.",
+        )
+        .ask("max(deliver_disabled)", "disabled")
+        .limits(1.0, 1.0),
     ]
 }
 
