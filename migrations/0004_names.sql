@@ -9,7 +9,7 @@ CREATE TABLE names (
     request uuid,
     until timestamptz,                                -- from then on it may be forgotten; NULL: it is for good
     kind  name_kind   NOT NULL,
-    scope text        NOT NULL,                       -- within which it is unique: the key's principal, the channel, the order
+    scope text        NOT NULL,                       -- within which it is unique: the key's principal, the channel at a location, the order
     name  text        NOT NULL,
     hash  bytea,                                      -- SHA-256 of what came under it: the same again is no second one
     PRIMARY KEY (kind, scope, name)

@@ -68,7 +68,8 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 92] = [
+const CODES: [(&str, &str); 93] = [
+    ("another_location", "The order was given to another location. Cancel it there, and send it anew."),
     (
         "below_zero",
         "What is taken off is more than there is: no line and no order comes to less than nothing.",

@@ -177,9 +177,24 @@ fn what_is_to_be_minded_and_where_to_go_is_kept() {
 }
 
 #[test]
+fn a_courier_finds_the_door() {
+    let whole = golden(Dialect::Deliverect, "taxes_on_top");
+    let read = read_as(Dialect::Deliverect, &whole, &set()).unwrap();
+    let handover = serde_json::to_string(&read.order.details.unwrap().handover).unwrap();
+    let door = serde_json::from_str::<serde_json::Value>(&whole).unwrap()["deliveryAddress"].clone();
+    for (name, part) in door.as_object().unwrap() {
+        let part = part.as_str().unwrap_or_default();
+        assert!(handover.contains(part), "{name} {part:?}: {handover}");
+    }
+    assert!(door["extraAddressInfo"].as_str().is_some_and(|floor| !floor.is_empty()), "{door}");
+}
+
+#[test]
 fn a_telephone_number_that_a_platform_masks_stops_no_order() {
     let order = golden(Dialect::Deliverect, "example_of_the_channel_api");
-    for shown in ["+52155****90", "anonymous", "*****", "+1 (555) 010-0123 ext. 89", "٠١٢٣٤٥٦"] {
+    for shown in
+        ["+52155****90", "anonymous", "*****", "+1 (555) 010-0123 ext. 89", "٠١٢٣٤٥٦", "０３１２３４５６７８"]
+    {
         let document = order.replace("+52155****90", shown);
         let read = read_as(Dialect::Deliverect, &document, &set());
         let details = read.unwrap_or_else(|problems| panic!("{shown}: {problems:?}")).order.details.unwrap();

@@ -58,8 +58,11 @@ const NAMES: &str = "
     SELECT 'channel_order' AS kind, coalesce(n.named, d.order_id) AS id,
         n.named IS NOT DISTINCT FROM d.order_id OR (n.named IS NULL AND coalesce(d.named_until <= now(), false)) AS is_right
     FROM (SELECT * FROM names WHERE kind = 'channel_order') n
-    FULL JOIN (SELECT * FROM order_details WHERE channel IS NOT NULL) d
-        ON d.channel = n.scope AND d.channel_order_id = n.name AND d.order_id = n.named
+    FULL JOIN (
+        SELECT d.order_id, d.named_until, d.channel_order_id,
+            d.channel || CASE WHEN o.location = 'main' THEN '' ELSE chr(31) || o.location END AS scope
+        FROM order_details d JOIN shown_orders o ON o.id = d.order_id WHERE d.channel IS NOT NULL
+    ) d ON d.scope = n.scope AND d.channel_order_id = n.name AND d.order_id = n.named
     UNION ALL
     SELECT 'payment_reference', coalesce(n.named, p.id), n.named IS NOT DISTINCT FROM p.id
     FROM (SELECT * FROM names WHERE kind = 'payment_reference') n

@@ -3,8 +3,9 @@
 
 use domain::channel::document::Document;
 use domain::channel::name::ChannelName;
-use domain::channel::told::{Change, Kept, Ruling, Told, Wanted};
+use domain::channel::told::{CalledOff, Change, Kept, Ruling, Told, Wanted};
 use domain::event::What;
+use domain::location::MAIN;
 use domain::order::details::Handover;
 use domain::order::moves::Actor;
 use domain::order::payment_method::PaymentMethod;
@@ -15,6 +16,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::accept::IdempotencyKey;
+use super::channels;
 use super::events::{self, done_before, note};
 use super::keyed::{Keyed, Request};
 use super::moves::{Decided, Moved, answer, end, lock_charges, lock_order, note_processing};
@@ -181,14 +183,18 @@ pub struct Found {
 }
 
 /// The order that a document is about. Where numbers come again, another one may have its number by now: so it is the one that
-/// came by this very document (under `key`), or the one of this number that is not said to have come by another.
+/// came by this very document (under `key`), or the one of this number, at the location that the document names, if it does, that is not
+/// said to have come by another.
 pub async fn of_document(
     conn: &mut PgConnection,
     channel: &ChannelName,
-    order_id: &str,
-    document: &Document,
+    off: &CalledOff,
     key: Option<&IdempotencyKey>,
 ) -> sqlx::Result<Option<Found>> {
+    let scopes = match off.location.as_deref() {
+        Some(location) => vec![channel.scope(Some(location).filter(|location| *location != MAIN))],
+        None => channels::scopes(conn, channel).await?,
+    };
     let (principal, name) = key.map(|key| (key.principal.as_str(), key.key.as_str())).unzip();
     let rows = sqlx::query!(
         r#"SELECT o.id AS "id!", o.status AS "status!: OrderStatus", met.by_document AS "by_document!",
@@ -197,12 +203,13 @@ pub async fn of_document(
                SELECT named, true AS by_document FROM names
                WHERE kind = 'idempotency_key' AND scope = $3 AND name = $4 AND request IS NULL
                UNION ALL
-               SELECT named, false FROM names WHERE kind = 'channel_order' AND scope = $1 AND name = $2
+               SELECT named, false FROM names WHERE kind = 'channel_order' AND scope = ANY($1) AND name = $2
            ) met
            CROSS JOIN LATERAL (SELECT id, status FROM shown_orders WHERE id = met.named OFFSET 0) o
-           CROSS JOIN LATERAL (SELECT document, named_until FROM order_details WHERE order_id = met.named OFFSET 0) d"#,
-        channel.as_str(),
-        order_id,
+           CROSS JOIN LATERAL (SELECT document, named_until FROM order_details WHERE order_id = met.named OFFSET 0) d
+           ORDER BY met.named DESC"#,
+        &scopes,
+        off.order_id,
         principal,
         name
     )
@@ -210,7 +217,10 @@ pub async fn of_document(
     .await?;
     let by_document = rows.iter().find(|row| row.by_document);
     let is_this =
-        |kept: &Option<Json<Document>>| kept.as_ref().is_none_or(|Json(kept)| document.is_surely(kept));
-    let by_number = rows.iter().find(|row| !row.by_document && (row.is_for_good || is_this(&row.document)));
+        |kept: &Option<Json<Document>>| kept.as_ref().is_none_or(|Json(kept)| off.document.is_surely(kept));
+    // Of several that may be meant the one that surely is, if any.
+    let by_number = || rows.iter().filter(|row| !row.by_document);
+    let sure = by_number().find(|row| is_this(&row.document));
+    let by_number = sure.or_else(|| by_number().find(|row| row.is_for_good));
     Ok(by_document.or(by_number).map(|row| Found { id: row.id, status: row.status }))
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use domain::channel::dialect::Dialect;
 use domain::channel::name::ChannelName;
 use domain::channel::settings::{ChannelSettings, Unit};
+use domain::location::MAIN;
 use domain::money::currency_of;
 use domain::order::status::OrderStatus;
 use sqlx::PgConnection;
@@ -140,7 +141,7 @@ pub async fn reseal(
     Ok(done.rows_affected() == 1)
 }
 
-/// The order that a channel calls so, and where it stands.
+/// The order that a channel calls so, and where it stands. Each location has numbers of its own: of several the newest.
 pub async fn named(
     conn: &mut PgConnection,
     channel: &ChannelName,
@@ -149,11 +150,20 @@ pub async fn named(
     let row = sqlx::query!(
         r#"SELECT o.id AS "id!", o.status AS "status!: OrderStatus"
            FROM names n CROSS JOIN LATERAL (SELECT id, status FROM shown_orders WHERE id = n.named OFFSET 0) o
-           WHERE n.kind = 'channel_order' AND n.scope = $1 AND n.name = $2"#,
-        channel.as_str(),
+           WHERE n.kind = 'channel_order' AND n.scope = ANY($1) AND n.name = $2
+           ORDER BY n.named DESC LIMIT 1"#,
+        &scopes(conn, channel).await?,
         order_id
     )
     .fetch_optional(conn)
     .await?;
     Ok(row.map(|row| (row.id, row.status)))
+}
+
+/// Within which a channel's numbers are given: at each location anew.
+pub(crate) async fn scopes(conn: &mut PgConnection, channel: &ChannelName) -> sqlx::Result<Vec<String>> {
+    let elsewhere =
+        sqlx::query_scalar!("SELECT id FROM locations WHERE id <> $1", MAIN).fetch_all(conn).await?;
+    let elsewhere = elsewhere.iter().map(|location| channel.scope(Some(location)));
+    Ok(std::iter::once(channel.scope(None)).chain(elsewhere).collect())
 }

@@ -58,6 +58,7 @@ pub(super) async fn overtaken(
     channel: ChannelName,
     settings: &ChannelSettings,
     order_id: String,
+    location: &str,
     document: &Document,
     by: Actor,
 ) -> Result<Option<Response>, ApiError> {
@@ -67,6 +68,9 @@ pub(super) async fn overtaken(
     });
     for (id, body) in kept.await? {
         let Some(off) = read_off(&body, settings) else { continue };
+        if off.location.as_deref().is_some_and(|named| named != location) {
+            continue;
+        }
         // Where numbers come again, that of an older order may lie here.
         let is_this = match settings.unique_days {
             Some(_) => off.document.is_surely(document),
@@ -101,7 +105,7 @@ async fn find(state: &AppState, channel: ChannelName, off: CalledOff) -> Result<
     decisive(state.clone(), move |conn| {
         Box::pin(async move {
             let key = named(&channel, &off.document, [0; 32]);
-            channel_told::of_document(conn, &channel, &off.order_id, &off.document, key.as_ref()).await
+            channel_told::of_document(conn, &channel, &off, key.as_ref()).await
         })
     })
     .await

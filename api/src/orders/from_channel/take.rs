@@ -63,6 +63,7 @@ async fn place(
         return Err(ApiError::forbidden("the token is for another location"));
     }
     let told = incoming.told();
+    let location = incoming.order.location().to_owned();
     let settings = settings.unwrap_or_default();
     let reused = settings.unique_days.is_some();
     let number =
@@ -81,7 +82,7 @@ async fn place(
     if matches!(became, Accepted::New { .. } | Accepted::Replay(_)) {
         // Of one that came before, too: whoever looked the first time may have got no further.
         let number = number.unwrap_or_default();
-        let off = overtaken(state, channel, &settings, number, &incoming.document, by.clone());
+        let off = overtaken(state, channel, &settings, number, &location, &incoming.document, by.clone());
         match off.await {
             Ok(Some(off)) => return Ok(off),
             // It goes on: the kitchen has begun with it, say.
@@ -92,6 +93,11 @@ async fn place(
         }
     }
     match (became, told) {
+        (Accepted::Replay(earlier), _) if earlier.location() != location => {
+            let detail =
+                format!("the order was given to {}: cancel it there, and send it anew", earlier.location());
+            Err(ApiError::invalid_one("location", "another_location", detail))
+        }
         (Accepted::Replay(earlier), Some(told)) => tell(state, earlier.id, told, by, key).await,
         (became, _) => answer(state, order, became),
     }

@@ -270,6 +270,66 @@ async fn a_channels_strangers_are_nobodys_and_nobody_can_list_them_together() ->
 }
 
 #[tokio::test]
+async fn each_location_has_numbers_of_its_own() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let soho = json!({"id": "soho", "name": "Soho", "time_zone": "UTC", "currency": "EUR"});
+    let admin = testbed::people::of("admin:root")?;
+    let made = client.http.post(format!("{}/api/v1/locations", client.api)).bearer_auth(&admin).json(&soho);
+    assert_eq!(made.send().await?.status(), 201);
+    inside(&database, client, async |internal| {
+        speaks(internal, "deliverect", json!({"locations": {"their-1": "main", "their-2": "soho"}})).await?;
+        let at = |location: &str, id: &str| -> Result<Value> {
+            let mut order = document("deliverect", "all_charges_cash")?;
+            (order["_id"], order["location"]) = (json!(id), json!(location));
+            Ok(order)
+        };
+        let place = async |body: &Value| -> Result<(u16, Value)> {
+            let sent = client.http.post(format!("{}/api/v1/channels/deliverect/orders", client.api));
+            let answer = sent.bearer_auth(&admin).json(body).send().await?;
+            Ok((answer.status().as_u16(), answer.json().await?))
+        };
+        let mut off = at("their-1", "d-1")?;
+        off["status"] = json!(100);
+        assert_eq!(place(&off).await?.0, 422, "it came before its order");
+        let (status, second) = place(&at("their-2", "d-2")?).await?;
+        assert_eq!(
+            (status, &second["status"]),
+            (202, &json!("CONFIRMED")),
+            "what is off is another's: {second}"
+        );
+        let (status, first) = place(&at("their-1", "d-1")?).await?;
+        assert_eq!((status, &first["status"]), (200, &json!("CANCELLED")), "{first}");
+        assert_ne!(first["id"], second["id"], "the same number and food, at another location");
+        assert_eq!(place(&at("their-2", "d-2")?).await?.1["id"], second["id"], "and again");
+        let look = format!("{}/api/v1/channels/deliverect/orders/C-900", client.api);
+        let looked_up: Value = client.http.get(look).bearer_auth(&admin).send().await?.json().await?;
+        assert_eq!(looked_up["id"], first["id"], "the newest");
+        for (location, order) in [("their-1", &first), ("their-2", &second)] {
+            let (mut off, id) = (at(location, "")?, &order["id"]);
+            off["status"] = json!(100);
+            let (status, now) = place(&off).await?;
+            assert_eq!((status, &now["id"], &now["status"]), (200, id, &json!("CANCELLED")), "{now}");
+        }
+
+        // Where numbers come again, a document is known by its own name, and goes to no other location.
+        let map = json!({"unique_days": 2, "locations": {"their-1": "main", "their-2": "soho"}});
+        speaks(internal, "deliverect", map).await?;
+        let mut third = at("their-1", "d-3")?;
+        third["channelOrderId"] = json!("C-901");
+        assert_eq!(place(&third).await?.0, 202);
+        third["location"] = json!("their-2");
+        let (status, problem) = place(&third).await?;
+        assert_eq!((status, &problem["errors"][0]["code"]), (422, &json!("another_location")), "{problem}");
+        Ok(())
+    })
+    .await?;
+    let report = reconcile::reconcile(database.url(), &client.ledger().await?).await?;
+    assert!(report.is_clean(), "{report}");
+    pipeline.stop().await
+}
+
+#[tokio::test]
 async fn a_number_that_comes_again_after_its_time_is_a_new_order_and_a_late_repeat_stays_the_old_one()
 -> Result<()> {
     let (database, pipeline) = api().await?;
@@ -283,7 +343,11 @@ async fn a_number_that_comes_again_after_its_time_is_a_new_order_and_a_late_repe
         let place = async |body: &Value| post(client, "/channels/deliverect/orders", body).await;
         let (_, first) = place(&old).await?;
         assert_eq!(place(&old).await?, (202, first.clone()));
-        assert_eq!(place(&new).await?, (202, first.clone()), "the same number and food, within its time");
+        // Within the number's time nobody can say whose food that is. It is not taken for the old order: somebody looks.
+        let (status, problem) = place(&new).await?;
+        assert_eq!((status, &problem["errors"][0]["code"]), (409, &json!("duplicate_channel_order_id")));
+        let (_, kept) = internal.ask(Method::GET, "deliverect/refused").await?;
+        assert_eq!(kept["refused"].as_array().map(Vec::len), Some(1), "{kept}");
 
         let mut conn = database.connect().await?;
         for table in [

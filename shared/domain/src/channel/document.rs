@@ -46,6 +46,12 @@ impl Document {
         !known.contains(&Some(false)) && (known.contains(&Some(true)) || !(is_named(self) || is_named(kept)))
     }
 
+    /// Whether all that is said says that it is another one.
+    pub(super) fn is_another(&self, kept: &Self) -> bool {
+        let known = [same(self.id.as_ref(), kept.id.as_ref()), self.same_time(kept)];
+        known.contains(&Some(false)) && !known.contains(&Some(true))
+    }
+
     fn same_time(&self, kept: &Self) -> Option<bool> {
         let seconds = |one: &Self| one.made_at.map(OffsetDateTime::unix_timestamp);
         same(seconds(self), seconds(kept))

@@ -34,6 +34,12 @@ impl ChannelName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Within which a number of its orders is given once: the channel at a location; `None`: at the first.
+    pub fn scope(&self, location: Option<&str>) -> String {
+        // No name has a control character.
+        location.map_or_else(|| self.0.clone(), |location| format!("{}\u{1f}{location}", self.0))
+    }
 }
 
 /// Who ordered, where a channel knows: the channel's own name for the diner. Where it does not, nobody: a name that no other
@@ -57,6 +63,8 @@ pub(crate) fn customer_of(channel: &ChannelName, diner: Option<&str>) -> String 
 pub struct ChannelKey {
     /// Which channel.
     pub channel: ChannelName,
+    /// Where the order is to be made: each location has numbers of its own. `None`: at the first.
+    pub location: Option<String>,
     /// What it calls the order.
     pub order_id: String,
     /// SHA-256 of what was ordered, however the request was written.
@@ -75,7 +83,12 @@ impl fmt::Debug for ChannelKey {
 impl ChannelKey {
     pub(crate) fn new(channel: ChannelName, order_id: String, content: &impl Serialize) -> Self {
         let content = serde_json::to_vec(content).expect("strings, numbers and decimals are JSON");
-        Self { channel, order_id, content: content_hash(&content), keep: None }
+        Self { channel, location: None, order_id, content: content_hash(&content), keep: None }
+    }
+
+    /// Within which no other order is called so.
+    pub fn scope(&self) -> String {
+        self.channel.scope(self.location.as_deref())
     }
 }
 
@@ -100,5 +113,21 @@ mod tests {
         {
             assert!(ChannelName::parse(unseen).is_err(), "{unseen:?}");
         }
+    }
+
+    #[test]
+    fn no_two_diners_are_one_customer_however_they_and_their_channels_are_called() {
+        let channels = ["a", "a:diner", "a%3Adiner", "a:hash"].map(|name| ChannelName::parse(name).unwrap());
+        let long = "x".repeat(MAX_ID_CHARS);
+        let diners = ["b", "diner:b", "diner%3Ab", "%", "%25", ":", long.as_str(), &long[1..]];
+        let names = channels.iter().flat_map(|channel| diners.map(|diner| customer_of(channel, Some(diner))));
+        let mut names: Vec<String> = names.collect();
+        assert!(names.iter().all(|name| name.chars().count() <= MAX_ID_CHARS), "{names:?}");
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "{names:?}");
+        let [a, ..] = &channels;
+        assert_eq!(customer_of(a, Some(&long)), customer_of(a, Some(&long)), "the same diner is the same");
     }
 }

@@ -23,6 +23,8 @@ const MOST_SAID: usize = 32;
 pub struct CalledOff {
     /// What the channel calls the order.
     pub order_id: String,
+    /// Our name of the location that is to make it; `None`: the document does not say.
+    pub location: Option<String>,
     /// The document that says so.
     pub document: Document,
 }
@@ -121,8 +123,9 @@ impl Kept {
         }
         let mut changes = differences(&self.handover, &told.handover);
         if !told.document.may_be(&self.document) {
-            // Of the same order in the same words: somebody made a second document of it.
-            return if changes.is_empty() {
+            // Of the same order in the same words: somebody made a second document of it. Where nothing says that it is of the
+            // same order, its number may have come again, and then it is somebody's food.
+            return if changes.is_empty() && !told.document.is_another(&self.document) {
                 Ruling::Nothing
             } else {
                 Ruling::Refused(Refusal::SaidOtherwise)
@@ -321,8 +324,15 @@ mod tests {
             document: Document { id: Some("d-2".into()), ..kept().document },
             ..told(handover)
         };
-        assert_eq!(kept().rule(&other(at(SIX)), Confirmed), Ruling::Nothing);
         let refused = Ruling::Refused(Refusal::SaidOtherwise);
+        assert_eq!(kept().rule(&other(at(SIX)), Confirmed), refused, "another order in the same words");
+        let made = |mut one: Document| {
+            one.made_at = read_time(SIX);
+            one
+        };
+        let kept_so = Kept { document: made(kept().document), ..kept() };
+        let again = Told { document: made(other(at(SIX)).document), ..told(at(SIX)) };
+        assert_eq!(kept_so.rule(&again, Confirmed), Ruling::Nothing, "made at the same moment");
         assert_eq!(kept().rule(&other(at(SEVEN)), Confirmed), refused);
         let paid = Told { method: PaymentMethod::Elsewhere, ..told(at(SIX)) };
         assert_eq!(kept().rule(&paid, Confirmed), refused);

@@ -145,7 +145,11 @@ impl NewOrder {
     pub fn at(mut self, place: &Location) -> Self {
         self.accept_in = place.accept_in;
         if !place.is_main() {
-            self.details.get_or_insert_default().location = Some(place.id.clone());
+            let details = self.details.get_or_insert_default();
+            details.location = Some(place.id.clone());
+            if let Some(key) = &mut details.key {
+                key.location = Some(place.id.clone());
+            }
         }
         if let Some(details) = &mut self.details {
             details.held_until = details.wanted_at.and_then(|at| place.held_until(at));

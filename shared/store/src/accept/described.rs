@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use domain::channel::name::ChannelKey;
 use domain::order::details::NewDetails;
 use domain::order::payment_method::{NoCharge, PaymentMethod};
 use domain::payment::PaymentKind;
@@ -46,7 +47,8 @@ pub(super) async fn write(
     set_expiry(conn, &fresh).await?;
     name_own_payments(conn, &fresh).await?;
     mark_named_at_gateway(conn, &fresh).await?;
-    let orphans: Vec<Uuid> = described.iter().filter(|id| !written.has(**id)).copied().collect();
+    let is_orphan = |one: &&Accept| described.contains(&one.order.id) && !written.has(one.order.id);
+    let orphans: Vec<&Accept> = batch.iter().copied().filter(is_orphan).collect();
     if !orphans.is_empty() {
         forget_orphans(conn, &orphans).await?;
     }
@@ -110,19 +112,15 @@ async fn mark_named_at_gateway(conn: &mut PgConnection, orders: &[&Accept]) -> s
 
 /// Takes back what was written for orders under whose `Idempotency-Key` another one stands. Few, and each name by its whole key:
 /// a join of the two could be planned as a walk through all names of all channels.
-pub(super) async fn forget_orphans(conn: &mut PgConnection, orphans: &[Uuid]) -> sqlx::Result<()> {
-    let gone = sqlx::query!(
-        "DELETE FROM order_details WHERE order_id = ANY($1) RETURNING channel, channel_order_id",
-        orphans
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    for (channel, name) in gone.into_iter().filter_map(|row| row.channel.zip(row.channel_order_id)) {
+pub(super) async fn forget_orphans(conn: &mut PgConnection, orphans: &[&Accept]) -> sqlx::Result<()> {
+    let ids: Vec<Uuid> = orphans.iter().map(|one| one.order.id).collect();
+    sqlx::query!("DELETE FROM order_details WHERE order_id = ANY($1)", &ids).execute(&mut *conn).await?;
+    for (id, key) in orphans.iter().filter_map(|one| Some((one.order.id, one.channel_key()?))) {
         sqlx::query!(
-            "DELETE FROM names WHERE kind = 'channel_order' AND scope = $1 AND name = $2 AND named = ANY($3)",
-            channel,
-            name,
-            orphans
+            "DELETE FROM names WHERE kind = 'channel_order' AND scope = $1 AND name = $2 AND named = $3",
+            key.scope(),
+            key.order_id,
+            id
         )
         .execute(&mut *conn)
         .await?;
@@ -147,6 +145,7 @@ async fn describe(conn: &mut PgConnection, batch: &[&Accept]) -> sqlx::Result<Ha
     let metadata: Vec<Option<&str>> = all().map(|one| Some(one.metadata.as_ref()?.get())).collect();
     let channels: Vec<Option<String>> =
         keys().map(|key| key.map(|key| key.channel.as_str().to_owned())).collect();
+    let scopes: Vec<Option<String>> = keys().map(|key| key.map(ChannelKey::scope)).collect();
     let order_ids: Vec<Option<String>> = keys().map(|key| key.map(|key| key.order_id.clone())).collect();
     let named_ms: Vec<Option<i64>> = keys().map(|key| key?.keep.map(crate::millis)).collect();
     let contents: Vec<Option<Vec<u8>>> = keys().map(|key| key.map(|key| key.content.to_vec())).collect();
@@ -168,14 +167,14 @@ async fn describe(conn: &mut PgConnection, batch: &[&Accept]) -> sqlx::Result<Ha
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[],
                                  $8::timestamptz[], $9::bool[], $10::text[], $11::text[], $12::text[], $13::text[],
-                                 $14::bigint[], $15::text[], $16::timestamptz[], $17::timestamptz[])
+                                 $14::bigint[], $15::text[], $16::timestamptz[], $17::timestamptz[], $18::text[])
                 AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported, expires_at,
                          on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata,
-                         named_ms, document, wanted_at, held_until)
+                         named_ms, document, wanted_at, held_until, scope)
         ), called AS (
             INSERT INTO names (named, until, kind, scope, name, hash)
-            SELECT order_id, now() + named_ms * interval '1 ms', 'channel_order', channel, channel_order_id, content_hash
-            FROM input WHERE channel IS NOT NULL ORDER BY channel, channel_order_id
+            SELECT order_id, now() + named_ms * interval '1 ms', 'channel_order', scope, channel_order_id, content_hash
+            FROM input WHERE channel IS NOT NULL ORDER BY scope, channel_order_id
             ON CONFLICT (kind, scope, name) DO NOTHING
             RETURNING named
         )
@@ -206,6 +205,7 @@ async fn describe(conn: &mut PgConnection, batch: &[&Accept]) -> sqlx::Result<Ha
         &documents as &[Option<String>],
         &wanted as &[Option<OffsetDateTime>],
         &held as &[Option<OffsetDateTime>],
+        &scopes as &[Option<String>],
     )
     .fetch_all(conn)
     .await?;

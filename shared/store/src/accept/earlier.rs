@@ -147,7 +147,7 @@ async fn look(conn: &mut PgConnection, names: &[Names<'_>]) -> sqlx::Result<Hash
     let ids: Vec<Uuid> = names.iter().map(|one| one.id).collect();
     let principals: Vec<Option<&str>> = names.iter().map(|one| Some(one.key?.principal.as_str())).collect();
     let keys: Vec<Option<&str>> = names.iter().map(|one| Some(one.key?.key.as_str())).collect();
-    let channels: Vec<Option<&str>> = names.iter().map(|one| Some(one.channel?.channel.as_str())).collect();
+    let scopes: Vec<Option<String>> = names.iter().map(|one| Some(one.channel?.scope())).collect();
     let order_ids: Vec<Option<&str>> = names.iter().map(|one| Some(one.channel?.order_id.as_str())).collect();
     let rows = sqlx::query_as!(
         Row,
@@ -156,14 +156,14 @@ async fn look(conn: &mut PgConnection, names: &[Names<'_>]) -> sqlx::Result<Hash
             SELECT input.id AS asked, coalesce(k.named, c.named, input.id) AS id, k.hash AS key_hash,
                 k.request IS NOT NULL AS moved, c.hash AS channel_hash
             FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
-                AS input(id, principal, key, channel, channel_order_id)
+                AS input(id, principal, key, scope, channel_order_id)
             LEFT JOIN LATERAL (
                 SELECT named, hash, request FROM names
                 WHERE kind = 'idempotency_key' AND scope = input.principal AND name = input.key OFFSET 0
             ) k ON true
             LEFT JOIN LATERAL (
                 SELECT named, hash FROM names
-                WHERE kind = 'channel_order' AND scope = input.channel AND name = input.channel_order_id OFFSET 0
+                WHERE kind = 'channel_order' AND scope = input.scope AND name = input.channel_order_id OFFSET 0
             ) c ON true
         )
         SELECT met.asked AS "asked!", met.id AS "id!", met.key_hash, met.moved AS "moved!", met.channel_hash,
@@ -182,7 +182,7 @@ async fn look(conn: &mut PgConnection, names: &[Names<'_>]) -> sqlx::Result<Hash
         &ids,
         &principals as &[Option<&str>],
         &keys as &[Option<&str>],
-        &channels as &[Option<&str>],
+        &scopes as &[Option<String>],
         &order_ids as &[Option<&str>],
     )
     .fetch_all(conn)

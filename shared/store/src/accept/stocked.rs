@@ -167,7 +167,7 @@ async fn take_back(conn: &mut PgConnection, orders: &[&Accept]) -> sqlx::Result<
         return Ok(());
     }
     let ids: Vec<Uuid> = orders.iter().map(|one| one.order.id).collect();
-    described::forget_orphans(conn, &ids).await?;
+    described::forget_orphans(conn, orders).await?;
     let keys = || orders.iter().filter_map(|one| one.key.as_ref());
     let principals: Vec<String> = keys().map(|key| key.principal.clone()).collect();
     let keys: Vec<String> = keys().map(|key| key.key.clone()).collect();

@@ -250,7 +250,10 @@ fn wanted(at: OffsetDateTime) -> Result<OffsetDateTime, Vec<Problem>> {
 const MAX_PHONE_CHARS: usize = 40;
 
 /// Ours, by the channel's name for it. One that names no place is of the house's first; and where nothing is set, so is every other.
-fn location(named: Option<String>, settings: &ChannelSettings) -> Result<Option<String>, Vec<Problem>> {
+pub(super) fn location(
+    named: Option<String>,
+    settings: &ChannelSettings,
+) -> Result<Option<String>, Vec<Problem>> {
     let Some(named) = named.filter(|_| !settings.locations.is_empty()) else { return Ok(None) };
     settings.locations.get(&named).cloned().map(Some).ok_or_else(|| {
         let mut problems = Problems::default();

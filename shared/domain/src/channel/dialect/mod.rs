@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use self::draft::Named;
+use self::draft::{Named, location};
 use crate::channel::document::Document;
 use crate::channel::name::ChannelName;
 use crate::channel::reading::Object;
@@ -89,7 +89,13 @@ impl Dialect {
             return None;
         }
         let draft = read(document, settings, &mut problems)?;
-        draft.is_cancelled.then_some(CalledOff { order_id: draft.order_id, document: draft.document })
+        // One that nobody has set says nothing.
+        let location = location(draft.location, settings).ok().flatten();
+        draft.is_cancelled.then_some(CalledOff {
+            order_id: draft.order_id,
+            location,
+            document: draft.document,
+        })
     }
 }
 

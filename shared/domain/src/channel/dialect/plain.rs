@@ -228,7 +228,7 @@ pub(super) fn called_off(document: &RawValue) -> Option<CalledOff> {
     let is_off = CANCELLED.contains(&decimal::whole(&status).as_deref().unwrap_or(&status));
     let order_id = order.id("channelOrderId", &mut problems)?;
     let is_clear = problems.0.is_empty() && crate::content::repeated(document.get().as_bytes()).is_none();
-    (is_off && is_clear).then(|| CalledOff { order_id, document: document_of(&order) })
+    (is_off && is_clear).then(|| CalledOff { order_id, location: None, document: document_of(&order) })
 }
 
 /// Which document it is. What is no id or no time there says nothing: all of it is kept as it came.
