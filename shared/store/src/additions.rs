@@ -98,7 +98,7 @@ pub async fn add(conn: &mut PgConnection, asked: impl Into<Keyed<'_, Add>>) -> s
     let Keyed { ask, key } = asked.into();
     let request = Request { order_id: ask.order_id, id: ask.addition.payment_id, key };
     let mut tx = conn.begin().await?;
-    let decided = rule_and_add(&mut tx, ask).await?;
+    let decided = rule_and_add(&mut tx, ask, request).await?;
     let decided = end(tx, decided, request).await?;
     answer(conn, decided, request).await
 }
@@ -106,7 +106,7 @@ pub async fn add(conn: &mut PgConnection, asked: impl Into<Keyed<'_, Add>>) -> s
 /// What a request that changed something, or has changed it before, comes to.
 const DONE: Decided = Decided::Done { wish: false };
 
-async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decided> {
+async fn rule_and_add(conn: &mut PgConnection, ask: &Add, request: Request<'_>) -> sqlx::Result<Decided> {
     let addition = &ask.addition;
     let charges = lock_charges(conn, &[ask.order_id]).await?;
     let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
@@ -160,6 +160,11 @@ async fn rule_and_add(conn: &mut PgConnection, ask: &Add) -> sqlx::Result<Decide
     let money = (addition.payment_id, addition.amount.minor());
     let added = Change::of_payment(ask.order_id, What::Added, &ask.by.name(), None, money);
     note(conn, &[Change { items: Some(addition.items.clone()), ..added }]).await?;
+    if !addition.takes.is_empty()
+        && let Some(before) = request.take_key(conn).await?
+    {
+        return Ok(Decided::Before(before));
+    }
     let part = Part { owner: ask.order_id, payment: addition.payment_id, takes: &addition.takes };
     if !holds::add(conn, part).await? {
         return refused(Refusal::OutOfStock);
@@ -200,12 +205,12 @@ pub async fn pay_anew(conn: &mut PgConnection, asked: impl Into<Keyed<'_, PayAne
     let Keyed { ask, key } = asked.into();
     let request = Request { order_id: ask.order_id, id: ask.payment_id, key };
     let mut tx = conn.begin().await?;
-    let decided = rule_and_pay(&mut tx, ask).await?;
+    let decided = rule_and_pay(&mut tx, ask, request).await?;
     let decided = end(tx, decided, request).await?;
     answer(conn, decided, request).await
 }
 
-async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<Decided> {
+async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew, request: Request<'_>) -> sqlx::Result<Decided> {
     lock_charges(conn, &[ask.order_id]).await?;
     let Some(order) = lock_order(conn, ask.order_id).await? else { return Ok(Decided::NotFound) };
     if !ask.by.may_see(&order.customer_id, &order.location) {
@@ -257,6 +262,9 @@ async fn rule_and_pay(conn: &mut PgConnection, ask: &PayAnew) -> sqlx::Result<De
     )
     .execute(&mut *conn)
     .await?;
+    if let Some(before) = request.take_key(conn).await? {
+        return Ok(Decided::Before(before));
+    }
     if !holds::take_again(conn, ask.order_id).await? {
         return refused(Refusal::OutOfStock);
     }

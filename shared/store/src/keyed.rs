@@ -3,6 +3,9 @@
 //! The key is written by the transaction that does what was asked, as its last statement: by then it holds the order, so the
 //! same request, sent again meanwhile, waits for the order and not for the key, and nobody else waits at all. What was refused
 //! leaves no key behind: it may be asked again.
+//!
+//! Only what takes stock has its key before: a stranger's unfinished request under the same key would else be waited for with the
+//! rows in hand that everybody wants.
 
 use sqlx::PgConnection;
 use uuid::Uuid;

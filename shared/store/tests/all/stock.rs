@@ -19,6 +19,7 @@ use store::accept::{Accept, Accepted, IdempotencyKey, accept_stocked};
 use store::additions::{Add, PayAnew, add, drop_failed, pay_anew};
 use store::catalogue::products;
 use store::claim::claim;
+use store::keyed::Keyed;
 use store::moves::{Moved, carry_out};
 use store::settle::{Next, Settlement, settle};
 use store::stock::counted::{self, Change, Counted, What};
@@ -364,5 +365,69 @@ async fn people_put_in_and_take_out_and_each_time_it_is_written_down() -> Result
     }
     assert_eq!(stock(&mut conn, tea).await?, (7, 4, 0), "the same request is carried out once");
     assert!(matches!(put_in(&mut conn, Uuid::now_v7(), What::Add, 1).await?, Counted::NotTracked));
+    adds_up(&database).await
+}
+
+/// A stranger's request under the same key is not finished: whoever waits for it holds nothing that others want.
+#[tokio::test]
+async fn who_waits_for_a_key_holds_no_stock_meanwhile() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 1, 9).await?;
+    let tea = ids[0];
+    for (reference, fails) in [("added", false), ("anew", true)] {
+        let order = shop.accept(&[(tea, 2)]);
+        let (id, currency) = (order.order.id, order.order.total.currency());
+        accept_stocked(&mut conn, &[order], SOON).await?;
+        let key = keyed(shop.order(&[(tea, 1)]), reference).key.context("no key")?;
+        let mut holder = database.connect().await?;
+        let mut stranger = sqlx::Connection::begin(&mut holder).await?;
+        sqlx::query("INSERT INTO names (named, kind, scope, name) VALUES ($1, 'idempotency_key', $2, $3)")
+            .bind(Uuid::now_v7())
+            .bind(&key.principal)
+            .bind(&key.key)
+            .execute(&mut *stranger)
+            .await?;
+        if fails {
+            charged(&mut conn, id, Next::Failed).await?;
+            while count(&database).await? > 0 {}
+        }
+        let mut waits = database.connect().await?;
+        let waiter: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut waits).await?;
+        let (by, expected) = (Actor::Unnamed, Expected::default());
+        let waiting = async {
+            if fails {
+                let payment_id = domain::payment::new_payment_id(id);
+                let ask = PayAnew { order_id: id, by, payment_id, reference: reference.to_owned(), expected };
+                return pay_anew(&mut waits, Keyed { ask: &ask, key: Some(&key) }).await;
+            }
+            let items = json!([{"product_id": tea, "quantity": 1}]);
+            let body = json!({"payment_reference": reference, "items": items}).to_string();
+            let addition =
+                NewAddition::parse_with(&serde_json::from_str(&body).unwrap(), id, currency, &shop).unwrap();
+            let ask = Add { order_id: id, by, addition, expected };
+            add(&mut waits, Keyed { ask: &ask, key: Some(&key) }).await
+        };
+        let others = async {
+            testbed::until("it waits for the key", async || {
+                let waits = sqlx::query_scalar::<_, bool>(
+                    "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND NOT granted)",
+                );
+                Ok(waits.bind(waiter).fetch_one(&mut database.connect().await?).await?.then_some(()))
+            })
+            .await?;
+            // What somebody else holds is not waited for.
+            sqlx::query("SET lock_timeout = '100ms'").execute(&mut conn).await?;
+            let done = accept_stocked(&mut conn, &[shop.accept(&[(tea, 1)])], SOON).await;
+            sqlx::query("SET lock_timeout = 0").execute(&mut conn).await?;
+            stranger.rollback().await?;
+            anyhow::Ok(told(&done?))
+        };
+        let (waited, others) = tokio::join!(waiting, others);
+        assert_eq!(others?, "N", "{reference}");
+        let waited = waited?;
+        assert!(matches!(waited, Moved::Done { .. }), "{waited:?}");
+    }
+    assert_eq!(stock(&mut conn, tea).await?, (2, 7, 0));
     adds_up(&database).await
 }
