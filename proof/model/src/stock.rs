@@ -1,6 +1,7 @@
-//! A sixth model, of stock: one piece that two orders want. It is taken with an order, held until that ends, and then counted back or
-//! sold by a chore that several workers do at once; who pays anew takes it again. Whoever reads decides in a transaction of their own,
-//! by what the locks show and not by what they saw before, unless a weakening says otherwise.
+//! A sixth model, of stock: one piece that two orders and a cart want. It is taken with an order, held until that ends, and then counted
+//! back or sold by a chore that several workers do at once; who pays anew takes it again. What a cart holds is held until its time is
+//! over, is renewed by a change, and becomes that of the order that the cart becomes. Whoever reads decides in a transaction of their
+//! own, by what the locks show and not by what they saw before, unless a weakening says otherwise.
 
 use std::fmt;
 
@@ -8,6 +9,8 @@ use stateright::{Model, Property};
 
 /// What there is to begin with.
 const PIECES: i8 = 1;
+/// How often the cart is filled at most: made, and renewed.
+const FILLS: u8 = 2;
 
 /// The protocol, with one thing left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +29,18 @@ pub struct Design {
     pub anew_by_snapshot: bool,
     /// Who pays anew takes nothing.
     pub anew_takes_nothing: bool,
+    /// Who renews a cart keeps what it held when they looked.
+    pub renews_by_snapshot: bool,
+    /// Who renews a cart takes all of it again, and gives back what it held only then.
+    pub renewal_takes_all: bool,
+    /// The order of a cart takes over what it held when they looked.
+    pub checks_out_by_snapshot: bool,
+    /// What the order takes over stays due as it was.
+    pub taken_over_stays_due: bool,
+    /// The order of a cart asks neither whether it is there still nor whether it has changed.
+    pub checks_out_unguarded: bool,
+    /// Who lets go of a cart leaves what it holds.
+    pub release_forgets: bool,
 }
 
 /// Where an order stands.
@@ -64,9 +79,26 @@ pub struct Order {
     saw: Option<bool>,
     /// Who pays it anew has looked, and whether it was held still.
     saw_held: Option<bool>,
+    /// Whoever orders the cart has read it: its version, and whether it held anything.
+    saw_cart: Option<(u8, bool)>,
+    of_cart: bool,
     answered: bool,
     replayed: bool,
     paid_anew: bool,
+}
+
+/// The cart, and its hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cart {
+    /// One more with every change; 0: it was never filled.
+    version: u8,
+    /// It was let go of, or is an order's.
+    gone: bool,
+    counts: Counts,
+    /// Its time is over, or it was let go of.
+    due: bool,
+    /// Who changes it has looked, and whether it held anything.
+    saw: Option<bool>,
 }
 
 /// The stock's row, the orders, and what each chore saw as due.
@@ -76,7 +108,11 @@ pub struct State {
     held: i8,
     sold: i8,
     orders: [Order; 2],
-    chores: [Option<[bool; 2]>; 2],
+    cart: Cart,
+    /// Of the orders, and of the cart.
+    chores: [Option<[bool; 3]>; 2],
+    /// A cart was refused what it held itself.
+    own_way: bool,
 }
 
 /// What may happen next: to an order, or by a chore.
@@ -91,6 +127,12 @@ pub enum Action {
     Deliver(usize),
     LookAnew(usize),
     PayAnew(usize),
+    LookAtOwn,
+    Fill,
+    Expire,
+    Release,
+    LookAtCart(usize),
+    CheckOut(usize),
     LookForDue(usize),
     Count(usize),
 }
@@ -113,6 +155,13 @@ pub const ENDED_LETS_GO: &str = "an ended order holds nothing but what is due to
 /// Who has it has it.
 pub const DELIVERED_HAS: &str = "what was handed over is sold, or due to be";
 
+/// Nor is it ordered twice.
+pub const CART_ONCE: &str = "a cart becomes one order";
+/// Nobody has it any more.
+pub const CART_LETS_GO: &str = "a cart that is no more holds nothing but what is due to go back";
+/// What one holds oneself is there for oneself.
+pub const OWN_WAY: &str = "nobody is refused what their cart holds";
+
 /// Each with the promise that falls.
 pub fn weakenings() -> Vec<(&'static str, Stock, &'static str)> {
     let of = |design| Stock { design };
@@ -126,6 +175,12 @@ pub fn weakenings() -> Vec<(&'static str, Stock, &'static str)> {
         ("counts_by_snapshot", of(Design { counts_by_snapshot: true, ..full }), OPEN_HOLDS),
         ("anew_by_snapshot", of(Design { anew_by_snapshot: true, ..full }), ADDS_UP),
         ("anew_takes_nothing", of(Design { anew_takes_nothing: true, ..full }), OPEN_HOLDS),
+        ("renews_by_snapshot", of(Design { renews_by_snapshot: true, ..full }), ADDS_UP),
+        ("renewal_takes_all", of(Design { renewal_takes_all: true, ..full }), OWN_WAY),
+        ("checks_out_by_snapshot", of(Design { checks_out_by_snapshot: true, ..full }), ADDS_UP),
+        ("taken_over_stays_due", of(Design { taken_over_stays_due: true, ..full }), OPEN_HOLDS),
+        ("checks_out_unguarded", of(Design { checks_out_unguarded: true, ..full }), CART_ONCE),
+        ("release_forgets", of(Design { release_forgets: true, ..full }), CART_LETS_GO),
     ]
 }
 
@@ -168,6 +223,49 @@ impl State {
         }
     }
 
+    /// Makes the cart, or renews it: takes what it does not hold.
+    fn fill(&mut self, design: &Design) {
+        let saw = self.cart.saw.take();
+        let is_held = match saw {
+            Some(saw) if design.renews_by_snapshot => saw,
+            _ => self.cart.counts == Counts::Held,
+        };
+        let needs = design.renewal_takes_all || !is_held;
+        if needs && !self.take(false) {
+            // What was in it is in it still.
+            self.own_way |= self.cart.counts == Counts::Held;
+            return;
+        }
+        let cart = &mut self.cart;
+        (cart.version, cart.counts, cart.due) = (cart.version + 1, Counts::Held, false);
+    }
+
+    fn release(&mut self, design: &Design) {
+        self.cart.gone = true;
+        self.cart.due |= self.cart.counts == Counts::Held && !design.release_forgets;
+    }
+
+    /// The cart becomes this order: what it holds is the order's, and what it holds no longer is taken.
+    fn check_out(&mut self, design: &Design, order: usize) {
+        let (version, saw_held) = self.orders[order].saw_cart.take().unwrap_or_default();
+        self.orders[order].answered = true;
+        let is_same = !self.cart.gone && self.cart.version == version;
+        if !(is_same || design.checks_out_unguarded) {
+            return;
+        }
+        let is_held = if design.checks_out_by_snapshot { saw_held } else { self.cart.counts == Counts::Held };
+        if !is_held && !self.take(false) {
+            return;
+        }
+        let one = &mut self.orders[order];
+        (one.standing, one.counts, one.of_cart) = (Standing::Open, Counts::Held, true);
+        if is_held {
+            one.due = (design.taken_over_stays_due && self.cart.due).then_some(Counts::Back);
+            (self.cart.counts, self.cart.due) = (Counts::Nothing, false);
+        }
+        self.cart.gone = true;
+    }
+
     fn pay_anew(&mut self, design: &Design, order: usize) {
         let one = self.orders[order];
         self.orders[order].paid_anew = true;
@@ -197,11 +295,16 @@ impl Model for Stock {
             due: None,
             saw: None,
             saw_held: None,
+            saw_cart: None,
+            of_cart: false,
             answered: false,
             replayed: false,
             paid_anew: false,
         };
-        vec![State { available: PIECES, held: 0, sold: 0, orders: [order; 2], chores: [None; 2] }]
+        let cart = Cart { version: 0, gone: false, counts: Counts::Nothing, due: false, saw: None };
+        let chores = [None; 2];
+        let own_way = false;
+        vec![State { available: PIECES, held: 0, sold: 0, orders: [order; 2], cart, chores, own_way }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -209,7 +312,7 @@ impl Model for Stock {
             let Order { standing, saw, saw_held, answered, replayed, paid_anew, .. } = *order;
             let goes_on = matches!(standing, Standing::Open | Standing::Failed);
             let may = [
-                (!answered && saw.is_none(), Action::Look(n)),
+                (!answered && saw.is_none() && order.saw_cart.is_none(), Action::Look(n)),
                 (!answered && saw.is_some(), Action::Accept(n)),
                 (answered && !replayed && standing != Standing::None, Action::AcceptAgain(n)),
                 // Once: what is paid anew is paid, or cancelled.
@@ -221,7 +324,26 @@ impl Model for Stock {
             ];
             actions.extend(may.into_iter().filter(|(may, _)| *may).map(|(_, action)| action));
         }
-        let is_due = state.orders.iter().any(|order| order.due.is_some());
+        let Cart { version, gone, counts, due, saw } = state.cart;
+        let may = [
+            (!gone && version < FILLS && saw.is_none(), Action::LookAtOwn),
+            (!gone && saw.is_some(), Action::Fill),
+            (counts == Counts::Held && !due, Action::Expire),
+            (!gone && version > 0, Action::Release),
+        ];
+        actions.extend(may.into_iter().filter(|(may, _)| *may).map(|(_, action)| action));
+        for (n, order) in state.orders.iter().enumerate() {
+            // Who has not begun to order otherwise.
+            let Order { answered, saw, saw_cart, .. } = *order;
+            if !answered && saw.is_none() {
+                match saw_cart {
+                    None if !gone && version > 0 => actions.push(Action::LookAtCart(n)),
+                    Some(_) => actions.push(Action::CheckOut(n)),
+                    None => {}
+                }
+            }
+        }
+        let is_due = due || state.orders.iter().any(|order| order.due.is_some());
         for (n, chore) in state.chores.iter().enumerate() {
             match chore {
                 None if is_due => actions.push(Action::LookForDue(n)),
@@ -247,10 +369,26 @@ impl Model for Stock {
             Action::Deliver(n) => after.end(design, n, Standing::Delivered, Counts::Sold),
             Action::LookAnew(n) => after.orders[n].saw_held = Some(before.orders[n].counts == Counts::Held),
             Action::PayAnew(n) => after.pay_anew(design, n),
-            Action::LookForDue(n) => after.chores[n] = Some(before.orders.map(|order| order.due.is_some())),
+            Action::LookAtOwn => after.cart.saw = Some(before.cart.counts == Counts::Held),
+            Action::Fill => after.fill(design),
+            Action::Expire => after.cart.due = true,
+            Action::Release => after.release(design),
+            Action::LookAtCart(n) => {
+                after.orders[n].saw_cart = Some((before.cart.version, before.cart.counts == Counts::Held));
+            }
+            Action::CheckOut(n) => after.check_out(design, n),
+            Action::LookForDue(n) => {
+                let [one, other] = before.orders.map(|order| order.due.is_some());
+                after.chores[n] = Some([one, other, before.cart.due]);
+            }
             Action::Count(n) => {
-                let saw = after.chores[n].take().unwrap_or_default();
-                for (order, saw) in saw.into_iter().enumerate() {
+                let [one, other, cart] = after.chores[n].take().unwrap_or_default();
+                if cart && after.cart.due {
+                    (after.cart.counts, after.cart.due) = (Counts::Back, false);
+                    after.held -= 1;
+                    after.available += 1;
+                }
+                for (order, saw) in [one, other].into_iter().enumerate() {
                     let due = after.orders[order].due.or(design.counts_by_snapshot.then_some(Counts::Back));
                     if let (true, Some(becomes)) = (saw, due) {
                         after.count(order, becomes);
@@ -264,7 +402,8 @@ impl Model for Stock {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
             Property::always(ADDS_UP, |_: &Self, state: &State| {
-                let held = state.orders.iter().filter(|order| order.counts == Counts::Held).count();
+                let all = state.orders.iter().map(|order| order.counts).chain([state.cart.counts]);
+                let held = all.filter(|counts| *counts == Counts::Held).count();
                 let sold = state.orders.iter().filter(|order| order.counts == Counts::Sold).count();
                 state.available + state.held + state.sold == PIECES
                     && usize::try_from(state.held) == Ok(held)
@@ -286,6 +425,13 @@ impl Model for Stock {
                 let has = |order: &Order| order.counts == Counts::Sold || order.due == Some(Counts::Sold);
                 state.orders.iter().all(|order| order.standing != Standing::Delivered || has(order))
             }),
+            Property::always(CART_ONCE, |_, state: &State| {
+                state.orders.iter().filter(|order| order.of_cart).count() <= 1
+            }),
+            Property::always(CART_LETS_GO, |_, state: &State| {
+                !state.cart.gone || state.cart.counts != Counts::Held || state.cart.due
+            }),
+            Property::always(OWN_WAY, |_, state: &State| !state.own_way),
         ];
         if self.design == Design::default() {
             let sometimes = |name, what: fn(&Self, &State) -> bool| Property::sometimes(name, what);
@@ -299,6 +445,23 @@ impl Model for Stock {
             properties.push(sometimes("paid anew, and it was there", |_, state| {
                 state.orders.iter().any(|order| order.paid_anew && order.standing == Standing::Open)
             }));
+            properties.push(sometimes("a cart's hold became an order's", |_, state| {
+                state.orders.iter().any(|order| order.of_cart && order.counts == Counts::Sold)
+            }));
+            properties.push(sometimes("a cart's time was over, and it was renewed", |_, state| {
+                state.cart.version == FILLS && state.cart.counts == Counts::Held && !state.cart.due
+            }));
+            properties.push(sometimes("a cart's time was over, and another had it", |_, state| {
+                state.cart.counts == Counts::Back
+                    && state.orders.iter().any(|order| !order.of_cart && order.counts == Counts::Held)
+            }));
+            properties.push(sometimes(
+                "a cart was ordered that held nothing any more, and it was there",
+                |_, state| {
+                    state.cart.counts == Counts::Back
+                        && state.orders.iter().any(|order| order.of_cart && order.counts == Counts::Held)
+                },
+            ));
         }
         properties
     }
@@ -310,6 +473,8 @@ impl fmt::Display for State {
         let mut orders = self.orders.iter();
         orders.try_for_each(|order| {
             write!(f, "{:?}: {:?}, due {:?}; ", order.standing, order.counts, order.due)
-        })
+        })?;
+        let Cart { version, gone, counts, due, .. } = self.cart;
+        write!(f, "cart {version}: {counts:?}, due {due}, gone {gone}")
     }
 }
