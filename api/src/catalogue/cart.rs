@@ -330,4 +330,6 @@ pub(crate) struct CheckoutBody {
     /// What is to be minded with the order as a whole.
     #[schema(example = "Ring twice", max_length = 1000)]
     note: Option<String>,
+    /// Take what the cart holds and what else is there, and leave the rest; not beside `total`.
+    allow_partial: Option<bool>,
 }

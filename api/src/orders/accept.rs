@@ -56,7 +56,7 @@ use crate::state::AppState;
             ("X-Request-Id" = String, description = "The request's id, given or made"),
             ("traceparent" = String, description = "The request's place in its trace; left out where there is none"),
         )),
-        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`. `price_mismatch`: a price that was named is not, or no longer, the catalogue's. `out_of_stock`, with what there is: nothing of the order was taken", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`. `price_mismatch`: a price that was named is not, or no longer, the catalogue's. `out_of_stock`, with what there is: nothing of the order was taken, or, with `allow_partial`, nothing at all is there", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The JSON is not a valid order. What its schema cannot say: a line or the whole comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), it all does not come to the `total` (`total_mismatch`); what goes together is not there together (`required`, `conflict`); a text has what nobody sees (`invisible_character`); a time is none (`no_time`), has passed (`in_the_past`) or is too far away (`too_far`); `metadata` is too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
@@ -106,7 +106,7 @@ pub(crate) async fn place(
             return Err(ApiError::invalid_one(passed, "in_the_past", "must be a time to come"));
         }
     }
-    if key.is_none() && order.channel().is_none() && order.cart.is_none() {
+    if key.is_none() && order.channel().is_none() && !order.goes_alone() {
         let gone = state.shelf.sold_out(&order.takes).await?;
         if !gone.is_empty() {
             metrics::counter!("accept_orders_total", "outcome" => "out_of_stock").increment(1);
@@ -199,6 +199,7 @@ pub(crate) fn answer(state: &AppState, order: NewOrder, became: Accepted) -> Res
     let deadline = state.payment_deadline;
     match became {
         Accepted::New { created_at } => Ok(accepted(&OrderView::accepted(order, created_at, deadline))),
+        Accepted::Partly(order) => Ok(accepted(&OrderView::as_accepted(*order, deadline))),
         // The first answer once more.
         Accepted::Replay(earlier) => Ok(again(&OrderView::as_accepted(*earlier, deadline))),
         Accepted::ChannelIdReused(status) => Err(channel_id_reused(status)),
@@ -213,7 +214,7 @@ pub(crate) fn answer(state: &AppState, order: NewOrder, became: Accepted) -> Res
 
 const fn outcome(answer: &Result<Answer, NotTaken>) -> &'static str {
     match answer {
-        Ok(Ok(Accepted::New { .. })) => "accepted",
+        Ok(Ok(Accepted::New { .. } | Accepted::Partly(_))) => "accepted",
         Ok(Ok(Accepted::Replay(_))) => "replayed",
         Ok(Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_))) => "key_reused",
         Ok(Ok(Accepted::OutOfStock(_) | Accepted::CartChanged)) => "out_of_stock",

@@ -65,6 +65,10 @@ pub(crate) struct NewOrderBody {
     /// held until the lead time before: only then it is charged and put before the kitchen. The default is as soon as can be.
     #[schema(example = "2026-01-31T18:30:00Z")]
     wanted_at: Option<String>,
+    /// Take what there is of the lines, and leave the rest: the answer says in `left_out` what that is, and the total is that of what
+    /// was taken. Not beside `total`, `channel` or a discount. Where nothing at all is there, it is 409 `out_of_stock`. The default is
+    /// false: all lines or none.
+    allow_partial: Option<bool>,
 }
 
 /// One line of a request: something of the catalogue, which `product_id` names; or anything else, which `item_id`, `item_name` and

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::response::Response;
 use domain::money::Money;
 use domain::order::adjustments::Adjustment;
-use domain::order::details::{Address, Customer, Fulfilment};
+use domain::order::details::{Address, Customer, Fulfilment, LeftOut};
 use domain::order::payment_method::{Payment, PaymentMethod};
 use domain::order::status::OrderStatus;
 use domain::order::{CancelWish, NewOrder, Order};
@@ -48,6 +48,10 @@ pub(crate) struct OrderView {
     /// The lines with the prices of the time at which the order was accepted.
     #[schema(value_type = Vec<ItemBody>)]
     pub items: Box<RawValue>,
+    /// Of an order with `allow_partial`: the lines of which there was too little, each with how many were asked for and how many it
+    /// has. Left out where there was enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Amounts beside the lines: fees, tips, taxes, discounts. Left out where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<Adjustment>,
@@ -137,26 +141,7 @@ pub(crate) struct OrderView {
 impl OrderView {
     /// An order that was accepted just now. Its charge has `payment_deadline`, unless it says otherwise itself.
     pub(crate) fn accepted(order: NewOrder, created_at: OffsetDateTime, payment_deadline: Duration) -> Self {
-        let uncharged = order.uncharged();
-        let (location, details) = order.details.map_or((None, None), |details| {
-            (details.location.clone(), Some(Box::new(details.as_stored(created_at))))
-        });
-        let held_until = details.as_ref().and_then(|details| details.held_until);
-        let order = Order {
-            id: order.id,
-            customer_id: order.customer_id,
-            location,
-            status: if uncharged.is_some() { OrderStatus::Confirmed } else { OrderStatus::Pending },
-            items: order.items,
-            total: order.total,
-            version: 1,
-            created_at,
-            updated_at: created_at,
-            accept_by: uncharged.map(|one| held_until.unwrap_or(created_at) + one.accept_in),
-            cancel_wish: None,
-            details,
-        };
-        Self::as_accepted(order, payment_deadline)
+        Self::as_accepted(order.as_accepted(created_at), payment_deadline)
     }
 
     /// The answer to an order that was accepted, as it was then.
@@ -201,6 +186,7 @@ impl OrderView {
             location: order.location,
             status: order.status,
             items: order.items,
+            left_out: details.left_out,
             adjustments: details.adjustments,
             total: order.total.to_json(),
             currency: order.total.currency().code(),

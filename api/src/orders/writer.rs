@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use domain::message::PaymentsDue;
-use domain::order::payment_method::NoCharge;
+use domain::order::status::OrderStatus;
 use domain::origin::Origins;
 use futures_util::future::BoxFuture;
 use metrics::{Counter, Histogram};
@@ -103,43 +103,69 @@ impl Writer {
         let batch = self.lane.collect().await?;
         let size = batch.commands.len();
         self.metrics.batch_size.record(u32::try_from(size).unwrap_or(u32::MAX));
-        let answers = self.write(&batch).await;
-        crash_point("api.after_commit");
-        self.publish(&batch, &answers);
-        crash_point("api.after_handover");
-        batch.answer(answers);
+        let goes_alone = |one: &Accept| one.order.goes_alone();
+        if batch.commands.iter().any(goes_alone) {
+            let (together, others) = batch.part(goes_alone);
+            if !together.commands.is_empty() {
+                self.write(together).await;
+            }
+            self.write_each(others).await;
+        } else {
+            self.write(batch).await;
+        }
         Some(size)
     }
 
-    async fn write(&mut self, batch: &Batch<Accept, Answer>) -> Vec<Answer> {
+    async fn write(&mut self, batch: Batch<Accept, Answer>) {
         let started = Instant::now();
         let outcome = self.commit(&batch.commands).await;
         self.metrics.commit_seconds.record(started.elapsed());
         self.outage.met(&outcome, "accept orders");
-        match outcome {
+        let answers = match outcome {
             Ok(accepted) => accepted.into_iter().map(Ok).collect(),
             Err(StoreError::Unavailable(_)) => {
                 batch.commands.iter().map(|_| Err(Fault::Unavailable)).collect()
             }
             // One order must not take its neighbours down: each is tried by itself.
             Err(StoreError::Refused(_) | StoreError::Held) if batch.commands.len() > 1 => {
-                let mut answers = Vec::with_capacity(batch.commands.len());
-                for order in &batch.commands {
-                    answers.push(self.write_alone(order).await);
-                }
-                answers
+                return self.write_each(batch).await;
             }
             Err(StoreError::Held) => batch.commands.iter().map(|_| Err(Fault::Held)).collect(),
             Err(error) => batch.commands.iter().map(|order| Err(internal(&error, order))).collect(),
+        };
+        self.answer(batch, answers);
+    }
+
+    /// Each by itself, and each is answered before the next is begun: whoever waits for somebody else's order for too long is told
+    /// 503, and is then not to find that it was committed. So what nobody waits for any more is left alone. An outage ends it.
+    async fn write_each(&mut self, batch: Batch<Accept, Answer>) {
+        let mut is_out = false;
+        for one in batch.one_by_one() {
+            let answer = match is_out || !one.is_awaited() {
+                true => Err(Fault::Unavailable),
+                false => self.write_alone(&one.commands[0]).await,
+            };
+            is_out |= matches!(answer, Err(Fault::Unavailable)) && one.is_awaited();
+            self.answer(one, vec![answer]);
         }
+    }
+
+    fn answer(&self, batch: Batch<Accept, Answer>, answers: Vec<Answer>) {
+        crash_point("api.after_commit");
+        self.publish(&batch, &answers);
+        crash_point("api.after_handover");
+        batch.answer(answers);
     }
 
     async fn write_alone(&mut self, order: &Accept) -> Answer {
         let (how, grace) = (self.how, self.publish_grace);
         crash_point("api.before_commit");
+        let started = Instant::now();
         let alone = std::slice::from_ref(order);
-        let outcome = self.session.run_alone(alone, move |conn, orders| how(conn, orders, grace));
-        match outcome.await {
+        let outcome = self.session.run_alone(alone, move |conn, orders| how(conn, orders, grace)).await;
+        self.metrics.commit_seconds.record(started.elapsed());
+        self.outage.met(&outcome, "accept orders");
+        match outcome {
             Ok(mut one) => one.pop().ok_or(Fault::Internal),
             Err(StoreError::Unavailable(_)) => Err(Fault::Unavailable),
             Err(StoreError::Held) => Err(Fault::Held),
@@ -153,6 +179,17 @@ impl Writer {
         self.session.run(orders, move |conn, orders| how(conn, orders, grace)).await
     }
 
+    /// What came of an order of which there is nothing to hand on.
+    fn count(&self, answer: &Answer) {
+        match answer {
+            Ok(Accepted::New { .. } | Accepted::Partly(_)) => {}
+            Ok(Accepted::Replay(_)) => self.metrics.replayed.increment(1),
+            Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_)) => self.metrics.key_reused.increment(1),
+            Ok(Accepted::OutOfStock(_) | Accepted::CartChanged) => self.metrics.out_of_stock.increment(1),
+            Err(_) => self.metrics.failed.increment(1),
+        }
+    }
+
     /// Hands on the names of what is new. Never waits: a full publisher means a slow broker, and the sweep finds
     /// what is not published.
     fn publish(&self, batch: &Batch<Accept, Answer>, answers: &[Answer]) {
@@ -163,33 +200,38 @@ impl Writer {
         let mut origins = Origins::new();
         for (one, answer) in batch.commands.iter().zip(answers) {
             let new = matches!(answer, Ok(Accepted::New { .. }));
-            of_channels +=
-                u64::from(new && one.order.details.as_ref().is_some_and(|details| details.key.is_some()));
-            match answer {
-                Ok(Accepted::New { created_at }) => {
-                    // There is nothing to claim.
-                    if let Some(no_charge) = one.order.uncharged() {
-                        uncharged += 1;
-                        elsewhere += u64::from(no_charge.because == NoCharge::Elsewhere);
-                        continue;
-                    }
-                    if one.order.is_held(*created_at) {
-                        held += 1;
-                        continue;
-                    }
-                    if let Some(origin) = &one.order.origin {
-                        origins.resize(fresh.len(), None);
-                        origins.push(Some(origin.clone()));
-                    }
-                    fresh.push(one.order.payment_id());
+            of_channels += u64::from(new && one.order.channel().is_some());
+            let fresh_one = match answer {
+                Ok(Accepted::New { created_at }) => Fresh {
+                    is_uncharged: one.order.uncharged().is_some(),
+                    is_elsewhere: one.order.is_paid_elsewhere(),
+                    is_held: one.order.is_held(*created_at),
+                },
+                Ok(Accepted::Partly(cut)) => Fresh {
+                    is_uncharged: cut.status == OrderStatus::Confirmed,
+                    is_elsewhere: cut.is_paid_elsewhere(),
+                    is_held: cut.details.as_ref().is_some_and(|details| details.held_until.is_some()),
+                },
+                other => {
+                    self.count(other);
+                    continue;
                 }
-                Ok(Accepted::Replay(_)) => self.metrics.replayed.increment(1),
-                Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_)) => {
-                    self.metrics.key_reused.increment(1);
-                }
-                Ok(Accepted::OutOfStock(_) | Accepted::CartChanged) => self.metrics.out_of_stock.increment(1),
-                Err(_) => self.metrics.failed.increment(1),
+            };
+            // There is nothing to claim.
+            if fresh_one.is_uncharged {
+                uncharged += 1;
+                elsewhere += u64::from(fresh_one.is_elsewhere);
+                continue;
             }
+            if fresh_one.is_held {
+                held += 1;
+                continue;
+            }
+            if let Some(origin) = &one.order.origin {
+                origins.resize(fresh.len(), None);
+                origins.push(Some(origin.clone()));
+            }
+            fresh.push(one.order.payment_id());
         }
         let count = fresh.len() as u64;
         self.metrics.accepted.increment(count + uncharged + held);
@@ -205,6 +247,13 @@ impl Writer {
             self.metrics.not_published.increment(count);
         }
     }
+}
+
+/// What is to be done for an order that has just become durable.
+struct Fresh {
+    is_uncharged: bool,
+    is_elsewhere: bool,
+    is_held: bool,
 }
 
 fn internal(error: &StoreError, one: &Accept) -> Fault {

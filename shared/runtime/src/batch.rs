@@ -135,6 +135,23 @@ impl<C, A> Batch<C, A> {
         self.callers.iter().any(|caller| !caller.answer.is_closed())
     }
 
+    /// Each command by itself, in the order in which they came.
+    pub fn one_by_one(self) -> impl Iterator<Item = Self> {
+        let all = self.commands.into_iter().zip(self.callers);
+        all.map(|(command, caller)| Self { commands: vec![command], callers: vec![caller] })
+    }
+
+    /// Those that may be carried out together, and the others.
+    pub fn part(self, is_other: impl Fn(&C) -> bool) -> (Self, Self) {
+        let all = self.commands.into_iter().zip(self.callers);
+        let (others, together): (Vec<_>, Vec<_>) = all.partition(|(command, _)| is_other(command));
+        let of = |all: Vec<(C, Caller<A>)>| {
+            let (commands, callers) = all.into_iter().unzip();
+            Self { commands, callers }
+        };
+        (of(together), of(others))
+    }
+
     /// Gives each caller its answer, in the order of the commands, where there is one. The others come back, each as a batch of
     /// its own.
     pub fn answer_some(self, answers: Vec<Option<A>>) -> Vec<Self> {

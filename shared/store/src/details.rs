@@ -1,7 +1,7 @@
 //! What few orders have, from its columns, as several statements select them.
 
 use domain::order::adjustments::Adjustment;
-use domain::order::details::{Details, Handover};
+use domain::order::details::{Details, Handover, LeftOut};
 use domain::order::payment_method::{Payment, PaymentMethod};
 use serde_json::value::RawValue;
 use sqlx::types::Json;
@@ -16,6 +16,7 @@ pub(super) struct Columns {
     pub(super) expires_at: Option<OffsetDateTime>,
     pub(super) wanted_at: Option<OffsetDateTime>,
     pub(super) held_until: Option<OffsetDateTime>,
+    pub(super) left_out: Option<Json<Vec<LeftOut>>>,
     pub(super) channel: Option<String>,
     pub(super) channel_order_id: Option<String>,
     pub(super) payment_reference: Option<String>,
@@ -52,6 +53,7 @@ impl Columns {
             expires_at: self.expires_at,
             wanted_at: self.wanted_at,
             held_until: self.held_until,
+            left_out: self.left_out.map(|Json(all)| all).unwrap_or_default(),
         }))
     }
 }

@@ -5,7 +5,7 @@ use domain::event::Event;
 use domain::location::MAIN;
 use domain::money::{Money, currency_of};
 use domain::order::adjustments::Adjustment;
-use domain::order::details::Handover;
+use domain::order::details::{Handover, LeftOut};
 use domain::order::lines::Item;
 use domain::order::status::OrderStatus;
 use domain::order::{CancelWish, Order};
@@ -107,7 +107,7 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
                   currency AS "currency!", o.version AS "version!", created_at AS "created_at!", updated_at AS "updated_at!",
                   accept_by, cancel_requested_at, cancel_actor, cancel_reason,
                   d.paid_elsewhere AS "paid_elsewhere?", d.on_delivery AS "on_delivery?", d.collected AS "collected?",
-                  d.kept AS "kept?", d.expires_at, d.wanted_at, d.held_until, d.channel, d.channel_order_id, d.payment_reference,
+                  d.kept AS "kept?", d.expires_at, d.wanted_at, d.held_until, d.left_out AS "left_out: Json<Vec<LeftOut>>", d.channel, d.channel_order_id, d.payment_reference,
                   d.gateway_payment_method, d.gateway_customer, d.handover AS "handover?: Json<Handover>",
                   d.metadata AS "metadata: Json<Box<RawValue>>",
                   coalesce(o.adjustments, first.adjustments) AS "adjustments: Json<Vec<Adjustment>>"
@@ -126,6 +126,7 @@ pub async fn order(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Ord
         expires_at: row.expires_at,
         wanted_at: row.wanted_at,
         held_until: row.held_until,
+        left_out: row.left_out,
         channel: row.channel,
         channel_order_id: row.channel_order_id,
         payment_reference: row.payment_reference,

@@ -1,8 +1,13 @@
 //! Carts: they hold what is in them for a while, never against their own, and become orders.
 
 use anyhow::Result;
+use api::orders::writer::{Answer, Writer};
+use domain::catalogue::menu::Take;
+use domain::order::NewOrder;
+use domain::order::request::CartRef;
 use reqwest::Method;
 use serde_json::{Value, json};
+use store::accept::{Accept, Accepted};
 use testbed::{Pipeline, TestDatabase};
 
 use super::stock::{counted, left};
@@ -162,5 +167,76 @@ async fn two_who_order_the_same_cart_at_once_make_one_order() -> Result<()> {
     let orders: i64 =
         sqlx::query_scalar("SELECT count(*) FROM orders").fetch_one(&mut database.connect().await?).await?;
     assert_eq!(orders, 10);
+    api.stop().await
+}
+
+/// On a database that is slow at it, all carts of one batch together take longer than anybody waits for one of them.
+#[tokio::test]
+async fn each_cart_of_a_batch_is_answered_for_itself_however_slow_the_others_are() -> Result<()> {
+    const CARTS: u32 = 11;
+    let (database, api) = api().await?;
+    let id = counted(&api, "Donut", 50).await?;
+    for n in 0..CARTS {
+        assert_eq!(fill(&api, &Who::Customer(&format!("c{n}")), &id, 2).await?.0, 200);
+    }
+    let mut conn = database.connect().await?;
+    sqlx::raw_sql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.25); RETURN OLD; END $$;
+         CREATE TRIGGER slow BEFORE DELETE ON carts FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    .execute(&mut conn)
+    .await?;
+    let found: Vec<(uuid::Uuid, i64)> =
+        sqlx::query_as("SELECT id, version FROM carts").fetch_all(&mut conn).await?;
+    let (desk, lane) = runtime::batch::desk::<Accept, Answer>(64, 64);
+    let (publish, _hints) = tokio::sync::mpsc::channel(64);
+    let grace = std::time::Duration::from_secs(60);
+    let mut writer = Writer::of_stocked(lane, database.database().session(), publish, grace);
+    let mut callers = Vec::new();
+    for (id_of_cart, version) in found {
+        let body = testbed::Client::an_order().to_string();
+        let mut order = NewOrder::parse(&serde_json::from_str(&body)?).unwrap();
+        order.takes = vec![Take { item: id.parse()?, quantity: 2, line: 0 }];
+        order.cart = Some(CartRef { id: id_of_cart, version });
+        let (desk, order_id) = (desk.clone(), order.id);
+        let mut caller = Box::pin(async move { desk.offer(Accept { order, key: None }).await });
+        assert!(futures_util::poll!(&mut caller).is_pending());
+        callers.push((order_id, caller));
+    }
+    assert_eq!(writer.run_once().await, Some(CARTS as usize), "one batch");
+    for (order_id, caller) in callers {
+        let answer = caller.await?;
+        let durable: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM orders WHERE id = $1)")
+            .bind(order_id)
+            .fetch_one(&mut conn)
+            .await?;
+        assert_eq!(matches!(answer, Ok(Accepted::New { .. })), durable, "{answer:?}");
+        assert!(durable, "{answer:?}");
+    }
+    api.stop().await
+}
+
+#[tokio::test]
+async fn a_cart_that_holds_too_little_may_be_ordered_in_part() -> Result<()> {
+    let (database, api) = api().await?;
+    let id = counted(&api, "Donut", 5).await?;
+    let (ann, eve) = (Who::Customer("ann"), Who::Customer("eve"));
+    assert_eq!(fill(&api, &ann, &id, 4).await?.0, 200);
+    // Its time is over, and somebody else was faster.
+    let mut conn = database.connect().await?;
+    sqlx::query("UPDATE holds SET due_at = now()").execute(&mut conn).await?;
+    sweep(&database).await?;
+    assert_eq!(fill(&api, &eve, &id, 3).await?.0, 200);
+    let check_out = async |body: Value| ask(&api, &ann, Method::POST, "/cart/checkout", Some(body)).await;
+    assert_eq!(check_out(json!({"customer_id": "ann"})).await?.status(), 409);
+    let partly: Value = check_out(json!({"customer_id": "ann", "allow_partial": true})).await?.json().await?;
+    assert_eq!(
+        (&partly["left_out"][0]["asked"], &partly["left_out"][0]["taken"], &partly["total"]),
+        (&json!(4), &json!(2), &json!(4.0)),
+        "{partly}"
+    );
+    assert_eq!(left(&api, &id).await?, (0, 5));
+    let gone = check_out(json!({"customer_id": "ann", "allow_partial": true})).await?;
+    assert_eq!(gone.status(), 404, "the cart is no more");
     api.stop().await
 }

@@ -234,3 +234,116 @@ async fn whoever_holds_a_products_row_delays_no_plain_order() -> Result<()> {
     assert!([202, 503].contains(&answer?));
     api.stop().await
 }
+
+/// One that takes what there is, says what it leaves.
+#[tokio::test]
+async fn an_order_may_take_what_there_is_and_pays_for_that_alone() -> Result<()> {
+    let (database, api) = api().await?;
+    let (donut, tart) = (counted(&api, "Donut", 3).await?, counted(&api, "Tart", 0).await?);
+    let tea = product(&api, json!({"name": "Tea", "price": 1.5})).await?;
+    let post = async |body: &Value, key: &str| {
+        let post = api.client.http.post(format!("{}/api/v1/orders", api.client.api)).json(body);
+        let answer = post.header("idempotency-key", key).send().await?;
+        let again = answer.headers().contains_key("idempotency-replayed");
+        anyhow::Ok((answer.status().as_u16(), again, answer.json::<Value>().await?))
+    };
+    let line = |id: &Value, quantity: u32| json!({"product_id": id, "quantity": quantity});
+    let (donut_id, tart_id) = (json!(donut), json!(tart));
+    let asked = json!({"customer_id": "ann", "allow_partial": true,
+        "adjustments": [{"kind": "tip", "amount": 1}],
+        "items": [line(&donut_id, 2), line(&tart_id, 1), line(&tea["id"], 2), line(&donut_id, 4)]});
+    let mut whole = asked.clone();
+    whole["allow_partial"] = json!(false);
+    assert_eq!(post(&whole, "whole").await?.0, 409, "all lines or none");
+    let (status, again, first) = post(&asked, "k").await?;
+    assert_eq!((status, again), (202, false), "{first}");
+    let left_out = json!([
+        {"line": 1, "item_id": tart, "item_name": "Tart", "asked": 1, "taken": 0},
+        {"line": 3, "item_id": donut, "item_name": "Donut", "asked": 4, "taken": 1}]);
+    assert_eq!(first["left_out"], left_out);
+    let quantities = |body: &Value| -> Vec<Value> {
+        body["items"].as_array().into_iter().flatten().map(|item| item["quantity"].clone()).collect()
+    };
+    // 3 x 2.00 + 2 x 1.50 + 1.00
+    assert_eq!((quantities(&first), &first["total"]), (vec![json!(2), json!(2), json!(1)], &json!(10.0)));
+    assert_eq!(left(&api, &donut).await?, (0, 3));
+    let id = first["id"].as_str().context("no id")?;
+    let read = api.client.get(&format!("/api/v1/orders/{id}")).await?;
+    assert_eq!(
+        (&read["left_out"], &read["total"], quantities(&read)),
+        (&left_out, &first["total"], quantities(&first))
+    );
+    let charged: i64 = sqlx::query_scalar("SELECT amount_minor FROM open_charges WHERE id = $1::text::uuid")
+        .bind(id)
+        .fetch_one(&mut database.connect().await?)
+        .await?;
+    assert_eq!(charged, 1_000, "money is of what was taken");
+    // The same again is answered the same, though there is more by now; and takes nothing.
+    manage(&api, Method::POST, &format!("/products/{tart}/stock"), json!({"action": "add", "quantity": 5}))
+        .await?;
+    let (status, again, same) = post(&asked, "k").await?;
+    assert_eq!((status, again, &same), (202, true, &first));
+    assert_eq!((left(&api, &donut).await?, left(&api, &tart).await?), ((0, 3), (5, 0)));
+
+    // Of what was left out alone nothing is there; where enough is there nothing is left out; what is free is confirmed at once.
+    let none = json!({"customer_id": "ann", "allow_partial": true, "items": [line(&donut_id, 2)]});
+    let (status, _, refused) = post(&none, "none").await?;
+    assert_eq!(
+        (status, &refused["errors"][0]["code"], &refused["short"][0]["available"]),
+        (409, &json!("out_of_stock"), &json!(0))
+    );
+    let enough = json!({"customer_id": "ann", "allow_partial": true, "items": [line(&tart_id, 2)]});
+    let (status, _, all) = post(&enough, "enough").await?;
+    assert_eq!((status, all.get("left_out"), &all["total"]), (202, None, &json!(4.0)));
+    let water = product(&api, json!({"name": "Water", "price": 0})).await?;
+    let free = json!({"customer_id": "ann", "allow_partial": true, "items": [line(&donut_id, 1), line(&water["id"], 1)]});
+    let (status, _, free) = post(&free, "free").await?;
+    assert_eq!((status, &free["status"], &free["total"]), (202, &json!("CONFIRMED"), &json!(0.0)));
+
+    for (field, value, attr) in [
+        ("total", json!(4), "total"),
+        ("adjustments", json!([{"kind": "discount", "amount": -1}]), "adjustments"),
+        ("channel", json!("eats"), "channel"),
+        ("allow_partial", json!("yes"), "allow_partial"),
+    ] {
+        let mut body = enough.clone();
+        body["channel_order_id"] = if field == "channel" { json!("A-1") } else { Value::Null };
+        body[field] = value;
+        let refused: Value = api.client.post(&body).await?.json().await?;
+        assert_eq!(
+            (&refused["status"], &refused["errors"][0]["attr"]),
+            (&json!(422), &json!(attr)),
+            "{refused}"
+        );
+    }
+    api.stop().await
+}
+
+/// However many come at once, all that is there is taken, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_take_what_there_is_leave_nothing_and_take_nothing_twice() -> Result<()> {
+    let (_database, one, other) = two_apis().await?;
+    for run in 0..5 {
+        let id = counted(&one, &format!("Tart {run}"), 52).await?;
+        let mut under_way = JoinSet::new();
+        for n in 0..40 {
+            let (client, mut body) = ([&one, &other][n % 2].client.clone(), order(&id, 1 + n as u32 % 5));
+            // Some of them want all or nothing.
+            body["allow_partial"] = json!(n % 3 > 0);
+            under_way.spawn(async move {
+                let answer = client.post(&body).await?;
+                let status = answer.status().as_u16();
+                let body: Value = answer.json().await?;
+                ensure!(status == 202 || body["errors"][0]["code"] == "out_of_stock", "{body}");
+                Ok(body["items"][0]["quantity"].as_i64().filter(|_| status == 202).unwrap_or_default())
+            });
+        }
+        let mut taken = 0;
+        while let Some(done) = under_way.join_next().await {
+            taken += done??;
+        }
+        assert_eq!((taken, left(&one, &id).await?), (52, (0, 52)), "run {run}");
+    }
+    other.stop().await?;
+    one.stop().await
+}

@@ -4,5 +4,5 @@ pub mod cart;
 pub mod category;
 pub mod menu;
 pub mod product;
-mod reading;
+pub(crate) mod reading;
 pub mod request;

@@ -161,6 +161,8 @@ pub struct NewDetails {
     pub held_until: Option<OffsetDateTime>,
     /// Which of its customer's addresses it is to be brought to; to be looked up before it is accepted.
     pub address_id: Option<Uuid>,
+    /// What it did not get, as there was not more.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl NewDetails {
@@ -181,6 +183,7 @@ impl NewDetails {
             expires_at: self.expires_at,
             wanted_at: self.wanted_at,
             held_until: self.held_until.filter(|until| *until > created_at),
+            left_out: self.left_out,
         }
     }
 
@@ -200,6 +203,7 @@ impl NewDetails {
             wanted_at,
             held_until: _,
             address_id,
+            left_out,
         } = self;
         handover.is_empty()
             && key.is_none()
@@ -213,6 +217,7 @@ impl NewDetails {
             && location.is_none()
             && wanted_at.is_none()
             && address_id.is_none()
+            && left_out.is_empty()
     }
 }
 
@@ -226,6 +231,21 @@ impl fmt::Debug for NewDetails {
             .field("uncharged", uncharged)
             .finish_non_exhaustive()
     }
+}
+
+/// A line of which an order took less than was asked for, as there was not more. Stored and shown in this shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeftOut {
+    /// Its place in `items` as they were sent, from 0.
+    pub line: usize,
+    /// The variation, or the product that comes in none.
+    pub item_id: String,
+    /// Its name.
+    pub item_name: String,
+    /// How many were asked for.
+    pub asked: u32,
+    /// How many the order has; 0: it has no such line.
+    pub taken: u32,
 }
 
 /// What few orders have, as it is stored.
@@ -251,6 +271,8 @@ pub struct Details {
     pub wanted_at: Option<OffsetDateTime>,
     /// Where that was later: until then it is neither charged nor put before the kitchen.
     pub held_until: Option<OffsetDateTime>,
+    /// What it did not get, as there was not more.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Details {

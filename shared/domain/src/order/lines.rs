@@ -155,17 +155,18 @@ struct LineReader<'m> {
     from_catalogue: bool,
     /// What is counted of that.
     takes: Vec<Take>,
+    /// Line by line.
+    counted: Vec<(usize, Uuid)>,
 }
 
 impl LineReader<'_> {
     /// What a line takes of an item, with what others take of it.
     fn take(&mut self, item: Uuid, quantity: u32, at: &At<'_>) {
+        let line = if let At::Entry(_, index) = at { *index } else { 0 };
+        self.counted.push((line, item));
         match self.takes.iter_mut().find(|take| take.item == item) {
             Some(take) => take.quantity += quantity,
-            None => {
-                let line = if let At::Entry(_, index) = at { *index } else { 0 };
-                self.takes.push(Take { item, quantity, line });
-            }
+            None => self.takes.push(Take { item, quantity, line }),
         }
     }
 }
@@ -282,6 +283,8 @@ pub(crate) struct Priced {
     pub(crate) from_catalogue: bool,
     /// What is counted of them.
     pub(crate) takes: Vec<Take>,
+    /// Line by line.
+    pub(crate) counted: Vec<(usize, Uuid)>,
 }
 
 /// The lines and their sum, or no sum with the problems noted.
@@ -293,16 +296,17 @@ pub(crate) fn priced(
 ) -> Priced {
     let lines = lines::<ItemRequest<'_>>(problems, raw);
     let at = At::Top.field("items");
+    let chosen = ModifierReader::new(currency);
     let mut reader =
-        LineReader { chosen: ModifierReader::new(currency), menu, from_catalogue: false, takes: Vec::new() };
+        LineReader { chosen, menu, from_catalogue: false, takes: Vec::new(), counted: Vec::new() };
     let priced = lines
         .iter()
         .enumerate()
         .filter_map(|(index, line)| line.parse(&at.entry(index), &mut reader, problems))
         .collect();
     let (items, sum) = sum(problems, priced, currency);
-    let LineReader { from_catalogue, takes, .. } = reader;
-    Priced { items, sum, from_catalogue, takes }
+    let LineReader { from_catalogue, takes, counted, .. } = reader;
+    Priced { items, sum, from_catalogue, takes, counted }
 }
 
 /// Lines that are priced each, and the sum over them, or none with the problem noted.

@@ -9,6 +9,7 @@ pub mod lines;
 mod metadata;
 pub mod modifiers;
 pub mod moves;
+pub mod partial;
 pub mod parts;
 pub mod payment_method;
 pub mod request;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use self::adjustments::AdjustmentKind;
 use self::details::{Address, Details, NewDetails};
 use self::lines::Item;
+use self::partial::Partial;
 use self::payment_method::{NoCharge, Uncharged};
 use self::request::CartRef;
 use self::status::OrderStatus;
@@ -54,6 +56,8 @@ pub struct NewOrder {
     pub takes: Vec<Take>,
     /// What it was made of. Not stored: it is no more.
     pub cart: Option<CartRef>,
+    /// Where there is less than it takes, it is cut to that. Not stored.
+    pub partial: Option<Box<Partial>>,
     /// The request that it came with, as far as that goes on with its payment. Not stored.
     pub origin: Option<Box<Origin>>,
 }
@@ -77,6 +81,7 @@ impl NewOrder {
             accept_in: None,
             takes: Vec::new(),
             cart: None,
+            partial: None,
             origin: None,
         }
     }
@@ -110,6 +115,11 @@ impl NewOrder {
     pub fn is_reduced(&self) -> bool {
         let all = self.details.iter().flat_map(|details| &details.adjustments);
         all.into_iter().any(|one| one.kind == AdjustmentKind::Discount)
+    }
+
+    /// Whether it is accepted by a transaction of its own, and not with others.
+    pub const fn goes_alone(&self) -> bool {
+        self.cart.is_some() || self.partial.is_some()
     }
 
     /// The channel whose own name for it the order has.
@@ -160,8 +170,34 @@ impl NewOrder {
     /// The kitchen has `accept_in` to take it, should it be confirmed from the start and its location not say otherwise.
     pub fn to_be_taken_within(&mut self, accept_in: Duration) {
         let accept_in = self.accept_in.unwrap_or(accept_in);
+        if let Some(partial) = &mut self.partial {
+            partial.accept_in = accept_in;
+        }
         if let Some(uncharged) = self.details.as_mut().and_then(|details| details.uncharged.as_mut()) {
             uncharged.accept_in = accept_in;
+        }
+    }
+
+    /// The order as it is stored, once it is accepted, at this moment.
+    pub fn as_accepted(self, created_at: OffsetDateTime) -> Order {
+        let uncharged = self.uncharged();
+        let (location, details) = self.details.map_or((None, None), |details| {
+            (details.location.clone(), Some(Box::new(details.as_stored(created_at))))
+        });
+        let held_until = details.as_ref().and_then(|details| details.held_until);
+        Order {
+            id: self.id,
+            customer_id: self.customer_id,
+            location,
+            status: if uncharged.is_some() { OrderStatus::Confirmed } else { OrderStatus::Pending },
+            items: self.items,
+            total: self.total,
+            version: 1,
+            created_at,
+            updated_at: created_at,
+            accept_by: uncharged.map(|one| held_until.unwrap_or(created_at) + one.accept_in),
+            cancel_wish: None,
+            details,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::adjustments::adjustments;
 use super::details::{HandoverRequest, NewDetails, SNAKE_CASE};
 use super::lines::{Priced, priced};
 use super::metadata::metadata;
+use super::partial::Partial;
 use super::parts::{expect, sum_up};
 use super::payment_method::payment;
 use crate::catalogue::menu::{Menu, MenuAt, NoMenu};
@@ -40,6 +41,7 @@ fields! {
         location,
         wanted_at,
         delivery_address_id,
+        allow_partial,
     }
 }
 
@@ -61,10 +63,14 @@ impl NewOrder {
         let customer_id = problems.id("customer_id", request.customer_id);
         let place = problems.location(request.location, places);
         let currency = problems.currency(request.currency).unwrap_or(place.currency);
-        let Priced { items, sum: lines, from_catalogue, takes } =
-            priced(&mut problems, request.items, currency, &MenuAt { menu, location: &place.id });
+        let priced = priced(&mut problems, request.items, currency, &MenuAt { menu, location: &place.id });
         let beside = At::Top.field("adjustments");
         let (adjustments, beside) = adjustments(&mut problems, &beside, request.adjustments, currency);
+        let is_reduced = adjustments.iter().any(|one| one.minor(currency).is_none_or(|minor| minor < 0));
+        let whole_only = [("total", request.total), ("channel", request.channel)];
+        let beside_it = (beside, is_reduced);
+        let partial = Partial::read(&mut problems, request.allow_partial, &priced, beside_it, whole_only);
+        let Priced { items, sum: lines, from_catalogue, takes, .. } = priced;
         let total = request.total(&mut problems, lines, beside, currency);
         let mut handover = request.handover().parse(&SNAKE_CASE, &mut problems);
         handover.note = problems.note("note", request.note, MAX_NOTE_CHARS);
@@ -81,7 +87,7 @@ impl NewOrder {
         let (Some(customer_id), Some(total), true) = (customer_id, total, problems.0.is_empty()) else {
             return Err(problems.0);
         };
-        let order = Self { from_catalogue, takes, ..Self::new(customer_id, &items, total) };
+        let order = Self { from_catalogue, takes, partial, ..Self::new(customer_id, &items, total) };
         let details = NewDetails {
             handover,
             adjustments,

@@ -162,15 +162,19 @@ async fn describe(conn: &mut PgConnection, batch: &[&Accept]) -> sqlx::Result<Ha
     let expire: Vec<Option<OffsetDateTime>> = all().map(|one| one.expires_at).collect();
     let wanted: Vec<Option<OffsetDateTime>> = all().map(|one| one.wanted_at).collect();
     let held: Vec<Option<OffsetDateTime>> = all().map(|one| one.held_until).collect();
+    let left_out: Vec<Option<String>> = all()
+        .map(|one| (!one.left_out.is_empty()).then(|| serde_json::to_string(&one.left_out)).transpose())
+        .collect::<Result<_, _>>()
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
     let described = sqlx::query_scalar!(
         r#"
         WITH input AS (
             SELECT * FROM unnest($1::uuid[], $2::bool[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[],
                                  $8::timestamptz[], $9::bool[], $10::text[], $11::text[], $12::text[], $13::text[],
-                                 $14::bigint[], $15::text[], $16::timestamptz[], $17::timestamptz[], $18::text[])
+                                 $14::bigint[], $15::text[], $16::timestamptz[], $17::timestamptz[], $18::text[], $19::text[])
                 AS input(order_id, paid_elsewhere, channel, channel_order_id, content_hash, handover, imported, expires_at,
                          on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata,
-                         named_ms, document, wanted_at, held_until, scope)
+                         named_ms, document, wanted_at, held_until, scope, left_out)
         ), called AS (
             INSERT INTO names (named, until, kind, scope, name, hash)
             SELECT order_id, now() + named_ms * interval '1 ms', 'channel_order', scope, channel_order_id, content_hash
@@ -180,10 +184,10 @@ async fn describe(conn: &mut PgConnection, batch: &[&Accept]) -> sqlx::Result<Ha
         )
         INSERT INTO order_details (order_id, paid_elsewhere, channel, channel_order_id, handover, imported, expires_at,
                                    on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata,
-                                   named_until, document, wanted_at, held_until)
+                                   named_until, document, wanted_at, held_until, left_out)
         SELECT order_id, paid_elsewhere, channel, channel_order_id, handover::jsonb, imported::json, expires_at,
             on_delivery, payment_reference, gateway_payment_method, gateway_customer, metadata::json, now() + named_ms * interval '1 ms',
-            document::jsonb, wanted_at, CASE WHEN held_until > now() THEN held_until END
+            document::jsonb, wanted_at, CASE WHEN held_until > now() THEN held_until END, left_out::json
         FROM input WHERE channel IS NULL OR order_id IN (SELECT named FROM called)
         ON CONFLICT DO NOTHING
         RETURNING order_id
@@ -206,6 +210,7 @@ async fn describe(conn: &mut PgConnection, batch: &[&Accept]) -> sqlx::Result<Ha
         &wanted as &[Option<OffsetDateTime>],
         &held as &[Option<OffsetDateTime>],
         &scopes as &[Option<String>],
+        &left_out as &[Option<String>],
     )
     .fetch_all(conn)
     .await?;

@@ -7,7 +7,7 @@ use domain::channel::name::ChannelKey;
 use domain::location::MAIN;
 use domain::order::Order;
 use domain::order::adjustments::Adjustment;
-use domain::order::details::Handover;
+use domain::order::details::{Handover, LeftOut};
 use domain::order::lines::Item;
 use domain::order::status::OrderStatus;
 use serde_json::value::RawValue;
@@ -48,7 +48,10 @@ impl Earlier {
     pub(super) fn answer(self, one: &Accept) -> Accepted {
         if self.order.id == one.order.id {
             // An earlier try of this very batch took effect, though its answer was lost.
-            return Accepted::New { created_at: self.order.created_at };
+            return match self.order.details.as_ref().is_some_and(|details| !details.left_out.is_empty()) {
+                true => Accepted::Partly(Box::new(self.order)),
+                false => Accepted::New { created_at: self.order.created_at },
+            };
         }
         match self.by {
             By::Channel(_) => self.answer_to_channel(one.channel_key()),
@@ -138,6 +141,7 @@ struct Row {
     expires_at: Option<OffsetDateTime>,
     wanted_at: Option<OffsetDateTime>,
     held_until: Option<OffsetDateTime>,
+    left_out: Option<Json<Vec<LeftOut>>>,
 }
 
 /// A client's key goes before a channel's name, and that before the order's own id.
@@ -173,7 +177,7 @@ async fn look(conn: &mut PgConnection, names: &[Names<'_>]) -> sqlx::Result<Hash
             d.paid_elsewhere AS "paid_elsewhere?", d.on_delivery AS "on_delivery?", d.channel, d.channel_order_id,
             d.payment_reference, d.gateway_payment_method, d.gateway_customer, d.handover AS "handover?: Json<Handover>",
             d.metadata AS "metadata: Json<Box<RawValue>>", first.adjustments AS "adjustments: Json<Vec<Adjustment>>",
-            d.expires_at, d.wanted_at, d.held_until
+            d.expires_at, d.wanted_at, d.held_until, d.left_out AS "left_out: Json<Vec<LeftOut>>"
         FROM met
         CROSS JOIN LATERAL (SELECT * FROM shown_orders WHERE id = met.id OFFSET 0) o
         CROSS JOIN LATERAL (SELECT * FROM order_events WHERE subject = met.id AND version = 1 OFFSET 0) first
@@ -203,6 +207,7 @@ impl TryFrom<Row> for Earlier {
             expires_at: row.expires_at,
             wanted_at: row.wanted_at,
             held_until: row.held_until,
+            left_out: row.left_out,
             channel: row.channel,
             channel_order_id: row.channel_order_id,
             payment_reference: row.payment_reference,

@@ -50,6 +50,8 @@ pub enum Accepted {
         /// When.
         created_at: OffsetDateTime,
     },
+    /// Durable now, but for what there was too little of: cut to this order, which says what it left.
+    Partly(Box<Order>),
     /// The same was asked under the same key before: this order, as it was accepted, was the answer.
     Replay(Box<Order>),
     /// Something else was asked under the same key before.

@@ -1,6 +1,7 @@
 //! accept, for orders of what is counted: the orders are written first, then what they hold, and the last statement takes it. Only
 //! where something is short it is all done anew: then those are refused at sight for whom there is not enough, and the others are
-//! served in the order in which they came, under the locks of what they want.
+//! served in the order in which they came, under the locks of what they want. One that takes what there is (`allow_partial`) is cut to
+//! that.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -17,13 +18,15 @@ use crate::stock::{self, Short, carts, needs, shorts};
 
 /// Writes all orders of `batch` for which there is enough, and answers each, in the batch's order. Running it twice with the same
 /// ids is harmless: nothing is taken twice.
+///
+/// Those of carts, and those that take what there is, are transactions of their own, one after the other: whoever has to answer
+/// within some time hands such a one in alone.
 pub async fn accept_stocked(
     conn: &mut PgConnection,
     batch: &[Accept],
     due_in: Duration,
 ) -> sqlx::Result<Vec<Accepted>> {
-    let (of_carts, others): (Vec<&Accept>, Vec<&Accept>) =
-        batch.iter().partition(|one| one.order.cart.is_some());
+    let (alone, others): (Vec<&Accept>, Vec<&Accept>) = batch.iter().partition(|one| one.order.goes_alone());
     let mut answers = HashMap::with_capacity(batch.len());
     if !others.is_empty() {
         let done = match all_at_once(conn, &others, due_in).await? {
@@ -33,14 +36,69 @@ pub async fn accept_stocked(
         let done = done.answer(conn, &others).await?;
         answers.extend(others.iter().map(|one| one.order.id).zip(done));
     }
-    for one in of_carts {
-        answers.insert(one.order.id, check_out(conn, one, due_in).await?);
+    for one in alone {
+        answers.insert(one.order.id, cut_or_whole(conn, one, due_in).await?);
     }
     batch.iter().map(|one| answers.remove(&one.order.id).ok_or(sqlx::Error::RowNotFound)).collect()
 }
 
-/// An order of a cart, by itself: it takes over what the cart holds, and takes the rest.
-async fn check_out(conn: &mut PgConnection, one: &Accept, due_in: Duration) -> sqlx::Result<Accepted> {
+/// How often an order is cut to what there is, when each time somebody is faster. What is gone so fast is gone.
+const CUTS: u32 = 32;
+
+/// An order by itself: as it is; or, where it may be cut, cut to what there is. Each time by a look and then by the guarded take,
+/// which may find that somebody was faster: so no row is held meanwhile, and a refusal holds none at all.
+async fn cut_or_whole(conn: &mut PgConnection, one: &Accept, due_in: Duration) -> sqlx::Result<Accepted> {
+    let mut whole = try_alone(conn, one, due_in).await?;
+    for _ in 0..CUTS {
+        let Tried::Short { there } = whole else { break };
+        let cut = one.order.cut_to(&there);
+        let Some(order) = cut else {
+            whole = Tried::Short { there };
+            break;
+        };
+        let cut = Accept { order, key: one.key.clone() };
+        whole = match try_alone(conn, &cut, due_in).await? {
+            Tried::Done(Accepted::New { created_at }) => {
+                Tried::Done(Accepted::Partly(Box::new(cut.order.as_accepted(created_at))))
+            }
+            other => other,
+        };
+    }
+    Ok(match whole {
+        Tried::Done(accepted) => accepted,
+        Tried::Short { there } => Accepted::OutOfStock(shorts(&one.order.takes, &there)),
+    })
+}
+
+/// What one try came to.
+enum Tried {
+    Done(Accepted),
+    /// There is too little: so much of each item, with what its own cart holds. Nothing was done.
+    Short {
+        there: BTreeMap<Uuid, i64>,
+    },
+}
+
+async fn try_alone(conn: &mut PgConnection, one: &Accept, due_in: Duration) -> sqlx::Result<Tried> {
+    if one.order.cart.is_some() {
+        return check_out(conn, one, due_in).await;
+    }
+    let items: Vec<Uuid> = one.order.takes.iter().map(|take| take.item).collect();
+    let there = stock::available(conn, &items).await?;
+    if shorts(&one.order.takes, &there).is_empty() {
+        let Some(done) = all_at_once(conn, &[one], due_in).await? else {
+            let there = stock::available(conn, &items).await?;
+            return Ok(Tried::Short { there });
+        };
+        let accepted = done.answer(conn, &[one]).await?.pop().ok_or(sqlx::Error::RowNotFound)?;
+        return Ok(Tried::Done(accepted));
+    }
+    let found = earlier::find(conn, &[one]).await?.remove(&one.order.id);
+    Ok(found.map_or(Tried::Short { there }, |found| Tried::Done(found.answer(one))))
+}
+
+/// An order of a cart: it takes over what the cart holds, and takes the rest.
+async fn check_out(conn: &mut PgConnection, one: &Accept, due_in: Duration) -> sqlx::Result<Tried> {
     let Some(cart) = one.order.cart else { return Err(sqlx::Error::RowNotFound) };
     let (id, payment) = (one.order.id, one.order.payment_id());
     let mut tx = conn.begin().await?;
@@ -48,13 +106,13 @@ async fn check_out(conn: &mut PgConnection, one: &Accept, due_in: Duration) -> s
     if !written.has(id) {
         tx.rollback().await?;
         let found = earlier::find(conn, &[one]).await?.remove(&id);
-        return found.map(|found| found.answer(one)).ok_or(sqlx::Error::RowNotFound);
+        return found.map(|found| Tried::Done(found.answer(one))).ok_or(sqlx::Error::RowNotFound);
     }
     let items: Vec<Uuid> = one.order.takes.iter().map(|take| take.item).collect();
     let held = carts::check_out(&mut tx, (cart.id, cart.version), (id, payment), &items).await?;
     let Some(held) = held else {
         tx.rollback().await?;
-        return Ok(Accepted::CartChanged);
+        return Ok(Tried::Done(Accepted::CartChanged));
     };
     let still = |take: &Take| {
         let held = held.get(&take.item).copied().unwrap_or(0);
@@ -65,15 +123,14 @@ async fn check_out(conn: &mut PgConnection, one: &Accept, due_in: Duration) -> s
     holds::write_more(&mut tx, &Part { owner: id, payment, takes: &rest }).await?;
     if stock::take(&mut tx, &needs(&rest)).await? {
         tx.commit().await?;
-        return Ok(Accepted::New { created_at: written.at });
+        return Ok(Tried::Done(Accepted::New { created_at: written.at }));
     }
     tx.rollback().await?;
-    let items: Vec<Uuid> = one.order.takes.iter().map(|take| take.item).collect();
     let mut there = stock::available(conn, &items).await?;
     for (item, quantity) in held {
         *there.entry(item).or_default() += quantity;
     }
-    Ok(Accepted::OutOfStock(shorts(&one.order.takes, &there)))
+    Ok(Tried::Short { there })
 }
 
 /// What was done to a batch.

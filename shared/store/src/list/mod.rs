@@ -12,7 +12,7 @@ mod walk;
 use domain::channel::name::ChannelName;
 use domain::order::Order;
 use domain::order::adjustments::Adjustment;
-use domain::order::details::{Fulfilment, Handover};
+use domain::order::details::{Fulfilment, Handover, LeftOut};
 use domain::order::status::OrderStatus;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
@@ -190,7 +190,7 @@ async fn add_details(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Res
     let ids: Vec<Uuid> = orders.iter().map(|order| order.id).collect();
     let rows = sqlx::query!(
         r#"SELECT d.order_id, d.paid_elsewhere, d.on_delivery, d.collected, d.kept, d.expires_at, d.wanted_at, d.held_until,
-                  d.channel, d.channel_order_id, d.payment_reference, d.gateway_payment_method, d.gateway_customer, d.handover AS "handover: Json<Handover>",
+                  d.left_out AS "left_out: Json<Vec<LeftOut>>", d.channel, d.channel_order_id, d.payment_reference, d.gateway_payment_method, d.gateway_customer, d.handover AS "handover: Json<Handover>",
                   d.metadata AS "metadata: Json<Box<RawValue>>", first.adjustments AS "adjustments: Json<Vec<Adjustment>>"
            FROM order_details d
            LEFT JOIN LATERAL (
@@ -211,6 +211,7 @@ async fn add_details(conn: &mut PgConnection, orders: &mut [Order]) -> sqlx::Res
                 expires_at: row.expires_at,
                 wanted_at: row.wanted_at,
                 held_until: row.held_until,
+                left_out: row.left_out,
                 channel: row.channel,
                 channel_order_id: row.channel_order_id,
                 payment_reference: row.payment_reference,
