@@ -37,7 +37,7 @@ pub(super) fn parse_id(text: &str) -> Result<Uuid, ApiError> {
     request_body = ProductBody,
     responses(
         (status = 201, description = "Made", body = inline(ProductView<'static>), headers(("Location" = String, description = "The product"))),
-        (status = 409, description = "`name_taken`: another product of the same locations is called so", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`name_taken`: another product of the same locations is called so. `plu_taken`: another one of one of them has this plu", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing, not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
@@ -108,7 +108,7 @@ pub(crate) async fn read(
     responses(
         (status = 200, description = "It is so now", body = inline(ProductView<'static>)),
         (status = 404, description = "There is no such product", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`name_taken`: another product of the same locations is called so", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`name_taken`: another product of the same locations is called so. `plu_taken`: another one of one of them has this plu", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing, not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
@@ -135,7 +135,7 @@ pub(crate) async fn replace(
     responses(
         (status = 200, description = "It is so now", body = inline(ProductView<'static>)),
         (status = 404, description = "There is no such product", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "`name_taken`: another product of the same locations is called so", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "`name_taken`: another product of the same locations is called so. `plu_taken`: another one of one of them has this plu", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),

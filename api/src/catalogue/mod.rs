@@ -20,6 +20,10 @@ fn done<T>(what: &str, changed: Changed<T, ApiError>) -> Result<T, ApiError> {
     match changed {
         Changed::Done(done) => Ok(done),
         Changed::NameTaken => Err(ApiError::taken("name", "name_taken", "another one is called so")),
+        Changed::PluTaken => {
+            let detail = "another product that is sold at one of its locations has this plu";
+            Err(ApiError::taken("plu", "plu_taken", detail))
+        }
         Changed::NotFound => Err(ApiError::not_found(what)),
         Changed::NoCategory => {
             Err(ApiError::invalid_one("category_id", "unknown_category", "there is no such category"))

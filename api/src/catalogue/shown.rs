@@ -1,7 +1,7 @@
 //! The catalogue as it is shown: each product is written as JSON once, when it changed, and a page is put together of those.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::http::HeaderValue;
@@ -31,6 +31,8 @@ pub(crate) struct Shown {
     by_category: HashMap<Uuid, Vec<Arc<Article>>>,
     /// In the order of their positions and names.
     pub(crate) categories: Vec<Category>,
+    /// By what the till calls them, or one of their variations: looked up by orders of channels alone, and made for the first of them.
+    by_plu: OnceLock<HashMap<String, Vec<Arc<Article>>>>,
 }
 
 /// What has changed since.
@@ -140,7 +142,8 @@ impl Shown {
             }
         }
         let hides_sold_out = self.hides_sold_out;
-        Self { versions, there, hides_sold_out, articles, by_category, categories: kept }
+        let by_plu = OnceLock::new();
+        Self { versions, there, hides_sold_out, articles, by_category, categories: kept, by_plu }
     }
 
     /// Whether there is any of this, which is counted.
@@ -202,6 +205,20 @@ impl Shown {
 impl Menu for Shown {
     fn product(&self, id: Uuid) -> Option<&Product> {
         self.article(id).map(|article| &article.product)
+    }
+
+    fn by_plu(&self, plu: &str, location: &str) -> Option<&Product> {
+        let index = self.by_plu.get_or_init(|| {
+            let mut index: HashMap<String, Vec<Arc<Article>>> = HashMap::new();
+            for one in &self.articles {
+                for plu in one.product.plus() {
+                    index.entry(plu.to_owned()).or_default().push(Arc::clone(one));
+                }
+            }
+            index
+        });
+        let mut all = index.get(plu)?.iter().map(|one| &one.product);
+        all.find(|product| product.is_sold_at(location))
     }
 }
 

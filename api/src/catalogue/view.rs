@@ -23,6 +23,10 @@ pub(crate) struct ProductView<'p> {
     currency: &'static str,
     category_id: Option<Uuid>,
     picture_url: Option<&'p str>,
+    /// What the till calls it. Left out where nobody said so, and where it comes in variations, which have theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "P-LATTE")]
+    plu: Option<&'p str>,
     /// Whether it is counted: what there is not, cannot be ordered.
     tracked: bool,
     /// There is none, of no variation.
@@ -45,6 +49,9 @@ pub(crate) struct PricedView<'p> {
     /// Of a variation: what one costs. Of an option: what it adds for each unit, below zero where it takes off.
     #[schema(value_type = f64, example = 4.50)]
     price: Box<RawValue>,
+    /// Of a variation: what the till calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plu: Option<&'p str>,
     /// Of a variation of what is counted: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     sold_out: Option<bool>,
@@ -70,12 +77,14 @@ impl<'p> ProductView<'p> {
             id: one.id,
             name: &one.name,
             price: product.money(one.price_minor).to_json(),
+            plu: one.plu.as_deref(),
             sold_out: gone(one.id),
         };
         let option = |one: &'p Choice| PricedView {
             id: one.id,
             name: &one.name,
             price: product.money(one.price_minor).to_json(),
+            plu: None,
             sold_out: None,
         };
         let group = |one: &'p OptionGroup| OptionGroupView {
@@ -93,6 +102,7 @@ impl<'p> ProductView<'p> {
             currency: product.currency().code(),
             category_id: product.category_id,
             picture_url: product.picture_url.as_deref(),
+            plu: product.plu.as_deref(),
             tracked: product.tracked,
             sold_out: product.tracked && !product.counted().into_iter().any(&is_there),
             locations: &product.locations,
@@ -157,6 +167,10 @@ pub(crate) struct ProductBody {
     /// Begins with `https://` or `http://`.
     #[schema(max_length = 2000)]
     picture_url: Option<String>,
+    /// What the till calls it, where it comes in no variations. No other product of one of its locations may be called so. A channel
+    /// that is set so takes its stock by it.
+    #[schema(example = "P-LATTE", min_length = 1, max_length = 200)]
+    plu: Option<String>,
     /// Whether it is counted: none of it is there until somebody puts it in (`POST /products/{id}/stock`). `false` where it is left
     /// out: then there is always enough.
     tracked: Option<bool>,
@@ -181,6 +195,9 @@ pub(crate) struct PricedBody {
     /// Of a variation: what one costs. Of an option: what it adds, 0 where it is left out.
     #[schema(example = 4.50)]
     price: Option<f64>,
+    /// Of a variation: what the till calls it.
+    #[schema(min_length = 1, max_length = 200)]
+    plu: Option<String>,
 }
 
 /// Options that belong together.

@@ -68,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 93] = [
+const CODES: [(&str, &str); 95] = [
     ("another_location", "The order was given to another location. Cancel it there, and send it anew."),
     (
         "below_zero",
@@ -154,6 +154,7 @@ const CODES: [(&str, &str); 93] = [
         "There is not enough of what is wanted; `short` says how many there are. Nothing was taken.",
     ),
     ("phone_taken", "Somebody else has this telephone number."),
+    ("plu_taken", "Another product that is sold at the same place has this plu."),
     (
         "price_mismatch",
         "The catalogue has another price than the one that was named: it may have changed. Look again, and ask again.",
@@ -192,6 +193,7 @@ const CODES: [(&str, &str); 93] = [
     ("unknown_option", "The product has no such option, or no longer."),
     ("unknown_payload", "Must be `thin`, `order` or `full`."),
     ("unknown_product", "There is no such product, or no longer."),
+    ("unknown_products", "Products are named `by_plu`, or not at all."),
     ("unknown_role", "There is no such role."),
     ("unknown_status", "There is no such status."),
     ("unknown_time_zone", "Not the name of a time zone as IANA has it."),

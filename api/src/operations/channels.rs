@@ -48,6 +48,8 @@ pub(crate) struct ChannelView {
     unique_days: Option<u16>,
     /// Its names for locations, and ours.
     locations: BTreeMap<String, String>,
+    /// `by_plu`: its plus name products of the catalogue, whose stock its orders take; null: it takes none.
+    products: Option<&'static str>,
     /// Where its signature is to stand.
     signature_header: &'static str,
     /// How many secrets it may sign with; what they are is not shown.
@@ -77,6 +79,7 @@ impl ChannelView {
             digits,
             unique_days: settings.unique_days,
             locations: settings.locations,
+            products: settings.products_by_plu.then_some("by_plu"),
             signature_header: settings.dialect.signature().header,
             secrets: secrets.len(),
             status_webhook: platform.as_ref().map(|webhook| webhook.id),
@@ -147,7 +150,7 @@ pub(super) async fn remove(
     if gone.await? { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::not_found("channel with settings")) }
 }
 
-/// `{dialect, currency?, unit?, digits?, unique_days?, locations?, secrets?, status_url?, status_secret?}`
+/// `{dialect, currency?, unit?, digits?, unique_days?, locations?, products?, secrets?, status_url?, status_secret?}`
 fn parse(body: &[u8]) -> Result<(ChannelSettings, Option<Vec<String>>, Option<Back>), ApiError> {
     let mut fields = Fields::read(body)?;
     let dialect = fields.text("dialect", 50).and_then(|name| {
@@ -193,6 +196,11 @@ fn parse(body: &[u8]) -> Result<(ChannelSettings, Option<Vec<String>>, Option<Ba
     let unique_days = fields.number("unique_days", 1..=MAX_UNIQUE_DAYS.into());
     let unique_days = unique_days.and_then(|days| u16::try_from(days).ok());
     let locations = fields.pairs("locations", MAX_LOCATIONS, MAX_ID_CHARS).unwrap_or_default();
+    let products = fields.optional_text("products", 50);
+    let products_by_plu = products.as_deref() == Some("by_plu");
+    if products.is_some() && !products_by_plu {
+        fields.add("products", "unknown_products", "must be by_plu, or left out");
+    }
     let secrets = fields.texts("secrets", MAX_SECRETS, *SECRET_CHARS.end());
     for (index, secret) in secrets.iter().flatten().enumerate() {
         if !SECRET_CHARS.contains(&secret.chars().count()) {
@@ -203,7 +211,8 @@ fn parse(body: &[u8]) -> Result<(ChannelSettings, Option<Vec<String>>, Option<Ba
     let back = Back::read(&mut fields, dialect);
     fields.finish()?;
     let dialect = dialect.unwrap_or_default();
-    Ok((ChannelSettings { dialect, currency, unit, unique_days, locations }, secrets, back))
+    let settings = ChannelSettings { dialect, currency, unit, unique_days, locations, products_by_plu };
+    Ok((settings, secrets, back))
 }
 
 /// What stands in the way of opening the channels' secrets, where they have any.

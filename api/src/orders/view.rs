@@ -52,6 +52,10 @@ pub(crate) struct OrderView {
     /// has. Left out where there was enough.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// Of a channel's order that takes stock by its plus: the lines of which there was too little in stock, each with how many it wants
+    /// and how many were there. It wants them still: the kitchen makes them, or rejects the order. Left out where there was enough.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub short: Vec<LeftOut>,
     /// Amounts beside the lines: fees, tips, taxes, discounts. Left out where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adjustments: Vec<Adjustment>,
@@ -179,6 +183,8 @@ impl OrderView {
         let details = order.details.map(|details| *details).unwrap_or_default();
         let handover = details.handover;
         let (channel, channel_order_id) = details.channel.unzip();
+        let (left_out, short) =
+            if channel.is_some() { (Vec::new(), details.left_out) } else { (details.left_out, Vec::new()) };
         let is_said = details.payment != Payment::default() && details.payment != ELSEWHERE;
         Self {
             id: order.id,
@@ -186,7 +192,8 @@ impl OrderView {
             location: order.location,
             status: order.status,
             items: order.items,
-            left_out: details.left_out,
+            left_out,
+            short,
             adjustments: details.adjustments,
             total: order.total.to_json(),
             currency: order.total.currency().code(),

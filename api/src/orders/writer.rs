@@ -199,7 +199,7 @@ impl Writer {
         // Made only when the first order is met that has one.
         let mut origins = Origins::new();
         for (one, answer) in batch.commands.iter().zip(answers) {
-            let new = matches!(answer, Ok(Accepted::New { .. }));
+            let new = matches!(answer, Ok(Accepted::New { .. } | Accepted::Partly(_)));
             of_channels += u64::from(new && one.order.channel().is_some());
             let fresh_one = match answer {
                 Ok(Accepted::New { created_at }) => Fresh {

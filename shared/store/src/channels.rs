@@ -34,6 +34,7 @@ struct Row {
     decimals: bool,
     unique_days: Option<i16>,
     locations: Json<BTreeMap<String, String>>,
+    by_plu: bool,
     secrets: Vec<Vec<u8>>,
     updated_at: OffsetDateTime,
     updated_by: String,
@@ -57,6 +58,7 @@ impl TryFrom<Row> for Channel {
             unit,
             unique_days: row.unique_days.and_then(|days| days.try_into().ok()),
             locations: row.locations.0,
+            products_by_plu: row.by_plu,
         };
         let Row { secrets, updated_at, updated_by, .. } = row;
         Ok(Self { settings, secrets, updated_at, updated_by })
@@ -68,7 +70,7 @@ pub async fn find(conn: &mut PgConnection, name: &ChannelName) -> sqlx::Result<O
     sqlx::query_as!(
         Row,
         r#"SELECT dialect, currency, digits, decimals, unique_days, locations AS "locations: Json<BTreeMap<String, String>>",
-               secrets, updated_at, updated_by
+               by_plu, secrets, updated_at, updated_by
            FROM channels WHERE name = $1"#,
         name.as_str()
     )
@@ -89,14 +91,14 @@ pub async fn replace(
     let digits = if let Unit::Minor(digits) = settings.unit { Some(i16::from(digits)) } else { None };
     sqlx::query_as!(
         Row,
-        r#"INSERT INTO channels (name, dialect, currency, digits, decimals, unique_days, locations, secrets, updated_by)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8::bytea[], '{}'::bytea[]), $9)
+        r#"INSERT INTO channels (name, dialect, currency, digits, decimals, unique_days, locations, secrets, updated_by, by_plu)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8::bytea[], '{}'::bytea[]), $9, $10)
            ON CONFLICT (name) DO UPDATE SET dialect = excluded.dialect, currency = excluded.currency,
                digits = excluded.digits, decimals = excluded.decimals, unique_days = excluded.unique_days,
                locations = excluded.locations, secrets = coalesce($8::bytea[], channels.secrets),
-               updated_at = now(), updated_by = excluded.updated_by
+               updated_at = now(), updated_by = excluded.updated_by, by_plu = excluded.by_plu
            RETURNING dialect, currency, digits, decimals, unique_days,
-               locations AS "locations: Json<BTreeMap<String, String>>", secrets, updated_at, updated_by"#,
+               locations AS "locations: Json<BTreeMap<String, String>>", by_plu, secrets, updated_at, updated_by"#,
         name.as_str(),
         settings.dialect.name(),
         settings.currency.map(|currency| currency.code()),
@@ -105,7 +107,8 @@ pub async fn replace(
         settings.unique_days.and_then(|days| i16::try_from(days).ok()),
         Json(&settings.locations) as _,
         secrets as Option<&[Vec<u8>]>,
-        by
+        by,
+        settings.products_by_plu
     )
     .fetch_one(conn)
     .await?

@@ -58,7 +58,8 @@ async fn place(
     held: Held,
 ) -> Result<Response, ApiError> {
     let Sent { channel, settings, by, key, .. } = from;
-    let incoming = at_its_location(state, incoming).await?;
+    let by_plu = settings.as_ref().is_some_and(|settings| settings.products_by_plu);
+    let incoming = at_its_location(state, incoming, by_plu).await?;
     if !by.may_act_at(incoming.order.location()) {
         return Err(ApiError::forbidden("the token is for another location"));
     }
@@ -79,7 +80,7 @@ async fn place(
     if let (Accepted::KeyReused, Some(key)) = (&became, &key) {
         return earlier::told(state, key.clone(), &by).await;
     }
-    if matches!(became, Accepted::New { .. } | Accepted::Replay(_)) {
+    if matches!(became, Accepted::New { .. } | Accepted::Partly(_) | Accepted::Replay(_)) {
         // Of one that came before, too: whoever looked the first time may have got no further.
         let number = number.unwrap_or_default();
         let off = overtaken(state, channel, &settings, number, &location, &incoming.document, by.clone());
@@ -104,7 +105,8 @@ async fn place(
 }
 
 /// The order at the location that the document names, which may be new to this api. What is wanted later waits for its lead time.
-async fn at_its_location(state: &AppState, incoming: Incoming) -> Result<Incoming, ApiError> {
+/// `by_plu`: it takes the stock of what its plus name there.
+async fn at_its_location(state: &AppState, incoming: Incoming, by_plu: bool) -> Result<Incoming, ApiError> {
     let id = incoming.location.as_deref().unwrap_or(MAIN);
     let mut seen = state.places.now().await?;
     if seen.open.get(id).is_none() {
@@ -115,6 +117,9 @@ async fn at_its_location(state: &AppState, incoming: Incoming) -> Result<Incomin
         ApiError::invalid_one("location", "unknown_location", detail)
     })?;
     let mut order = incoming.order.at(place);
+    if by_plu {
+        order = order.counted_by_plu(&*state.shelf.fresh().await?);
+    }
     order.to_be_taken_within(state.accept_deadline);
     Ok(Incoming { order, ..incoming })
 }

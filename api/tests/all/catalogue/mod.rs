@@ -1,4 +1,5 @@
 mod articles;
+mod by_plu;
 mod carts;
 mod ordering;
 mod public;

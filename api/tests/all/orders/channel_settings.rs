@@ -94,7 +94,7 @@ async fn what_is_set_is_shown_but_for_its_secrets_which_lie_sealed() -> Result<(
     inside(&database, &pipeline.client, async |internal| {
         assert_eq!(internal.get("eats").await?.0, 404, "nothing is set");
         let settings = json!({"dialect": "Plain", "currency": "eur", "unit": "minor", "unique_days": 2,
-            "locations": {"their-7": "main"}, "secrets": ["first secret", "second secret"]});
+            "locations": {"their-7": "main"}, "products": "by_plu", "secrets": ["first secret", "second secret"]});
         let (status, set) = internal.put("EATS", settings).await?;
         assert_eq!(status, 200, "{set}");
         for (field, value) in [
@@ -105,6 +105,7 @@ async fn what_is_set_is_shown_but_for_its_secrets_which_lie_sealed() -> Result<(
             ("digits", json!(2)),
             ("unique_days", json!(2)),
             ("locations", json!({"their-7": "main"})),
+            ("products", json!("by_plu")),
             ("secrets", json!(2)),
             ("signature_header", json!("x-signature-sha256")),
             ("updated_by", json!("staff:max")),
@@ -133,6 +134,7 @@ async fn what_is_set_is_shown_but_for_its_secrets_which_lie_sealed() -> Result<(
             (json!({"dialect": "plain", "digits": 2}), "digits", "conflict"),
             (json!({"dialect": "plain", "unit": "minor", "digits": 7}), "digits", "out_of_range"),
             (json!({"dialect": "plain", "unique_days": 0}), "unique_days", "out_of_range"),
+            (json!({"dialect": "plain", "products": "all"}), "products", "unknown_products"),
             (json!({"dialect": "plain", "locations": ["main"]}), "locations", "not_an_object"),
             (json!({"dialect": "plain", "secrets": ["a", "long enough"]}), "secrets[0]", "too_short"),
             (

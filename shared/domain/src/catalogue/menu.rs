@@ -23,6 +23,11 @@ pub trait Menu {
     fn location(&self) -> &str {
         MAIN
     }
+
+    /// The one that is sold at a location and that the till calls so, itself or one of its variations.
+    fn by_plu(&self, _plu: &str, _location: &str) -> Option<&Product> {
+        None
+    }
 }
 
 /// The same for orders at a location.
@@ -130,7 +135,7 @@ impl Named<'_> {
         }
         let (modifiers, with) = chosen?;
         let (id, name) = match variation {
-            Some(one) => (one.id, format!("{}, {}", product.name, one.name)),
+            Some(one) => (one.id, product.name_of(one)),
             None => (product.id, product.name.clone()),
         };
         Some(Found { id, name, price, modifiers, with, tracked: product.tracked })

@@ -20,6 +20,8 @@ pub struct Product {
     pub category_id: Option<Uuid>,
     /// What it looks like.
     pub picture_url: Option<String>,
+    /// What the till calls it, and channels with it; of one that comes in variations each has its own.
+    pub plu: Option<String>,
     /// Whether it is counted: what there is not, cannot be ordered.
     pub tracked: bool,
     /// Where it is sold, sorted; at least one.
@@ -39,6 +41,9 @@ pub struct Variation {
     pub name: String,
     /// What one costs, in minor units.
     pub price_minor: i64,
+    /// What the till calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plu: Option<String>,
 }
 
 /// Options that belong together: syrups, say. Stored in this shape.
@@ -85,6 +90,25 @@ impl Product {
             (true, true) => vec![self.id],
             (true, false) => self.variations.iter().map(|one| one.id).collect(),
         }
+    }
+
+    /// What the till calls it: itself, or its variations.
+    pub fn plus(&self) -> impl Iterator<Item = &str> {
+        self.plu.as_deref().into_iter().chain(self.variations.iter().filter_map(|one| one.plu.as_deref()))
+    }
+
+    /// What of it the till calls so, and its name.
+    pub fn called(&self, plu: &str) -> Option<(Uuid, String)> {
+        if self.plu.as_deref() == Some(plu) {
+            return Some((self.id, self.name.clone()));
+        }
+        let found = self.variations.iter().find(|one| one.plu.as_deref() == Some(plu))?;
+        Some((found.id, self.name_of(found)))
+    }
+
+    /// What a line of this variation is called.
+    pub(crate) fn name_of(&self, variation: &Variation) -> String {
+        format!("{}, {}", self.name, variation.name)
     }
 
     /// Whether it is sold there.

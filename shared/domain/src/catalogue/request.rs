@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::product::{Choice, OptionGroup, Product, Variation};
 use super::reading::{flag, id, whole_number};
 use crate::fields::fields;
-use crate::limits::{DEFAULT_CURRENCY, MAX_NAME_CHARS, MAX_NOTE_CHARS};
+use crate::limits::{DEFAULT_CURRENCY, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS};
 use crate::location::MAIN;
 use crate::money::{Currency, Money};
 use crate::problems::{At, Problem, Problems};
@@ -33,6 +33,7 @@ fields! {
         currency,
         category_id,
         picture_url,
+        plu,
         tracked,
         locations,
         variations,
@@ -41,7 +42,11 @@ fields! {
 }
 
 fields! {
-    struct VariationRequest { id, name, price }
+    struct VariationRequest { id, name, price, plu }
+}
+
+fields! {
+    struct OptionRequest { id, name, price }
 }
 
 fields! {
@@ -132,6 +137,7 @@ impl<'p> Reader<'p> {
             None => self.kept().and_then(|kept| kept.category_id),
             raw => id(&mut self.problems, "category_id", raw),
         };
+        let plu = self.plu(request.plu, &variations);
         let tracked = match (request.tracked, self.kept()) {
             (Some(raw), _) => flag(&mut self.problems, "tracked", raw),
             (None, kept) => kept.is_some_and(|kept| kept.tracked),
@@ -152,11 +158,24 @@ impl<'p> Reader<'p> {
             price,
             category_id,
             picture_url,
+            plu,
             tracked,
             locations,
             variations,
             option_groups,
         })
+    }
+
+    /// What the till calls one that comes in no variations.
+    fn plu(&mut self, raw: Option<&RawValue>, variations: &[Variation]) -> Option<String> {
+        let plu = match raw {
+            Some(raw) => self.problems.optional_text("plu", Some(raw), MAX_ID_CHARS),
+            None => return self.kept().and_then(|kept| kept.plu.clone()).filter(|_| variations.is_empty()),
+        };
+        if plu.is_some() && !variations.is_empty() {
+            self.problems.add("plu", "conflict", "a product that comes in variations has theirs");
+        }
+        plu
     }
 
     fn currency(&mut self, request: &ProductRequest<'_>) -> Currency {
@@ -197,16 +216,21 @@ impl<'p> Reader<'p> {
         let list = self.problems.list::<VariationRequest<'_>>(&at, raw, MAX_CHOICES);
         let known = self.before().map_or(&[][..], |before| &before.variations);
         let mut ids = Ids::default();
+        let mut plus = HashSet::new();
         let mut read = Vec::with_capacity(list.len());
         for (index, one) in list.iter().enumerate() {
             let at = at.entry(index);
             self.problems.odd(&at, &one.odd);
             let name = self.problems.text(at.field("name"), one.name, MAX_NAME_CHARS);
             let price = self.problems.price(at.field("price"), one.price, currency);
+            let plu = self.problems.optional_text(at.field("plu"), one.plu, MAX_ID_CHARS);
+            if plu.as_ref().is_some_and(|plu| !plus.insert(plu.clone())) {
+                self.problems.add(at.field("plu"), "repeated", "is that of another one");
+            }
             let was = known.iter().map(|was| (was.id, was.name.as_str()));
             let id = ids.of(&mut self.problems, &at, one.id, name.as_deref(), was);
             let (Some(id), Some(name), Some(price)) = (id, name, price) else { continue };
-            read.push(Variation { id, name, price_minor: price.minor() });
+            read.push(Variation { id, name, price_minor: price.minor(), plu });
         }
         read
     }
@@ -250,7 +274,7 @@ impl<'p> Reader<'p> {
         currency: Currency,
     ) -> Vec<Choice> {
         let Some(raw) = self.problems.present(at, raw) else { return Vec::new() };
-        let list = self.problems.list::<VariationRequest<'_>>(at, raw, MAX_CHOICES);
+        let list = self.problems.list::<OptionRequest<'_>>(at, raw, MAX_CHOICES);
         if list.is_empty() {
             self.problems.add(at, "empty", "must have at least one option");
         }

@@ -73,6 +73,8 @@ pub struct ChannelSettings {
     pub unique_days: Option<u16>,
     /// Its names for locations, and ours.
     pub locations: BTreeMap<String, String>,
+    /// Its plus name products of the catalogue, whose stock its orders take.
+    pub products_by_plu: bool,
 }
 
 impl Dialect {

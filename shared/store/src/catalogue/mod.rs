@@ -13,6 +13,8 @@ pub enum Changed<T, E = std::convert::Infallible> {
     Done(T),
     /// Another one that is not deleted is called so.
     NameTaken,
+    /// The till calls another one so that is sold at the same place.
+    PluTaken,
     /// There is no such thing, or no longer.
     NotFound,
     /// It names a category that there is not.
@@ -29,6 +31,7 @@ impl<T> Changed<T> {
         match self {
             Self::Done(done) => Changed::Done(done),
             Self::NameTaken => Changed::NameTaken,
+            Self::PluTaken => Changed::PluTaken,
             Self::NotFound => Changed::NotFound,
             Self::NoCategory => Changed::NoCategory,
             Self::NoLocation => Changed::NoLocation,

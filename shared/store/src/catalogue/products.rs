@@ -19,6 +19,7 @@ struct Row {
     name: String,
     description: Option<String>,
     picture_url: Option<String>,
+    plu: Option<String>,
     tracked: bool,
     locations: Vec<String>,
     variations: Json<Vec<Variation>>,
@@ -37,6 +38,7 @@ impl TryFrom<Row> for Seen {
             price: money(row.price_minor, &row.currency)?,
             category_id: row.category_id,
             picture_url: row.picture_url,
+            plu: row.plu,
             tracked: row.tracked,
             locations: row.locations,
             variations: row.variations.0,
@@ -62,8 +64,8 @@ macro_rules! rows {
     ($where:literal $(, $input:expr)*) => {
         sqlx::query_as!(
             Row,
-            r#"SELECT id, version, category_id, price_minor, currency, name, description, picture_url, tracked, locations,
-                   variations AS "variations: Json<Vec<Variation>>",
+            r#"SELECT id, version, category_id, price_minor, currency, name, description, picture_url, plu, tracked,
+                   locations, variations AS "variations: Json<Vec<Variation>>",
                    option_groups AS "option_groups: Json<Vec<OptionGroup>>", deleted_at IS NOT NULL AS "deleted!"
                FROM products WHERE "# + $where
             $(, $input)*
@@ -80,8 +82,8 @@ pub async fn insert(conn: &mut PgConnection, new: &Product, by: &str) -> sqlx::R
     }
     let made = sqlx::query!(
         "INSERT INTO products (id, version, category_id, price_minor, currency, name, updated_by, description, picture_url,
-                               locations, variations, option_groups, tracked)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING",
+                               locations, variations, option_groups, tracked, plu)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (id) DO NOTHING",
         new.id,
         version,
         new.category_id,
@@ -95,6 +97,7 @@ pub async fn insert(conn: &mut PgConnection, new: &Product, by: &str) -> sqlx::R
         Json(&new.variations) as _,
         Json(&new.option_groups) as _,
         new.tracked,
+        new.plu,
     )
     .execute(&mut *tx)
     .await;
@@ -123,7 +126,8 @@ pub async fn change<E>(
     }
     let done = sqlx::query!(
         "UPDATE products SET version = $2, category_id = $3, price_minor = $4, currency = $5, name = $6, updated_by = $7,
-             description = $8, picture_url = $9, locations = $10, variations = $11, option_groups = $12, tracked = $13, updated_at = now()
+             description = $8, picture_url = $9, locations = $10, variations = $11, option_groups = $12, tracked = $13, plu = $14,
+             updated_at = now()
          WHERE id = $1",
         id,
         version,
@@ -138,6 +142,7 @@ pub async fn change<E>(
         Json(&after.variations) as _,
         Json(&after.option_groups) as _,
         after.tracked,
+        after.plu,
     )
     .execute(&mut *tx)
     .await;
@@ -201,11 +206,31 @@ async fn missing<T, E>(conn: &mut PgConnection, product: &Product) -> sqlx::Resu
         product.category_id,
         &product.locations
     )
-    .fetch_one(conn)
+    .fetch_one(&mut *conn)
     .await?;
     Ok(match there {
         there if !there.category => Some(Changed::NoCategory),
         there if there.locations.unsigned_abs() < product.locations.len() as u64 => Some(Changed::NoLocation),
+        _ if plu_taken(conn, product).await? => Some(Changed::PluTaken),
         _ => None,
     })
+}
+
+/// Whether the till calls another one so that is sold at one of its locations. Nobody else changes the catalogue meanwhile.
+async fn plu_taken(conn: &mut PgConnection, product: &Product) -> sqlx::Result<bool> {
+    let plus: Vec<String> = product.plus().map(str::to_owned).collect();
+    if plus.is_empty() {
+        return Ok(false);
+    }
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM products p WHERE deleted_at IS NULL AND id <> $1 AND locations && $2 AND (
+                   plu = ANY($3) OR EXISTS (SELECT FROM json_array_elements(p.variations) v WHERE v->>'plu' = ANY($3)))
+           ) AS "is!""#,
+        product.id,
+        &product.locations,
+        &plus
+    )
+    .fetch_one(conn)
+    .await
 }
