@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use domain::catalogue::cart::{Cart, CartRequest};
+use domain::catalogue::menu::MenuAt;
 use domain::limits::DEFAULT_CURRENCY;
 use domain::money::currency_of;
 use domain::order::request::{CartRef, OrderRequest};
@@ -101,6 +102,9 @@ pub(crate) struct CartView {
     /// As they would be ordered now.
     #[schema(value_type = Vec<ItemBody>)]
     items: Vec<domain::order::lines::Item>,
+    /// Where it is to be ordered.
+    #[schema(example = "main")]
+    location: String,
     /// Their sum.
     #[schema(value_type = f64, example = 30.97)]
     total: Box<RawValue>,
@@ -114,10 +118,11 @@ pub(crate) struct CartView {
 
 impl CartView {
     fn new(cart: Cart, kept: Option<&carts::Cart>, token: Option<String>) -> Self {
-        let Cart { currency, items, total, problems, .. } = cart;
+        let Cart { location, currency, items, total, problems, .. } = cart;
         Self {
             id: kept.map(|kept| kept.id),
             token,
+            location,
             items,
             total: total.to_json(),
             currency: currency.code(),
@@ -165,7 +170,8 @@ pub(crate) async fn read(
     };
     let currency = currency_of(&kept.currency).unwrap_or(DEFAULT_CURRENCY);
     let menu = state.shelf.fresh().await?;
-    Ok(Json(CartView::new(Cart::read(&kept.lines, currency, &*menu), Some(&kept), None)))
+    let there = MenuAt { menu: &*menu, location: &kept.location };
+    Ok(Json(CartView::new(Cart::read(&kept.lines, currency, &there), Some(&kept), None)))
 }
 
 /// Where carts are changed, one after the other.
@@ -197,7 +203,7 @@ pub(crate) async fn fill(
 ) -> Result<Json<CartView>, ApiError> {
     let body = body::read_json(&headers, body, &state.room).await?;
     let request: CartRequest<'_> = body::parse(&body)?;
-    let cart = state.shelf.read_with(|menu| request.parse(menu)).await?.map_err(unacceptable)?;
+    let cart = read_request(&state, &request).await?;
     let lines = request.lines().ok_or_else(no_cart)?.to_owned();
     if lines.get().len() > MAX_LINES {
         let detail = format!("must be written in {MAX_LINES} bytes at most");
@@ -218,8 +224,8 @@ pub(crate) async fn fill(
             (of_guest(token.as_bytes()), Some(token))
         }
     };
-    let (takes, currency) = (cart.takes.clone(), cart.currency.code());
-    let ask = Fill { owner, id: Uuid::now_v7(), currency, lines, takes, keep: state.cart_hold };
+    let (takes, currency, location) = (cart.takes.clone(), cart.currency.code(), cart.location.clone());
+    let ask = Fill { owner, id: Uuid::now_v7(), location, currency, lines, takes, keep: state.cart_hold };
     to_the_end(async move {
         let _held = held;
         let mut session = in_turn(&state).await?;
@@ -229,6 +235,20 @@ pub(crate) async fn fill(
         }
     })
     .await
+}
+
+/// What is to be in it, by what is known of the locations and of the catalogue.
+async fn read_request(state: &AppState, request: &CartRequest<'_>) -> Result<Cart, ApiError> {
+    let seen = state.places.now().await?;
+    let read = state.shelf.read_with(|menu| request.parse(&seen.open, menu)).await?;
+    match read.map_err(unacceptable) {
+        // One that names a location that is not known may know more than we do.
+        Err(refused) if refused.has("unknown_location") => {
+            let seen = state.places.anew().await?;
+            state.shelf.read_with(|menu| request.parse(&seen.open, menu)).await?.map_err(unacceptable)
+        }
+        read => read,
+    }
 }
 
 /// Let go of the cart.
@@ -291,10 +311,10 @@ pub(crate) async fn check_out(
         return earlier::accepted(&state, Some(key.clone()), no_cart()).await;
     }
     let kept = kept.ok_or_else(no_cart)?;
-    let currency = RawValue::from_string(format!("\"{}\"", kept.currency))
-        .map_err(|error| ApiError::internal(&error))?;
+    let raw = |text: &str| serde_json::value::to_raw_value(text).map_err(|error| ApiError::internal(&error));
+    let (currency, location) = (raw(&kept.currency)?, raw(&kept.location)?);
     let asked: OrderRequest<'_> = body::parse(&body)?;
-    let asked = asked.of_cart(&kept.lines, &currency);
+    let asked = asked.of_cart(&kept.lines, &currency, &location);
     let mut order = match read_order(&asked, &state).await {
         Ok(order) => order,
         // The first one under this key may have been made of another cart.
@@ -312,12 +332,15 @@ pub(crate) struct CartBody {
     /// 1 to 200 lines, as those of an order.
     #[schema(min_items = 1, max_items = 200)]
     items: Vec<LineBody>,
-    /// ISO 4217 code, in any case. The default is USD.
+    /// ISO 4217 code, in any case. The default is that of its location.
     #[schema(example = "USD")]
     currency: Option<String>,
+    /// The id of the location where it is to be ordered. The default is `main`.
+    #[schema(example = "main")]
+    location: Option<String>,
 }
 
-/// What an order of the cart has beside its lines: all that one has that is sent whole, but for `items` and `currency`.
+/// What an order of the cart has beside its lines: all that one has that is sent whole, but for `items`, `currency` and `location`.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
 pub(crate) struct CheckoutBody {

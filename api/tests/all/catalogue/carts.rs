@@ -240,3 +240,42 @@ async fn a_cart_that_holds_too_little_may_be_ordered_in_part() -> Result<()> {
     assert_eq!(gone.status(), 404, "the cart is no more");
     api.stop().await
 }
+
+#[tokio::test]
+async fn a_cart_is_of_its_location_and_so_is_its_order() -> Result<()> {
+    let (database, api) = api().await?;
+    sqlx::query("INSERT INTO locations (id, name, time_zone, currency, lead_minutes, updated_by) VALUES ('airport', 'Airport', 'UTC', 'EUR', 30, 'test')")
+        .execute(&mut database.connect().await?)
+        .await?;
+    let there = json!({"name": "Bretzel", "price": 2, "currency": "EUR", "locations": ["airport"]});
+    let there: Value =
+        super::by("admin:root", &api, Method::POST, "/products", Some(there)).await?.json().await?;
+    let ann = Who::Customer("ann");
+    let lines = json!([{"product_id": there["id"], "quantity": 2}]);
+    let fill = async |location: &str| {
+        ask(&api, &ann, Method::PUT, "/cart", Some(json!({"items": lines, "location": location}))).await
+    };
+    assert_eq!(told(fill("moon").await?).await?, (422, "unknown_location".to_owned()));
+    let main =
+        ask(&api, &ann, Method::PUT, "/cart", Some(json!({"items": lines, "currency": "EUR"}))).await?;
+    assert_eq!(told(main).await?, (422, "not_sold_here".to_owned()));
+    let filled: Value = fill("airport").await?.json().await?;
+    assert_eq!(
+        (&filled["location"], &filled["currency"], &filled["total"]),
+        (&json!("airport"), &json!("EUR"), &json!(4.0))
+    );
+    let read: Value = ask(&api, &ann, Method::GET, "/cart", None).await?.json().await?;
+    assert_eq!(
+        (&read["location"], &read["total"], &read["problems"]),
+        (&json!("airport"), &json!(4.0), &json!([]))
+    );
+    let check_out = async |body: Value| ask(&api, &ann, Method::POST, "/cart/checkout", Some(body)).await;
+    let elsewhere = check_out(json!({"customer_id": "ann", "location": "main"})).await?;
+    assert_eq!(told(elsewhere).await?, (422, "unknown_field".to_owned()));
+    let order: Value = check_out(json!({"customer_id": "ann"})).await?.json().await?;
+    assert_eq!(
+        (&order["location"], &order["total"], &order["currency"]),
+        (&json!("airport"), &json!(4.0), &json!("EUR"))
+    );
+    api.stop().await
+}

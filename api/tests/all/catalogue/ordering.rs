@@ -223,3 +223,40 @@ async fn under_its_key_an_order_is_answered_as_it_was_though_its_price_has_chang
     assert_eq!(send(&items, "more", &more).await?, (200, true, added));
     api.stop().await
 }
+
+/// What others got wrong: without variations it could not be ordered, or not be moved on, and an order of what was deleted neither.
+#[tokio::test]
+async fn what_comes_in_no_variations_is_ordered_and_its_order_goes_on_though_it_is_deleted() -> Result<()> {
+    let (_database, api) = api().await?;
+    for (name, price) in [("Tea", 2.2), ("Water", 0.0)] {
+        let made = product(&api, json!({"name": name, "price": price})).await?;
+        let body = json!({"customer_id": "ann", "payment": {"method": "on_delivery"},
+            "items": [{"product_id": made["id"], "quantity": 1}]});
+        let accepted: Value = api.client.post(&body).await?.json().await?;
+        assert_eq!((&accepted["status"], &accepted["total"]), (&json!("CONFIRMED"), &json!(price)));
+        let path = format!("/products/{}", made["id"].as_str().unwrap());
+        assert_eq!(by("manager:max", &api, Method::DELETE, &path, None).await?.status(), 204);
+        let id = accepted["id"].as_str().unwrap();
+        for status in ["ACCEPTED", "PREPARING", "READY", "DELIVERED"] {
+            let put = Some(json!({"status": status}));
+            let moved = by("staff:bo", &api, Method::PUT, &format!("/orders/{id}/status"), put).await?;
+            assert_eq!(moved.json::<Value>().await?["status"], status, "{name}");
+        }
+        let again = api.client.get(&format!("/api/v1/orders/{id}")).await?;
+        assert_eq!((&again["items"][0]["item_name"], &again["total"]), (&json!(name), &json!(price)));
+    }
+    // What nobody knows is told so, however it is written, and is no fault of ours.
+    for id in [
+        json!(uuid::Uuid::nil()),
+        json!(uuid::Uuid::now_v7()),
+        json!(""),
+        json!(7),
+        json!(null),
+        json!({"id": 1}),
+        json!("x".repeat(10_000)),
+    ] {
+        let (status, refused) = post(&api, json!([{"product_id": id, "quantity": 1}])).await?;
+        assert_eq!(status, 422, "{refused}");
+    }
+    api.stop().await
+}

@@ -2,21 +2,23 @@
 
 use serde_json::value::RawValue;
 
-use super::menu::{Menu, Take};
+use super::menu::{Menu, MenuAt, Take};
 use crate::fields::fields;
-use crate::limits::DEFAULT_CURRENCY;
+use crate::location::Locations;
 use crate::money::{Currency, Money};
 use crate::order::lines::{Item, Priced, priced};
 use crate::problems::{At, Problem, Problems};
 
 fields! {
     /// What is to be in a cart, still raw.
-    pub struct CartRequest { items, currency }
+    pub struct CartRequest { items, currency, location }
 }
 
 /// What is in a cart.
 #[derive(Debug)]
 pub struct Cart {
+    /// Where it is to be ordered.
+    pub location: String,
     /// Of its lines.
     pub currency: Currency,
     /// Those that can be ordered.
@@ -31,11 +33,12 @@ pub struct Cart {
 
 impl<'a> CartRequest<'a> {
     /// Reads what is to be in a cart; all that is wrong comes back at once.
-    pub fn parse(&self, menu: &dyn Menu) -> Result<Cart, Vec<Problem>> {
+    pub fn parse(&self, places: &Locations, menu: &dyn Menu) -> Result<Cart, Vec<Problem>> {
         let mut problems = Problems::default();
         problems.odd(&At::Top, &self.odd);
-        let currency = problems.currency(self.currency).unwrap_or(DEFAULT_CURRENCY);
-        let cart = Cart::read_into(problems, self.items, currency, menu);
+        let place = problems.location(self.location, places);
+        let currency = problems.currency(self.currency).unwrap_or(place.currency);
+        let cart = Cart::read_into(problems, self.items, currency, &MenuAt { menu, location: &place.id });
         if cart.problems.is_empty() { Ok(cart) } else { Err(cart.problems) }
     }
 
@@ -46,7 +49,7 @@ impl<'a> CartRequest<'a> {
 }
 
 impl Cart {
-    /// Reads lines that could be ordered once.
+    /// Reads lines that could be ordered once, where the menu says.
     pub fn read(lines: &RawValue, currency: Currency, menu: &dyn Menu) -> Self {
         Self::read_into(Problems::default(), Some(lines), currency, menu)
     }
@@ -59,6 +62,7 @@ impl Cart {
     ) -> Self {
         let Priced { items, sum, takes, .. } = priced(&mut problems, lines, currency, menu);
         let total = sum.unwrap_or(Money::from_minor(0, currency));
-        Self { currency, items, total, takes, problems: problems.0 }
+        let location = menu.location().to_owned();
+        Self { location, currency, items, total, takes, problems: problems.0 }
     }
 }

@@ -118,13 +118,12 @@ pub struct CartRef {
 impl<'a> OrderRequest<'a> {
     /// The same with the lines of a cart, which it must not have itself.
     #[must_use]
-    pub fn of_cart(mut self, lines: &'a RawValue, currency: &'a RawValue) -> Self {
-        for (field, name) in [(&mut self.items, "items"), (&mut self.currency, "currency")] {
-            if field.is_some() {
-                self.odd.unknown(name);
-            }
+    pub fn of_cart(mut self, lines: &'a RawValue, currency: &'a RawValue, location: &'a RawValue) -> Self {
+        let said = [("items", self.items), ("currency", self.currency), ("location", self.location)];
+        for (name, _) in said.into_iter().filter(|(_, field)| field.is_some()) {
+            self.odd.unknown(name);
         }
-        Self { items: Some(lines), currency: Some(currency), ..self }
+        Self { items: Some(lines), currency: Some(currency), location: Some(location), ..self }
     }
 
     const fn handover(&self) -> HandoverRequest<'a> {
@@ -154,7 +153,7 @@ impl<'a> OrderRequest<'a> {
 
 impl Problems {
     /// The location that is named; the first, where none is, or none that there is.
-    fn location<'p>(&mut self, raw: Option<&RawValue>, places: &'p Locations) -> &'p Location {
+    pub(crate) fn location<'p>(&mut self, raw: Option<&RawValue>, places: &'p Locations) -> &'p Location {
         let Some(raw) = raw else { return places.main() };
         let Some(id) = self.text("location", Some(raw), MAX_LOCATION_CHARS) else { return places.main() };
         places.get(&id).unwrap_or_else(|| {

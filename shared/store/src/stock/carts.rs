@@ -20,6 +20,8 @@ pub struct Cart {
     pub id: Uuid,
     /// One more with every change.
     pub version: i64,
+    /// Where it is to be ordered.
+    pub location: String,
     /// Of its lines.
     pub currency: String,
     /// As they were sent.
@@ -35,6 +37,8 @@ pub struct Fill {
     pub owner: String,
     /// Of a new one.
     pub id: Uuid,
+    /// Where it is to be ordered.
+    pub location: String,
     /// Of its lines.
     pub currency: &'static str,
     /// As they were sent.
@@ -57,7 +61,7 @@ pub enum Filled {
 /// Somebody's.
 pub async fn read(conn: &mut PgConnection, owner: &str) -> sqlx::Result<Option<Cart>> {
     let row = sqlx::query!(
-        r#"SELECT id, version, currency, lines AS "lines: Json<Box<RawValue>>", due_at FROM carts WHERE owner = $1"#,
+        r#"SELECT id, version, location, currency, lines AS "lines: Json<Box<RawValue>>", due_at FROM carts WHERE owner = $1"#,
         owner
     )
     .fetch_optional(conn)
@@ -65,6 +69,7 @@ pub async fn read(conn: &mut PgConnection, owner: &str) -> sqlx::Result<Option<C
     Ok(row.map(|row| Cart {
         id: row.id,
         version: row.version,
+        location: row.location,
         currency: row.currency,
         lines: row.lines.0,
         held_until: row.due_at,
@@ -75,16 +80,17 @@ pub async fn read(conn: &mut PgConnection, owner: &str) -> sqlx::Result<Option<C
 pub async fn fill(conn: &mut PgConnection, ask: &Fill) -> sqlx::Result<Filled> {
     let mut tx = conn.begin().await?;
     let row = sqlx::query!(
-        "INSERT INTO carts (owner, id, version, due_at, currency, lines)
-         VALUES ($1, $2, 1, now() + $3::bigint * interval '1 ms', $4, $5)
+        "INSERT INTO carts (owner, id, version, due_at, currency, lines, location)
+         VALUES ($1, $2, 1, now() + $3::bigint * interval '1 ms', $4, $5, $6)
          ON CONFLICT (owner) DO UPDATE SET version = carts.version + 1, due_at = excluded.due_at,
-             currency = excluded.currency, lines = excluded.lines
+             currency = excluded.currency, lines = excluded.lines, location = excluded.location
          RETURNING id, version, due_at",
         ask.owner,
         ask.id,
         crate::millis(ask.keep),
         ask.currency,
-        Json(&ask.lines) as _
+        Json(&ask.lines) as _,
+        ask.location
     )
     .fetch_one(&mut *tx)
     .await?;
@@ -119,6 +125,7 @@ pub async fn fill(conn: &mut PgConnection, ask: &Fill) -> sqlx::Result<Filled> {
     Ok(Filled::Done(Cart {
         id: row.id,
         version: row.version,
+        location: ask.location.clone(),
         currency: ask.currency.to_owned(),
         lines: ask.lines.clone(),
         held_until: row.due_at,
