@@ -324,7 +324,10 @@ pub const ALL: &[Metric] = &[
     counter(
         "sweep_put_aside_total",
         &[
-            of("chore", &["claim", "deadline", "its_time", "let_go", "take_off", "call_off", "forget"]),
+            of(
+                "chore",
+                &["claim", "deadline", "its_time", "let_go", "take_off", "call_off", "holds", "forget"],
+            ),
             of("why", &["refused", "held"]),
         ],
         WORKER,
@@ -365,6 +368,24 @@ pub const ALL: &[Metric] = &[
         &[],
         WORKER,
         "What ended orders held of the stock, counted to what is available or sold.",
+    ),
+    counter(
+        "sweep_expired_holds_total",
+        &[],
+        WORKER,
+        "Those among them of carts whose time was over before they were ordered or let go.",
+    ),
+    gauge(
+        "sweep_sold_out_items",
+        &[],
+        WORKER,
+        "From the database, every half minute: of the newest 10,000 items that are counted, those that were there once and are not any more.",
+    ),
+    gauge(
+        "sweep_contradicting_stock",
+        &[],
+        WORKER,
+        "From the database, every half minute: of the newest 10,000 items, those of which available, held and sold are not what was put in. Never anything but 0.",
     ),
     counter("sweep_forgotten_keys_total", &[], WORKER, "Idempotency keys forgotten because of their age."),
     counter("sweep_forgotten_sessions_total", &[], WORKER, "Logins forgotten that ended long ago."),

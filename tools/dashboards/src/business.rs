@@ -12,7 +12,11 @@ pub(crate) fn board() -> Board {
         file: "business",
         title: "Comanda: business",
         description: "What is earned, how many orders are confirmed, how many fail?",
-        rows: vec![("in the time shown", in_the_time_shown()), ("over time", over_time())],
+        rows: vec![
+            ("in the time shown", in_the_time_shown()),
+            ("over time", over_time()),
+            ("stock", stock()),
+        ],
     }
 }
 
@@ -58,6 +62,22 @@ fn in_the_time_shown() -> Vec<Panel> {
             )
             .limits(5.0, 60.0)
             .wide(6),
+    ]
+}
+
+fn stock() -> Vec<Panel> {
+    vec![
+        Panel::lines("Sold out", "short", "Items that were there once and are not any more. Runbook: SoldOut.")
+            .ask("max(sweep_sold_out_items)", "items")
+            .wide(12),
+        Panel::lines(
+            "Refused as sold out",
+            "short",
+            "Orders a minute of which there was not enough; and holds of carts a minute whose time was over, which nobody could order meanwhile. Runbook: HoldsExpire.",
+        )
+        .ask(r#"60 * sum(rate(accept_orders_total{outcome="out_of_stock"}[$__rate_interval]))"#, "refused")
+        .ask("60 * sum(rate(sweep_expired_holds_total[$__rate_interval]))", "holds of carts")
+        .wide(12),
     ]
 }
 

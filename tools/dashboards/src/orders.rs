@@ -273,7 +273,15 @@ fn sweep() -> Vec<Panel> {
             "ops",
             "Items that ended orders and carts held, counted to what is available or sold, a second.",
         )
-        .ask("sum(rate(sweep_settled_holds_total[$__rate_interval]))", "holds"),
+        .ask("sum(rate(sweep_settled_holds_total[$__rate_interval]))", "holds")
+        .ask("sum(rate(sweep_expired_holds_total[$__rate_interval]))", "of carts whose time was over"),
+        Panel::number(
+            "Stock that does not add up",
+            "short",
+            "Items of which available, held and sold are not what was put in; never anything but 0. Runbook: StockDoesNotAddUp.",
+        )
+        .ask("max(sweep_contradicting_stock)", "items")
+        .limits(1.0, 1.0),
     ]
 }
 

@@ -11,6 +11,7 @@ use metrics::Gauge;
 use runtime::tasks::Stop;
 use store::facts::{contradicting_orders, facts};
 use store::session::Session;
+use store::stock::facts::facts as stock_facts;
 use tokio::time::Instant;
 
 /// Between two looks at least: what Prometheus asks for.
@@ -23,6 +24,8 @@ const RARELY: Duration = Duration::from_secs(30);
 const MAX_COUNTED: i64 = 50_000;
 /// Newest orders looked at for contradictions: the last twenty minutes at 500 a minute.
 const NEWEST: i64 = 10_000;
+/// Items of the stock looked at.
+const ITEMS: i64 = 10_000;
 
 /// What is asked, and where it is shown.
 pub struct Facts<M, S> {
@@ -41,6 +44,8 @@ struct Gauges {
     refused_refunds: Gauge,
     unanswered: Gauge,
     contradicting: Gauge,
+    sold_out: Gauge,
+    wrong_stock: Gauge,
     waiting_messages: Gauge,
     dead_letters: Gauge,
     seen_at: Gauge,
@@ -62,6 +67,8 @@ impl<M: Fn() -> usize, S: Fn() -> usize> Facts<M, S> {
             refused_refunds: metrics::gauge!("sweep_refused_refunds"),
             unanswered: metrics::gauge!("sweep_unanswered_seconds"),
             contradicting: metrics::gauge!("sweep_contradicting_orders"),
+            sold_out: metrics::gauge!("sweep_sold_out_items"),
+            wrong_stock: metrics::gauge!("sweep_contradicting_stock"),
             waiting_messages: metrics::gauge!("sweep_waiting_messages"),
             dead_letters: metrics::gauge!("sweep_dead_letters"),
             seen_at: metrics::gauge!("sweep_facts_timestamp_seconds"),
@@ -132,6 +139,12 @@ impl<M: Fn() -> usize, S: Fn() -> usize> Facts<M, S> {
             tracing::error!(orders = found, "orders contradict their payments: see docs/runbooks.md");
         }
         self.gauges.contradicting.set(found as f64);
+        let stock = self.session.run(&ITEMS, |conn, limit| Box::pin(stock_facts(conn, *limit))).await?;
+        if stock.wrong > 0 {
+            tracing::error!(items = stock.wrong, "the stock does not add up: see docs/runbooks.md");
+        }
+        self.gauges.sold_out.set(stock.sold_out as f64);
+        self.gauges.wrong_stock.set(stock.wrong as f64);
         let depth = self.broker.depth().await?;
         self.gauges.waiting_messages.set(depth.waiting as f64);
         self.gauges.dead_letters.set(depth.dead as f64);

@@ -256,3 +256,46 @@ async fn claims_that_are_given_back_together_rest_each_as_long_as_it_should() ->
     assert_eq!(ids(&mut conn, "SELECT id FROM open_charges WHERE due_at <= now()").await?, [soon]);
     Ok(())
 }
+
+/// What ended carts and orders held goes back, but for that of one whose row has gone bad; or of one item.
+#[tokio::test]
+async fn holds_of_the_stock() -> Result<()> {
+    let bench = Bench::new().await?;
+    let mut conn = bench.database.connect().await?;
+    let (items, owners): (Vec<Uuid>, Vec<Uuid>) =
+        ((0..2).map(|_| Uuid::now_v7()).collect(), (0..3).map(|_| Uuid::now_v7()).collect());
+    sqlx::query("INSERT INTO stock (id, product_id, held) SELECT id, id, 9 FROM unnest($1::uuid[]) AS i(id)")
+        .bind(&items)
+        .execute(&mut conn)
+        .await?;
+    sqlx::query(
+        "INSERT INTO holds (owner, part, item, quantity, due_at, becomes)
+         SELECT o.id, o.id, i.id, 1, now(), 'back' FROM unnest($1::uuid[]) AS o(id), unnest($2::uuid[]) AS i(id)",
+    )
+    .bind(&owners)
+    .bind(&items)
+    .execute(&mut conn)
+    .await?;
+    let available = async |conn: &mut PgConnection| -> Result<Vec<i64>> {
+        let of = "SELECT available FROM stock WHERE id = ANY($1) ORDER BY id";
+        Ok(sqlx::query_scalar(of).bind(&items).fetch_all(conn).await?)
+    };
+    spoil(&mut conn, "holds", "owner", owners[0]).await?;
+    let mut chores = bench.chores();
+    assert_eq!(chores.settle_holds().await?, 4, "those of the others");
+    assert_eq!((chores.settle_holds().await?, available(&mut conn).await?), (0, vec![2, 2]), "it rests");
+    mend(&mut conn).await?;
+    assert_eq!(bench.chores().settle_holds().await?, 2);
+
+    sqlx::query("UPDATE holds SET state = 'held', due_at = now(), becomes = 'back'")
+        .execute(&mut conn)
+        .await?;
+    spoil(&mut conn, "stock", "id", items[0]).await?;
+    let mut chores = bench.chores();
+    assert_eq!(chores.settle_holds().await?, 3, "those of the other item");
+    assert_eq!((chores.settle_holds().await?, available(&mut conn).await?), (0, vec![3, 6]), "it rests");
+    mend(&mut conn).await?;
+    assert_eq!(bench.chores().settle_holds().await?, 3);
+    assert_eq!(available(&mut conn).await?, [6, 6]);
+    Ok(())
+}

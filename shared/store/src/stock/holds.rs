@@ -124,24 +124,77 @@ pub(crate) async fn take_again(conn: &mut PgConnection, owner: Uuid) -> sqlx::Re
     take(conn, &needs).await
 }
 
-/// Up to `limit` holds that are due are counted as what they become, once, and added up by item, so that each item's row is written
-/// once. What somebody else is just counting is passed over. Says how many there were.
+/// Which of the holds that are due.
+#[derive(Debug, Clone, Default)]
+pub struct Due {
+    /// So many at most.
+    pub limit: u32,
+    /// Of this item alone.
+    pub item: Option<Uuid>,
+    /// Of this order or cart alone.
+    pub owner: Option<Uuid>,
+    /// But of none of these items.
+    pub but_items: Vec<Uuid>,
+    /// But of none of these orders and carts.
+    pub but_owners: Vec<Uuid>,
+}
+
+/// What was counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Holds.
+    pub holds: u64,
+    /// Those among them of carts whose time was over.
+    pub expired: u64,
+}
+
+/// Item and owner of each of these.
+pub async fn due(conn: &mut PgConnection, which: &Due) -> sqlx::Result<Vec<(Uuid, Uuid)>> {
+    let rows = sqlx::query!(
+        "SELECT item, owner FROM holds WHERE due_at <= now() AND ($2::uuid IS NULL OR item = $2) AND ($3::uuid IS NULL OR owner = $3)
+             AND item <> ALL($4) AND owner <> ALL($5)
+         ORDER BY due_at LIMIT $1",
+        i64::from(which.limit),
+        which.item,
+        which.owner,
+        &which.but_items,
+        &which.but_owners
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.item, row.owner)).collect())
+}
+
+/// Up to `limit` holds that are due are counted, and says how many there were.
 pub async fn settle(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
+    Ok(settle_due(conn, &Due { limit, ..Due::default() }).await?.holds)
+}
+
+/// Holds that are due are counted as what they become, once, and added up by item, so that each item's row is written once. What
+/// somebody else is just counting is passed over.
+pub async fn settle_due(conn: &mut PgConnection, which: &Due) -> sqlx::Result<Settled> {
     let mut tx = conn.begin().await?;
     let ended = sqlx::query!(
         r#"WITH due AS (
-               SELECT owner, part, item FROM holds WHERE due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+               SELECT owner, part, item FROM holds
+               WHERE due_at <= now() AND ($2::uuid IS NULL OR item = $2) AND ($3::uuid IS NULL OR owner = $3)
+                   AND item <> ALL($4) AND owner <> ALL($5)
+               ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
            )
            UPDATE holds h SET state = h.becomes, due_at = NULL, becomes = NULL
            FROM due d WHERE h.owner = d.owner AND h.part = d.part AND h.item = d.item
            RETURNING h.item, h.quantity, h.state = 'sold' AS "is_sold!", h.owner, h.state = 'dropped' AS "is_dropped!""#,
-        i64::from(limit)
+        i64::from(which.limit),
+        which.item,
+        which.owner,
+        &which.but_items,
+        &which.but_owners
     )
     .fetch_all(&mut *tx)
     .await?;
     if ended.is_empty() {
         tx.rollback().await?;
-        return Ok(0);
+        return Ok(Settled::default());
     }
     let mut sums: BTreeMap<Uuid, (i64, i64)> = BTreeMap::new();
     for one in &ended {
@@ -150,7 +203,12 @@ pub async fn settle(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
     }
     // Of a cart, nobody looks there again.
     let carts: Vec<Uuid> = ended.iter().filter(|one| one.is_dropped).map(|one| one.owner).collect();
+    let mut expired = 0;
     if !carts.is_empty() {
+        // One that was let go of is no more.
+        let there =
+            sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM carts WHERE id = ANY($1)"#, &carts);
+        expired = there.fetch_one(&mut *tx).await?.unsigned_abs();
         sqlx::query!(
             "DELETE FROM holds WHERE owner = ANY($1) AND part = owner AND state = 'dropped'",
             &carts
@@ -170,5 +228,5 @@ pub async fn settle(conn: &mut PgConnection, limit: u32) -> sqlx::Result<u64> {
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    Ok(ended.len() as u64)
+    Ok(Settled { holds: ended.len() as u64, expired })
 }

@@ -5,6 +5,7 @@
 
 pub mod carts;
 pub mod counted;
+pub mod facts;
 pub mod holds;
 
 use std::collections::BTreeMap;

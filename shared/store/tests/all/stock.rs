@@ -22,7 +22,10 @@ use store::claim::claim;
 use store::keyed::Keyed;
 use store::moves::{Moved, carry_out};
 use store::settle::{Next, Settlement, settle};
+use store::stock::carts::{self, Fill, Filled};
 use store::stock::counted::{self, Change, Counted, What};
+use store::stock::facts::{StockFacts, facts};
+use store::stock::holds::{Due, Settled};
 use store::stock::{Short, holds};
 use testbed::TestDatabase;
 use uuid::Uuid;
@@ -430,4 +433,49 @@ async fn who_waits_for_a_key_holds_no_stock_meanwhile() -> Result<()> {
     }
     assert_eq!(stock(&mut conn, tea).await?, (2, 7, 0));
     adds_up(&database).await
+}
+
+#[tokio::test]
+async fn what_is_sold_out_and_what_does_not_add_up_is_seen() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 3, 5).await?;
+    // It was never there: that is not sold out.
+    let (_, never) = Shop::open(&mut conn, 1, 0).await?;
+    assert_eq!(facts(&mut conn, 100).await?, StockFacts { sold_out: 0, wrong: 0 });
+    accept_stocked(&mut conn, &[shop.accept(&[(ids[0], 5), (ids[1], 4)])], SOON).await?;
+    assert_eq!(facts(&mut conn, 100).await?, StockFacts { sold_out: 1, wrong: 0 });
+    for (column, id) in [("available", ids[2]), ("sold", never[0])] {
+        let change = format!("UPDATE stock SET {column} = {column} + 1 WHERE id = $1");
+        sqlx::query(sqlx::AssertSqlSafe(change)).bind(id).execute(&mut conn).await?;
+    }
+    assert_eq!(facts(&mut conn, 100).await?, StockFacts { sold_out: 1, wrong: 2 });
+    sqlx::query("UPDATE products SET deleted_at = now()").execute(&mut conn).await?;
+    assert_eq!(facts(&mut conn, 100).await?, StockFacts { sold_out: 0, wrong: 2 });
+    Ok(())
+}
+
+/// Of what carts held, it is told apart whether their time was over or somebody let go of them.
+#[tokio::test]
+async fn a_hold_that_expired_is_told_from_one_that_was_let_go() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 1, 9).await?;
+    let takes = shop.order(&[(ids[0], 2)]).takes;
+    for owner in ["customer:ann", "customer:eve", "customer:bob"] {
+        let lines = serde_json::value::to_raw_value(&json!([]))?;
+        let (id, location, owner) = (Uuid::now_v7(), "main".to_owned(), owner.to_owned());
+        let fill = Fill { owner, id, location, currency: "USD", lines, takes: takes.clone(), keep: SOON };
+        assert!(matches!(carts::fill(&mut conn, &fill).await?, Filled::Done(_)));
+    }
+    assert!(carts::release(&mut conn, "customer:ann").await?);
+    sqlx::query(
+        "UPDATE holds SET due_at = now() WHERE owner = (SELECT id FROM carts WHERE owner = 'customer:eve')",
+    )
+    .execute(&mut conn)
+    .await?;
+    let due = Due { limit: 100, ..Due::default() };
+    assert_eq!(holds::settle_due(&mut conn, &due).await?, Settled { holds: 2, expired: 1 });
+    assert_eq!((stock(&mut conn, ids[0]).await?, facts(&mut conn, 100).await?.wrong), ((7, 2, 0), 0));
+    Ok(())
 }
