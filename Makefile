@@ -29,7 +29,7 @@ test: ## every test, with servers of its own; ARGS="-p api" or a test's name nar
 	cargo build -p servers
 	$(TARGET)/debug/with-servers -- $(TESTS) $(if $(ARGS),$(ARGS),--workspace)
 
-seed: ## a coffee shop to order from, in the database that DATABASE_URL names; a standalone has it from its first start
+seed: ## a coffee shop with its first customers and orders, in the database that DATABASE_URL names; a standalone has it from its first start
 	cargo run -q -p api -- seed
 
 documents: ## what anybody's documents come to here: DIR=.. DIALECT=deliverect, shopify or woocommerce; CURRENCY=.. where they name none

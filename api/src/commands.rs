@@ -11,10 +11,10 @@ use runtime::config::{LogConfig, MigrateConfig, PasswordConfig};
 use store::forget::Forgot;
 use store::{Database, migrate};
 
-use crate::catalogue::seed::seed;
 use crate::identity::bootstrap::{self, NewToken};
 use crate::identity::{key_file, secrets};
 use crate::operations::channels::reseal;
+use crate::seed::seed;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -180,8 +180,14 @@ impl Command {
                 Ok(())
             }
             Self::Seed(database) => {
-                let done = seed(&database.open()?).await?;
-                println!("{}", if done { "a coffee shop is open" } else { "something is sold already" });
+                let Some(made) = seed(&database.open()?).await? else {
+                    println!("something is sold already");
+                    return Ok(());
+                };
+                println!("a coffee shop is open, and has its first orders");
+                for (email, password) in made {
+                    println!("{email} {password}");
+                }
                 Ok(())
             }
             Self::Token(config) => {

@@ -10,6 +10,7 @@ mod locations;
 pub mod operations;
 pub mod orders;
 mod router;
+pub mod seed;
 mod state;
 mod tracking;
 mod webhooks;

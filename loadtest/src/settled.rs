@@ -27,7 +27,7 @@ pub async fn until_settled(database_url: &str, patience: Duration, stop: &Stop) 
     let mut next_draw = started;
     while sqlx::query_scalar(
         "SELECT EXISTS (SELECT FROM open_charges) OR EXISTS (SELECT FROM payments WHERE due_at IS NOT NULL)
-             OR EXISTS (SELECT FROM payments WHERE status = 'held')",
+             OR EXISTS (SELECT FROM payments WHERE status = 'held' AND held_until IS NULL)",
     )
     .fetch_one(&mut conn)
     .await?

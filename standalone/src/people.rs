@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use api::catalogue::seed::seed;
 use api::config::ApiSettings;
 use api::identity::bootstrap::{NewToken, make_token_once, make_user_once};
 use api::identity::{Identity, key_file, secrets};
+use api::seed::seed;
 use domain::person::Role;
 use store::Database;
 
@@ -49,7 +49,9 @@ pub(crate) async fn open(
         fs::remove_file(&people.manager_token)?;
     }
     if new_database {
-        seed(database).await?;
+        for (email, password) in seed(database).await?.into_iter().flatten() {
+            write_below(&people.passwords, &format!("{email} {password}"))?;
+        }
     }
     let (name, role) = ("first-look".to_owned(), Role::Manager);
     let new = NewToken { name, role, channels: Vec::new(), locations: Vec::new() };

@@ -94,6 +94,33 @@ async fn a_coffee_shop_opens_once_and_has_something_to_order() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_shop_has_customers_and_an_order_at_each_status_and_all_of_it_adds_up() -> Result<()> {
+    let (database, api) = api().await?;
+    let made = api::seed::seed(&database.database()).await?.expect("nothing is sold yet");
+    assert_eq!(made.len(), 3, "customers with their passwords");
+    assert!(api::seed::seed(&database.database()).await?.is_none(), "something is sold already");
+    let mut seen = Vec::new();
+    for status in domain::order::status::OrderStatus::ALL {
+        let page = api.client.get(&format!("/api/v1/orders?status={}", status.as_str())).await?;
+        seen.push((status.as_str(), page["total"].as_u64()));
+    }
+    let missing: Vec<_> = seen.iter().filter(|(_, many)| many.is_none_or(|many| many == 0)).collect();
+    assert!(missing.is_empty(), "{seen:?}");
+    // Each sees theirs.
+    let ids: Vec<uuid::Uuid> =
+        sqlx::query_scalar("SELECT id FROM users").fetch_all(&mut database.connect().await?).await?;
+    for id in ids {
+        let own = super::by(&format!("customer:{id}"), &api, Method::GET, "/orders", None).await?;
+        let own: Value = own.json().await?;
+        assert!(own["total"].as_u64() > Some(1), "{own}");
+    }
+    // What nobody has charged, the gateway does not know.
+    let report = reconcile::reconcile(database.url(), &domain::gateway::Ledger::default()).await?;
+    assert!(report.is_clean(), "{report}");
+    api.stop().await
+}
+
+#[tokio::test]
 async fn a_page_that_has_not_changed_is_304_and_one_that_has_is_not() -> Result<()> {
     let (_database, api) = api().await?;
     let tea = product(&api, json!({"name": "Tea", "price": 2})).await?;
