@@ -85,10 +85,11 @@ await until('the webhook has all', () => came.length >= 4);
 const versions = came.map(({ headers, body }) => {
   for (const Verifier of [Svix, Standard]) {
     const verifier = new Verifier(hook.secret);
-    assert.equal(verifier.verify(body, headers).id, headers['webhook-id']);
+    verifier.verify(body, headers);
     assert.throws(() => verifier.verify(body.replace('order.', 'Order.'), headers), 'what was changed is not taken');
   }
-  const { data } = JSON.parse(body);
+  const { id, data } = JSON.parse(body);
+  assert.equal(id, headers['webhook-id']);
   assert.deepEqual([data.order.total, data.order.currency, data.handover.customer_id], [25.98, 'USD', me.id]);
   return [data.version, data.order.status];
 });

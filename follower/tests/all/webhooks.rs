@@ -269,7 +269,7 @@ async fn with_the_order_each_event_says_how_it_was_then_and_people_are_named_to_
     let (status, placed) = house.ask(Method::POST, "/orders", placed).await?;
     ensure!(status == 202, "{placed}");
     let order: Uuid = placed["id"].as_str().context("no id")?.parse()?;
-    let more = json!({"items": [{"item_id": "i-2", "item_name": "Tea", "quantity": 1, "price": 3.10}]});
+    let more = json!({"payment_reference": "more", "items": [{"item_id": "i-2", "item_name": "Tea", "quantity": 1, "price": 3.10}]});
     let (status, added) = house.ask(Method::POST, &format!("/orders/{order}/items"), more).await?;
     ensure!(status < 300, "{added}");
     house.cancel(order).await?;
@@ -282,7 +282,7 @@ async fn with_the_order_each_event_says_how_it_was_then_and_people_are_named_to_
     house.try_again().await?;
 
     let (_, history) = house.ask(Method::GET, &format!("/orders/{order}/history"), json!({})).await?;
-    let expected: Vec<i64> = history["events"]
+    let expected: Vec<i64> = history["history"]
         .as_array()
         .into_iter()
         .flatten()
