@@ -36,7 +36,7 @@ async fn every_wrong_detail_of_an_order_is_refused_with_its_place_and_code() -> 
         ("/customer/name", json!("\u{0}"), "customer.name", "control_character"),
         ("/customer/name", json!("x".repeat(501)), "customer.name", "too_long"),
         ("/customer/phone_number", json!("call me"), "customer.phone_number", "no_phone_number"),
-        ("/customer/phone_number", json!("+1234567890123456"), "customer.phone_number", "no_phone_number"),
+        ("/customer/phone_number", json!("no 7"), "customer.phone_number", "no_phone_number"),
         ("/customer/phone_number", json!(4420), "customer.phone_number", "not_text"),
         ("/pickup_time", json!("tomorrow"), "pickup_time", "no_time"),
         ("/pickup_time", json!("2026-02-30T18:30:00Z"), "pickup_time", "no_time"),
