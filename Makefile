@@ -75,7 +75,7 @@ client: ## a client in Python that openapi-generator writes after openapi.json p
 	cargo build -p servers $(PROGRAMS) -p testbed
 	$(TARGET)/debug/with-servers -- scripts/client
 
-told: ## a verifier of webhooks, a reader of CloudEvents and a client of streams that nobody here wrote hear what happens
+told: ## a verifier of webhooks, a reader of CloudEvents, a client of streams and a mail server that nobody here wrote hear what happens
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
 	@scripts/install-listeners >/dev/null

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use ipnet::IpNet;
 use runtime::config::{DatabaseConfig, MigrateConfig, TelemetryConfig, seconds};
 
+use crate::mail::MailSettings;
+
 /// Follows what has happened, and tells others.
 #[derive(Debug, Parser)]
 #[command(name = "follower", version)]
@@ -32,6 +34,8 @@ pub enum Command {
     Migrate(MigrateConfig),
     /// Try again what could not be worked off and was put aside, say what came of it, and end
     Retry(MigrateConfig),
+    /// Let mails be sent again that were refused, or tried for long enough, say how many, and end
+    Resend(MigrateConfig),
 }
 
 /// What a follower does, whatever it runs in.
@@ -53,6 +57,9 @@ pub struct FollowerSettings {
     /// The topic exchange there
     #[arg(long, env = "EVENTS_EXCHANGE", default_value = "comanda.events")]
     pub events_exchange: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
+    pub mail: MailSettings,
     /// How often a follower looks for what has happened and what is due, in seconds
     #[arg(long, env = "FOLLOW_INTERVAL_SECONDS", default_value = "0.05", value_parser = seconds)]
     pub follow_interval: Duration,

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod deliver;
 pub mod follow;
+pub mod mail;
 pub mod messages;
 pub mod webhooks;
 
@@ -20,13 +21,16 @@ use tokio::sync::Notify;
 use crate::config::FollowerSettings;
 use crate::deliver::Delivery;
 use crate::follow::Following;
+use crate::mail::Mails;
+use crate::mail::send::Sending;
 use crate::messages::Messages;
 use crate::webhooks::Webhooks;
 
 impl FollowerSettings {
-    /// Connections to PostgreSQL at most: one that follows, one that delivers, one that tells the exchange, if there is one.
+    /// Connections to PostgreSQL at most: one that follows, one that delivers, one that tells the exchange, if there is one, and two
+    /// for mail, if any is sent.
     pub fn connections(&self) -> usize {
-        2 + usize::from(self.events_amqp_url.is_some())
+        2 + usize::from(self.events_amqp_url.is_some()) + 2 * usize::from(self.mail.is_on())
     }
 }
 
@@ -44,16 +48,26 @@ pub struct Follower {
 /// Follows and tells until `stop`; then takes nothing more, finishes what is under way, and returns.
 pub async fn run(follower: Follower, stop: Stop) -> Result<()> {
     let Follower { database, secrets, settings } = follower;
+    let outbox = settings.mail.open()?;
     let mut crew = Crew::new(stop.clone());
-    let news = Arc::new(Notify::new());
+    let (secrets, news) = (Arc::new(secrets), Arc::new(Notify::new()));
     let following = Following::new(Webhooks, database.session(), Arc::clone(&news));
     crew.spawn("webhooks", following.run(settings.follow_interval, stop.clone()));
-    let delivery = Delivery::new(database.session(), secrets, &settings, news)?;
+    let delivery = Delivery::new(database.session(), Arc::clone(&secrets), &settings, news)?;
     crew.spawn("deliver", delivery.run(settings.follow_interval, stop.clone()));
     if let Some(url) = &settings.events_amqp_url {
         let exchange = Exchange::new(url, &settings.events_exchange)?;
         let messages = Messages::new(database.session(), exchange);
-        crew.spawn("messages", messages.run(settings.follow_interval, stop));
+        crew.spawn("messages", messages.run(settings.follow_interval, stop.clone()));
     }
-    crew.run(settings.webhook_timeout + Duration::from_secs(5)).await
+    let mut patience = settings.webhook_timeout;
+    if let Some(outbox) = outbox {
+        patience = patience.max(settings.mail.mail_timeout);
+        let news = Arc::new(Notify::new());
+        let following = Following::new(Mails, database.session(), Arc::clone(&news));
+        crew.spawn("mail", following.run(settings.follow_interval, stop.clone()));
+        let sending = Sending::new(database.session(), secrets, outbox, news);
+        crew.spawn("send", sending.run(settings.follow_interval, stop));
+    }
+    crew.run(patience + Duration::from_secs(5)).await
 }

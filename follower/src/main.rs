@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use follower::config::{Command, FollowerConfig};
 use follower::follow::retry;
+use follower::mail::Mails;
 use follower::webhooks::Webhooks;
 use follower::{Follower, run};
 use runtime::config::Asked;
@@ -32,8 +33,18 @@ async fn start() -> Result<()> {
         Asked::Do(Command::Retry(config)) => {
             telemetry::init_logs(&config.logs)?;
             let database = Database::new(&config.password.put_into(&config.database_url)?, "follower")?;
-            let (done, left) = retry::<Webhooks>(&mut database.connect().await?).await?;
+            let mut conn = database.connect().await?;
+            let (of_webhooks, of_mail) =
+                (retry::<Webhooks>(&mut conn).await?, retry::<Mails>(&mut conn).await?);
+            let (done, left) = (of_webhooks.0 + of_mail.0, of_webhooks.1 + of_mail.1);
             println!("{done} orders are done, {left} are still aside");
+            return Ok(());
+        }
+        Asked::Do(Command::Resend(config)) => {
+            telemetry::init_logs(&config.logs)?;
+            let database = Database::new(&config.password.put_into(&config.database_url)?, "follower")?;
+            let sent = store::mail::resend(&mut database.connect().await?).await?;
+            println!("{sent} mails are sent again");
             return Ok(());
         }
         Asked::Run(config) => config,
@@ -48,6 +59,12 @@ async fn start() -> Result<()> {
     }
     telemetry::init_logs(&config.telemetry.logs)?;
     let secrets = Secrets::open(config.secrets_key_file.as_deref())?;
+    if config.settings.mail.open()?.is_some() {
+        ensure!(
+            config.secrets_key_file.is_some(),
+            "mail is to be sent, and SECRETS_KEY_FILE is not set: the links in it are sealed"
+        );
+    }
     let metrics = telemetry::open_metrics(&config.telemetry, metrics_addr)?;
     let database = Database::new(&config.database.url()?, "follower")?;
 

@@ -145,6 +145,10 @@ async fn run(
     let (identity, people) =
         people::open(&mut config.api, api_addr, &config.database.data_dir, &database).await?;
     let secrets = Secrets::open(config.api.identity.secrets_key_file.as_deref())?;
+    let mails = config.database.data_dir.join("mail");
+    config.follower.mail = config.follower.mail.or_into(mails, &format!("http://{api_addr}"));
+    let folder = config.follower.mail.mail_folder.as_ref();
+    let mail = folder.map_or("to SMTP_URL".to_owned(), |folder| folder.display().to_string());
     let internal = api::operations::router(&database, &identity);
     let connections = config.api.connections()
         + usize::from(worker_settings.worker_database_connections)
@@ -184,7 +188,7 @@ async fn run(
     crew.spawn("worker", then_stop(worker, worker_done.clone()));
     crew.spawn("follower", follower::run(follower, worker_done.clone()));
     crew.spawn("gateway-mock", gateway_mock::run(gateway, gateway_listener, worker_done));
-    let tell = || greet(api_addr, gateway_addr, metrics_addr, &people);
+    let tell = || greet(api_addr, gateway_addr, metrics_addr, &mail, &people);
     let outcome = opened.once_open(tell, crew.run(GRACE)).await;
     if let Some(traces) = traces {
         traces.finish().await;
@@ -199,7 +203,7 @@ async fn then_stop(part: impl Future<Output = Result<()>>, next: Stop) -> Result
     outcome
 }
 
-fn greet(api: SocketAddr, gateway: SocketAddr, metrics: Option<SocketAddr>, people: &People) {
+fn greet(api: SocketAddr, gateway: SocketAddr, metrics: Option<SocketAddr>, mail: &str, people: &People) {
     let (token_file, passwords) = (people.manager_token.display(), people.passwords.display());
     let metrics = metrics.map_or("off".to_owned(), |addr| format!("http://{addr}/metrics"));
     println!(
@@ -212,6 +216,7 @@ Comanda is up.
   gateway   http://{gateway}/v1/ledger      (what was really charged)
   faults    http://{gateway}/v1/faults      (PUT: make it slow, declining, failing, down)
   metrics   {metrics}
+  mail      {mail}
 
 Order something:
 

@@ -68,7 +68,7 @@ const KINDS: [(StatusCode, &str, &str); 15] = [
 ];
 
 /// The codes of `errors`.
-const CODES: [(&str, &str); 95] = [
+const CODES: [(&str, &str); 96] = [
     ("another_location", "The order was given to another location. Cancel it there, and send it anew."),
     (
         "below_zero",
@@ -188,6 +188,10 @@ const CODES: [(&str, &str); 95] = [
     (
         "unknown_location",
         "There is no such location, or it is closed; or a channel names one that its settings do not name.",
+    ),
+    (
+        "unknown_mail",
+        "No mail is called so. The usual ones: `created`, `confirmed`, `ready`, `rejected`, `cancelled`, `refunded`.",
     ),
     ("unknown_method", "Must be `card`, `on_delivery` or `elsewhere`."),
     ("unknown_option", "The product has no such option, or no longer."),

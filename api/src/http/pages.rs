@@ -114,7 +114,7 @@ fn row(Meaning { name, meaning, .. }: &Meaning) -> String {
 }
 
 /// A page of our own words: nothing that a client sent is in it.
-fn page(title: &str, body: &str) -> Response {
+pub(crate) fn page(title: &str, body: &str) -> Response {
     let head = format!("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>");
     guarded(Html(format!("{head}<h1>{title}</h1>{body}</html>")), "default-src 'none'")
 }

@@ -111,6 +111,19 @@ impl FromRequestParts<AppState> for Unhurried {
     }
 }
 
+/// Anybody at all, who is counted by their address.
+#[derive(Debug)]
+pub(crate) struct Counted;
+
+impl FromRequestParts<AppState> for Counted {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        state.identity.limits.unknown(&parts.headers, &parts.extensions)?;
+        Ok(Self)
+    }
+}
+
 /// Whoever showed a good token, as they deal with orders.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller(pub(crate) Actor);

@@ -15,6 +15,7 @@ mod key_set;
 mod key_source;
 pub(crate) mod lasting;
 pub(crate) mod machines;
+pub(crate) mod mail;
 pub(crate) mod own;
 mod passwords;
 mod principal;

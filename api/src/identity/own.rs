@@ -215,7 +215,7 @@ pub(crate) async fn change_account(
 }
 
 /// Whoever is not ours is no user.
-fn own_id(subject: &str) -> Result<Uuid, ApiError> {
+pub(super) fn own_id(subject: &str) -> Result<Uuid, ApiError> {
     Uuid::try_parse(subject).map_err(|_| ApiError::not_found("user"))
 }
 

@@ -80,7 +80,7 @@ struct Done {
 #[derive(Debug)]
 pub struct Delivery {
     session: Session,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
     sender: Sender,
     /// Of one lane.
     at_once: usize,
@@ -120,7 +120,7 @@ impl Delivery {
     /// On a connection of its own.
     pub fn new(
         session: Session,
-        secrets: Secrets,
+        secrets: impl Into<Arc<Secrets>>,
         settings: &FollowerSettings,
         news: Arc<Notify>,
     ) -> Result<Self> {
@@ -128,7 +128,7 @@ impl Delivery {
         let now = Instant::now();
         Ok(Self {
             session,
-            secrets,
+            secrets: secrets.into(),
             sender: Sender::new(&settings.webhook_networks, settings.webhook_timeout)?,
             at_once: usize::from(settings.webhook_concurrency),
             // A living sender never loses one: it ends, is written down, and then there is time left.
@@ -358,20 +358,24 @@ impl Delivery {
             Answer::Status(_) => self.metrics.refused.increment(1),
             Answer::None(_) => self.metrics.unreachable.increment(1),
         }
-        let tries = usize::try_from(done.claimed.attempt).unwrap_or(usize::MAX);
-        match DELAYS.get(tries.saturating_sub(1)) {
+        match next_after(done.claimed.attempt) {
             _ if taken => Next::Taken,
-            Some(delay) => {
-                let most = delay.as_millis() / u128::from(JITTER);
-                let more = rand::rng().random_range(0..=u64::try_from(most).unwrap_or(0));
-                Next::Again(*delay + Duration::from_millis(more))
-            }
+            Some(delay) => Next::Again(delay),
             None => {
                 self.metrics.parked.increment(1);
                 Next::Parked
             }
         }
     }
+}
+
+/// How long after the failed try of this number the next one comes; `None`: there is none.
+pub(crate) fn next_after(attempt: i32) -> Option<Duration> {
+    let tries = usize::try_from(attempt).unwrap_or(usize::MAX);
+    let delay = DELAYS.get(tries.saturating_sub(1))?;
+    let most = delay.as_millis() / u128::from(JITTER);
+    let more = rand::rng().random_range(0..=u64::try_from(most).unwrap_or(0));
+    Some(*delay + Duration::from_millis(more))
 }
 
 fn as_written(done: &Done, next: Next) -> Tried {

@@ -1,8 +1,10 @@
 //! What follows events, one step at a time, against a real PostgreSQL, an api and receivers that are not ours.
 
+mod mail;
 mod messages;
 mod platforms;
 mod receiver;
+mod smtp;
 mod webhooks;
 
 use std::sync::Arc;

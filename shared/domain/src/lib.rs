@@ -10,6 +10,7 @@ mod fields;
 pub mod gateway;
 pub mod limits;
 pub mod location;
+pub mod mail;
 pub mod message;
 pub mod moment;
 pub mod money;

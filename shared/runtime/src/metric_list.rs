@@ -55,7 +55,7 @@ const GATEWAY: &[&str] = &["gateway-mock"];
 const ORDERS: &[&str] = &["api", "worker"];
 const FOLLOWER: &[&str] = &["follower"];
 const EVERY: &[&str] = &["api", "worker", "follower", "gateway-mock"];
-const FOLLOWERS: Label = of("follower", &["webhooks", "messages"]);
+const FOLLOWERS: Label = of("follower", &["webhooks", "messages", "mail"]);
 
 const fn counter(
     name: &'static str,
@@ -509,6 +509,26 @@ pub const ALL: &[Metric] = &[
         FOLLOWER,
         "From the database: endpoints that nothing is sent to because they are gone, or failed for days.",
     ),
+    // mail
+    counter(
+        "mail_attempts_total",
+        &[of("outcome", &["sent", "refused", "failed"])],
+        FOLLOWER,
+        "Mails that were handed over, by outcome: taken, refused for good, or to be tried again.",
+    ),
+    counter(
+        "mail_parked_total",
+        &[],
+        FOLLOWER,
+        "Mails that were refused, or tried for long enough, and are sent again only when told.",
+    ),
+    in_seconds(gauge(
+        "mail_oldest_due_seconds",
+        &[],
+        FOLLOWER,
+        "From the database: how long the mail that is due longest has been due.",
+    )),
+    gauge("mail_parked", &[], FOLLOWER, "From the database: mails that are parked, up to 10,000."),
     // read
     gauge(
         "read_streams",

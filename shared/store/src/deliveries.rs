@@ -416,7 +416,7 @@ pub async fn forget(conn: &mut PgConnection, keep: Duration, limit: i64) -> sqlx
     Ok(done.rows_affected())
 }
 
-/// What operators must know of all of them.
+/// What operators must know of all of them, but for mails.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Standing {
     /// For how long the one that is due longest has been, of endpoints that are not disabled, in seconds; 0 where none is.
@@ -436,9 +436,10 @@ pub async fn standing(conn: &mut PgConnection) -> sqlx::Result<Standing> {
                 SELECT greatest(0, max(extract(epoch FROM now() - first.due_at))) FROM webhooks w CROSS JOIN LATERAL (
                     SELECT due_at FROM deliveries WHERE webhook = w.id AND due_at IS NOT NULL ORDER BY due_at LIMIT 1
                 ) first WHERE w.disabled_at IS NULL AND w.removed_at IS NULL), 0)::float8 AS "oldest_due_seconds!",
-            (SELECT count(*) FROM (SELECT FROM deliveries WHERE status = 'parked' LIMIT 10000) p) AS "parked!",
+            (SELECT count(*) FROM (SELECT FROM deliveries WHERE status = 'parked' AND webhook <> ALL($1) LIMIT 10000) p) AS "parked!",
             (SELECT count(*) FROM webhooks WHERE because IN ('gone', 'failing') AND removed_at IS NULL) AS "disabled!"
-        "#
+        "#,
+        &super::mail::LANES[..]
     )
     .fetch_one(conn)
     .await

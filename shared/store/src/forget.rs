@@ -11,6 +11,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::events::{Change, note};
+use super::mail;
 use super::moves::{lock_charges, lock_order};
 
 /// What came of it.
@@ -37,6 +38,7 @@ pub async fn forget(conn: &mut PgConnection, order_id: Uuid, by: &str) -> sqlx::
         forget_events(&mut tx, order_id, &mut notes).await?;
         forget_lines(&mut tx, order_id, &mut notes).await?;
         forget_refused(&mut tx, order_id).await?;
+        mail::forget(&mut tx, order_id).await?;
         let change = Change {
             order_id,
             what: What::Forgotten,

@@ -30,6 +30,7 @@ pub mod keyed;
 pub mod later;
 pub mod list;
 pub mod locations;
+pub mod mail;
 pub mod migrate;
 pub mod moves;
 pub mod names;

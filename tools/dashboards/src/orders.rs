@@ -331,6 +331,22 @@ fn follow() -> Vec<Panel> {
         )
         .ask("max(deliver_disabled)", "disabled")
         .limits(1.0, 1.0),
+        Panel::lines("Mail", "ops", "Mails by outcome, and those that were given up, a second.")
+            .ask("sum by (outcome) (rate(mail_attempts_total[$__rate_interval]))", "{{outcome}}")
+            .ask("sum(rate(mail_parked_total[$__rate_interval]))", "parked"),
+        Panel::lines(
+            "Oldest mail",
+            "s",
+            "How long the mail that is due longest has been due. Runbook: MailWaits.",
+        )
+        .ask("max(mail_oldest_due_seconds)", "oldest due"),
+        Panel::number(
+            "Parked mail",
+            "short",
+            "Mails that are sent again only when told. Runbook: MailParked.",
+        )
+        .ask("max(mail_parked)", "parked")
+        .limits(1.0, 100.0),
     ]
 }
 

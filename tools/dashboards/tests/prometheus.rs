@@ -214,11 +214,18 @@ impl House {
         for target in ["worker-1:9102", "worker-2:9102"] {
             programs.push(Program::start(logs, "worker", target, &orders)?);
         }
+        let (secrets, mail) = (testbed::people::secrets()?, logs.join("mail").display().to_string());
         programs.push(Program::start(
             logs,
             "follower",
             "follower-1:9104",
-            &[("DATABASE_URL", database_url)],
+            &[
+                ("DATABASE_URL", database_url),
+                ("SECRETS_KEY_FILE", &secrets.to_string_lossy()),
+                ("MAIL_FOLDER", &mail),
+                ("MAIL_FROM", "Comanda <orders@house.example>"),
+                ("PUBLIC_URL", "http://127.0.0.1:1"),
+            ],
         )?);
         for program in &programs {
             until(&format!("{} is well", program.name), async || Ok(program.is_well().await?.then_some(())))

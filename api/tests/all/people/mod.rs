@@ -1,4 +1,5 @@
 mod addresses;
+mod mails;
 mod mint;
 mod oidc;
 mod orders;
