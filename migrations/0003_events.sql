@@ -1,5 +1,6 @@
 -- What has happened. Every change of an order writes one event and adds one to the order's version: what is not here did
--- not happen. The events alone say where an order stands, what it is made of and where its money is; the reconciliation
+-- not happen. So does what people do to a product; its events are counted here alone, under the lock of its row.
+-- The events alone say where an order stands, what it is made of and where its money is; the reconciliation
 -- replays them. Rows are only inserted; of their lines nothing but notes is overwritten, when personal data is forgotten.
 
 CREATE TYPE event_what AS ENUM (
@@ -15,11 +16,15 @@ CREATE TYPE event_what AS ENUM (
     'kept',             -- nobody came for the order, and the money of this payment stays
     'collected',        -- staff took the money of this payment when the order was handed over
     'refund_owed',      -- money is to go back: the refund is there
-    'refunded'          -- it went back
+    'refunded',         -- it went back
+    -- Of a product (0007): it has no status, no payment and no lines.
+    'product_made', 'product_changed', 'price_changed',
+    'price_dropped',    -- by more than half
+    'product_deleted', 'stock_set', 'stock_added', 'stock_shipped'
 );
 
 CREATE TABLE order_events (
-    subject      uuid         NOT NULL,               -- whose event: an order
+    subject      uuid         NOT NULL,               -- whose event: an order, or a product
     at           timestamptz  NOT NULL,
     -- Of a charge's settlement that moves a PENDING order: the first claim. So the row is two changes: one at this time, to
     -- PAYMENT_PROCESSING, of the version before; and the move from there.

@@ -8,3 +8,14 @@ CREATE TABLE mail_preferences (
     mails      text[]      NOT NULL,                  -- shared/domain/src/mail.rs has their names
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- Who is to be written when the price of a product drops, each time, until they say otherwise. Among the deliveries `id` stands where
+-- an order's stands, so that each person's mails come by the versions of the product.
+CREATE TABLE sale_notices (
+    id         uuid        NOT NULL PRIMARY KEY,      -- UUIDv7
+    person     uuid        NOT NULL,
+    product    uuid        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (person, product)
+);
+CREATE INDEX sale_notices_of_product ON sale_notices (product, id);

@@ -27,7 +27,7 @@ use crate::http::error::ApiError;
 use crate::http::observe::observed;
 use crate::http::texts::Texts;
 use crate::http::{health, pages};
-use crate::identity::{machines, mail, own, sign_in, users};
+use crate::identity::{machines, mail, own, sale_notices, sign_in, users};
 use crate::locations::manage;
 use crate::orders::{accept, add, collect, from_channel, later, moves, read};
 use crate::state::AppState;
@@ -165,6 +165,8 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(own::list_addresses, own::keep_address),
         routes!(own::change_address, own::forget_address),
         routes!(mail::read, mail::choose),
+        routes!(sale_notices::list),
+        routes!(sale_notices::want, sale_notices::end),
         routes!(mail::ask, mail::unsubscribe),
         routes!(machines::make, machines::list),
         routes!(machines::end),

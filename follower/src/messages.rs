@@ -169,10 +169,13 @@ async fn find(conn: &mut PgConnection, me: Uuid) -> sqlx::Result<Found> {
     Ok(found)
 }
 
-/// `order.<what>.<status>.<location>`; `-` where it did not move.
+/// `order.<what>.<status>.<location>`, with `-` where it did not move; `product.<what>.-.-`, as it may be sold at many locations.
 fn message(event: &Event, about: &About) -> Option<Message> {
     let told = Told::new(event, about);
     let status = event.to.map_or("-", |to| to.as_str());
-    let key = format!("order.{}.{status}.{}", event.what.as_str(), about.location);
+    let key = match about.sold_at {
+        None => format!("order.{}.{status}.{}", event.what.as_str(), about.location),
+        Some(_) => format!("{}.-.-", told.r#type),
+    };
     Some(Message { id: told.id.clone(), key, kind: told.r#type, body: serde_json::to_vec(&told).ok()? })
 }

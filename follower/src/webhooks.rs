@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::channel::dialect::back::Moved;
 use domain::event::{Event, What};
-use domain::told::{About, Past, Payload, Told, Unread};
+use domain::told::{About, Data, Past, Payload, Told, Unread};
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
@@ -61,10 +61,12 @@ fn new(
             if wanted.peek().is_none() {
                 continue;
             }
-            if payload != Payload::Thin && told.data.order.is_none() {
-                told.data.order = pasts.get(&subject).and_then(|past| past.then(version));
+            if let Data::Order(data) = &mut told.data {
+                if payload != Payload::Thin && data.order.is_none() {
+                    data.order = pasts.get(&subject).and_then(|past| past.then(version));
+                }
+                data.handover = (payload == Payload::Full).then_some(Unread);
             }
-            told.data.handover = (payload == Payload::Full).then_some(Unread);
             let body = serde_json::to_string(&told).map_err(|error| sqlx::Error::Encode(error.into()))?;
             new.extend(wanted.map(|webhook| New {
                 key: Key { webhook: webhook.id, subject, version },

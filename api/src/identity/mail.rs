@@ -9,6 +9,7 @@ use axum::response::Response;
 use domain::mail::Mail;
 use runtime::unsubscribe::{self, List};
 use serde::Serialize;
+use store::sale_notices;
 use time::OffsetDateTime;
 
 use super::caller::{Counted, Known};
@@ -145,7 +146,8 @@ pub(crate) async fn unsubscribe(
     decisive(state, move |conn| {
         Box::pin(async move {
             match list {
-                List::Orders => store::mail::prefer(conn, person, &[]).await,
+                List::Orders => store::mail::prefer(conn, person, &[]).await.map(drop),
+                List::Sales => sale_notices::remove_all(conn, person).await,
             }
         })
     })
@@ -160,6 +162,7 @@ fn read_link(state: &AppState, token: &str) -> Result<(uuid::Uuid, List), ApiErr
 const fn in_words(list: List) -> &'static str {
     match list {
         List::Orders => "about your orders",
+        List::Sales => "about sales",
     }
 }
 

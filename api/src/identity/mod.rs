@@ -20,6 +20,7 @@ pub(crate) mod own;
 mod passwords;
 mod principal;
 mod rate_limits;
+pub(crate) mod sale_notices;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod signature;

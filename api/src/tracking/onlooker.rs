@@ -32,12 +32,12 @@ impl Onlooker {
         Self { locations, channels }
     }
 
-    /// Whether an order is any business of theirs.
-    pub(super) fn may_see(&self, order: &About) -> bool {
-        let named = |names: &Option<Vec<String>>, name: Option<&str>| {
-            names.as_ref().is_none_or(|names| names.iter().any(|known| Some(&**known) == name))
-        };
-        named(&self.locations, Some(&order.location)) && named(&self.channels, order.channel.as_deref())
+    /// Whether an order, or a product, is any business of theirs.
+    pub(super) fn may_see(&self, about: &About) -> bool {
+        let is_of_channel =
+            |names: &Vec<String>| names.iter().any(|known| Some(known) == about.channel.as_ref());
+        self.locations.as_ref().is_none_or(|locations| about.is_at(locations))
+            && self.channels.as_ref().is_none_or(is_of_channel)
     }
 }
 

@@ -189,7 +189,8 @@ pub(crate) async fn track_all(
     })?;
     let types = types(query.types.as_deref())
         .map_err(|detail| ApiError::invalid_one("types", "unknown_type", detail))?;
-    let question = Arc::new(Question { by, types, limit: AT_ONCE });
+    // Of orders: their screens know nothing else, unless they ask for it.
+    let question = Arc::new(Question { by, types: types.of_orders(), limit: AT_ONCE });
     let place = state.hub.place(None)?;
     let ticks = state.hub.ticks();
     let mut all =

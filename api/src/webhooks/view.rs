@@ -13,7 +13,7 @@ pub(crate) struct WebhookView {
     id: Uuid,
     #[schema(example = "https://example.com/orders")]
     url: String,
-    /// Of these types alone, or those below them; of all, where there is none.
+    /// Of these types alone, or those below them; of all that are of orders, where there is none.
     #[schema(example = json!(["order.moved"]))]
     types: Vec<String>,
     /// Of orders of these locations alone; of all, where there is none.

@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use domain::catalogue::product::Product;
 use domain::mail::Mail;
 use domain::money::Money;
 use domain::order::Order;
@@ -38,6 +39,16 @@ pub(super) struct Shown {
     unsubscribe: String,
 }
 
+/// What a sale's are made of.
+struct Sale {
+    name: Option<String>,
+    product: String,
+    price: String,
+    /// It comes in variations, of which this is the lowest price.
+    is_lowest: bool,
+    unsubscribe: String,
+}
+
 struct Line {
     quantity: u32,
     name: String,
@@ -53,31 +64,31 @@ struct Texts {
 }
 
 macro_rules! texts {
-    ($($folder:ident: $subject:tt, $text:tt, $html:tt;)*) => {$(
+    ($($folder:ident of $shown:ident: $subject:tt, $text:tt, $html:tt;)*) => {$(
         mod $folder {
             use askama::Template;
 
-            use super::{Shown, Texts};
+            use super::{$shown, Texts};
 
             #[derive(Template)]
             #[template(path = $subject)]
             struct Subject<'a> {
-                shown: &'a Shown,
+                shown: &'a $shown,
             }
 
             #[derive(Template)]
             #[template(path = $text)]
             struct Text<'a> {
-                shown: &'a Shown,
+                shown: &'a $shown,
             }
 
             #[derive(Template)]
             #[template(path = $html)]
             struct Html<'a> {
-                shown: &'a Shown,
+                shown: &'a $shown,
             }
 
-            pub(super) fn texts(shown: &Shown) -> askama::Result<Texts> {
+            pub(super) fn texts(shown: &$shown) -> askama::Result<Texts> {
                 let subject = Subject { shown }.render()?;
                 Ok(Texts { subject, text: Text { shown }.render()?, html: Html { shown }.render()? })
             }
@@ -86,13 +97,14 @@ macro_rules! texts {
 }
 
 texts! {
-    created: "created/subject.txt", "created/body.txt", "created/body.html";
-    confirmed: "confirmed/subject.txt", "confirmed/body.txt", "confirmed/body.html";
-    ready: "ready/subject.txt", "ready/body.txt", "ready/body.html";
-    rejected: "rejected/subject.txt", "rejected/body.txt", "rejected/body.html";
-    cancelled: "cancelled/subject.txt", "cancelled/body.txt", "cancelled/body.html";
-    refunded: "refunded/subject.txt", "refunded/body.txt", "refunded/body.html";
-    status: "status/subject.txt", "status/body.txt", "status/body.html";
+    created of Shown: "created/subject.txt", "created/body.txt", "created/body.html";
+    confirmed of Shown: "confirmed/subject.txt", "confirmed/body.txt", "confirmed/body.html";
+    ready of Shown: "ready/subject.txt", "ready/body.txt", "ready/body.html";
+    rejected of Shown: "rejected/subject.txt", "rejected/body.txt", "rejected/body.html";
+    cancelled of Shown: "cancelled/subject.txt", "cancelled/body.txt", "cancelled/body.html";
+    refunded of Shown: "refunded/subject.txt", "refunded/body.txt", "refunded/body.html";
+    status of Shown: "status/subject.txt", "status/body.txt", "status/body.html";
+    sale of Sale: "sale/subject.txt", "sale/body.txt", "sale/body.html";
 }
 
 impl Shown {
@@ -177,6 +189,23 @@ pub(super) fn about(
     };
     let texts = shown.texts(mail).map_err(|_| "no_texts")?;
     message(envelope, texts)
+}
+
+/// What a notice of a sale is called.
+pub(super) fn name_of_sale(notice: Uuid, version: i32) -> String {
+    format!("{notice}.{version}.sale")
+}
+
+/// A mail that a product's price dropped.
+pub(super) fn about_sale(product: &Product, envelope: &Envelope<'_>) -> Result<Message, &'static str> {
+    let sale = Sale {
+        name: envelope.to.name.clone(),
+        product: product.name.clone(),
+        price: format!("{} {}", product.price, product.currency().code()),
+        is_lowest: !product.variations.is_empty(),
+        unsubscribe: envelope.unsubscribe.to_string(),
+    };
+    message(envelope, sale::texts(&sale).map_err(|_| "no_texts")?)
 }
 
 /// What was chosen with a line, and what is beside it.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use domain::catalogue::product::Product;
+use domain::mail::Mail;
 use domain::order::Order;
 use metrics::{Counter, Gauge};
 use runtime::secrets::Secrets;
@@ -15,13 +17,14 @@ use runtime::tasks::Stop;
 use runtime::unsubscribe::{List, token};
 use sqlx::PgConnection;
 use store::deliveries::{self, Claimed, Next, Tried};
-use store::mail::{Addressee, LANE};
+use store::mail::{Addressee, LANE, SALES};
+use store::sale_notices;
 use store::session::Session;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 
-use super::letter::{Envelope, about, name_of};
+use super::letter::{Envelope, about, about_sale, name_of, name_of_sale};
 use super::post::Answer;
 use super::{Outbox, Task};
 use crate::deliver::next_after;
@@ -44,8 +47,15 @@ struct Due {
 struct Found {
     task: Task,
     to: Addressee,
-    order: Order,
-    location: String,
+    what: What,
+}
+
+/// What is to be written of.
+enum What {
+    /// An order of theirs, which is made at a location called so.
+    Order(Box<Order>, String, Mail),
+    /// A product whose price dropped.
+    Sale(Box<Product>),
 }
 
 /// Whom it is for stands in no log.
@@ -267,7 +277,12 @@ impl Sending {
 
 /// Claims what is due, and reads what is to be written.
 async fn claim(conn: &mut PgConnection, room: i64, lease: Duration) -> sqlx::Result<Vec<Due>> {
-    let claimed = deliveries::claim(conn, &[(LANE, room)], lease).await?;
+    let mut claimed = deliveries::claim(conn, &[(LANE, room)], lease).await?;
+    // Those of sales where there is room.
+    let left = room - i64::try_from(claimed.len()).unwrap_or(room);
+    if left > 0 {
+        claimed.extend(deliveries::claim(conn, &[(SALES, left)], lease).await?);
+    }
     let mut due = Vec::with_capacity(claimed.len());
     for claimed in claimed {
         let found = find(conn, &claimed).await?;
@@ -279,21 +294,36 @@ async fn claim(conn: &mut PgConnection, room: i64, lease: Duration) -> sqlx::Res
 async fn find(conn: &mut PgConnection, claimed: &Claimed) -> sqlx::Result<Option<Found>> {
     let task: Task =
         serde_json::from_str(&claimed.body).map_err(|error| sqlx::Error::Decode(error.into()))?;
-    let Some(to) = store::mail::addressee(conn, task.to).await? else { return Ok(None) };
-    let found = store::mail::order(conn, claimed.key.subject).await?;
-    Ok(found.map(|(order, location)| Found { task, to, order, location }))
+    let Some(to) = store::mail::addressee(conn, task.to()).await? else { return Ok(None) };
+    let what = match task {
+        Task::Order { mail, .. } => store::mail::order(conn, claimed.key.subject)
+            .await?
+            .map(|(order, location)| What::Order(Box::new(order), location, mail)),
+        Task::Sale { .. } => {
+            let product = sale_notices::product(conn, claimed.key.subject).await?;
+            product.map(|product| What::Sale(Box::new(product)))
+        }
+    };
+    Ok(what.map(|what| Found { task, to, what }))
 }
 
 /// Writes a mail and hands it over.
 async fn write(outbox: &Outbox, secrets: &Secrets, claimed: &Claimed, found: &Found) -> Answer {
-    let Found { task, to, order, location } = found;
-    let Ok(token) = token(secrets, task.to, List::Orders) else { return Answer::Fault("no_key") };
+    let Found { task, to, what } = found;
+    let (list, name) = match what {
+        What::Order(_, _, mail) => (List::Orders, name_of(claimed.key.subject, claimed.key.version, *mail)),
+        What::Sale(_) => (List::Sales, name_of_sale(claimed.key.subject, claimed.key.version)),
+    };
+    let Ok(token) = token(secrets, task.to(), list) else { return Answer::Fault("no_key") };
     let Ok(unsubscribe) = outbox.links.join(&format!("/api/v1/unsubscribe/{token}")) else {
         return Answer::Fault("no_link");
     };
-    let name = name_of(claimed.key.subject, claimed.key.version, task.mail);
     let envelope = Envelope { name: &name, from: &outbox.from, to, unsubscribe: &unsubscribe };
-    match about(task.mail, order, location, &envelope) {
+    let message = match what {
+        What::Order(order, location, mail) => about(*mail, order, location, &envelope),
+        What::Sale(product) => about_sale(product, &envelope),
+    };
+    match message {
         Ok(message) => outbox.post.send(&name, &message).await,
         Err(why) => Answer::Unsendable(why),
     }

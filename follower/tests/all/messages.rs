@@ -12,7 +12,8 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use testbed::TestQueue;
 use uuid::Uuid;
 
@@ -90,6 +91,13 @@ async fn whoever_binds_a_queue_hears_of_everything_in_order_and_one_at_a_time_te
     }
     let (key, id, _) = moves.next().await?;
     assert_eq!((key.as_str(), id), ("order.moved.CANCELLED.main", format!("{}_2", orders[0])));
+
+    let (_, made) = house.ask(Method::POST, "/products", json!({"name": "Latte", "price": 4})).await?;
+    assert_eq!(catch_up(&mut one).await?, 1);
+    let (key, id, event) = all.next().await?;
+    let product = made["id"].as_str().context("no id")?;
+    assert_eq!((key.as_str(), id), ("product.made.-.-", format!("{product}_1")));
+    assert_eq!(event["data"]["product_id"], product);
 
     // Its process ended without a word: when the hold is over, another one goes on where it stood; and where that one cannot
     // reach the broker, nothing is lost and nothing moves on.

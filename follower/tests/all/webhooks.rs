@@ -536,3 +536,42 @@ async fn managers_see_to_webhooks_of_their_own_locations() -> Result<()> {
     }
     tokio::time::timeout(Duration::from_secs(20), house.api.stop()).await?
 }
+
+#[tokio::test]
+async fn of_products_those_are_told_who_ask_for_them_where_they_are_sold() -> Result<()> {
+    let mut house = House::new().await?;
+    house.webhook("/orders", json!({})).await?;
+    house.webhook("/both", json!({"types": ["product", "order"]})).await?;
+    house.webhook("/drops", json!({"types": ["product.price_dropped"]})).await?;
+    house.webhook("/channel", json!({"types": ["product"], "channels": ["DishDash"]})).await?;
+    let (status, made) =
+        house.ask(Method::POST, "/products", json!({"name": "Latte", "price": 4, "tracked": true})).await?;
+    assert_eq!(status, 201, "{made}");
+    let product: Uuid = made["id"].as_str().context("no id")?.parse()?;
+    for price in [3, 1] {
+        let (status, body) =
+            house.ask(Method::PATCH, &format!("/products/{product}"), json!({"price": price})).await?;
+        assert_eq!(status, 200, "{body}");
+    }
+    let stock = json!({"action": "add", "quantity": 5});
+    assert_eq!(house.ask(Method::POST, &format!("/products/{product}/stock"), stock).await?.0, 200);
+    let order = house.order().await?;
+    house.follow().await?;
+    house.deliver().await?;
+    assert_eq!(versions(&house.receiver.came("/both"), product)?, [1, 2, 3, 4]);
+    assert_eq!(versions(&house.receiver.came("/both"), order)?, [1]);
+    assert_eq!(versions(&house.receiver.came("/drops"), product)?, [3]);
+    assert_eq!(versions(&house.receiver.came("/orders"), order)?, [1]);
+    assert_eq!(house.receiver.came("/orders").len(), 1, "who names no types knows orders only");
+    assert!(house.receiver.came("/channel").is_empty(), "no product came by a channel");
+    let told: serde_json::Value = serde_json::from_str(&house.receiver.came("/drops")[0].body)?;
+    assert_eq!(
+        (&told["source"], &told["type"]),
+        (&json!("/api/v1/products"), &json!("product.price_dropped"))
+    );
+    assert_eq!(
+        told["data"],
+        json!({"product_id": product, "version": 3, "what": "price_dropped", "locations": ["main"]})
+    );
+    house.api.stop().await
+}

@@ -1,5 +1,5 @@
-//! What has happened to an order: one event a change, and the rules by which the events alone say where it stands, what it
-//! is made of and where its money is. No I/O; they are written and read in `store/events.rs`.
+//! What has happened to an order, or to a product: one event a change; and the rules by which an order's events alone say where it
+//! stands, what it is made of and where its money is. No I/O; they are written and read in `store/events.rs`.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -41,10 +41,43 @@ pub enum What {
     RefundOwed,
     /// It went back.
     Refunded,
+    /// A product came to be.
+    ProductMade,
+    /// Something of it changed, and no price.
+    ProductChanged,
+    /// A price of it changed.
+    PriceChanged,
+    /// A price of it fell by more than half.
+    PriceDropped,
+    /// It is sold no longer.
+    ProductDeleted,
+    /// Somebody said how many there are.
+    StockSet,
+    /// So many came.
+    StockAdded,
+    /// So many left without an order.
+    StockShipped,
 }
 
 impl What {
-    /// Every kind of event.
+    /// Every kind of event of a product.
+    pub const OF_PRODUCTS: [Self; 8] = [
+        Self::ProductMade,
+        Self::ProductChanged,
+        Self::PriceChanged,
+        Self::PriceDropped,
+        Self::ProductDeleted,
+        Self::StockSet,
+        Self::StockAdded,
+        Self::StockShipped,
+    ];
+
+    /// Whether it happens to a product, and to no order.
+    pub fn is_of_product(self) -> bool {
+        Self::OF_PRODUCTS.contains(&self)
+    }
+
+    /// Every kind of event of an order.
     pub const ALL: [Self; 13] = [
         Self::Accepted,
         Self::Moved,
@@ -77,16 +110,24 @@ impl What {
             Self::Collected => "collected",
             Self::RefundOwed => "refund_owed",
             Self::Refunded => "refunded",
+            Self::ProductMade => "product_made",
+            Self::ProductChanged => "product_changed",
+            Self::PriceChanged => "price_changed",
+            Self::PriceDropped => "price_dropped",
+            Self::ProductDeleted => "product_deleted",
+            Self::StockSet => "stock_set",
+            Self::StockAdded => "stock_added",
+            Self::StockShipped => "stock_shipped",
         }
     }
 }
 
-/// One change of an order.
+/// One change of an order, or of a product.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The order.
+    /// The order, or the product.
     pub subject: Uuid,
-    /// 1, 2, .. of that order, without a gap.
+    /// 1, 2, .. of that one, without a gap.
     pub version: i32,
     /// What changed.
     pub what: What,
@@ -235,6 +276,14 @@ impl Replayed {
             What::RefundOwed => &mut self.owed,
             What::Refunded => &mut self.refunded,
             What::Added | What::AdditionDropped => &mut Tally::default(),
+            What::ProductMade
+            | What::ProductChanged
+            | What::PriceChanged
+            | What::PriceDropped
+            | What::ProductDeleted
+            | What::StockSet
+            | What::StockAdded
+            | What::StockShipped => return Some("it is a product's"),
         };
         match (event.payment_id, event.amount_minor) {
             (Some(payment), Some(minor)) => sum.add(payment, minor),

@@ -21,6 +21,23 @@ pub struct About {
     pub channel: Option<String>,
     /// What that one calls it.
     pub channel_order_id: Option<String>,
+    /// Of a product, where it is sold; the others say nothing of one.
+    pub sold_at: Option<Vec<String>>,
+}
+
+impl About {
+    /// Of a product that is sold there.
+    pub fn product(locations: Vec<String>) -> Self {
+        Self { sold_at: Some(locations), ..Self::default() }
+    }
+
+    /// Whether it is the business of any of these locations.
+    pub fn is_at(&self, locations: &[String]) -> bool {
+        match &self.sold_at {
+            Some(sold_at) => sold_at.iter().any(|at| locations.contains(at)),
+            None => locations.contains(&self.location),
+        }
+    }
 }
 
 /// What an event is called: `order.accepted`, `order.moved.CONFIRMED`, `order.refunded`, ..
@@ -49,6 +66,14 @@ pub const fn type_of(what: What, to: Option<OrderStatus>) -> &'static str {
         (What::RefundOwed, _) => "order.refund_owed",
         (What::Refunded, _) => "order.refunded",
         (What::Forgotten, _) => "order.forgotten",
+        (What::ProductMade, _) => "product.made",
+        (What::ProductChanged, _) => "product.changed",
+        (What::PriceChanged, _) => "product.price_changed",
+        (What::PriceDropped, _) => "product.price_dropped",
+        (What::ProductDeleted, _) => "product.deleted",
+        (What::StockSet, _) => "product.stock_set",
+        (What::StockAdded, _) => "product.stock_added",
+        (What::StockShipped, _) => "product.stock_shipped",
     }
 }
 
@@ -56,7 +81,11 @@ pub const fn type_of(what: What, to: Option<OrderStatus>) -> &'static str {
 pub fn types() -> impl Iterator<Item = &'static str> {
     let moves = OrderStatus::ALL.into_iter().filter(|to| *to != OrderStatus::Pending);
     let others = What::ALL.into_iter().filter(|what| *what != What::Moved);
-    others.map(|what| type_of(what, None)).chain(moves.map(|to| type_of(What::Moved, Some(to))))
+    let of_products = What::OF_PRODUCTS.into_iter().map(|what| type_of(what, None));
+    others
+        .map(|what| type_of(what, None))
+        .chain(moves.map(|to| type_of(What::Moved, Some(to))))
+        .chain(of_products)
 }
 
 /// Which types somebody wants: by their names, or by the first parts of them (`order.moved`); all, where none is named.
@@ -84,6 +113,12 @@ impl Wanted {
         self.0.is_empty() || self.0.iter().any(|wanted| is_of(name, wanted))
     }
 
+    /// The same of those alone that are of orders: what is chosen by whoever names nothing.
+    #[must_use]
+    pub fn of_orders(self) -> Self {
+        if self.0.is_empty() { Self(vec!["order".to_owned()]) } else { self }
+    }
+
     /// The names.
     pub fn names(&self) -> &[String] {
         &self.0
@@ -100,16 +135,17 @@ fn is_of(name: &str, wanted: &str) -> bool {
 pub struct Told {
     /// Always `1.0`.
     pub specversion: &'static str,
-    /// The order's id and the version, with a `_` between: the same event has the same id whichever way it is told, and again.
+    /// The order's or the product's id and the version, with a `_` between: the same event has the same id whichever way it is told,
+    /// and again.
     #[schema(example = "01995f1c-7a3e-7c40-8d15-2f7a9b63c0de_3")]
     pub id: String,
-    /// Where orders are.
+    /// Where orders are, or products.
     #[schema(example = "/api/v1/orders")]
     pub source: &'static str,
     /// What happened.
     #[schema(example = "order.moved.CONFIRMED")]
     pub r#type: &'static str,
-    /// The order.
+    /// The order, or the product.
     pub subject: Uuid,
     /// When, RFC 3339.
     #[schema(example = "2026-01-31T17:02:11.5Z")]
@@ -123,9 +159,32 @@ pub struct Told {
     pub data: Data,
 }
 
-/// What is told of a change. Read the order for more.
+/// What is told of a change.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Data {
+#[serde(untagged)]
+pub enum Data {
+    /// Of an order.
+    Order(Box<OfOrder>),
+    /// Of a product.
+    Product(OfProduct),
+}
+
+/// What is told of a change of a product. Read the product for more.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct OfProduct {
+    /// The product.
+    pub product_id: Uuid,
+    /// 1, 2, .. of the product, without a gap.
+    pub version: i32,
+    /// What changed.
+    pub what: What,
+    /// Where it is sold.
+    pub locations: Vec<String>,
+}
+
+/// What is told of a change of an order. Read the order for more.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct OfOrder {
     /// The order.
     pub order_id: Uuid,
     /// 1, 2, .. of the order, without a gap: whoever has told them in their order may tell that one is missing.
@@ -156,24 +215,16 @@ pub struct Data {
     pub handover: Option<Unread>,
 }
 
-/// What an event is called wherever it is told: the order's id and the version.
+/// What an event is called wherever it is told: the id of whose it is, and the version.
 pub fn id_of(subject: Uuid, version: i32) -> String {
     format!("{subject}_{version}")
 }
 
 impl Told {
-    /// An event of an order about which this is known.
+    /// An event of an order, or of a product, about which this is known.
     pub fn new(event: &Event, about: &About) -> Self {
-        Self {
-            specversion: "1.0",
-            id: id_of(event.subject, event.version),
-            source: "/api/v1/orders",
-            r#type: type_of(event.what, event.to),
-            subject: event.subject,
-            time: event.at.format(&Rfc3339).unwrap_or_default(),
-            datacontenttype: "application/json",
-            cursor: None,
-            data: Data {
+        let data = match &about.sold_at {
+            None => Data::Order(Box::new(OfOrder {
                 order_id: event.subject,
                 version: event.version,
                 what: event.what,
@@ -185,7 +236,24 @@ impl Told {
                 payment_id: event.payment_id,
                 order: None,
                 handover: None,
-            },
+            })),
+            Some(locations) => Data::Product(OfProduct {
+                product_id: event.subject,
+                version: event.version,
+                what: event.what,
+                locations: locations.clone(),
+            }),
+        };
+        Self {
+            specversion: "1.0",
+            id: id_of(event.subject, event.version),
+            source: if about.sold_at.is_some() { "/api/v1/products" } else { "/api/v1/orders" },
+            r#type: type_of(event.what, event.to),
+            subject: event.subject,
+            time: event.at.format(&Rfc3339).unwrap_or_default(),
+            datacontenttype: "application/json",
+            cursor: None,
+            data,
         }
     }
 }
@@ -209,13 +277,19 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), all.len());
-        assert_eq!(all.len(), What::ALL.len() - 1 + OrderStatus::ALL.len() - 1);
+        assert_eq!(all.len(), What::ALL.len() - 1 + OrderStatus::ALL.len() - 1 + What::OF_PRODUCTS.len());
+        assert!(MAX_WANTED > all.len());
         for name in &all {
             assert_eq!(all.iter().filter(|other| Wanted::parse([*name]).unwrap().has(other)).count(), 1);
         }
         let moves = Wanted::parse(["order.moved"]).unwrap();
         assert!(moves.has("order.moved.READY") && !moves.has("order.added"));
-        assert!(Wanted::default().has("order.added"));
+        assert!(Wanted::default().has("order.added") && Wanted::default().has("product.made"));
+        let orders = Wanted::default().of_orders();
+        assert!(orders.has("order.added") && orders.has("order.moved.READY") && !orders.has("product.made"));
+        for what in What::OF_PRODUCTS {
+            assert!(what.is_of_product() && type_of(what, None).starts_with("product."));
+        }
         let addition = Wanted::parse(["order.added", "order.addition"]);
         assert_eq!(addition, Err("order.addition"), "no type, and not the first parts of one");
         assert_eq!(Wanted::parse([""]), Err(""));

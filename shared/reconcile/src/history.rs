@@ -42,7 +42,25 @@ const EVENTS: &str = "
     SELECT e.subject, e.version, e.what, e.from_status, e.to_status, e.payment_id, e.amount_minor, e.began_at,
         CASE WHEN e.what <> 'accepted' OR o.items IS NOT NULL THEN e.items END AS items, o.items AS lines_now
     FROM order_events e LEFT JOIN orders o ON o.id = e.subject AND e.version = 1
+    WHERE NOT EXISTS (SELECT FROM products WHERE id = e.subject)
     ORDER BY e.subject, e.version";
+
+/// Of each product: how many events there are, the last one's version, and whether any is an order's.
+const OF_PRODUCTS: &str = "
+    SELECT p.id, count(*), max(e.version), bool_or(e.what = ANY($1))
+    FROM products p JOIN order_events e ON e.subject = p.id GROUP BY p.id";
+
+/// Reads the events of products and checks that none is missing.
+pub(super) async fn check_products(conn: &mut PgConnection, report: &mut Report) -> Result<()> {
+    let of_orders = What::ALL.to_vec();
+    let mut rows = sqlx::query_as::<_, (Uuid, i64, i32, bool)>(OF_PRODUCTS).bind(of_orders).fetch(conn);
+    while let Some((product, events, last, is_an_orders)) = rows.try_next().await? {
+        report.check(Invariant::HistoryWhole, events == i64::from(last) && !is_an_orders, || {
+            format!("product {product}: {events} events, the last one of version {last}, an order's: {is_an_orders}")
+        });
+    }
+    Ok(())
+}
 
 /// Reads all events and checks them; leaves their number with each order.
 pub(super) async fn check(conn: &mut PgConnection, orders: &mut Orders, report: &mut Report) -> Result<()> {

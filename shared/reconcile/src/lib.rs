@@ -40,6 +40,7 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
     payments::check(&mut tx, ledger, &mut rows, &mut orders, &mut report).await?;
     rows.check_explained(ledger, &mut report);
     history::check(&mut tx, &mut orders, &mut report).await?;
+    history::check_products(&mut tx, &mut report).await?;
     orders.read_board(&mut tx, &mut report).await?;
     orders.read_names(&mut tx, &mut report).await?;
     Orders::check_later(&mut tx, &mut report).await?;

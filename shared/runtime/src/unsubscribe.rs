@@ -17,10 +17,12 @@ const MAX_TOKEN: usize = 256;
 pub enum List {
     /// Mails about their orders.
     Orders,
+    /// Notices of sales.
+    Sales,
 }
 
 impl List {
-    const ALL: [(&'static str, Self); 1] = [("orders", Self::Orders)];
+    const ALL: [(&'static str, Self); 2] = [("orders", Self::Orders), ("sales", Self::Sales)];
 
     fn name(self) -> &'static str {
         Self::ALL.into_iter().find(|(_, one)| *one == self).map_or("", |(name, _)| name)

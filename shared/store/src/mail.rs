@@ -12,8 +12,10 @@ use super::deliveries::{Which, replay};
 
 /// Where mails stand among the deliveries, in the place of an endpoint.
 pub const LANE: Uuid = Uuid::from_u128(0x6d61_696c);
-/// All lanes of mails.
-pub(super) const LANES: [Uuid; 1] = [LANE];
+/// The same of sale notices, which may be many: no order's mail waits for them.
+pub const SALES: Uuid = Uuid::from_u128(0x0073_616c_6573);
+/// All of them.
+pub(super) const LANES: [Uuid; 2] = [LANE, SALES];
 /// Sent again in one go.
 const AT_ONCE: i64 = 10_000;
 
@@ -141,7 +143,7 @@ pub(super) async fn forget(conn: &mut PgConnection, order: Uuid) -> sqlx::Result
 /// How the mails stand.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Standing {
-    /// For how long the one that is due longest has been, in seconds; 0 where none is.
+    /// For how long that of an order that is due longest has been, in seconds; 0 where none is.
     pub oldest_due_seconds: f64,
     /// Those that are parked, 10,000 at most.
     pub parked: i64,
@@ -166,10 +168,13 @@ pub async fn standing(conn: &mut PgConnection) -> sqlx::Result<Standing> {
 /// Lets those that were parked be sent again, and says how many.
 pub async fn resend(conn: &mut PgConnection) -> sqlx::Result<u64> {
     let mut sent = 0;
-    loop {
-        match replay(conn, LANE, Which::Made(None, None), AT_ONCE).await? {
-            0 => return Ok(sent),
-            some => sent += some,
+    for lane in LANES {
+        loop {
+            match replay(conn, lane, Which::Made(None, None), AT_ONCE).await? {
+                0 => break,
+                some => sent += some,
+            }
         }
     }
+    Ok(sent)
 }

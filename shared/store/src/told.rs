@@ -1,5 +1,5 @@
-//! told: what others are told of an order beside its events, so that they can be chosen by: where it is made, and by which
-//! channel it came. Nothing of who ordered.
+//! told: what others are told of an order or a product beside its events, so that they can be chosen by: where it is made, and by
+//! which channel it came; where it is sold. Nothing of who ordered.
 
 use std::collections::HashMap;
 
@@ -16,21 +16,27 @@ use uuid::Uuid;
 
 use crate::events::Row;
 
-/// What there is to say of these orders.
-pub async fn about(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<HashMap<Uuid, About>> {
+/// What there is to say of these orders and products.
+pub async fn about(conn: &mut PgConnection, subjects: &[Uuid]) -> sqlx::Result<HashMap<Uuid, About>> {
     let rows = sqlx::query!(
         r#"SELECT o.id AS "id!", o.location AS "location!", d.channel AS "channel?", d.channel_order_id AS "channel_order_id?"
            FROM orders o LEFT JOIN order_details d ON d.order_id = o.id WHERE o.id = ANY($1)"#,
-        orders
+        subjects
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    let about = rows.into_iter().map(|row| {
-        let about =
-            About { location: row.location, channel: row.channel, channel_order_id: row.channel_order_id };
-        (row.id, about)
+    let of_orders = rows.into_iter().map(|row| {
+        let (location, channel, channel_order_id) = (row.location, row.channel, row.channel_order_id);
+        (row.id, About { location, channel, channel_order_id, sold_at: None })
     });
-    Ok(about.collect())
+    let mut about: HashMap<Uuid, About> = of_orders.collect();
+    let others: Vec<Uuid> = subjects.iter().copied().filter(|subject| !about.contains_key(subject)).collect();
+    if !others.is_empty() {
+        let rows = sqlx::query!("SELECT id, locations FROM products WHERE id = ANY($1)", &others);
+        let products = rows.fetch_all(conn).await?;
+        about.extend(products.into_iter().map(|row| (row.id, About::product(row.locations))));
+    }
+    Ok(about)
 }
 
 /// The documents by which channels sent these orders, to the letter, as far as they are there.

@@ -16,7 +16,7 @@ pub struct Webhook {
     pub id: Uuid,
     /// Where it is.
     pub url: String,
-    /// Of these types alone, or below them; all, where none is named.
+    /// Of these types alone, or below them; all of orders, where none is named.
     pub types: Vec<String>,
     /// Of orders of these locations alone.
     pub locations: Vec<String>,
@@ -70,15 +70,16 @@ impl Webhook {
         self.dialect.as_deref().and_then(Dialect::of_name)
     }
 
-    /// Whether it is to be told of an event of this type, of such an order, in our own words.
-    pub fn wants(&self, name: &str, order: &About) -> bool {
-        let is_among = |names: &[String], name: Option<&str>| {
-            names.is_empty() || names.iter().any(|known| Some(&**known) == name)
+    /// Whether it is to be told of an event of this type, of such an order or product, in our own words; of products only where it
+    /// names their types.
+    pub fn wants(&self, name: &str, about: &About) -> bool {
+        let is_of_channel = |channel: Option<&str>| {
+            self.channels.is_empty() || self.channels.iter().any(|known| Some(&**known) == channel)
         };
         let types = self.types.iter().map(String::as_str);
-        Wanted::parse(types).is_ok_and(|types| types.has(name))
-            && is_among(&self.locations, Some(&order.location))
-            && is_among(&self.channels, order.channel.as_deref())
+        Wanted::parse(types).is_ok_and(|types| types.of_orders().has(name))
+            && (self.locations.is_empty() || about.is_at(&self.locations))
+            && is_of_channel(about.channel.as_deref())
     }
 }
 

@@ -140,6 +140,8 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
             "/api/v1/users/me/addresses",
             "/api/v1/users/me/addresses/{address}",
             "/api/v1/users/me/mails",
+            "/api/v1/users/me/sale-notices",
+            "/api/v1/users/me/sale-notices/{product}",
             "/api/v1/users/{id}",
             "/api/v1/webhooks",
             "/api/v1/webhooks/{id}",

@@ -60,3 +60,45 @@ async fn of_whom_another_issuer_knows_there_is_no_address_to_write_to() -> Resul
     }
     api.stop().await
 }
+
+#[tokio::test]
+async fn people_ask_to_be_told_of_sales_of_products_that_there_are() -> Result<()> {
+    let (_database, api) = embedded().await?;
+    let mut tokens = Vec::new();
+    for name in ["ada", "eve"] {
+        let email = format!("{name}@example.com");
+        register(&api, &email).await?;
+        tokens.push(text(&log_in(&api, &email, PASSWORD).await?, "access_token")?.to_owned());
+    }
+    let [ada, eve] = &tokens[..] else { anyhow::bail!("two") };
+    let manager = testbed::people::of("manager:max")?;
+    let made =
+        ask(&api, Method::POST, "/products", &manager, Some(json!({"name": "Latte", "price": 4}))).await?;
+    assert_eq!(made.status(), 201);
+    let product = text(&made.json().await?, "id")?.to_owned();
+    let path = format!("/users/me/sale-notices/{product}");
+    let list = async |token: &str| -> Result<Value> {
+        let all: Value = ask(&api, Method::GET, "/users/me/sale-notices", token, None).await?.json().await?;
+        Ok(all["sale_notices"].clone())
+    };
+    assert_eq!(list(ada).await?, json!([]));
+    for _ in 0..2 {
+        assert_eq!(ask(&api, Method::PUT, &path, ada, None).await?.status(), 204);
+    }
+    let seen = list(ada).await?;
+    assert_eq!((seen.as_array().map(Vec::len), &seen[0]["product_id"]), (Some(1), &json!(product)));
+    assert_eq!(seen[0]["name"], "Latte");
+    assert_eq!(list(eve).await?, json!([]), "of others nobody sees any");
+    for (method, token, path, status) in [
+        (Method::PUT, ada, format!("/users/me/sale-notices/{}", uuid::Uuid::now_v7()), 404),
+        (Method::PUT, ada, "/users/me/sale-notices/latte".to_owned(), 404),
+        (Method::PUT, &String::new(), path.clone(), 401),
+        (Method::DELETE, eve, path.clone(), 404),
+        (Method::DELETE, ada, path.clone(), 204),
+        (Method::DELETE, ada, path.clone(), 404),
+    ] {
+        assert_eq!(ask(&api, method, &path, token, None).await?.status(), status, "{path}");
+    }
+    assert_eq!(list(ada).await?, json!([]));
+    api.stop().await
+}

@@ -142,6 +142,8 @@ impl House {
                 path = path.replace("{address}", &Uuid::now_v7().to_string());
                 body = (method == "PUT").then(|| json!({"street": "s", "city": "c"}));
             }
+            // Nobody's: the callers are other issuers' people, which is 404.
+            (_, "{product}") => path = path.replace("{product}", &Uuid::now_v7().to_string()),
             ("PUT", "mails") => body = Some(json!({"mails": []})),
             // Nobody's: let in, everybody is told that there is no such link, which is 404.
             (_, "{token}") => path = path.replace("{token}", "none"),

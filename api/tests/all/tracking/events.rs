@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use store::feed::{Ticked, tick};
 use testbed::people::{of, of_channel, token_at};
@@ -185,4 +185,53 @@ async fn who_waits_holds_no_connection_and_is_told_as_it_happens_or_that_the_hou
     // Whoever came too late for an answer finds the door closed.
     assert!(told.map_or(true, |(events, _)| events.is_empty()));
     Ok(())
+}
+
+#[tokio::test]
+async fn products_are_told_of_to_their_locations_and_not_to_those_who_watch_orders() -> Result<()> {
+    let (database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let manager = of("manager:max")?;
+    let send = async |method: Method, path: String, body: Value| -> Result<Value> {
+        let request = client.http.request(method, format!("{}/api/v1{path}", client.api));
+        Ok(request.bearer_auth(&manager).json(&body).send().await?.error_for_status()?.json().await?)
+    };
+    let latte = json!({"name": "Latte", "price": 4, "tracked": true});
+    let made = send(Method::POST, "/products".to_owned(), latte).await?;
+    let product = made["id"].as_str().context("no id")?;
+    send(Method::PATCH, format!("/products/{product}"), json!({"price": 1.99})).await?;
+    send(Method::POST, format!("/products/{product}/stock"), json!({"action": "set", "quantity": 52}))
+        .await?;
+    let order = client.order(&Client::an_order()).await?;
+    let mut conn = database.connect().await?;
+    while tick(&mut conn).await? == Ticked::Taken {}
+    let service = of("service:till")?;
+    let told_of = all(client, "&types=product", 2, &service).await?;
+    let types: Vec<&str> = told_of.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert_eq!(types, ["product.made", "product.price_dropped", "product.stock_set"]);
+    for (version, event) in (1..).zip(&told_of) {
+        assert_eq!((&event["subject"], &event["data"]["version"]), (&json!(product), &json!(version)));
+        assert_eq!(event["data"]["locations"], json!(["main"]));
+        assert!(!event.to_string().contains("1.99") && !event.to_string().contains("max"), "{event}");
+    }
+    let drops = all(client, "&types=product.price_dropped", 10, &service).await?;
+    assert_eq!(drops.len(), 1);
+    assert_eq!(all(client, "", 10, &service).await?.len(), 4, "who chooses nothing is told of everything");
+    for (token, seen) in [
+        (of("staff:bo")?, 3),
+        (of("admin:root")?, 3),
+        (token_at("mo", "staff", &["airport"])?, 0),
+        (of_channel("dishdash")?, 0),
+    ] {
+        assert_eq!(all(client, "&types=product", 10, &token).await?.len(), seen);
+    }
+    // A screen of orders.
+    let stream = format!("{}/api/v1/orders/events?after=earliest", client.api);
+    let mut stream = client.http.get(stream).bearer_auth(of("staff:bo")?).send().await?;
+    let first = stream.chunk().await?.context("no event")?;
+    let first = String::from_utf8(first.to_vec())?;
+    assert!(first.contains("order.accepted") && first.contains(&order.to_string()), "{first}");
+    assert!(!first.contains("product"), "{first}");
+    drop(stream);
+    pipeline.stop().await
 }

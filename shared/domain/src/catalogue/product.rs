@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::event::What;
 use crate::money::{Currency, Money};
 
 /// Something that can be ordered. Made only by parsing, so it cannot be wrong.
@@ -111,8 +112,84 @@ impl Product {
         format!("{}, {}", self.name, variation.name)
     }
 
+    /// What it is that makes `after` of it; `None`: nothing.
+    pub fn changed_to(&self, after: &Self) -> Option<What> {
+        // What each of its items costs, before and after; what was not there before has no price that changed.
+        let pairs: Vec<(i64, i64)> = match (&*self.variations, &*after.variations) {
+            ([], []) => vec![(self.price.minor(), after.price.minor())],
+            (before, after) => {
+                let was = |id| before.iter().find(|one| one.id == id).map(|one| one.price_minor);
+                after.iter().filter_map(|one| Some((was(one.id)?, one.price_minor))).collect()
+            }
+        };
+        let is_other_currency = self.currency() != after.currency();
+        match pairs {
+            _ if self == after => None,
+            _ if is_other_currency => Some(What::PriceChanged),
+            pairs if pairs.iter().any(|(was, is)| *is < *was - *is) => Some(What::PriceDropped),
+            pairs if self.price != after.price || pairs.iter().any(|(was, is)| was != is) => {
+                Some(What::PriceChanged)
+            }
+            _ => Some(What::ProductChanged),
+        }
+    }
+
     /// Whether it is sold there.
     pub fn is_sold_at(&self, location: &str) -> bool {
         self.locations.iter().any(|at| at == location)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::currency_of;
+
+    fn product(minor: i64, variations: &[i64]) -> Product {
+        let variation = |(at, price): (usize, &i64)| Variation {
+            id: Uuid::from_u128(at as u128 + 1),
+            name: format!("size {at}"),
+            price_minor: *price,
+            plu: None,
+        };
+        Product {
+            id: Uuid::nil(),
+            name: "Latte".to_owned(),
+            description: None,
+            price: Money::from_minor(minor, currency_of("USD").unwrap()),
+            category_id: None,
+            picture_url: None,
+            tracked: false,
+            plu: None,
+            locations: vec!["main".to_owned()],
+            variations: variations.iter().enumerate().map(variation).collect(),
+            option_groups: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_price_drops_where_it_falls_by_more_than_half_and_nothing_else_does() {
+        let of = |before: Product, after: Product| before.changed_to(&after);
+        for (was, is, what) in [
+            (100, 100, None),
+            (100, 50, Some(What::PriceChanged)),
+            (100, 49, Some(What::PriceDropped)),
+            (101, 50, Some(What::PriceDropped)),
+            (100, 0, Some(What::PriceDropped)),
+            (1, 0, Some(What::PriceDropped)),
+            (0, 100, Some(What::PriceChanged)),
+            (100, 300, Some(What::PriceChanged)),
+        ] {
+            assert_eq!(of(product(was, &[]), product(is, &[])), what, "{was} -> {is}");
+            let (before, after) = (product(was.min(900), &[900, was]), product(is.min(900), &[900, is]));
+            assert_eq!(of(before, after), what, "of a variation: {was} -> {is}");
+        }
+        let renamed = Product { name: "Tea".to_owned(), ..product(100, &[]) };
+        assert_eq!(of(product(100, &[]), renamed), Some(What::ProductChanged));
+        // A variation that is new and cheap is none that was dearer.
+        assert_eq!(of(product(900, &[900]), product(100, &[900, 100])), Some(What::PriceChanged));
+        assert_eq!(of(product(900, &[900, 900]), product(900, &[900])), Some(What::ProductChanged));
+        let euros = Product { price: Money::from_minor(10, currency_of("EUR").unwrap()), ..product(0, &[]) };
+        assert_eq!(of(product(100, &[]), euros), Some(What::PriceChanged));
     }
 }

@@ -2,6 +2,7 @@
 //! so whoever sees a version sees every change before it, and reads only what is newer than what they have.
 
 pub mod categories;
+pub(crate) mod events;
 pub mod products;
 
 use sqlx::{PgConnection, Postgres, Transaction};

@@ -1,11 +1,12 @@
 //! Products.
 
 use domain::catalogue::product::{OptionGroup, Product, Variation};
+use domain::event::What;
 use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Changed, end, next_version, taken};
+use super::{Changed, end, events, next_version, taken};
 use crate::read::money;
 use crate::stock::counted;
 
@@ -101,8 +102,12 @@ pub async fn insert(conn: &mut PgConnection, new: &Product, by: &str) -> sqlx::R
     )
     .execute(&mut *tx)
     .await;
-    if made.is_ok() {
+    if let Ok(made) = &made {
         counted::begin(&mut tx, new.id, &new.counted()).await?;
+        // Run twice, it was made before.
+        if made.rows_affected() == 1 {
+            events::note(&mut tx, new.id, What::ProductMade, by).await?;
+        }
     }
     end(tx, taken(made.map(drop))?).await
 }
@@ -148,6 +153,9 @@ pub async fn change<E>(
     .await;
     if done.is_ok() {
         counted::begin(&mut tx, id, &after.counted()).await?;
+        if let Some(what) = before.changed_to(&after) {
+            events::note(&mut tx, id, what, by).await?;
+        }
     }
     end(tx, taken(done.map(|_| after))?).await
 }
@@ -173,6 +181,7 @@ pub async fn delete<E>(
     )
     .execute(&mut *tx)
     .await?;
+    events::note(&mut tx, id, What::ProductDeleted, by).await?;
     end(tx, Changed::Done(())).await
 }
 

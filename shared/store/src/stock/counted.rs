@@ -1,7 +1,10 @@
 //! What people put in and take out, each a row: their sum is what was put in.
 
+use domain::event;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
+
+use crate::catalogue::events;
 
 /// What is done to the stock of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
@@ -15,6 +18,17 @@ pub enum What {
     Count,
     /// So many left without an order.
     Ship,
+}
+
+impl What {
+    /// What others are told of it.
+    const fn told(self) -> event::What {
+        match self {
+            Self::Set | Self::Count => event::What::StockSet,
+            Self::Add => event::What::StockAdded,
+            Self::Ship => event::What::StockShipped,
+        }
+    }
 }
 
 /// A request to change what there is of an item.
@@ -61,6 +75,12 @@ pub enum Counted {
 /// Changes what there is. Running it twice is harmless.
 pub async fn change(conn: &mut PgConnection, ask: &Change) -> sqlx::Result<Counted> {
     let mut tx = conn.begin().await?;
+    // The product before its stock, so that nobody waits for the product who holds what orders take.
+    let product = sqlx::query_scalar!("SELECT product_id FROM stock WHERE id = $1", ask.item);
+    let product = product.fetch_optional(&mut *tx).await?;
+    if let Some(product) = product {
+        events::lock(&mut tx, product).await?;
+    }
     let before = sqlx::query_as!(
         Stock,
         "SELECT id AS item, available, held, sold FROM stock WHERE id = $1 FOR UPDATE",
@@ -102,6 +122,9 @@ pub async fn change(conn: &mut PgConnection, ask: &Change) -> sqlx::Result<Count
     sqlx::query!("UPDATE stock SET available = $2 WHERE id = $1", ask.item, after.available)
         .execute(&mut *tx)
         .await?;
+    if let Some(product) = product {
+        events::note(&mut tx, product, ask.what.told(), &ask.by).await?;
+    }
     tx.commit().await?;
     Ok(Counted::Done(after))
 }

@@ -23,6 +23,7 @@ mod moves;
 mod orders;
 mod pooler;
 mod prepare;
+mod product_events;
 mod reads;
 mod refunds;
 mod replays;
