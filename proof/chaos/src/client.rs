@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::cart::{CART_TOKEN, CHECK_OUT};
 use crate::clock;
 use crate::fleet::Tokens;
 use crate::order::Order;
@@ -39,6 +40,7 @@ pub(crate) const BY_CHANNEL: &str = "../channels/chaos/orders";
 const UNREACHABLE: &str = "nobody listened";
 const HUNG_UP: &str = "hung up early on purpose";
 const UNANSWERED: &str = "no answer";
+const SOLD_OUT: &str = "409: out of stock";
 const TOO_LATE: &str = "422: its own time was over";
 
 /// Who asks.
@@ -57,6 +59,8 @@ pub(crate) struct Client {
 /// How a request ended.
 enum Said {
     Accepted(Uuid, Money),
+    /// There is not enough of what it names.
+    SoldOut,
     /// Nothing was sent.
     Unreachable,
     /// Another status than 202, or (0) no answer: who knows.
@@ -108,6 +112,11 @@ impl Client {
 
     /// Sends an order until it is told 202, and says under which id; `None`: given up.
     pub(crate) async fn see_through(&self, order: &Order, log: &Sender<Told>) -> Option<Uuid> {
+        if let Some(cart) = &order.cart
+            && !self.push(order, cart).await
+        {
+            return None;
+        }
         let sent_at = clock::now();
         let (order, until) = &order.sent_at(sent_at);
         for tries in 1.. {
@@ -120,6 +129,12 @@ impl Client {
                     }
                     self.accepted(order, id, total, sent_at, tries, log).await;
                     return Some(id);
+                }
+                Said::SoldOut => {
+                    self.tally.met(SOLD_OUT);
+                    self.tally.sale(|sales| sales.refuse(&order.takes));
+                    Tally::count(&self.tally.sold_out);
+                    return None;
                 }
                 Said::Unreachable => self.tally.met(UNREACHABLE),
                 Said::Unknown(422) if until.is_some_and(|until| until <= clock::now()) => {
@@ -173,24 +188,41 @@ impl Client {
         if total != order.total {
             self.tally.complain(format!("order {} of {} was told {total}", order.number, order.total));
         }
-        if order.asks_again
-            && let Said::Accepted(again, _) = self.ask(order, tries, ANSWER_WITHIN).await
-        {
-            Tally::count(&self.tally.replayed);
-            if again != id {
-                self.tally.complain(format!("order {} was told {id}, then {again}", order.number));
+        if !order.takes.is_empty() {
+            self.tally.sale(|sales| {
+                sales.taken.push((id, order.takes.clone()));
+                if order.cart.is_some() {
+                    sales.cart("checked out");
+                }
+            });
+        }
+        if order.asks_again {
+            match self.ask(order, tries, ANSWER_WITHIN).await {
+                Said::Accepted(again, _) => {
+                    Tally::count(&self.tally.replayed);
+                    if again != id {
+                        self.tally.complain(format!("order {} was told {id}, then {again}", order.number));
+                    }
+                }
+                Said::SoldOut => {
+                    self.tally
+                        .complain(format!("order {} was told {id}, then that there is none", order.number));
+                }
+                Said::Unreachable | Said::Unknown(_) => {}
             }
         }
     }
 
     async fn ask(&self, order: &Order, tries: u32, patience: Duration) -> Said {
         let orders = &self.urls[self.place(order.number, tries)];
-        let mut request = match &order.document {
-            Some(_) => self.http.post(format!("{orders}/{BY_CHANNEL}")),
-            None => self.http.post(orders),
+        let mut request = match (&order.document, &order.cart) {
+            (Some(_), _) => self.http.post(format!("{orders}/{BY_CHANNEL}")),
+            (None, Some(cart)) => {
+                self.http.post(format!("{orders}/{CHECK_OUT}")).header(CART_TOKEN, &cart.token)
+            }
+            (None, None) => self.http.post(orders),
         };
-        request = request.timeout(patience);
-        request = request.bearer_auth(&self.tokens.customers);
+        request = request.timeout(patience).bearer_auth(&self.tokens.customers);
         request = request.header("content-type", "application/json").body(order.body.clone());
         if let Some(key) = &order.key {
             request = request.header("idempotency-key", key);
@@ -198,12 +230,34 @@ impl Client {
         match request.send().await {
             Err(error) if error.is_connect() => Said::Unreachable,
             Err(_) => Said::Unknown(0),
+            Ok(answer) if answer.status() == 409 => match answer.bytes().await {
+                Ok(body) => read_refusal(&body),
+                Err(_) => Said::Unknown(0),
+            },
             Ok(answer) if answer.status() != 202 => Said::Unknown(answer.status().as_u16()),
             Ok(answer) => match answer.bytes().await {
                 Ok(body) => read(&body).map_or(Said::Unknown(0), |(id, total)| Said::Accepted(id, total)),
                 Err(_) => Said::Unknown(0),
             },
         }
+    }
+}
+
+/// Reads a 409. A cart that an earlier try of ours is just ordering is not as it was read: who asks again is told.
+fn read_refusal(body: &[u8]) -> Said {
+    #[derive(Deserialize)]
+    struct Refusal {
+        errors: Vec<Code>,
+    }
+    #[derive(Deserialize)]
+    struct Code {
+        code: String,
+    }
+    let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
+    match refusal.as_ref().and_then(|refusal| refusal.errors.first()).map(|error| error.code.as_str()) {
+        Some("out_of_stock") => Said::SoldOut,
+        Some("cart_changed") => Said::Unknown(0),
+        _ => Said::Unknown(409),
     }
 }
 

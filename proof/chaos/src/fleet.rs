@@ -59,12 +59,14 @@ pub struct Fleet {
 }
 
 /// What those show who ask: made for this fleet, for an api lets in nobody without.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Tokens {
     /// Of a machine that orders, and does all else that customers do.
     pub customers: String,
     /// Of the kitchen.
     pub kitchen: String,
+    /// Of whoever runs the place.
+    pub manager: String,
 }
 
 impl Tokens {
@@ -74,7 +76,8 @@ impl Tokens {
             operator.make_keys(&keys)?;
             let token = |name, role, channels| operator.make_token(&url, &Machine { name, role, channels });
             let customers = token("customers", "service", &[CHANNEL])?;
-            Ok(Self { customers, kitchen: token("kitchen", "staff", &[])? })
+            let (kitchen, manager) = (token("kitchen", "staff", &[])?, token("manager", "manager", &[])?);
+            Ok(Self { customers, kitchen, manager })
         };
         tokio::task::spawn_blocking(make).await?
     }

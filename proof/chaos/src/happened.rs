@@ -6,6 +6,7 @@ use anyhow::Result;
 use sqlx::PgConnection;
 
 use crate::check::Check;
+use crate::sales::Sales;
 
 /// From so many orders on, everything happens: the rarest of all that is counted here befalls about one in a thousand.
 const ENOUGH_ORDERS: u64 = 10_000;
@@ -13,7 +14,7 @@ const ENOUGH_ORDERS: u64 = 10_000;
 /// Orders to which it happened, by what.
 pub type Happened = BTreeMap<String, i64>;
 
-/// Each kind and what counts it: of orders' moves, then of payments.
+/// Each kind and what counts it: of orders' moves, then of payments, then of the stock.
 const MOVES: [(&str, &str); 19] = [
     ("paid", "to_status = 'CONFIRMED'"),
     ("payment failed", "to_status = 'PAYMENT_FAILED'"),
@@ -60,19 +61,32 @@ const PAYMENTS: [(&str, &str); 11] = [
     (LATE_CAPTURE, "kind = 'refund' AND status = 'succeeded' AND reason = 'late_capture'"),
     ("refund tried again", "kind = 'refund' AND status = 'succeeded' AND attempts > 1"),
 ];
+const HOLDS: [(&str, &str); 4] = [
+    ("stock sold", "state = 'sold'"),
+    ("stock held to the end", "state = 'held'"),
+    ("stock given back", "state = 'back'"),
+    ("stock of an addition that came to nothing, given back", "state = 'dropped' AND part <> owner"),
+];
+/// What became of carts.
+const CARTS: [&str; 4] = ["checked out", "let go", "left", "refused"];
 /// Takes a charge that lands within the moment in which its order ends: shown, and not asked for.
 const LATE_CAPTURE: &str = "refund given: charged too late";
 
 /// Counts.
-pub(crate) async fn count(conn: &mut PgConnection) -> Result<Happened> {
+pub(crate) async fn count(conn: &mut PgConnection, sales: &Sales) -> Result<Happened> {
     let mut happened = Happened::new();
-    for (table, kinds) in [("shown_events", &MOVES[..]), ("payments", &PAYMENTS[..])] {
+    for (table, kinds) in [("shown_events", &MOVES[..]), ("payments", &PAYMENTS[..]), ("holds", &HOLDS[..])] {
         for (kind, of) in kinds {
             let sql = format!("SELECT count(*) FROM {table} WHERE {of}");
             let count = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;
             happened.insert((*kind).to_owned(), count);
         }
     }
+    for what in CARTS {
+        let count = sales.carts.get(what).copied().unwrap_or_default();
+        happened.insert(format!("cart {what}"), i64::try_from(count)?);
+    }
+    happened.insert("refused: out of stock".to_owned(), i64::try_from(sales.refusals())?);
     Ok(happened)
 }
 

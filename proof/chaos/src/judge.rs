@@ -32,10 +32,12 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
         access_log: &access_log,
         finish,
         poison: 0,
+        shop: &seen.shop,
+        sales: &tally.sales(),
     })
     .await?;
     let mut conn = ground.connect().await?;
-    let happened = happened::count(&mut conn).await?;
+    let happened = happened::count(&mut conn, &tally.sales()).await?;
     let confirmed = paid(&mut conn).await?;
     let failed = count(&mut conn, "PAYMENT_FAILED").await?;
     let in_doubt = "SELECT count(*) FROM payment_attempts WHERE outcome IN ('in_doubt', 'abandoned')";
@@ -165,8 +167,13 @@ fn faults_of_ours(logs: &Path, meant: &[&str]) -> Result<(u64, Vec<String>)> {
 
 /// A run in which nothing happened proves nothing.
 fn not_trivial(scenario: &Scenario, seen: &Seen, accepted: u64, confirmed: i64) -> [Check; 3] {
-    let late = seen.tally.too_late.load(Ordering::Relaxed);
-    let offered = seen.tally.offered.load(Ordering::Relaxed).saturating_sub(late);
+    let tally = &seen.tally;
+    // Those that were not to be accepted.
+    let not_meant =
+        [&tally.too_late, &tally.sold_out, &tally.not_wanted].map(|count| count.load(Ordering::Relaxed));
+    let refused_carts = tally.sales().carts.get("refused").copied().unwrap_or_default();
+    let not_meant = not_meant.iter().sum::<u64>() + refused_carts;
+    let offered = tally.offered.load(Ordering::Relaxed).saturating_sub(not_meant);
     let confirmed = confirmed.unsigned_abs();
     let mut fired = Check::about_the_run("each fault struck as often as it was meant to");
     for (kind, planned) in &scenario.counts {

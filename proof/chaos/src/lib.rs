@@ -7,6 +7,7 @@
 
 pub mod armed;
 mod basket;
+mod cart;
 pub mod check;
 mod client;
 pub mod clock;
@@ -30,10 +31,12 @@ pub mod recovery;
 pub mod report;
 pub mod run;
 pub mod sabotage;
+pub mod sales;
 pub mod scenario;
 pub mod schedule;
 pub mod sender;
 pub mod settings;
+pub mod shop;
 pub mod steps;
 pub mod tally;
 pub mod told;

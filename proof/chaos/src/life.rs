@@ -120,6 +120,17 @@ pub enum Then {
 }
 
 impl Life {
+    /// Of an order that nobody changes their mind about: it is made and handed over.
+    pub(crate) fn of_a_meal(dice: &mut StdRng, habits: &Habits) -> Self {
+        let looks_after = Duration::from_millis(dice.random_range(0..habits.looks_within_ms));
+        Self {
+            cancelled_after: None,
+            addition: None,
+            pays_anew: true,
+            kitchen: Some((looks_after, Verdict::Takes(Then::Delivers))),
+        }
+    }
+
     /// Rolls the dice.
     pub fn new(dice: &mut StdRng, habits: &Habits, price: Money, deadline: Duration) -> Self {
         let mut within = |millis| Duration::from_millis(dice.random_range(0..millis));

@@ -14,6 +14,7 @@ use chaos::run::run;
 use chaos::sabotage::sabotage;
 use chaos::scenario::{Places, Scenario};
 use chaos::settings::{Gateway, Settings};
+use chaos::shop::Shares;
 use clap::{Args, Parser, Subcommand};
 use runtime::tasks::{Stop, stop_on_signal};
 
@@ -99,7 +100,24 @@ struct RunArguments {
     /// A gateway without its everyday faults
     #[arg(long)]
     gateway_well: bool,
+    /// Orders of what is counted and no others: a short run, of which many can be had
+    #[arg(long)]
+    only_stock: bool,
+    /// So many runs, one after the other, each with the next seed
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000))]
+    seeds: u64,
 }
+
+/// What strikes whoever sells what is counted.
+const OF_STOCK: [Kind; 7] = [
+    Kind::KillApi,
+    Kind::KillWorker,
+    Kind::StopApi,
+    Kind::StopWorker,
+    Kind::KillPostgres,
+    Kind::Cut,
+    Kind::Deaf,
+];
 
 fn setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
@@ -107,13 +125,23 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl RunArguments {
-    fn scenario(&self) -> Scenario {
-        let seed = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    /// Each run.
+    fn scenarios(&self) -> Vec<Scenario> {
+        let first = self.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+        (first..first + self.seeds).map(|seed| self.scenario(seed)).collect()
+    }
+
+    fn scenario(&self, seed: u64) -> Scenario {
         let mut settings = if self.defaults { Settings::production() } else { Settings::quick() };
         if self.gateway_well {
             settings.gateway = Gateway::WELL;
         }
-        let all = || Kind::everyday().map(|kind| Wanted { kind, count: None }).collect();
+        if self.only_stock {
+            // What is not paid comes back, and how much is sold in the end cannot be foretold.
+            settings.gateway.success = 1.0;
+        }
+        let kinds: Vec<Kind> = if self.only_stock { OF_STOCK.to_vec() } else { Kind::everyday().collect() };
+        let all = || kinds.iter().map(|kind| Wanted { kind: *kind, count: None }).collect();
         let faults = if self.faults.is_empty() { all() } else { self.faults.clone() };
         let count = |one: &Wanted| (one.kind, one.count.unwrap_or_else(|| one.kind.count(self.kills)));
         let rate = self.minutes.map_or(self.rate, |minutes| {
@@ -124,6 +152,7 @@ impl RunArguments {
             seed,
             orders: self.orders,
             rate,
+            shares: if self.only_stock { Shares::ONLY } else { Shares::EVERYDAY },
             counts: faults.iter().map(count).collect(),
             sabotage: None,
             set: self.set.clone(),
@@ -180,7 +209,7 @@ async fn start(arguments: Arguments, stop: &Stop) -> Result<bool> {
         () = stop.stopped() => anyhow::bail!("stopped half-way"),
     };
     let outcome = match arguments.command {
-        Command::Run(arguments) => once(&arguments.scenario(), &servers, &places, stop).await,
+        Command::Run(arguments) => each(&arguments.scenarios(), &servers, &places, stop).await,
         Command::CrashPoints { points, hits, aims } => {
             crash_points(&points, &hits, &aims, &servers, &places, stop).await
         }
@@ -189,6 +218,21 @@ async fn start(arguments: Arguments, stop: &Stop) -> Result<bool> {
     // Their ends block.
     tokio::task::spawn_blocking(|| drop(servers)).await?;
     outcome
+}
+
+async fn each(scenarios: &[Scenario], servers: &Servers, places: &Places, stop: &Stop) -> Result<bool> {
+    let mut red = Vec::new();
+    for scenario in scenarios {
+        if !once(scenario, servers, places, stop).await? {
+            red.push(scenario.seed.to_string());
+        }
+    }
+    if scenarios.len() > 1 {
+        let verdict =
+            if red.is_empty() { "all green".to_owned() } else { format!("RED: {}", red.join(", ")) };
+        println!("{} runs: {verdict}", scenarios.len());
+    }
+    Ok(red.is_empty())
 }
 
 async fn once(scenario: &Scenario, servers: &Servers, places: &Places, stop: &Stop) -> Result<bool> {

@@ -8,11 +8,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 use crate::basket::{ARTICLES, Basket};
 use crate::clock::{Micros, micros};
 use crate::document::Document;
-use crate::life::{Habits, Life};
+use crate::life::Life;
+use crate::sender::Plan;
+use crate::shop::{Cart, Purchase, line};
 
 /// One in five is sent by a client that knows nothing of idempotency keys.
 const WITHOUT_KEY: f64 = 0.2;
@@ -56,12 +59,20 @@ pub struct Order {
     pub life: Life,
     /// The document that it comes by, if a channel sends it.
     pub document: Option<Document>,
+    /// What it takes of the shop, and how many of each.
+    pub takes: Vec<(Uuid, u32)>,
+    /// The cart that it comes by.
+    pub(crate) cart: Option<Cart>,
 }
 
 impl Order {
-    /// Order `number` of the run with this seed, among people of these habits; the kitchen has until `deadline`.
-    pub fn new(seed: u64, number: u64, habits: &Habits, deadline: Duration) -> Self {
+    /// Order `number` of the run with this seed, among people as the plan has them.
+    pub(crate) fn new(number: u64, plan: &Plan) -> Self {
+        let Plan { seed, habits, deadline, .. } = plan;
         let mut dice = StdRng::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number));
+        if let Some(purchase) = plan.shop.purchase(&mut dice, plan.cart_hold) {
+            return Self::of_shop(*seed, number, purchase, &mut dice, plan);
+        }
         let currency = CURRENCIES[dice.random_range(0..CURRENCIES.len())];
         let basket = Basket::new(&mut dice, currency);
         let customer = customer(number);
@@ -69,7 +80,7 @@ impl Order {
         let key = (!dice.random_bool(WITHOUT_KEY)).then(|| format!("{seed}-{number}"));
         let impatient = key.is_some() && dice.random_bool(IMPATIENT);
         let asks_again = key.is_some() && dice.random_bool(ASKS_AGAIN);
-        let life = Life::new(&mut dice, habits, Money::from_minor(ADDITION_MINOR, currency), deadline);
+        let life = Life::new(&mut dice, habits, Money::from_minor(ADDITION_MINOR, currency), *deadline);
         let expires_in = Duration::from_millis(dice.random_range(EXPIRES_WITHIN_MS));
         let expires_in = dice.random_bool(EXPIRES).then_some(expires_in);
         let wanted_in = Duration::from_millis(dice.random_range(WANTED_WITHIN_MS));
@@ -87,6 +98,8 @@ impl Order {
                 wanted_in: None,
                 life,
                 document: Some(document),
+                takes: Vec::new(),
+                cart: None,
             };
         }
         Self {
@@ -100,6 +113,33 @@ impl Order {
             key,
             life,
             document: None,
+            takes: Vec::new(),
+            cart: None,
+        }
+    }
+
+    /// An order that takes something of the shop.
+    fn of_shop(seed: u64, number: u64, purchase: Purchase, dice: &mut StdRng, plan: &Plan) -> Self {
+        let Purchase { members, total, takes, is_strict, cart } = purchase;
+        let price = Money::from_minor(ADDITION_MINOR, total.currency());
+        let life = match is_strict {
+            true => Life::of_a_meal(dice, &plan.habits),
+            false => Life::new(dice, &plan.habits, price, plan.deadline),
+        };
+        Self {
+            number,
+            body: format!(r#"{{"customer_id":"{}",{members}}}"#, customer(number)),
+            total,
+            // Who is told neither asks again: what was taken is to be known in the end.
+            key: Some(format!("{seed}-{number}")),
+            impatient: dice.random_bool(IMPATIENT),
+            asks_again: dice.random_bool(ASKS_AGAIN),
+            expires_in: None,
+            wanted_in: None,
+            life,
+            document: None,
+            takes,
+            cart,
         }
     }
 
@@ -131,8 +171,10 @@ impl Order {
         let (name, quantity, price) = (added(self.number), addition.quantity, addition.price);
         let (article, minor) = ARTICLES[0];
         let other = Money::from_minor(minor, price.currency());
+        // One more of what it takes of the shop.
+        let more = self.takes.first().map_or_else(String::new, |(id, _)| format!(",{}", line(*id, 1)));
         Some(format!(
-            r#"{{"payment_reference":"{name}","items":[{{"item_id":"{name}","item_name":"more","quantity":{quantity},"price":{price}}},{{"item_id":"{article}","item_name":"{article}","quantity":1,"price":{other}}}]}}"#
+            r#"{{"payment_reference":"{name}","items":[{{"item_id":"{name}","item_name":"more","quantity":{quantity},"price":{price}}},{{"item_id":"{article}","item_name":"{article}","quantity":1,"price":{other}}}{more}]}}"#
         ))
     }
 }
@@ -160,6 +202,7 @@ pub fn of_channel(customer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::life::Habits;
     use domain::channel::dialect::Dialect;
     use domain::channel::dialect::plain::PlainOrder;
     use domain::channel::name::ChannelName;
@@ -168,14 +211,18 @@ mod tests {
     use domain::order::NewOrder;
     use domain::order::additions::NewAddition;
     use serde_json::value::RawValue;
+    use std::sync::Arc;
 
     use crate::document::CHANNEL;
+    use crate::fleet::Tokens;
+    use crate::shop::{Shares, Shop};
 
     #[test]
     fn each_is_one_that_is_accepted_and_comes_to_its_total() {
+        let plan = plan();
         let mut by_channel = 0;
         for number in 0..500 {
-            let new = || Order::new(7, number, &Habits::EVERYDAY, Duration::from_secs(6));
+            let new = || Order::new(number, &plan);
             let order = new();
             assert_eq!(format!("{order:?}"), format!("{:?}", new()));
             if let Some(document) = &order.document {
@@ -204,6 +251,22 @@ mod tests {
             }
         }
         assert!((20..100).contains(&by_channel), "{by_channel}");
+    }
+
+    /// Without a shop: what it sells, only an api knows.
+    fn plan() -> Plan {
+        let shares = Shares { strict: 0.0, ordered: 0.0, carts: 0.0 };
+        Plan {
+            seed: 7,
+            orders: 500,
+            rate: 1,
+            apis: Vec::new(),
+            tokens: Tokens::default(),
+            habits: Habits::EVERYDAY,
+            deadline: Duration::from_secs(6),
+            shop: Arc::new(Shop { articles: Vec::new(), shares }),
+            cart_hold: Duration::from_secs(1),
+        }
     }
 
     fn raw(body: &str) -> Box<RawValue> {

@@ -288,12 +288,17 @@ fn read_refusal(body: &[u8]) -> Option<Reply> {
     }
     #[derive(Deserialize)]
     struct Body {
-        current_status: String,
+        current_status: Option<String>,
         errors: Vec<Problem>,
     }
     let body: Body = serde_json::from_slice(body).ok()?;
-    let at = OrderStatus::parse(&body.current_status)?;
-    match body.errors.first()?.code.as_str() {
+    let code = body.errors.first()?.code.as_str();
+    if code == "out_of_stock" {
+        // Of more for an order nothing was taken, and one that is to be paid anew stays as it is.
+        return Some(Reply::No("out_of_stock", OrderStatus::PaymentFailed));
+    }
+    let at = OrderStatus::parse(&body.current_status?)?;
+    match code {
         // Of a new payment this says that one is under way, whosever it is.
         "same_status" if at == OrderStatus::PaymentProcessing => Some(Reply::No("same_status", at)),
         "same_status" | "duplicate_payment_reference" => Some(Reply::Done),

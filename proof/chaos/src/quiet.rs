@@ -24,8 +24,8 @@ const IDLE_FOR_MS: i64 = 1_000;
 pub struct Rest {
     /// How long it took to get there, or how long it was waited in vain.
     pub waited: Duration,
-    /// Payments that are not final, orders that the kitchen could still answer, and failed additions that are still to be
-    /// taken off.
+    /// Payments that are not final, orders that the kitchen could still answer, failed additions that are still to be taken off,
+    /// and stock that is to be given back or counted as sold.
     pub due: i64,
     /// Messages waiting, and messages laid aside.
     pub waiting: u64,
@@ -114,9 +114,9 @@ async fn depth(ground: &Ground) -> Result<(u64, u64)> {
 }
 
 async fn due(conn: &mut PgConnection) -> Result<i64> {
-    let due =
-        "SELECT count(*) FROM shown_payments WHERE due_at IS NOT NULL OR status = 'held' OR answer_by IS NOT NULL
-                   OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL)";
+    let due = "SELECT (SELECT count(*) FROM shown_payments WHERE due_at IS NOT NULL OR status = 'held' OR answer_by IS NOT NULL
+                           OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL))
+                    + (SELECT count(*) FROM holds WHERE due_at IS NOT NULL)";
     Ok(sqlx::query_scalar(due).fetch_one(conn).await?)
 }
 

@@ -20,6 +20,7 @@ use crate::report::Report;
 use crate::scenario::{Places, Scenario, Seen};
 use crate::schedule::{Event, schedule};
 use crate::sender::{self, send};
+use crate::shop::Shop;
 use crate::tally::Tally;
 use crate::told::ToldLog;
 
@@ -67,6 +68,8 @@ async fn watch(
     let plan =
         fleet::Plan { bin_dir, logs, settings, extra, first: Vec::new(), apis: APIS, workers: WORKERS };
     let fleet = Arc::new(Fleet::start(&plan, ground).await?);
+    let manager = &fleet.tokens.manager;
+    let shop = Arc::new(Shop::open(fleet.api_addrs[0], manager, *orders, scenario.shares).await?);
     let span = Duration::from_millis(orders * 1_000 / u64::from((*rate).max(1)));
     let mut events = schedule(*seed, &scenario.counts, span.saturating_sub(LEAD_IN), settings);
     events.iter_mut().for_each(|event| event.at += LEAD_IN);
@@ -85,6 +88,8 @@ async fn watch(
         tokens: fleet.tokens.clone(),
         habits: Habits::EVERYDAY,
         deadline: settings.accept_deadline,
+        shop: Arc::clone(&shop),
+        cart_hold: settings.cart_hold,
     };
     let planned = events.len();
     let work = async {
@@ -112,7 +117,7 @@ async fn watch(
     bad_stops.extend(finish.bad_stops.iter().cloned());
     let bad_ends = bad_ends.into_inner().unwrap_or_else(PoisonError::into_inner);
     let fired = injector.fired();
-    Ok(Seen { fired, tally, bad_ends, bad_stops, finish, followed, elapsed: started.elapsed() })
+    Ok(Seen { fired, tally, bad_ends, bad_stops, finish, shop, followed, elapsed: started.elapsed() })
 }
 
 fn write_schedule(events: &[Event], logs: &Path) -> Result<()> {

@@ -9,6 +9,7 @@ use crate::fault::Kind;
 use crate::inject::Fired;
 use crate::quiet::Finish;
 use crate::settings::Settings;
+use crate::shop::{Shares, Shop};
 use crate::tally::Tally;
 
 /// What is to be done.
@@ -24,6 +25,8 @@ pub struct Scenario {
     pub rate: u32,
     /// What the programs are told.
     pub settings: Settings,
+    /// How much of it is of the catalogue.
+    pub shares: Shares,
     /// So many faults of each kind.
     pub counts: Vec<(Kind, u32)>,
     /// A bug that apis and workers are told to have.
@@ -60,6 +63,8 @@ pub(crate) struct Seen {
     pub(crate) bad_stops: Vec<String>,
     /// How it was when all had ended.
     pub(crate) finish: Finish,
+    /// What was sold of the catalogue.
+    pub(crate) shop: Arc<Shop>,
     /// What the feed gave meanwhile.
     pub(crate) followed: Vec<Check>,
     /// From the first order to there.

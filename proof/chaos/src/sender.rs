@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::fleet::Tokens;
 use crate::life::Habits;
 use crate::order::Order;
+use crate::shop::Shop;
 use crate::tally::Tally;
 use crate::told::Told;
 
@@ -40,6 +41,10 @@ pub struct Plan {
     pub habits: Habits,
     /// How long the kitchen has.
     pub deadline: Duration,
+    /// What is sold of the catalogue.
+    pub shop: Arc<Shop>,
+    /// How long a cart holds what is in it.
+    pub cart_hold: Duration,
 }
 
 /// Sends orders until all are sent or `enough`; returns when each is answered and nobody does anything more with it, or
@@ -73,7 +78,7 @@ pub async fn send(
             let Some(place) = enough.or_stopped(Arc::clone(&room).acquire_owned()).await else {
                 break 'sending;
             };
-            let order = Order::new(plan.seed, number, &plan.habits, plan.deadline);
+            let order = Order::new(number, plan);
             let (client, told) = (Arc::clone(&client), told.clone());
             Tally::count(&tally.offered);
             under_way.spawn(async move {

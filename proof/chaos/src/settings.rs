@@ -28,6 +28,8 @@ pub struct Settings {
     pub publish_grace: Duration,
     /// `ACCEPT_DEADLINE_SECONDS`
     pub accept_deadline: Duration,
+    /// `CART_HOLD_SECONDS`
+    pub cart_hold: Duration,
     /// What is wrong with the gateway all the time.
     pub gateway: Gateway,
 }
@@ -102,6 +104,7 @@ impl Settings {
             // The kitchen here answers within two seconds or when it is too late; a database or an api that is away for
             // four, and all that waited meanwhile, must not make it late with everything.
             accept_deadline: Duration::from_secs(10),
+            cart_hold: Duration::from_secs(2),
             gateway: Gateway::EVERYDAY,
         }
     }
@@ -118,6 +121,8 @@ impl Settings {
             retry_max: Duration::from_secs(30),
             publish_grace: Duration::from_secs(3),
             accept_deadline: Duration::from_secs(300),
+            // Fifteen minutes by default, and nothing happens in them.
+            cart_hold: Duration::from_secs(30),
             gateway: Gateway::EVERYDAY,
         }
     }
@@ -146,6 +151,7 @@ impl Settings {
             ("API_LINGER_SECONDS", "0.5".to_owned()),
             // Of what nobody is charged for, the kitchen is asked from its 202 on.
             ("ACCEPT_DEADLINE_SECONDS", seconds(self.accept_deadline)),
+            ("CART_HOLD_SECONDS", seconds(self.cart_hold)),
         ]
     }
 

@@ -8,6 +8,7 @@ use domain::order::status::OrderStatus;
 use uuid::Uuid;
 
 use crate::clock::Micros;
+use crate::sales::Sales;
 use crate::steps::Steps;
 
 /// What happened, counted while it happens.
@@ -21,6 +22,10 @@ pub struct Tally {
     pub given_up: AtomicU64,
     /// Orders whose own time was over before anybody accepted them.
     pub too_late: AtomicU64,
+    /// Refused, because there was not enough of what they name.
+    pub sold_out: AtomicU64,
+    /// Carts that were not to become orders.
+    pub not_wanted: AtomicU64,
     /// Asked again after a 202, and told the same.
     pub replayed: AtomicU64,
     /// What was told about orders after their 202.
@@ -31,6 +36,8 @@ pub struct Tally {
     complaints: Mutex<Vec<String>>,
     /// What came of what was asked after the 202.
     steps: Mutex<Steps>,
+    /// What was told of the shop.
+    sales: Mutex<Sales>,
 }
 
 /// A promise about an order.
@@ -98,6 +105,16 @@ impl Tally {
     /// How all of them went.
     pub(crate) fn steps(&self) -> Steps {
         lock(&self.steps).clone()
+    }
+
+    /// Takes note of what was told of the shop.
+    pub(crate) fn sale(&self, note: impl FnOnce(&mut Sales)) {
+        note(&mut lock(&self.sales));
+    }
+
+    /// All that was told of it.
+    pub fn sales(&self) -> Sales {
+        lock(&self.sales).clone()
     }
 
     /// Counts one more.

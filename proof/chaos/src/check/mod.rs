@@ -3,6 +3,7 @@
 
 mod asked;
 mod moves;
+mod stock;
 mod told;
 
 use std::fmt;
@@ -14,7 +15,9 @@ use sqlx::Connection;
 
 use crate::ground::Ground;
 use crate::quiet::{Finish, Rest};
+use crate::sales::Sales;
 use crate::settings::Settings;
+use crate::shop::Shop;
 use crate::tally::Answered;
 use crate::told::Told;
 
@@ -127,6 +130,10 @@ pub struct Evidence<'a> {
     pub finish: &'a Finish,
     /// Messages that were meant to be laid aside.
     pub poison: u64,
+    /// What was sold of the catalogue, and what was told of that.
+    pub shop: &'a Shop,
+    /// As above.
+    pub sales: &'a Sales,
 }
 
 /// What was found: ours, and the reconciliation's.
@@ -148,6 +155,7 @@ pub async fn check(evidence: &Evidence<'_>) -> Result<Found> {
     let lost = told[0].violated;
     checks.extend(told);
     checks.extend(moves::check(&mut conn, evidence).await?);
+    checks.extend(stock::check(&mut conn, evidence).await?);
     let books = reconcile::reconcile(&evidence.ground.database_url, &evidence.finish.ledger).await?;
     checks.extend(books.checks.iter().map(|check| Check {
         says: check.invariant.says().to_owned(),
@@ -167,7 +175,9 @@ fn at_rest(evidence: &Evidence<'_>) -> [Check; 3] {
     let Rest { waited, due, waiting, dead, idle_in_transaction } = rest;
     [
         Check::one("everything comes to rest once all is mended", rest.is_quiet(), || {
-            format!("after {waited:.1?} {due} payments are due or unanswered and {waiting} messages wait")
+            format!(
+                "after {waited:.1?} {due} payments or holds are due or unanswered and {waiting} messages wait"
+            )
         }),
         Check::one(
             "the queue is empty when all programs have ended, and nothing but poison is laid aside",

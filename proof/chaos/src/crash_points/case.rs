@@ -19,6 +19,7 @@ use crate::quiet::finish;
 use crate::scenario::Places;
 use crate::sender::{self, send};
 use crate::settings::Settings;
+use crate::shop::{Shares, Shop};
 use crate::tally::Tally;
 use crate::told::{self, ToldLog};
 
@@ -26,6 +27,8 @@ use crate::told::{self, ToldLog};
 const RATE: u32 = 50;
 /// More are not sent: whatever is not reached by then is not reached.
 const ORDERS: u64 = 2_500;
+/// The shop has enough for so many: after some tens of orders people are refused.
+const SOLD_TO: u64 = 100;
 /// From this pass on some orders are paid, and some given back.
 const LATE: u32 = 20;
 /// Orders go on for so long after the restart: the restarted program works under load, too.
@@ -58,6 +61,7 @@ struct Lived {
     tally: Arc<Tally>,
     aimed: Aimed,
     poison: u64,
+    shop: Arc<Shop>,
 }
 
 impl Case {
@@ -119,6 +123,8 @@ impl Case {
             access_log: &access_log,
             finish: &finish,
             poison: lived.poison,
+            shop: &lived.shop,
+            sales: &lived.tally.sales(),
         })
         .await?
         .checks;
@@ -167,6 +173,8 @@ impl Case {
     ) -> Result<Lived> {
         let told = ToldLog::create(&logs.join("told"))?;
         let tally = Arc::new(Tally::default());
+        let (api, manager) = (fleet.api_addrs[fleet.api_addrs.len() - 1], &fleet.tokens.manager);
+        let shop = Arc::new(Shop::open(api, manager, SOLD_TO, Shares::EVERYDAY).await?);
         let plan = sender::Plan {
             seed: 1,
             orders: ORDERS,
@@ -175,6 +183,8 @@ impl Case {
             tokens: fleet.tokens.clone(),
             habits: self.aim.habits(),
             deadline: settings.accept_deadline,
+            shop: Arc::clone(&shop),
+            cart_hold: settings.cart_hold,
         };
         let enough = Stop::new();
         let stop = Stop::new();
@@ -193,7 +203,7 @@ impl Case {
         let aimed = died.and_then(|aimed| sent.map(|()| aimed))?;
         while asking.join_next().await.transpose().context("who asked panicked")?.is_some() {}
         tokio::task::spawn_blocking(|| told.close()).await??;
-        Ok(Lived { tally, aimed, poison: poison? })
+        Ok(Lived { tally, aimed, poison: poison?, shop })
     }
 
     /// Waits until the process stands at its place, lets people do what they do, lets it die, and starts the program

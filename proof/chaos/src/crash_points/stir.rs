@@ -57,6 +57,7 @@ impl Case {
             retry_max: Duration::from_millis(400),
             publish_grace: Duration::from_millis(500),
             accept_deadline: self.aim.deadline(),
+            cart_hold: Duration::from_secs(1),
             gateway: if breaker { Gateway { latency_max_ms: 20, ..Gateway::WELL } } else { gateway },
         }
     }

@@ -19,6 +19,7 @@ use crate::ground::Servers;
 use crate::report::Report;
 use crate::run::run;
 use crate::scenario::{Places, Scenario};
+use crate::shop::Shares;
 
 /// A bug that does not show in so many runs does not show.
 const TRIES: u64 = 5;
@@ -146,6 +147,7 @@ impl Trial {
             orders: self.orders,
             rate: self.rate,
             settings,
+            shares: Shares::EVERYDAY,
             counts: self.counts.clone(),
             sabotage: self.bug,
             set: Vec::new(),
