@@ -48,6 +48,9 @@ pub struct FollowerSettings {
     /// How long an endpoint may take to answer, in seconds
     #[arg(long, env = "WEBHOOK_TIMEOUT_SECONDS", default_value = "15", value_parser = seconds)]
     pub webhook_timeout: Duration,
+    /// How long after each failed try the next one comes, in seconds, a fifth longer at most; after the last one it is parked
+    #[arg(long, env = "WEBHOOK_RETRY_SECONDS", default_value = "5,300,1800,7200,18000,36000", value_delimiter = ',', value_parser = seconds)]
+    pub webhook_retries: Vec<Duration>,
     /// Requests under way at once to one endpoint, of different orders
     #[arg(long, env = "WEBHOOK_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub webhook_concurrency: u16,
@@ -60,7 +63,7 @@ pub struct FollowerSettings {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the program's own in --help")]
     pub mail: MailSettings,
-    /// How often a follower looks for what has happened and what is due, in seconds
+    /// How often a follower looks for what has happened and what is due, in seconds; three times as often while something happens
     #[arg(long, env = "FOLLOW_INTERVAL_SECONDS", default_value = "0.05", value_parser = seconds)]
     pub follow_interval: Duration,
 }

@@ -103,12 +103,19 @@ impl Messages {
             Found::Page(page, lag) => (page, lag),
         };
         self.lag.set(lag);
-        self.tell(&page.messages).await?;
+        let early = runtime::chaos::sabotaged("told_before_confirmed");
+        if !early {
+            self.tell(&page.messages).await?;
+            runtime::chaos::crash_point("follower.after_tell");
+        }
         let moved = (self.me, page.next);
         let moved =
             self.session.run(&moved, |conn, (me, next)| Box::pin(cursors::pass(conn, NAME, *me, next)));
         if !moved.await.context("cannot write down what was told")? {
             return Ok(Step::Taken);
+        }
+        if early {
+            self.tell(&page.messages).await?;
         }
         self.followed.increment(page.messages.len() as u64);
         if page.is_gone {

@@ -1,5 +1,6 @@
 //! deliver: sends what is due to the endpoints. Each endpoint is a lane with a limit of its own, and one that fails has no more
-//! than one request under way: so those that are dead cost the others nothing but a look.
+//! than one request under way: so those that are dead cost the others nothing but a look. For one that answers quickly more is
+//! claimed than is sent at once: so the next are sent while the last are written down, and each transaction has many.
 //!
 //! At least once: a sender that dies, or is slower than its lease, lets another one send the same again, under the same
 //! `webhook-id`. Of an endpoint and an order one at a time (`store::deliveries`).
@@ -22,22 +23,13 @@ use store::deliveries::{self, Claimed, Next, Tried};
 use store::session::Session;
 use store::webhooks::{self, CameTo, Webhook};
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
 use self::send::{Answer, Form, Sender};
 use crate::config::FollowerSettings;
 
-/// How long after each failed try the next one comes; after the last one what could not be delivered is parked.
-pub const DELAYS: [Duration; 6] = [
-    Duration::from_secs(5),
-    Duration::from_secs(5 * 60),
-    Duration::from_secs(30 * 60),
-    Duration::from_secs(2 * 3_600),
-    Duration::from_secs(5 * 3_600),
-    Duration::from_secs(10 * 3_600),
-];
 /// A delay is up to a fifth longer: what failed together must not come back together.
 const JITTER: u32 = 5;
 /// Faults in a row after which a lane has one request under way.
@@ -52,8 +44,13 @@ const TIDY_EVERY: Duration = Duration::from_secs(10);
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Forgotten at once.
 const AT_ONCE: i64 = 5_000;
-/// Requests under way at once to all endpoints together.
+/// Claimed at once for all endpoints together.
 const MOST: usize = 512;
+/// Of one endpoint, so many times more than are sent at once, where each was taken so quickly: less than a second of waiting.
+const AHEAD: usize = 7;
+const QUICK: Duration = Duration::from_millis(100);
+/// What has waited for so long to be sent is given back: far less than a lease, and by then its secret may have been taken back.
+const STALE: Duration = Duration::from_secs(1);
 
 /// An endpoint, as far as this process sends to it.
 #[derive(Debug)]
@@ -62,7 +59,12 @@ struct Lane {
     secrets: Arc<[String]>,
     form: Form,
     updated_at: OffsetDateTime,
+    /// Claimed, and sent or waiting for that.
     under_way: usize,
+    /// Those that are sent. Closed, where no more are to be.
+    sending: Arc<Semaphore>,
+    /// So many may wait.
+    ahead: usize,
     /// In a row.
     faults: u32,
 }
@@ -73,7 +75,8 @@ struct Done {
     claimed: Claimed,
     at: OffsetDateTime,
     took: Duration,
-    answer: Answer,
+    /// `None`: it was not sent any more.
+    answer: Option<Answer>,
 }
 
 /// Sends what is due.
@@ -85,6 +88,8 @@ pub struct Delivery {
     /// Of one lane.
     at_once: usize,
     lease: Duration,
+    /// How long after each failed try the next one comes; after the last one it is parked.
+    retries: Vec<Duration>,
     lanes: HashMap<Uuid, Lane>,
     under_way: JoinSet<Done>,
     /// What has ended, to be written down.
@@ -133,6 +138,7 @@ impl Delivery {
             at_once: usize::from(settings.webhook_concurrency),
             // A living sender never loses one: it ends, is written down, and then there is time left.
             lease: settings.webhook_timeout * 2 + Duration::from_secs(15),
+            retries: settings.webhook_retries.clone(),
             lanes: HashMap::new(),
             under_way: JoinSet::new(),
             ended: Vec::new(),
@@ -168,6 +174,7 @@ impl Delivery {
                 self.wait(interval, &stop).await;
             }
         }
+        self.lanes.values().for_each(|lane| lane.sending.close());
         self.finish().await
     }
 
@@ -207,7 +214,13 @@ impl Delivery {
     pub async fn look(&mut self) -> Result<()> {
         let found = self.session.run(&(), |conn, ()| Box::pin(webhooks::list(conn, false))).await;
         let found = found.context("cannot see the webhooks")?;
-        self.lanes.retain(|id, _| found.iter().any(|webhook| webhook.id == *id));
+        self.lanes.retain(|id, lane| {
+            let is_there = found.iter().any(|webhook| webhook.id == *id);
+            if !is_there {
+                lane.sending.close();
+            }
+            is_there
+        });
         for webhook in found {
             let known = self.lanes.get(&webhook.id).map(|lane| lane.updated_at);
             if known == Some(webhook.updated_at) {
@@ -220,6 +233,8 @@ impl Delivery {
                     form: Form::Standard,
                     updated_at: webhook.updated_at,
                     under_way: 0,
+                    sending: Arc::new(Semaphore::new(self.at_once)),
+                    ahead: 0,
                     faults: 0,
                 });
                 lane.form =
@@ -264,7 +279,7 @@ impl Delivery {
         let mut lanes: Vec<_> = self.lanes.iter().collect();
         lanes.shuffle(&mut rand::rng());
         for (id, lane) in lanes {
-            let most = if lane.faults < FAULTS { self.at_once } else { 1 };
+            let most = if lane.faults < FAULTS { self.at_once + lane.ahead } else { 1 };
             let room = most.saturating_sub(lane.under_way).min(left);
             if room > 0 && !lane.secrets.is_empty() {
                 left -= room;
@@ -279,6 +294,9 @@ impl Delivery {
             self.session.run(&asked, |conn, (rooms, lease)| Box::pin(deliveries::claim(conn, rooms, *lease)));
         let claimed = claimed.await.context("cannot claim what is due")?;
         let begun = claimed.len();
+        if begun > 0 {
+            runtime::chaos::crash_point("follower.before_send");
+        }
         for one in claimed {
             self.send(one);
         }
@@ -290,12 +308,17 @@ impl Delivery {
         lane.under_way += 1;
         let (sender, url, secrets) = (self.sender.clone(), Arc::clone(&lane.url), Arc::clone(&lane.secrets));
         let form = lane.form;
+        let (sending, since) = (Arc::clone(&lane.sending), Instant::now());
         self.under_way.spawn(async move {
+            let turn = sending.acquire().await;
             let (at, began) = (OffsetDateTime::now_utc(), Instant::now());
+            if turn.is_err() || since.elapsed() > STALE {
+                return Done { claimed, at, took: Duration::ZERO, answer: None };
+            }
             let id = domain::told::id_of(claimed.key.subject, claimed.key.version);
             let body = with_handover(claimed.body.clone(), claimed.handover.as_deref());
             let answer = sender.send(&url, &id, at.unix_timestamp(), (form, &secrets), body).await;
-            Done { claimed, at, took: began.elapsed(), answer }
+            Done { claimed, at, took: began.elapsed(), answer: Some(answer) }
         });
     }
 
@@ -312,27 +335,35 @@ impl Delivery {
         if done.is_empty() {
             return Ok(0);
         }
-        let mut came_to = CameTo::default();
-        let mut tried = Vec::new();
+        let (mut came_to, mut tried, mut back) = (CameTo::default(), Vec::new(), Vec::new());
         for one in &done {
-            let next = self.judge(one);
-            let of_its_kind = match one.answer {
+            let Some(answer) = &one.answer else {
+                self.leave(one, false);
+                back.push((one.claimed.key, one.claimed.epoch));
+                continue;
+            };
+            let next = self.judge(one, answer);
+            let of_its_kind = match answer {
                 _ if next == Next::Taken => &mut came_to.taken,
                 Answer::Status(410) => &mut came_to.gone,
                 _ => &mut came_to.failed,
             };
             of_its_kind.push(one.claimed.key.webhook);
-            tried.push(as_written(one, next));
+            tried.push(as_written(one, answer, next));
         }
         for endpoints in [&mut came_to.taken, &mut came_to.failed, &mut came_to.gone] {
             endpoints.sort_unstable();
             endpoints.dedup();
         }
-        let input = (tried, came_to);
-        let written = self.session.run(&input, |conn, (tried, came_to)| {
+        runtime::chaos::crash_point("follower.after_send");
+        let input = (tried, came_to, back);
+        let written = self.session.run(&input, |conn, (tried, came_to, back)| {
             Box::pin(async move {
                 let mut tx = sqlx::Connection::begin(conn).await?;
                 deliveries::end(&mut tx, tried).await?;
+                if !back.is_empty() {
+                    deliveries::give_back(&mut tx, back).await?;
+                }
                 let disabled = webhooks::came_to(&mut tx, came_to, FAILS_FOR).await?;
                 tx.commit().await?;
                 Ok(disabled)
@@ -340,25 +371,36 @@ impl Delivery {
         });
         // What could not be written down is sent again when its lease is over.
         for webhook in written.await.context("cannot write down what was delivered")? {
-            self.lanes.remove(&webhook);
+            if let Some(lane) = self.lanes.remove(&webhook) {
+                lane.sending.close();
+            }
             tracing::warn!(%webhook, "an endpoint is gone, or has failed for days: nothing is sent to it until somebody enables it");
         }
         Ok(done.len())
     }
 
-    /// What becomes of one that was sent.
-    fn judge(&mut self, done: &Done) -> Next {
-        let taken = matches!(done.answer, Answer::Status(200..=299));
+    /// One is not under way any more; if it went well, one more may wait.
+    fn leave(&mut self, done: &Done, well: bool) {
         if let Some(lane) = self.lanes.get_mut(&done.claimed.key.webhook) {
             lane.under_way = lane.under_way.saturating_sub(1);
+            lane.ahead = if well { (lane.ahead + 1).min(self.at_once * AHEAD) } else { 0 };
+        }
+    }
+
+    /// What becomes of one that was sent.
+    fn judge(&mut self, done: &Done, answer: &Answer) -> Next {
+        let taken =
+            matches!(answer, Answer::Status(200..=299)) || runtime::chaos::sabotaged("delivered_before_sent");
+        self.leave(done, taken && done.took < QUICK);
+        if let Some(lane) = self.lanes.get_mut(&done.claimed.key.webhook) {
             lane.faults = if taken { 0 } else { lane.faults.saturating_add(1) };
         }
-        match done.answer {
+        match answer {
             _ if taken => self.metrics.taken.increment(1),
             Answer::Status(_) => self.metrics.refused.increment(1),
             Answer::None(_) => self.metrics.unreachable.increment(1),
         }
-        match next_after(done.claimed.attempt) {
+        match next_after(&self.retries, done.claimed.attempt) {
             _ if taken => Next::Taken,
             Some(delay) => Next::Again(delay),
             None => {
@@ -370,16 +412,16 @@ impl Delivery {
 }
 
 /// How long after the failed try of this number the next one comes; `None`: there is none.
-pub(crate) fn next_after(attempt: i32) -> Option<Duration> {
+pub(crate) fn next_after(delays: &[Duration], attempt: i32) -> Option<Duration> {
     let tries = usize::try_from(attempt).unwrap_or(usize::MAX);
-    let delay = DELAYS.get(tries.saturating_sub(1))?;
+    let delay = delays.get(tries.saturating_sub(1))?;
     let most = delay.as_millis() / u128::from(JITTER);
     let more = rand::rng().random_range(0..=u64::try_from(most).unwrap_or(0));
     Some(*delay + Duration::from_millis(more))
 }
 
-fn as_written(done: &Done, next: Next) -> Tried {
-    let (status, fault) = match &done.answer {
+fn as_written(done: &Done, answer: &Answer, next: Next) -> Tried {
+    let (status, fault) = match answer {
         Answer::Status(status) => (i16::try_from(*status).ok(), None),
         Answer::None(why) => (None, Some((*why).to_owned())),
     };

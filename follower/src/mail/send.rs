@@ -65,6 +65,16 @@ impl std::fmt::Debug for Found {
     }
 }
 
+/// How long after each failed try the next one comes, as of webhooks where nothing is set: a server that is down for a day loses no mail.
+const RETRIES: [Duration; 6] = [
+    Duration::from_secs(5),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3_600),
+    Duration::from_secs(5 * 3_600),
+    Duration::from_secs(10 * 3_600),
+];
+
 /// What came of one.
 #[derive(Debug)]
 struct Done {
@@ -265,7 +275,7 @@ impl Sending {
             }
             Some(Answer::NotNow(_) | Answer::Fault(_)) => {
                 self.metrics.failed.increment(1);
-                next_after(done.claimed.attempt).map_or(Next::Parked, Next::Again)
+                next_after(&RETRIES, done.claimed.attempt).map_or(Next::Parked, Next::Again)
             }
         };
         if next == Next::Parked {

@@ -15,6 +15,7 @@ use reqwest::Method;
 use ring::hmac;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use store::deliveries::{self, Key};
 use testbed::people::{of, token_at};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -126,6 +127,56 @@ async fn what_fails_holds_back_its_order_alone_is_parked_in_the_end_and_sent_aga
     assert_eq!(versions(&house.receiver.came("/in"), bad)?.last(), Some(&1));
     assert_eq!(house.listed(webhook, "parked").await?, []);
     assert_eq!(house.listed(webhook, "taken").await?.len(), 4);
+    house.api.stop().await
+}
+
+#[tokio::test]
+async fn for_one_that_answers_quickly_more_is_claimed_than_is_sent_at_once_until_it_fails() -> Result<()> {
+    let mut house = House::with(|settings| settings.webhook_concurrency = 2).await?;
+    house.webhook("/in", json!({})).await?;
+    let most_begun = async |house: &mut House| -> Result<usize> {
+        house.follow().await?;
+        house.delivery.look().await?;
+        let mut most = 0;
+        loop {
+            let begun = house.delivery.run_once().await?.begun;
+            house.delivery.finish().await?;
+            most = most.max(begun);
+            if begun == 0 {
+                return Ok(most);
+            }
+        }
+    };
+    house.api.client.orders(60, 8).await?;
+    assert!((3..=16).contains(&most_begun(&mut house).await?), "more and more");
+    assert_eq!(house.receiver.came("/in").len(), 60);
+    house.receiver.answer("/in", 500);
+    house.api.client.orders(60, 8).await?;
+    most_begun(&mut house).await?;
+    house.api.client.orders(10, 8).await?;
+    assert_eq!(most_begun(&mut house).await?, 1, "one after the other, once it fails");
+    house.api.stop().await
+}
+
+#[tokio::test]
+async fn what_is_given_back_was_no_try_and_only_who_claimed_it_last_gives_it_back() -> Result<()> {
+    let mut house = House::new().await?;
+    let (webhook, _) = house.webhook("/in", json!({})).await?;
+    house.order().await?;
+    house.follow().await?;
+    let mut conn = house.database.connect().await?;
+    let claim = async |conn: &mut PgConnection| -> Result<Option<(i32, i32)>> {
+        let claimed = deliveries::claim(conn, &[(webhook, 5)], Duration::from_secs(60)).await?;
+        Ok(claimed.first().map(|one| (one.epoch, one.attempt)))
+    };
+    assert_eq!(claim(&mut conn).await?, Some((1, 1)));
+    let order: Uuid = sqlx::query_scalar("SELECT subject FROM deliveries").fetch_one(&mut conn).await?;
+    let key = Key { webhook, subject: order, version: 1 };
+    assert_eq!(claim(&mut conn).await?, None, "it is being sent");
+    deliveries::give_back(&mut conn, &[(key, 1)]).await?;
+    assert_eq!(claim(&mut conn).await?, Some((2, 1)));
+    deliveries::give_back(&mut conn, &[(key, 1)]).await?;
+    assert_eq!(claim(&mut conn).await?, None, "it is another one's by now");
     house.api.stop().await
 }
 

@@ -30,6 +30,10 @@ pub const CRASH_POINTS: &[&str] = &[
     "worker.after_sweep",
     "worker.mid_deadline",
     "worker.after_deadline",
+    "follower.before_commit",
+    "follower.before_send",
+    "follower.after_send",
+    "follower.after_tell",
 ];
 
 /// Bugs that a process can be told to have.
@@ -53,6 +57,10 @@ pub const SABOTAGES: &[&str] = &[
     "claim_after_call",
     "queue_row_stays",
     "payment_unguarded",
+    "cursor_before_effects",
+    "delivered_before_sent",
+    "newest_first",
+    "told_before_confirmed",
 ];
 
 #[cfg(feature = "chaos")]

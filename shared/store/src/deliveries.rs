@@ -4,6 +4,8 @@
 //! Whoever adds to an order's line, and whoever ends its first one, lock that first: so neither overlooks what the other has just
 //! written. The statement after the lock sees it, and lets the next step forward.
 
+mod sabotage;
+
 use std::time::Duration;
 
 use sqlx::PgConnection;
@@ -79,6 +81,9 @@ async fn lock(conn: &mut PgConnection, keys: &[Key]) -> sqlx::Result<()> {
 /// Where none of an endpoint and an order waits, the first that is behind does.
 async fn step_forward(conn: &mut PgConnection, keys: &[Key]) -> sqlx::Result<()> {
     let [webhooks, subjects] = lines(keys);
+    if runtime::chaos::sabotaged("newest_first") {
+        return sabotage::newest_first(conn, &webhooks, &subjects).await;
+    }
     sqlx::query!(
         r#"
         UPDATE deliveries d SET status = 'waiting', due_at = now()
@@ -226,6 +231,26 @@ pub async fn end(conn: &mut PgConnection, tried: &[Tried]) -> sqlx::Result<()> {
     .await?;
     note(conn, &tried).await?;
     step_forward(conn, &keys).await
+}
+
+/// Gives back what was claimed and not sent: it is due at once, and that was no try.
+pub async fn give_back(conn: &mut PgConnection, claimed: &[(Key, i32)]) -> sqlx::Result<()> {
+    let (keys, epochs): (Vec<Key>, Vec<i32>) = claimed.iter().copied().unzip();
+    let [webhooks, subjects] = lines(&keys);
+    let versions: Vec<i32> = keys.iter().map(|key| key.version).collect();
+    sqlx::query!(
+        "UPDATE deliveries d SET due_at = now(), attempts = d.attempts - 1
+         FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) i(webhook, subject, version, epoch)
+         WHERE d.webhook = i.webhook AND d.subject = i.subject AND d.version = i.version AND d.epoch = i.epoch
+             AND d.status = 'waiting'",
+        &webhooks,
+        &subjects,
+        &versions,
+        &epochs
+    )
+    .execute(conn)
+    .await
+    .map(drop)
 }
 
 async fn note(conn: &mut PgConnection, tried: &[&Tried]) -> sqlx::Result<()> {
