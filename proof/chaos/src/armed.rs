@@ -15,9 +15,9 @@ const NO_BUG: &str = "none";
 /// What an armed program says about it.
 const REFUSAL: &str = "names no bug";
 
-/// An error, with the remedy, unless both are armed.
+/// An error, with the remedy, unless all are armed.
 pub async fn ensure_armed(bin_dir: &Path) -> Result<()> {
-    for name in ["api", "worker"] {
+    for name in ["api", "worker", "follower"] {
         let program = Command::new(bin_dir.join(name))
             .env_clear()
             .env("SABOTAGE", NO_BUG)

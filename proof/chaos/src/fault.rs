@@ -21,7 +21,11 @@ pub enum Kind {
     StopApi,
     /// SIGSTOP a worker, sometimes for longer than its leases, then SIGCONT
     StopWorker,
-    /// SIGTERM each api and worker in turn, and start it again
+    /// SIGKILL a follower; started again after a moment
+    KillFollower,
+    /// SIGSTOP a follower, then SIGCONT
+    StopFollower,
+    /// SIGTERM each api, worker and follower in turn, and start it again
     RollingRestart,
     /// kill -9 all of PostgreSQL at once, then start it again
     KillPostgres,
@@ -77,6 +81,8 @@ pub enum Group {
     Api,
     /// A worker is dead or stopped.
     Worker,
+    /// A follower is dead or stopped.
+    Follower,
     /// PostgreSQL.
     Postgres,
     /// RabbitMQ.
@@ -108,6 +114,7 @@ impl Kind {
         match self {
             Self::KillApi | Self::StopApi => Group::Api,
             Self::KillWorker | Self::StopWorker | Self::RollingRestart => Group::Worker,
+            Self::KillFollower | Self::StopFollower => Group::Follower,
             Self::KillPostgres | Self::PausePostgres | Self::Failover | Self::HeldLocks => Group::Postgres,
             Self::KillRabbitmq | Self::PauseRabbitmq => Group::Rabbitmq,
             Self::Cut | Self::Delay | Self::Hole | Self::Deaf => Group::Network,
@@ -121,7 +128,8 @@ impl Kind {
         match self {
             Self::KillApi => 40,
             Self::KillWorker => 60,
-            Self::StopApi => 7,
+            Self::KillFollower => 25,
+            Self::StopApi | Self::StopFollower => 7,
             Self::StopWorker => 13,
             Self::RollingRestart => 3,
             Self::KillPostgres | Self::KillRabbitmq | Self::Failover => 5,
@@ -158,8 +166,8 @@ impl Kind {
     pub fn lasts(self, settings: &Settings) -> RangeInclusive<Duration> {
         let millis = |from, until| Duration::from_millis(from)..=Duration::from_millis(until);
         match self {
-            Self::KillApi | Self::KillWorker => millis(20, 1_000),
-            Self::StopApi => millis(100, 4_000),
+            Self::KillApi | Self::KillWorker | Self::KillFollower => millis(20, 1_000),
+            Self::StopApi | Self::StopFollower => millis(100, 4_000),
             // Half of them outlast the lease: then somebody else charges meanwhile, and the stopped one wakes up
             // with an answer in its hand.
             Self::StopWorker => Duration::from_millis(100)..=settings.lease * 2,

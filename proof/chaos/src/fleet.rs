@@ -1,4 +1,4 @@
-//! The programs of a run: two apis, two workers and a gateway, with a proxy on every way from one of them to a server.
+//! The programs of a run: two apis, two workers, two followers and a gateway, with a proxy on every way from one of them to a server.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -19,14 +19,18 @@ use crate::settings::Settings;
 pub const APIS: usize = 2;
 /// As above.
 pub const WORKERS: usize = 2;
-/// Ways that can be broken: each api to both servers, each worker to both servers and the gateway.
-pub const EDGES: usize = APIS * 2 + WORKERS * 3;
+/// As above.
+pub const FOLLOWERS: usize = 2;
+/// Ways that can be broken: each program to both servers, and each worker to the gateway.
+pub const EDGES: usize = APIS * 2 + WORKERS * 3 + FOLLOWERS * 2;
 
 /// Below the ports that systems give to outgoing connections (a client that calls a closed port of that range can be
 /// connected to itself), and outside those that `servers` uses.
 const PORTS: std::ops::Range<u16> = 15_000..25_000;
 /// With a tenth of the ports free, not finding one in as many tries has a chance of one in a thousand million.
 const PORT_TRIES: usize = 200;
+/// What webhooks' secrets are sealed with lies beside the other keys.
+const SECRETS: &str = "secrets";
 /// Until all programs are up: debug binaries on a busy machine take seconds.
 const READY_WITHIN: Duration = Duration::from_secs(40);
 
@@ -40,6 +44,8 @@ pub struct Fleet {
     pub apis: Vec<Lane<Program>>,
     /// `worker-1`, `worker-2`.
     pub workers: Vec<Lane<Program>>,
+    /// `follower-1`, `follower-2`.
+    pub followers: Vec<Lane<Program>>,
     /// The gateway.
     pub gateway: Lane<Program>,
     /// Each [`EDGES`] way.
@@ -54,6 +60,8 @@ pub struct Fleet {
     pub access_log: PathBuf,
     /// How we reach the database, past the proxies.
     pub database_url: String,
+    /// The exchange that followers tell.
+    pub exchange: String,
     /// Who is let in by the apis.
     pub tokens: Tokens,
 }
@@ -74,6 +82,7 @@ impl Tokens {
         let (operator, keys, url) = (Operator::of(bin_dir), keys.to_owned(), database_url.to_owned());
         let make = move || {
             operator.make_keys(&keys)?;
+            operator.make_secrets(&keys.with_extension(SECRETS))?;
             let token = |name, role, channels| operator.make_token(&url, &Machine { name, role, channels });
             let customers = token("customers", "service", &[CHANNEL])?;
             let (kitchen, manager) = (token("kitchen", "staff", &[])?, token("manager", "manager", &[])?);
@@ -101,14 +110,16 @@ pub struct Plan<'a> {
     pub logs: &'a Path,
     /// What they are told.
     pub settings: &'a Settings,
-    /// Further variables for apis and workers.
+    /// Further variables for apis, workers and followers.
     pub extra: Vec<(String, String)>,
-    /// Further variables for the first api and the first worker.
+    /// The same for the first of each.
     pub first: Vec<(String, String)>,
-    /// How many apis and workers.
+    /// How many of each.
     pub apis: usize,
     /// As above.
     pub workers: usize,
+    /// As above.
+    pub followers: usize,
 }
 
 impl Plan<'_> {
@@ -147,6 +158,7 @@ impl Fleet {
         let mut fleet = Self {
             apis: Vec::new(),
             workers: Vec::new(),
+            followers: Vec::new(),
             gateway: Arc::new(Mutex::new(gateway)),
             edges: Vec::new(),
             to_gateway: Vec::new(),
@@ -154,6 +166,7 @@ impl Fleet {
             gateway_url: format!("http://{gateway_addr}"),
             access_log,
             database_url: ground.database_url.clone(),
+            exchange: format!("events.{}", ground.broker.amqp_queue),
             tokens: Tokens::make(plan.bin_dir, &keys, &ground.database_url).await?,
         };
         for number in 1..=plan.apis {
@@ -161,6 +174,9 @@ impl Fleet {
         }
         for number in 1..=plan.workers {
             fleet.add_worker(plan, ground, number, gateway_addr).await?;
+        }
+        for number in 1..=plan.followers {
+            fleet.add_follower(plan, ground, number, &keys)?;
         }
         for program in fleet.programs() {
             program.lock().await.start()?;
@@ -171,7 +187,24 @@ impl Fleet {
 
     /// Every program: those whose work flows first come first.
     pub fn programs(&self) -> impl Iterator<Item = &Lane<Program>> {
-        self.apis.iter().chain(&self.workers).chain([&self.gateway])
+        self.of_the_house().chain([&self.gateway])
+    }
+
+    /// All but the gateway.
+    pub fn of_the_house(&self) -> impl Iterator<Item = &Lane<Program>> {
+        self.apis.iter().chain(&self.workers).chain(&self.followers)
+    }
+
+    fn add_follower(&mut self, plan: &Plan<'_>, ground: &Ground, number: usize, keys: &Path) -> Result<()> {
+        let mut environment = plan.settings.of_follower();
+        environment.extend(self.ways_to_servers(&format!("follower-{number}"), ground)?);
+        environment.push(("SECRETS_KEY_FILE", keys.with_extension(SECRETS).display().to_string()));
+        environment.push(("EVENTS_EXCHANGE", self.exchange.clone()));
+        let amqp_url = environment.iter().find(|(name, _)| *name == "AMQP_URL").map(|(_, url)| url.clone());
+        environment.push(("EVENTS_AMQP_URL", amqp_url.context("no way to the broker")?));
+        let program = plan.program("follower", number, &environment);
+        self.followers.push(Arc::new(Mutex::new(program)));
+        Ok(())
     }
 
     async fn add_api(&mut self, plan: &Plan<'_>, ground: &Ground, number: usize, keys: &Path) -> Result<()> {
@@ -180,6 +213,7 @@ impl Fleet {
         let mut environment = plan.settings.of_api();
         environment.push(("API_ADDR", addr.to_string()));
         environment.push(("IDENTITY_KEY_FILE", keys.display().to_string()));
+        environment.push(("SECRETS_KEY_FILE", keys.with_extension(SECRETS).display().to_string()));
         environment.extend(self.ways_to_servers(&name, ground)?);
         let program = plan.program("api", number, &environment);
         self.apis.push(Arc::new(Mutex::new(program)));

@@ -34,6 +34,7 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
         poison: 0,
         shop: &seen.shop,
         sales: &tally.sales(),
+        heard: seen.heard.as_ref(),
     })
     .await?;
     let mut conn = ground.connect().await?;

@@ -18,6 +18,7 @@ pub mod fleet;
 mod follow;
 pub mod ground;
 pub mod happened;
+pub mod hear;
 pub mod inject;
 mod judge;
 pub mod life;

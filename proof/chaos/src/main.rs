@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use chaos::armed::ensure_armed;
 use chaos::crash_points::{Aim, crash_points};
 use chaos::fault::{Kind, Wanted};
+use chaos::fleet::FOLLOWERS;
 use chaos::ground::Servers;
 use chaos::run::run;
 use chaos::sabotage::sabotage;
@@ -88,7 +89,7 @@ struct RunArguments {
     /// Only faults of these kinds; with `=` and a number so many, whatever --kills says
     #[arg(long, value_delimiter = ',', value_name = "FAULT[=COUNT],..")]
     faults: Vec<Wanted>,
-    /// Settings of apis and workers, over all others
+    /// Settings of the programs, over all others
     #[arg(long, value_delimiter = ',', value_name = "NAME=VALUE,..", value_parser = setting)]
     set: Vec<(String, String)>,
     /// Keep the logs though nothing is wrong
@@ -152,6 +153,7 @@ impl RunArguments {
             seed,
             orders: self.orders,
             rate,
+            followers: if self.only_stock { 0 } else { FOLLOWERS },
             shares: if self.only_stock { Shares::ONLY } else { Shares::EVERYDAY },
             counts: faults.iter().map(count).collect(),
             sabotage: None,
@@ -196,7 +198,7 @@ async fn start(arguments: Arguments, stop: &Stop) -> Result<bool> {
         bin_dir: arguments.bin_dir.unwrap_or(beside),
         report_dir: std::path::absolute(arguments.report_dir)?,
     };
-    for program in ["api", "worker", "gateway-mock"] {
+    for program in ["api", "worker", "follower", "gateway-mock"] {
         let path = places.bin_dir.join(program);
         ensure!(path.exists(), "{} is not there: use `make chaos`, or name --bin-dir", path.display());
     }

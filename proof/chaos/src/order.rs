@@ -194,9 +194,12 @@ pub fn customer(number: u64) -> String {
     format!("customer-{number}")
 }
 
+/// What the house puts before a customer of the channel.
+pub(crate) const OF_CHANNEL: &str = "chaos:diner:";
+
 /// The customer of an order as its channel's: the same, without what the house puts before it.
 pub fn of_channel(customer: &str) -> String {
-    customer.strip_prefix("chaos:diner:").unwrap_or(customer).to_owned()
+    customer.strip_prefix(OF_CHANNEL).unwrap_or(customer).to_owned()
 }
 
 #[cfg(test)]
@@ -266,6 +269,7 @@ mod tests {
             deadline: Duration::from_secs(6),
             shop: Arc::new(Shop { articles: Vec::new(), shares }),
             cart_hold: Duration::from_secs(1),
+            watchers: None,
         }
     }
 

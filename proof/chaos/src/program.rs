@@ -17,7 +17,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// A program that starts looks at its log this often, and this long, for one of these.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const UP_WITHIN: Duration = Duration::from_secs(10);
-const UP: [&str; 2] = ["accepting orders at", "working gateway="];
+const UP: [&str; 3] = ["accepting orders at", "working gateway=", "following database"];
 /// Lines of a log that are shown.
 const LAST_LINES: usize = 12;
 

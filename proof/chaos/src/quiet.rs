@@ -8,9 +8,13 @@ use broker::Broker;
 use domain::gateway::Ledger;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
+use store::feed::{self, Cursor, Read, Ticked};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::fleet::Fleet;
 use crate::ground::Ground;
+use crate::hear::Ears;
 
 /// Between looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -25,7 +29,7 @@ pub struct Rest {
     /// How long it took to get there, or how long it was waited in vain.
     pub waited: Duration,
     /// Payments that are not final, orders that the kitchen could still answer, failed additions that are still to be taken off,
-    /// and stock that is to be given back or counted as sold.
+    /// stock that is to be given back or counted as sold, what is to be delivered, and followers that are behind.
     pub due: i64,
     /// Messages waiting, and messages laid aside.
     pub waiting: u64,
@@ -56,18 +60,27 @@ pub struct Finish {
     pub bad_stops: Vec<String>,
 }
 
-/// Waits until it is quiet, and ends the programs, the gateway last.
+/// Waits until it is quiet, lets those who listen hear the rest, and ends the programs, the gateway last.
 pub async fn finish(
     fleet: &Fleet,
     ground: &Ground,
+    ears: Option<&Ears>,
     patience: Duration,
     stuck_after: Duration,
 ) -> Result<Finish> {
+    if let Some(ears) = ears {
+        ears.mend();
+    }
     let rest = until_quiet(ground, patience, stuck_after).await?;
+    if let Some(ears) = ears {
+        let mut conn = ground.connect().await?;
+        ears.catch_up(fleet, &mut conn).await?;
+        conn.close().await?;
+    }
     let mut bad_stops = Vec::new();
     // Kept until all have ended: whoever watches over them must not take their end for a fault.
     let mut ended = Vec::new();
-    for program in fleet.apis.iter().chain(&fleet.workers) {
+    for program in fleet.of_the_house() {
         let mut program = program.lock().await;
         bad_stops.extend(program.stop().await?);
         ended.push(program);
@@ -116,8 +129,27 @@ async fn depth(ground: &Ground) -> Result<(u64, u64)> {
 async fn due(conn: &mut PgConnection) -> Result<i64> {
     let due = "SELECT (SELECT count(*) FROM shown_payments WHERE due_at IS NOT NULL OR status = 'held' OR answer_by IS NOT NULL
                            OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL))
-                    + (SELECT count(*) FROM holds WHERE due_at IS NOT NULL)";
-    Ok(sqlx::query_scalar(due).fetch_one(conn).await?)
+                    + (SELECT count(*) FROM holds WHERE due_at IS NOT NULL)
+                    + (SELECT count(*) FROM deliveries WHERE status IN ('behind', 'waiting'))";
+    let due: i64 = sqlx::query_scalar(due).fetch_one(&mut *conn).await?;
+    Ok(due + behind(conn).await?)
+}
+
+/// Followers that have not read all there is.
+async fn behind(conn: &mut PgConnection) -> Result<i64> {
+    type Row = (i64, OffsetDateTime, Option<Uuid>, Option<i32>);
+    let cursors: Vec<Row> = sqlx::query_as("SELECT tick, noted_at, subject, version FROM feed_cursors")
+        .fetch_all(&mut *conn)
+        .await?;
+    if !cursors.is_empty() && feed::tick(conn).await? != Ticked::Nothing {
+        return Ok(1);
+    }
+    let mut behind = 0;
+    for (tick, noted_at, subject, version) in cursors {
+        let cursor = Cursor { tick, noted_at, within: subject.zip(version) };
+        behind += i64::from(!matches!(feed::read(conn, &cursor, 1).await?, Read::UpToDate));
+    }
+    Ok(behind)
 }
 
 async fn idle_in_transaction(conn: &mut PgConnection) -> Result<i64> {

@@ -11,6 +11,7 @@ use runtime::tasks::Stop;
 use crate::fleet::{self, APIS, Fleet, WORKERS};
 use crate::follow::Follower;
 use crate::ground::{Ground, Servers};
+use crate::hear::Ears;
 use crate::inject::Injector;
 use crate::judge::judge;
 use crate::life::Habits;
@@ -65,11 +66,20 @@ async fn watch(
     let mut extra = scenario.set.clone();
     extra.extend(scenario.sabotage.map(|bug| ("SABOTAGE".to_owned(), bug.to_owned())));
     let bin_dir = &places.bin_dir;
-    let plan =
-        fleet::Plan { bin_dir, logs, settings, extra, first: Vec::new(), apis: APIS, workers: WORKERS };
+    let plan = fleet::Plan {
+        bin_dir,
+        logs,
+        settings,
+        extra,
+        first: Vec::new(),
+        apis: APIS,
+        workers: WORKERS,
+        followers: scenario.followers,
+    };
     let fleet = Arc::new(Fleet::start(&plan, ground).await?);
     let manager = &fleet.tokens.manager;
     let shop = Arc::new(Shop::open(fleet.api_addrs[0], manager, *orders, scenario.shares).await?);
+    let ears = if scenario.followers > 0 { Some(Ears::open(&fleet, ground).await?) } else { None };
     let span = Duration::from_millis(orders * 1_000 / u64::from((*rate).max(1)));
     let mut events = schedule(*seed, &scenario.counts, span.saturating_sub(LEAD_IN), settings);
     events.iter_mut().for_each(|event| event.at += LEAD_IN);
@@ -90,6 +100,7 @@ async fn watch(
         deadline: settings.accept_deadline,
         shop: Arc::clone(&shop),
         cart_hold: settings.cart_hold,
+        watchers: ears.as_ref().map(|ears| Arc::clone(&ears.streams)),
     };
     let planned = events.len();
     let work = async {
@@ -106,18 +117,22 @@ async fn watch(
     }
     tokio::task::spawn_blocking(|| told.close()).await??;
     let patience = settings.quiet_within();
-    let finish = finish(&fleet, ground, patience, scenario.stuck_after);
+    let finish = finish(&fleet, ground, ears.as_ref(), patience, scenario.stuck_after);
     let finish = tokio::select! {
         finish = finish => finish?,
         failed = supervise(&fleet, &bad_ends) => { failed?; bail!("nobody watches the programs any more") }
         never = follower.run() => never,
     };
     let followed = follower.finish().await?;
+    let heard = match ears {
+        Some(ears) => Some(ears.finish().await?),
+        None => None,
+    };
     let mut bad_stops = injector.bad_stops();
     bad_stops.extend(finish.bad_stops.iter().cloned());
     let bad_ends = bad_ends.into_inner().unwrap_or_else(PoisonError::into_inner);
     let fired = injector.fired();
-    Ok(Seen { fired, tally, bad_ends, bad_stops, finish, shop, followed, elapsed: started.elapsed() })
+    Ok(Seen { fired, tally, bad_ends, bad_stops, finish, shop, heard, followed, elapsed: started.elapsed() })
 }
 
 fn write_schedule(events: &[Event], logs: &Path) -> Result<()> {

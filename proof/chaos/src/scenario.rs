@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::check::Check;
 use crate::fault::Kind;
+use crate::hear::Heard;
 use crate::inject::Fired;
 use crate::quiet::Finish;
 use crate::settings::Settings;
@@ -27,11 +28,13 @@ pub struct Scenario {
     pub settings: Settings,
     /// How much of it is of the catalogue.
     pub shares: Shares,
+    /// So many follow and tell others: 0, and nobody listens.
+    pub followers: usize,
     /// So many faults of each kind.
     pub counts: Vec<(Kind, u32)>,
-    /// A bug that apis and workers are told to have.
+    /// A bug that the programs are told to have.
     pub sabotage: Option<&'static str>,
-    /// Further settings of apis and workers, over all others.
+    /// Further settings of the programs, over all others.
     pub set: Vec<(String, String)>,
     /// Nothing that moved for so long will move any more.
     pub stuck_after: Duration,
@@ -65,6 +68,8 @@ pub(crate) struct Seen {
     pub(crate) finish: Finish,
     /// What was sold of the catalogue.
     pub(crate) shop: Arc<Shop>,
+    /// What those heard who are told of what happens.
+    pub(crate) heard: Option<Heard>,
     /// What the feed gave meanwhile.
     pub(crate) followed: Vec<Check>,
     /// From the first order to there.

@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use crate::fault::Kind;
-use crate::fleet::{APIS, EDGES, WORKERS};
+use crate::fleet::{APIS, EDGES, FOLLOWERS, WORKERS};
 use crate::settings::Settings;
 
 /// Faults that last at one moment. More, and nothing works at all: then nothing is proved.
@@ -18,8 +18,8 @@ const RABBITMQ_STARTS_IN: Duration = Duration::from_secs(7);
 const POSTGRES_STARTS_IN: Duration = Duration::from_secs(1);
 /// A standby is promoted in a second; the other's copy takes longer.
 const FAILOVER_TAKES: Duration = Duration::from_secs(6);
-/// A rolling restart goes through four processes.
-const ROLLING_TAKES: Duration = Duration::from_secs(3);
+/// A rolling restart goes through six processes.
+const ROLLING_TAKES: Duration = Duration::from_secs(5);
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,7 @@ impl Event {
         match self.kind {
             Kind::KillApi | Kind::StopApi => Lane::Api(self.target),
             Kind::KillWorker | Kind::StopWorker => Lane::Worker(self.target),
+            Kind::KillFollower | Kind::StopFollower => Lane::Follower(self.target),
             Kind::RollingRestart => Lane::Programs,
             Kind::KillPostgres | Kind::PausePostgres | Kind::Failover => Lane::Postgres,
             Kind::KillRabbitmq | Kind::PauseRabbitmq => Lane::Rabbitmq,
@@ -67,6 +68,7 @@ impl Event {
 enum Lane {
     Api(usize),
     Worker(usize),
+    Follower(usize),
     Programs,
     Postgres,
     Rabbitmq,
@@ -77,7 +79,8 @@ enum Lane {
 
 impl Lane {
     fn meets(self, other: Self) -> bool {
-        let program = |lane| matches!(lane, Self::Api(_) | Self::Worker(_) | Self::Programs);
+        let program =
+            |lane| matches!(lane, Self::Api(_) | Self::Worker(_) | Self::Follower(_) | Self::Programs);
         self == other
             || (self == Self::Programs && program(other))
             || (other == Self::Programs && program(self))
@@ -125,6 +128,7 @@ fn targets(kind: Kind) -> usize {
     match kind {
         Kind::KillApi | Kind::StopApi => APIS,
         Kind::KillWorker | Kind::StopWorker => WORKERS,
+        Kind::KillFollower | Kind::StopFollower => FOLLOWERS,
         Kind::Cut | Kind::Delay | Kind::Hole | Kind::Deaf => EDGES,
         _ => 1,
     }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::client::Client;
 use crate::fleet::Tokens;
+use crate::hear::Streams;
 use crate::life::Habits;
 use crate::order::Order;
 use crate::shop::Shop;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub shop: Arc<Shop>,
     /// How long a cart holds what is in it.
     pub cart_hold: Duration,
+    /// Who watches some of them.
+    pub watchers: Option<Arc<Streams>>,
 }
 
 /// Sends orders until all are sent or `enough`; returns when each is answered and nobody does anything more with it, or
@@ -79,13 +82,15 @@ pub async fn send(
                 break 'sending;
             };
             let order = Order::new(number, plan);
-            let (client, told) = (Arc::clone(&client), told.clone());
+            let (client, told, watchers) = (Arc::clone(&client), told.clone(), plan.watchers.clone());
             Tally::count(&tally.offered);
             under_way.spawn(async move {
                 let accepted = client.see_through(&order, &told).await;
                 drop((place, told));
-                if let Some(id) = accepted {
-                    client.live(&order, id).await;
+                let (Some(id), watchers) = (accepted, watchers.unwrap_or_default()) else { return };
+                tokio::select! {
+                    () = client.live(&order, id) => {}
+                    never = watchers.watch(&client, order.number, id) => never,
                 }
             });
             number += 1;

@@ -28,11 +28,18 @@ pub struct Settings {
     pub publish_grace: Duration,
     /// `ACCEPT_DEADLINE_SECONDS`
     pub accept_deadline: Duration,
+    /// `WEBHOOK_TIMEOUT_SECONDS`
+    pub webhook_timeout: Duration,
+    /// `WEBHOOK_RETRY_SECONDS`: between tries; so many that none is parked here.
+    pub webhook_retry: Duration,
     /// `CART_HOLD_SECONDS`
     pub cart_hold: Duration,
     /// What is wrong with the gateway all the time.
     pub gateway: Gateway,
 }
+
+/// Tries of a webhook before it is parked.
+const WEBHOOK_TRIES: usize = 100;
 
 /// The gateway's everyday faults, as shares of its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -104,6 +111,8 @@ impl Settings {
             // The kitchen here answers within two seconds or when it is too late; a database or an api that is away for
             // four, and all that waited meanwhile, must not make it late with everything.
             accept_deadline: Duration::from_secs(10),
+            webhook_timeout: Duration::from_secs(1),
+            webhook_retry: Duration::from_secs(1),
             cart_hold: Duration::from_secs(2),
             gateway: Gateway::EVERYDAY,
         }
@@ -121,6 +130,8 @@ impl Settings {
             retry_max: Duration::from_secs(30),
             publish_grace: Duration::from_secs(3),
             accept_deadline: Duration::from_secs(300),
+            webhook_timeout: Duration::from_secs(15),
+            webhook_retry: Duration::from_secs(5),
             // Fifteen minutes by default, and nothing happens in them.
             cart_hold: Duration::from_secs(30),
             gateway: Gateway::EVERYDAY,
@@ -140,7 +151,7 @@ impl Settings {
 
     /// How long after the last fault everything may take to come to rest: a minute, or what the settings need.
     pub fn quiet_within(&self) -> Duration {
-        Duration::from_secs(60).max(self.longest_rest() * 2)
+        (Duration::from_secs(60) + self.taken_up_within()).max(self.longest_rest() * 2)
     }
 
     /// Of an api.
@@ -169,6 +180,22 @@ impl Settings {
         ]
     }
 
+    /// Of a follower.
+    pub fn of_follower(&self) -> Vec<(&'static str, String)> {
+        let retries = vec![seconds(self.webhook_retry); WEBHOOK_TRIES].join(",");
+        vec![
+            // All that listens here does so on this machine.
+            ("WEBHOOK_NETWORKS", "127.0.0.0/8".to_owned()),
+            ("WEBHOOK_TIMEOUT_SECONDS", seconds(self.webhook_timeout)),
+            ("WEBHOOK_RETRY_SECONDS", retries),
+        ]
+    }
+
+    /// What a follower that died has in hand, another one takes up after this: what it was sending, and the exchange.
+    pub fn taken_up_within(&self) -> Duration {
+        (self.webhook_timeout * 2 + Duration::from_secs(15)).max(Duration::from_secs(30))
+    }
+
     /// Of the gateway.
     pub fn of_gateway(&self) -> Vec<(&'static str, String)> {
         let Gateway { latency_min_ms, latency_max_ms, .. } = self.gateway;
@@ -186,7 +213,7 @@ impl Settings {
 
     /// All of it, as `NAME=value`, for reports.
     pub fn list(&self) -> Vec<String> {
-        let all = [self.of_api(), self.of_worker(), self.of_gateway()].concat();
+        let all = [self.of_api(), self.of_worker(), self.of_follower(), self.of_gateway()].concat();
         let mut lines: Vec<String> = all.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         lines.sort_unstable();
         lines.dedup();

@@ -34,6 +34,11 @@ impl Operator {
         self.run(&["keys", "make", &file.display().to_string()], "").map(drop)
     }
 
+    /// Makes a file with the keys that secrets are sealed with (`SECRETS_KEY_FILE`); one that is there stays.
+    pub fn make_secrets(&self, file: &Path) -> Result<()> {
+        self.run(&["secrets", "make", &file.display().to_string()], "").map(drop)
+    }
+
     /// Makes a service token in a database that has the schema.
     pub fn make_token(&self, database_url: &str, machine: &Machine<'_>) -> Result<String> {
         let mut arguments = vec!["token", machine.name, "--role", machine.role];

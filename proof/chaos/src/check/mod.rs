@@ -2,6 +2,7 @@
 //! breaks the promise, and a few of those by name.
 
 mod asked;
+mod heard;
 mod moves;
 mod stock;
 mod told;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use sqlx::Connection;
 
 use crate::ground::Ground;
+use crate::hear::Heard;
 use crate::quiet::{Finish, Rest};
 use crate::sales::Sales;
 use crate::settings::Settings;
@@ -134,6 +136,8 @@ pub struct Evidence<'a> {
     pub shop: &'a Shop,
     /// As above.
     pub sales: &'a Sales,
+    /// What those heard who are told of what happens.
+    pub heard: Option<&'a Heard>,
 }
 
 /// What was found: ours, and the reconciliation's.
@@ -165,6 +169,9 @@ pub async fn check(evidence: &Evidence<'_>) -> Result<Found> {
         promise: true,
     }));
     checks.extend(asked::check(&mut conn, evidence).await?);
+    if let Some(heard) = evidence.heard {
+        checks.extend(heard::check(&mut conn, heard).await?);
+    }
     checks.extend(at_rest(evidence));
     conn.close().await?;
     Ok(Found { checks: Checks(checks), lost, books })
@@ -176,7 +183,7 @@ fn at_rest(evidence: &Evidence<'_>) -> [Check; 3] {
     [
         Check::one("everything comes to rest once all is mended", rest.is_quiet(), || {
             format!(
-                "after {waited:.1?} {due} payments or holds are due or unanswered and {waiting} messages wait"
+                "after {waited:.1?} {due} payments, holds or deliveries are due or followers behind, and {waiting} messages wait"
             )
         }),
         Check::one(

@@ -15,6 +15,7 @@ use super::aim::{Aim, Aimed, REFUNDS};
 use crate::check::{Check, Evidence, check};
 use crate::fleet::{self, Fleet};
 use crate::ground::{Ground, Servers};
+use crate::hear::Ears;
 use crate::quiet::finish;
 use crate::scenario::Places;
 use crate::sender::{self, send};
@@ -37,7 +38,7 @@ const AFTER_RESTART: Duration = Duration::from_millis(400);
 const REACHED_WITHIN: Duration = Duration::from_secs(90);
 /// Between looks at the marker.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Nothing that has not moved for so long will: leases here last two seconds.
+/// Longer than leases here, which last two seconds.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// One case.
@@ -76,6 +77,16 @@ impl Case {
         self.place.starts_with("api.")
     }
 
+    fn is_of_follower(self) -> bool {
+        self.place.starts_with("follower.")
+    }
+
+    /// Nothing that has not moved for so long will: leases here last two seconds, those of followers longer.
+    fn stuck_after(self, settings: &Settings) -> Duration {
+        let longest = if self.is_of_follower() { settings.taken_up_within() } else { Duration::ZERO };
+        STUCK_AFTER.max(longest + Duration::from_secs(2))
+    }
+
     fn plan<'a>(
         self,
         at: &'a Places,
@@ -96,6 +107,7 @@ impl Case {
             // One to die and one to ask.
             apis: if self.is_of_api() { 2 } else { 1 },
             workers: 1,
+            followers: usize::from(self.is_of_follower()),
         }
     }
 
@@ -111,8 +123,14 @@ impl Case {
         let signs = Signs { marker: logs.join("marker"), gate: logs.join("gate") };
         let plan = self.plan(at, &logs, &settings, &signs);
         let fleet = Fleet::start(&plan, &ground).await?;
+        let ears = if self.is_of_follower() { Some(Ears::open(&fleet, &ground).await?) } else { None };
         let lived = self.live_through(&fleet, &ground, &logs, &signs, &settings).await?;
-        let finish = finish(&fleet, &ground, settings.quiet_within(), STUCK_AFTER).await?;
+        let stuck_after = self.stuck_after(&settings);
+        let finish = finish(&fleet, &ground, ears.as_ref(), settings.quiet_within(), stuck_after).await?;
+        let heard = match ears {
+            Some(ears) => Some(ears.finish().await?),
+            None => None,
+        };
         let told = told::read(&logs.join("told"))?;
         let access_log = std::fs::read_to_string(&fleet.access_log)?;
         let mut checks = check(&Evidence {
@@ -125,6 +143,7 @@ impl Case {
             poison: lived.poison,
             shop: &lived.shop,
             sales: &lived.tally.sales(),
+            heard: heard.as_ref(),
         })
         .await?
         .checks;
@@ -185,6 +204,7 @@ impl Case {
             deadline: settings.accept_deadline,
             shop: Arc::clone(&shop),
             cart_hold: settings.cart_hold,
+            watchers: None,
         };
         let enough = Stop::new();
         let stop = Stop::new();
@@ -217,7 +237,11 @@ impl Case {
         asking: &mut JoinSet<()>,
     ) -> Result<Aimed> {
         let client = Aim::client(&fleet.api_addrs[usize::from(self.is_of_api())..], &fleet.tokens, tally)?;
-        let program = if self.is_of_api() { &fleet.apis[0] } else { &fleet.workers[0] };
+        let program = match self {
+            _ if self.is_of_api() => &fleet.apis[0],
+            _ if self.is_of_follower() => &fleet.followers[0],
+            _ => &fleet.workers[0],
+        };
         let mut program = program.lock().await;
         let started = Instant::now();
         let reached = || std::fs::read_to_string(&signs.marker).is_ok_and(|place| place == self.place);

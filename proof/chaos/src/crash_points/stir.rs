@@ -57,6 +57,8 @@ impl Case {
             retry_max: Duration::from_millis(400),
             publish_grace: Duration::from_millis(500),
             accept_deadline: self.aim.deadline(),
+            webhook_timeout: Duration::from_secs(1),
+            webhook_retry: Duration::from_millis(500),
             cart_hold: Duration::from_secs(1),
             gateway: if breaker { Gateway { latency_max_ms: 20, ..Gateway::WELL } } else { gateway },
         }

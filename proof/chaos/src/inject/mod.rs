@@ -104,6 +104,8 @@ impl Injector {
         match kind {
             Kind::KillApi => self.kill(kind, &self.fleet.apis[target], lasts).await,
             Kind::KillWorker => self.kill(kind, &self.fleet.workers[target], lasts).await,
+            Kind::KillFollower => self.kill(kind, &self.fleet.followers[target], lasts).await,
+            Kind::StopFollower => self.stop(kind, &self.fleet.followers[target], lasts).await,
             Kind::StopApi => self.stop(kind, &self.fleet.apis[target], lasts).await,
             Kind::StopWorker => self.stop(kind, &self.fleet.workers[target], lasts).await,
             Kind::RollingRestart => self.roll(lasts).await,
@@ -182,8 +184,8 @@ impl Injector {
 
     async fn roll(&self, pause: Duration) -> Result<()> {
         let _one_at_a_time = self.rolling.lock().await;
-        let mark = self.begin(Kind::RollingRestart, "apis and workers");
-        for program in self.fleet.apis.iter().chain(&self.fleet.workers) {
+        let mark = self.begin(Kind::RollingRestart, "apis, workers and followers");
+        for program in self.fleet.of_the_house() {
             let mut program = program.lock().await;
             // One that has just been started does not hear yet that it is to end.
             program.until_up().await;
@@ -200,7 +202,7 @@ impl Injector {
     }
 
     async fn break_way(&self, kind: Kind, target: usize, lasts: Duration) -> Result<()> {
-        let edge = self.fleet.edges[target].lock().await;
+        let edge = self.fleet.edges[target % self.fleet.edges.len()].lock().await;
         let mark = self.begin(kind, &edge.name);
         match kind {
             Kind::Delay => {

@@ -140,7 +140,8 @@ impl Trial {
     fn scenario(&self, seed: u64) -> Scenario {
         let settings = self.settings.clone();
         // Anything that can still move does so within its lease or its delay; twice that is enough.
-        let stuck_after = settings.longest_rest() * 2 + Duration::from_secs(2);
+        let rest = if self.followers > 0 { settings.taken_up_within() } else { Duration::ZERO };
+        let stuck_after = (settings.longest_rest() * 2).max(rest) + Duration::from_secs(2);
         Scenario {
             name: format!("{}{}-{seed}", if self.bug.is_some() { "" } else { "without-" }, self.name),
             seed,
@@ -148,6 +149,7 @@ impl Trial {
             rate: self.rate,
             settings,
             shares: Shares::EVERYDAY,
+            followers: self.followers,
             counts: self.counts.clone(),
             sabotage: self.bug,
             set: Vec::new(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::fault::Kind;
+use crate::fleet::FOLLOWERS;
 use crate::settings::{Gateway, Settings};
 
 /// How a bug is made to show.
@@ -14,6 +15,7 @@ pub(super) struct Trial {
     pub(super) settings: Settings,
     pub(super) orders: u64,
     pub(super) rate: u32,
+    pub(super) followers: usize,
 }
 
 impl Trial {
@@ -28,8 +30,15 @@ impl Trial {
             gateway: Gateway::WELL,
             ..Settings::quick()
         };
-        let well =
-            Self { name: bug, bug: Some(bug), counts: Vec::new(), settings: quick, orders: 1_200, rate: 150 };
+        let well = Self {
+            name: bug,
+            bug: Some(bug),
+            counts: Vec::new(),
+            settings: quick,
+            orders: 1_200,
+            rate: 150,
+            followers: 0,
+        };
         let gateway = |gateway: Gateway| Settings { gateway, ..well.settings.clone() };
         match bug {
             // Any second try: the first one charged.
@@ -102,6 +111,18 @@ impl Trial {
             "failed_addition_stays" => {
                 Self { settings: gateway(Gateway { success: 0.8, ..Gateway::WELL }), orders: 600, ..well }
             }
+            // A follower that dies between its cursor and what the events behind it led to.
+            "cursor_before_effects" => {
+                Self { counts: vec![(Kind::KillFollower, 12)], rate: 80, followers: FOLLOWERS, ..well }
+            }
+            // One endpoint in five is not there half of the time.
+            "delivered_before_sent" => Self { orders: 600, rate: 80, followers: 1, ..well },
+            // Any order of which several events wait: endpoints that are not there see to that.
+            "newest_first" => Self { orders: 600, rate: 80, followers: 1, ..well },
+            // What was under way to the exchange when the broker died, is nowhere.
+            "told_before_confirmed" => {
+                Self { counts: vec![(Kind::KillRabbitmq, 2)], rate: 80, followers: 1, ..well }
+            }
             // A bug that is new here meets a little of everything.
             _ => Self { name: bug, bug: Some(bug), ..Self::control() },
         }
@@ -117,6 +138,7 @@ impl Trial {
             settings: Settings::quick(),
             orders: 4_000,
             rate: 150,
+            followers: FOLLOWERS,
         }
     }
 
