@@ -38,7 +38,7 @@ documents: ## what anybody's documents come to here: DIR=.. DIALECT=deliverect, 
 bench: ## how fast it is, beside the machine's limits, into target/bench; ARGS="--only accept,e2e --runs 1" narrows it down
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
-	cargo build --release -p api -p worker -p gateway-mock -p standalone -p loadtest
+	cargo build --release -p api -p worker -p follower -p gateway-mock -p standalone -p loadtest
 	@sync # what was just built is still on its way to the disk, and each commit would wait behind it
 	$(TARGET)/release/loadtest bench --out $(TARGET)/bench $(ARGS)
 
@@ -101,16 +101,16 @@ PROGRAMS := -p api -p worker -p gateway-mock
 chaos: ## kill, stop and cut everything while orders arrive, then prove that nothing was lost; ARGS="--seed 7 --orders 20000 --kills 60"
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
-	cargo build --release -p chaos $(PROGRAMS)
+	cargo build --release -p chaos $(PROGRAMS) -p follower
 	$(TARGET)/release/chaos run --report-dir $(TARGET)/chaos $(ARGS)
 
 # Programs that can be told to die or to have a bug, laid aside where nobody takes them for the real ones.
 armed:
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
-	cargo build $(PROGRAMS) --features api/chaos,worker/chaos
+	cargo build $(PROGRAMS) -p follower --features api/chaos,worker/chaos,follower/chaos
 	@mkdir -p $(TARGET)/armed
-	cd $(TARGET)/debug && install api worker gateway-mock ../armed
+	cd $(TARGET)/debug && install api worker follower gateway-mock ../armed
 	cargo build -p chaos
 
 crash-points: armed ## let a process die at every named place, and prove the same; ARGS="--hits 1"

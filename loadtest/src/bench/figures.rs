@@ -12,6 +12,9 @@ use super::shop::StockRun;
 use super::shop::catalogue::CatalogueRun;
 use super::tokens::TokensRun;
 use super::tokens::bad::BadTokensRun;
+use super::told::following::FollowingRun;
+use super::told::streams::StreamsRun;
+use super::told::webhooks::WebhooksRun;
 use super::usage::{Cost, Memory};
 use crate::latency::{Percentiles, median};
 
@@ -64,6 +67,12 @@ pub struct Runs {
     pub stock: Vec<StockRun>,
     /// The catalogue, read.
     pub catalogue: Vec<CatalogueRun>,
+    /// Webhooks, delivered.
+    pub webhooks: Vec<WebhooksRun>,
+    /// People who watch.
+    pub streams: Vec<StreamsRun>,
+    /// Orders of which others are told, by turns.
+    pub following: Vec<FollowingRun>,
     /// The parts alone, by run.
     pub limits: Vec<Vec<Limit>>,
 }
@@ -205,7 +214,8 @@ fn verdicts(runs: &Runs) -> Vec<Verdict> {
     let backup = runs.backup.iter().flat_map(|run| [run.alone.verdict, run.beside.verdict]);
     let soak = runs.soak.iter().flat_map(|run| run.verdicts);
     let tokens = runs.tokens.iter().map(|run| run.verdict);
-    e2e.chain(steady).chain(backup).chain(soak).chain(tokens).collect()
+    let following = runs.following.iter().map(|run| run.verdict);
+    e2e.chain(steady).chain(backup).chain(soak).chain(tokens).chain(following).collect()
 }
 
 /// The most that these processes had resident together in any run.

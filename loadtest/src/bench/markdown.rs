@@ -25,6 +25,7 @@ impl fmt::Display for Figures {
         self.memory(f)?;
         self.tokens(f)?;
         self.scale(f)?;
+        self.told(f)?;
         self.long(f)?;
         let held = if self.clean { "every invariant held" } else { "INVARIANTS ARE BROKEN, see above" };
         writeln!(f, "lost {}, double {}; {held}", self.lost, self.double)?;
@@ -284,6 +285,50 @@ impl Figures {
         writeln!(f)
     }
 
+    fn told(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for run in &self.runs.webhooks {
+            let share = run.beside_dead_per_s / run.per_s * 100.0;
+            writeln!(
+                f,
+                "\n{} webhooks delivered at {:.0}/s, beside nine dead endpoints {:.0}/s ({share:.0} %); at {} orders/s told within {}, beside nine dead ones {}",
+                run.deliveries, run.per_s, run.beside_dead_per_s, run.rate, run.told, run.told_beside_dead
+            )?;
+        }
+        for run in &self.runs.streams {
+            let more = run.with.pss_mb - run.before.pss_mb;
+            writeln!(
+                f,
+                "\n{} streams: the api has {:.0} MB (PSS), {more:.0} more than before, and had {:.0} at most; at {} changes/s seen within {}",
+                run.streams, run.with.pss_mb, run.with.peak_rss_mb, run.rate, run.seen
+            )?;
+        }
+        let of = |is_told| {
+            let some: Vec<&Cost> = self
+                .runs
+                .following
+                .iter()
+                .filter(|run| run.is_told == is_told)
+                .map(|run| &run.cost)
+                .collect();
+            middle_cost(some.into_iter())
+        };
+        if !self.runs.following.is_empty() {
+            let (not, told) = (of(false), of(true));
+            writeln!(
+                f,
+                "\n| CPU, us an order | nobody is told | others are told | more |\n|---|---:|---:|---:|"
+            )?;
+            for (process, with) in &told.us_per_order {
+                let without = not.us_per_order.get(process).copied().unwrap_or_default();
+                writeln!(f, "| {process} | {without:.1} | {with:.1} | {:+.1} |", with - without)?;
+            }
+            let (without, with) = (not.us_per_order_sum, told.us_per_order_sum);
+            let share = (with / without - 1.0) * 100.0;
+            writeln!(f, "| all | {without:.1} | {with:.1} | {:+.1} ({share:+.1} %) |", with - without)?;
+        }
+        writeln!(f)
+    }
+
     fn long(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for run in &self.runs.soak {
             let orders = run.orders.iter().map(|(name, orders)| format!("{name} {orders}"));
@@ -325,6 +370,7 @@ impl Figures {
         let steady = runs.steady.iter().chain(&runs.standalone_steady).map(|run| &run.cost);
         let steady = steady.chain(runs.backup.iter().flat_map(|run| [&run.alone.cost, &run.beside.cost]));
         let tokens = runs.tokens.iter().map(|run| &run.cost);
+        let tokens = tokens.chain(runs.following.iter().map(|run| &run.cost));
         runs.accept.iter().map(|run| &run.cost).chain(e2e).chain(steady).chain(tokens)
     }
 }

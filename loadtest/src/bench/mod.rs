@@ -20,6 +20,7 @@ pub mod scale;
 pub mod shop;
 pub(crate) mod stack;
 pub mod tokens;
+pub mod told;
 pub mod traffic;
 pub mod usage;
 
@@ -67,6 +68,12 @@ pub enum Part {
     Stock,
     /// Pages of the catalogue read while prices change; only where it is named
     Catalogue,
+    /// Webhooks delivered: how many a second, how soon, and beside nine dead endpoints; only where it is named
+    Webhooks,
+    /// Memory of thousands of streams, and how soon they see a change; only where it is named
+    Streams,
+    /// What it costs an order that others are told of it; only where it is named
+    Following,
 }
 
 /// Of `loadtest bench`.
@@ -105,6 +112,12 @@ pub struct BenchArguments {
     /// Pages of either kind in `catalogue`
     #[arg(long, default_value_t = 100_000)]
     pub pages: u64,
+    /// Deliveries in `webhooks`
+    #[arg(long, default_value_t = 60_000)]
+    pub events: u64,
+    /// Streams in `streams`
+    #[arg(long, default_value_t = 5_000)]
+    pub streams: usize,
     /// Of the hot product in `stock`
     #[arg(long, default_value_t = 100_000)]
     pub buys: u64,
@@ -197,6 +210,7 @@ async fn measure(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut
     }
     tokens(arguments, stack, run, runs).await?;
     sold(arguments, stack, run, runs).await?;
+    told(arguments, stack, run, runs).await?;
     scale(arguments, stack, run, runs).await
 }
 
@@ -240,6 +254,37 @@ async fn sold(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut Ru
             done.changes_per_s, done.seen_within_ms
         );
         runs.catalogue.push(done);
+    }
+    Ok(())
+}
+
+/// What others are told, where that is named.
+async fn told(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut Runs) -> Result<()> {
+    let BenchArguments { orders, e2e_connections, rate, seconds, events, streams, .. } = *arguments;
+    if arguments.only.contains(&Part::Webhooks) {
+        let done = told::webhooks::measure(stack, events, rate, seconds).await.context("webhooks")?;
+        eprintln!(
+            "run {run}: {} webhooks delivered at {:.0}/s, beside nine dead endpoints {:.0}/s",
+            done.deliveries, done.per_s, done.beside_dead_per_s
+        );
+        eprintln!("run {run}: at {rate}/s told {}", done.told);
+        eprintln!("run {run}: the same beside nine dead endpoints {}", done.told_beside_dead);
+        runs.webhooks.push(done);
+    }
+    if arguments.only.contains(&Part::Streams) {
+        let done = told::streams::watch(stack, streams, rate, seconds).await.context("streams")?;
+        eprintln!(
+            "run {run}: {streams} streams: the api has {:.0} MB, {:.0} before; at {rate}/s seen {}",
+            done.with.pss_mb, done.before.pss_mb, done.seen
+        );
+        runs.streams.push(done);
+    }
+    if arguments.only.contains(&Part::Following) {
+        for done in told::following::price(stack, orders, e2e_connections).await.context("following")? {
+            let (told, us) = (if done.is_told { "told" } else { "not told" }, done.cost.us_per_order_sum);
+            eprintln!("run {run}: an order, others are {told}: {us:.1} us, {:?}", done.cost.us_per_order);
+            runs.following.push(done);
+        }
     }
     Ok(())
 }

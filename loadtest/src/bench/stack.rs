@@ -132,6 +132,25 @@ impl Stack {
         Ok(file.display().to_string())
     }
 
+    /// What apis and followers here seal secrets with.
+    pub(super) fn secrets(&self) -> Result<String> {
+        let file = self.logs.join("identity.secrets");
+        Operator::of(&self.programs).make_secrets(&file)?;
+        Ok(file.display().to_string())
+    }
+
+    /// A follower over this ground, which may tell whoever listens on this machine.
+    pub(super) fn follower(&self, ground: &Ground, further: &[(&'static str, String)]) -> Result<Program> {
+        let mut environment = vec![
+            ("DATABASE_URL", ground.database_url.clone()),
+            ("METRICS_ADDR", "off".to_owned()),
+            ("SECRETS_KEY_FILE", self.secrets()?),
+            ("WEBHOOK_NETWORKS", "127.0.0.0/8".to_owned()),
+        ];
+        environment.extend_from_slice(further);
+        self.program("follower", &[], &environment)
+    }
+
     /// A token for the kitchen of this ground.
     pub(crate) fn kitchen(&self, ground: &Ground) -> Result<String> {
         let machine = Machine { name: "kitchen", role: "staff", channels: &[] };
@@ -325,6 +344,11 @@ impl Services {
     /// Of a histogram of theirs, up to now.
     pub(super) async fn buckets(&self, name: &str) -> Result<Vec<(f64, f64)>> {
         traffic::buckets(&self.metrics, name).await
+    }
+
+    /// One more program, counted and stopped with the others.
+    pub(super) fn take_in(&mut self, program: Program) {
+        self.programs.push(program);
     }
 
     /// Of one of the programs.
