@@ -353,8 +353,10 @@ async fn with_the_order_each_event_says_how_it_was_then_and_people_are_named_to_
         if data["to"].is_string() {
             status = Some(data["to"].clone());
         }
-        if data["what"] == "added" {
-            total = "30.18";
+        match data["what"].as_str() {
+            Some("added") => total = "30.18",
+            Some("addition_dropped") => total = "27.08",
+            _ => {}
         }
         assert_eq!(Some(&then["status"]), status.as_ref(), "{body}");
         assert!(one.body.contains(&format!("\"total\":{total},\"currency\":\"USD\"")), "{body}");
