@@ -1,5 +1,6 @@
 //! The api: accepts orders and reads them back. Stateless; run as many as you like.
 
+mod analytics;
 pub mod catalogue;
 pub mod commands;
 pub mod config;

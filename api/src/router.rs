@@ -21,6 +21,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::analytics::{customers, day, jobs, money, orders, statuses};
 use crate::catalogue::{articles, cart, categories, public, stock};
 use crate::http::cors;
 use crate::http::error::ApiError;
@@ -178,6 +179,13 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(deliveries::list),
         routes!(deliveries::test),
         routes!(deliveries::replay),
+        routes!(statuses::status_metrics),
+        routes!(orders::order_metrics),
+        routes!(money::revenue),
+        routes!(customers::list),
+        routes!(customers::one),
+        routes!(day::report),
+        routes!(jobs::status),
         routes!(health::health),
         routes!(health::ready),
         routes!(pages::front),

@@ -36,6 +36,19 @@ pub enum Command {
     Retry(MigrateConfig),
     /// Let mails be sent again that were refused, or tried for long enough, say how many, and end
     Resend(MigrateConfig),
+    /// Make the numbers anew from the first event on, beside traffic, say of how many, and end
+    Rebuild(RebuildConfig),
+}
+
+/// What is to be made anew, and where.
+#[derive(Debug, Args)]
+pub struct RebuildConfig {
+    /// Which follower's rows: only those of `roll_up` are made of events alone
+    #[arg(value_parser = ["roll_up"])]
+    pub follower: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub database: MigrateConfig,
 }
 
 /// What a follower does, whatever it runs in.

@@ -12,13 +12,12 @@ use runtime::tasks::Stop;
 use sqlx::{Connection, PgConnection};
 use store::feed::aside;
 use store::feed::cursors::{self, Place};
-use store::feed::{self, Read};
+use store::feed::{self, Read, Start};
+use store::rollups::jobs;
 use store::session::{Session, StoreError};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Rows in a page, and so in a transaction: some milliseconds.
-const PAGE: u32 = 256;
 /// After something has happened it looks for more this much oftener, for so long: who is told waits less, and an idle house costs
 /// no more.
 const OFTENER: u32 = 3;
@@ -30,6 +29,11 @@ const AT_ONCE: i64 = 10_000;
 pub trait Follows: std::fmt::Debug + Send + Sync + 'static {
     /// Whose cursor it is: as in `feed_cursors` and in the metrics.
     const NAME: &'static str;
+    /// Rows in a page, and so in a transaction: some milliseconds.
+    const PAGE: u32 = 256;
+    /// With what it begins when it follows for the first time. Of whoever begins with the earliest nothing may be missing: where
+    /// events are gone it stands still, until somebody has made anew what it had made of them.
+    const START: Start = Start::Latest;
 
     /// Writes what these events lead to, in the transaction of `conn`.
     fn take<'c>(conn: &'c mut PgConnection, events: &'c [Event]) -> BoxFuture<'c, sqlx::Result<()>>;
@@ -44,7 +48,8 @@ pub enum Step {
     UpToDate,
     /// Another process is at it.
     Taken,
-    /// What came behind the cursor is not there any more: the database was restored, and it goes on with the earliest.
+    /// What came behind the cursor is not there any more: the database was restored, and it goes on with the earliest, or stands
+    /// still.
     Gone,
 }
 
@@ -95,6 +100,7 @@ impl<F: Follows> Following<F> {
                         let follower = F::NAME;
                         tracing::warn!(follower, error = format!("{error:#}"), "cannot follow; trying on");
                     }
+                    self.note(&error).await;
                     false
                 }
             };
@@ -105,6 +111,15 @@ impl<F: Follows> Following<F> {
             }
         }
         Ok(())
+    }
+
+    /// Writes down what could not be done, for whoever asks where it stands. While the database is away that cannot be, either.
+    pub(crate) async fn note(&mut self, error: &anyhow::Error) {
+        let fault = format!("{error:#}");
+        let noted = self.session.run(&fault, |conn, fault| Box::pin(jobs::note_fault(conn, F::NAME, fault)));
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "cannot write down what could not be done");
+        }
     }
 
     /// Follows a page, if it is this process's turn.
@@ -121,7 +136,7 @@ impl<F: Follows> Following<F> {
                 self.gone.increment(1);
                 tracing::error!(
                     follower = F::NAME,
-                    "what comes next is not there any more: the database was restored. Going on with the earliest that is"
+                    "what comes next is not there any more: the database was restored"
                 );
             }
             Step::UpToDate | Step::Taken => {}
@@ -139,11 +154,11 @@ async fn step<F: Follows>(conn: &mut PgConnection) -> sqlx::Result<(Step, f64, i
     // Sooner than a worker would.
     feed::tick(conn).await?;
     let mut tx = conn.begin().await?;
-    let Place::At(cursor) = cursors::lock(&mut tx, F::NAME).await? else {
+    let Place::At(cursor) = cursors::lock(&mut tx, F::NAME, F::START).await? else {
         tx.rollback().await?;
         return Ok((Step::Taken, 0.0, 0));
     };
-    let (step, cursor) = match feed::read(&mut tx, &cursor, PAGE).await? {
+    let (step, cursor) = match feed::read(&mut tx, &cursor, F::PAGE).await? {
         Read::UpToDate => (Step::UpToDate, cursor),
         Read::Page { events, next } => {
             if runtime::chaos::sabotaged("cursor_before_effects") {
@@ -154,6 +169,8 @@ async fn step<F: Follows>(conn: &mut PgConnection) -> sqlx::Result<(Step, f64, i
             take::<F>(&mut tx, &events).await?;
             (Step::Followed(events.len()), next)
         }
+        // What was made of the events that are gone cannot be told from the rest.
+        Read::Gone { .. } if F::START == Start::Earliest => (Step::Gone, cursor),
         Read::Gone { earliest } => (Step::Gone, earliest),
     };
     if step != Step::UpToDate && !runtime::chaos::sabotaged("cursor_before_effects") {

@@ -6,6 +6,8 @@ pub mod deliver;
 pub mod follow;
 pub mod mail;
 pub mod messages;
+pub mod rebuild;
+pub mod roll_up;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -24,13 +26,14 @@ use crate::follow::Following;
 use crate::mail::Mails;
 use crate::mail::send::Sending;
 use crate::messages::Messages;
+use crate::roll_up::Rolling;
 use crate::webhooks::Webhooks;
 
 impl FollowerSettings {
-    /// Connections to PostgreSQL at most: one that follows, one that delivers, one that tells the exchange, if there is one, and two
-    /// for mail, if any is sent.
+    /// Connections to PostgreSQL at most: one for webhooks, one that delivers, one for numbers, one that tells the exchange, if there
+    /// is one, and two for mail, if any is sent.
     pub fn connections(&self) -> usize {
-        2 + usize::from(self.events_amqp_url.is_some()) + 2 * usize::from(self.mail.is_on())
+        3 + usize::from(self.events_amqp_url.is_some()) + 2 * usize::from(self.mail.is_on())
     }
 }
 
@@ -53,6 +56,7 @@ pub async fn run(follower: Follower, stop: Stop) -> Result<()> {
     let (secrets, news) = (Arc::new(secrets), Arc::new(Notify::new()));
     let following = Following::new(Webhooks, database.session(), Arc::clone(&news));
     crew.spawn("webhooks", following.run(settings.follow_interval, stop.clone()));
+    crew.spawn("roll_up", Rolling::new(&database).run(settings.follow_interval, stop.clone()));
     let delivery = Delivery::new(database.session(), Arc::clone(&secrets), &settings, news)?;
     crew.spawn("deliver", delivery.run(settings.follow_interval, stop.clone()));
     if let Some(url) = &settings.events_amqp_url {

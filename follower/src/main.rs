@@ -4,9 +4,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use follower::config::{Command, FollowerConfig};
+use follower::config::{Command, FollowerConfig, RebuildConfig};
 use follower::follow::retry;
 use follower::mail::Mails;
+use follower::rebuild::rebuild;
+use follower::roll_up::RollUp;
 use follower::webhooks::Webhooks;
 use follower::{Follower, run};
 use runtime::config::Asked;
@@ -34,9 +36,12 @@ async fn start() -> Result<()> {
             telemetry::init_logs(&config.logs)?;
             let database = Database::new(&config.password.put_into(&config.database_url)?, "follower")?;
             let mut conn = database.connect().await?;
-            let (of_webhooks, of_mail) =
-                (retry::<Webhooks>(&mut conn).await?, retry::<Mails>(&mut conn).await?);
-            let (done, left) = (of_webhooks.0 + of_mail.0, of_webhooks.1 + of_mail.1);
+            let told = [
+                retry::<Webhooks>(&mut conn).await?,
+                retry::<Mails>(&mut conn).await?,
+                retry::<RollUp>(&mut conn).await?,
+            ];
+            let (done, left) = told.into_iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
             println!("{done} orders are done, {left} are still aside");
             return Ok(());
         }
@@ -45,6 +50,12 @@ async fn start() -> Result<()> {
             let database = Database::new(&config.password.put_into(&config.database_url)?, "follower")?;
             let sent = store::mail::resend(&mut database.connect().await?).await?;
             println!("{sent} mails are sent again");
+            return Ok(());
+        }
+        Asked::Do(Command::Rebuild(RebuildConfig { database: config, .. })) => {
+            telemetry::init_logs(&config.logs)?;
+            let database = Database::new(&config.password.put_into(&config.database_url)?, "follower")?;
+            println!("counted anew: {} events", rebuild(&database).await?);
             return Ok(());
         }
         Asked::Run(config) => config,

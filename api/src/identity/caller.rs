@@ -312,6 +312,11 @@ impl Keeper {
         }
     }
 
+    /// Where they see to things; `None`: everywhere.
+    pub(crate) fn locations(&self) -> Option<Vec<String>> {
+        named(&self.0).locations().map(<[String]>::to_vec)
+    }
+
     /// As they are written down.
     pub(crate) fn name(&self) -> String {
         named(&self.0).name()

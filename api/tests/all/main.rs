@@ -1,5 +1,6 @@
 //! What the api promises its clients, over HTTP against a real PostgreSQL.
 
+mod analytics;
 mod catalogue;
 mod http;
 mod locations;

@@ -4,6 +4,7 @@ mod mail;
 mod messages;
 mod platforms;
 mod receiver;
+mod rolled;
 mod smtp;
 mod webhooks;
 

@@ -5,6 +5,7 @@
 
 mod authority;
 mod client;
+pub mod numbers;
 mod pair;
 pub mod people;
 mod pipeline;

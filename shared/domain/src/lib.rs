@@ -20,5 +20,6 @@ pub mod payment;
 pub mod person;
 pub mod problems;
 pub mod retry;
+pub mod rolled;
 pub mod told;
 pub mod trace_parent;

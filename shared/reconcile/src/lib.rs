@@ -9,6 +9,7 @@ mod ledger;
 mod orders;
 mod payments;
 mod report;
+mod rollups;
 mod stock;
 
 use anyhow::{Context, Result};
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use self::ledger::LedgerRows;
 use self::orders::Orders;
 pub use self::report::{Check, Invariant, Report};
+pub use self::rollups::until_rolled_up;
 
 /// Ids asked for in one statement.
 const IDS_A_STATEMENT: usize = 10_000;
@@ -47,6 +49,7 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
     Orders::check_locations(&mut tx, &mut report).await?;
     check_names(&mut tx, &mut report).await?;
     stock::check(&mut tx, &mut report).await?;
+    rollups::check(&mut tx, &mut report).await?;
     orders.check_lines(&mut tx, &mut report).await?;
     orders.check(&mut report);
     tx.rollback().await?;

@@ -49,11 +49,12 @@ pub enum Invariant {
     LaterWaits,
     StockAddsUp,
     HoldsMatch,
+    NumbersTrue,
 }
 
 impl Invariant {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::OrdersEnded,
         Self::NothingDue,
         Self::RowsBelong,
@@ -81,6 +82,7 @@ impl Invariant {
         Self::LaterWaits,
         Self::StockAddsUp,
         Self::HoldsMatch,
+        Self::NumbersTrue,
     ];
 
     /// The invariant in words.
@@ -148,6 +150,9 @@ impl Invariant {
             }
             Self::HoldsMatch => {
                 "an order holds its stock until it ends; then it has it or gives it back, once"
+            }
+            Self::NumbersTrue => {
+                "each cell of the roll-ups is what the events come to that are behind their cursor"
             }
         }
     }

@@ -55,7 +55,7 @@ const GATEWAY: &[&str] = &["gateway-mock"];
 const ORDERS: &[&str] = &["api", "worker"];
 const FOLLOWER: &[&str] = &["follower"];
 const EVERY: &[&str] = &["api", "worker", "follower", "gateway-mock"];
-const FOLLOWERS: Label = of("follower", &["webhooks", "messages", "mail"]);
+const FOLLOWERS: Label = of("follower", &["webhooks", "messages", "mail", "roll_up"]);
 
 const fn counter(
     name: &'static str,

@@ -41,6 +41,7 @@ pub mod reads;
 mod refunds;
 pub mod refused;
 pub mod replica;
+pub mod rollups;
 pub mod sale_notices;
 pub mod session;
 pub mod settle;

@@ -7,6 +7,8 @@ use domain::money::currency_of;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
+use crate::rollups::periods::is_time_zone;
+
 /// A location as it stands.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -158,14 +160,4 @@ pub async fn close(conn: &mut PgConnection, id: &str, by: &str) -> sqlx::Result<
 fn numbers(location: &Location) -> (Option<i32>, i32) {
     let whole = |length: Duration| i32::try_from(length.as_secs()).unwrap_or(i32::MAX);
     (location.accept_in.map(whole), whole(location.lead / 60))
-}
-
-/// Whether there is a time zone of this very name. (Beside IANA's the database has names of its own files, in small letters.)
-async fn is_time_zone(conn: &mut PgConnection, name: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1 AND name ~ '^[A-Z]' AND name <> 'Factory') AS "is!""#,
-        name
-    )
-    .fetch_one(conn)
-    .await
 }

@@ -28,6 +28,9 @@ async fn is_out(client: &Client) -> Result<()> {
     let url = format!("{}/api/v1/orders", client.api);
     is_503_soon(client.http.post(&url).json(&Client::an_order()).send()).await?;
     is_503_soon(client.http.get(&url).send()).await?;
+    // Nobody can look, so nobody says that all is well.
+    let jobs = format!("{}/api/v1/analytics/jobs/status?job_name=roll_up", client.api);
+    is_503_soon(client.http.get(&jobs).send()).await?;
     let ready = client.http.get(format!("{}/ready", client.api)).send().await?;
     assert_eq!(ready.status(), 503);
     assert_eq!(ready.json::<serde_json::Value>().await?["database"], "down");

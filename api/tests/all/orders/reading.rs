@@ -94,6 +94,13 @@ async fn health_readiness_and_documentation_answer() -> Result<()> {
         paths,
         [
             "/",
+            "/api/v1/analytics/customers/lifetime-orders",
+            "/api/v1/analytics/customers/{customer}/lifetime-orders",
+            "/api/v1/analytics/days/{date}",
+            "/api/v1/analytics/jobs/status",
+            "/api/v1/analytics/order-metrics",
+            "/api/v1/analytics/revenue",
+            "/api/v1/analytics/status-metrics",
             "/api/v1/auth/jwks.json",
             "/api/v1/auth/login",
             "/api/v1/auth/logout",

@@ -42,8 +42,20 @@ fn an_order() -> Value {
     order
 }
 
+/// Numbers of a day, or of a customer.
+fn of_numbers(path: &str) -> String {
+    let path = path.replace("{date}", "2026-01-31").replace("{customer}", "x-customer_123");
+    let asked = match path.rsplit('/').next() {
+        Some("status") => "?job_name=roll_up",
+        Some("status-metrics" | "order-metrics" | "revenue") => "?from=2026-01-31&to=2026-01-31",
+        _ => "",
+    };
+    format!("{path}{asked}")
+}
+
 /// An api of two issuers, its internal endpoints, and what the requests are about.
 struct House {
+    database: TestDatabase,
     api: Pipeline,
     internal: String,
     manager: String,
@@ -88,6 +100,12 @@ impl House {
             let order = json!({"customer_id": "x-customer_123"});
             body = (method == Method::PUT).then_some(fill).or((method == Method::POST).then_some(order));
             return Ok(Asked { path, body });
+        }
+        if path.starts_with("/analytics") {
+            self.open_airport().await?;
+            self.order().await?;
+            testbed::numbers::roll_up(&self.database).await?;
+            return Ok(Asked { path: of_numbers(&path), body });
         }
         let email = format!("{}@example.com", Uuid::now_v7());
         let last = path.rsplit('/').next().unwrap_or_default();
@@ -288,7 +306,7 @@ async fn what_everybody_may_is_what_the_page_says() -> Result<()> {
     let limits = runtime::serve::ServeLimits::default();
     let router = api::operations::router(&database.database(), &identity);
     let served = runtime::serve::serve(listener, router, limits, stop.clone());
-    let house = House { api, internal, manager: of("manager:max")?, admin: of("admin:root")? };
+    let house = House { database, api, internal, manager: of("manager:max")?, admin: of("admin:root")? };
     let walked = async {
         let table = table(&house).await;
         stop.stop();

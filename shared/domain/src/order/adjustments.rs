@@ -80,7 +80,7 @@ impl Adjustment {
     }
 
     /// In minor units.
-    pub(crate) fn minor(&self, currency: Currency) -> Option<i64> {
+    pub fn minor(&self, currency: Currency) -> Option<i64> {
         Money::parse_signed(self.amount.get(), currency).ok().map(Money::minor)
     }
 }

@@ -141,7 +141,7 @@ async fn refund_all(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// Orders to which everything happens that can happen to one.
-async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
+pub(crate) async fn all_that_happens(conn: &mut PgConnection) -> Result<()> {
     use OrderStatus::{Accepted, Delivered, Preparing, Ready};
     // Cooked, with a step back, and begun with before it was taken.
     let cooked = paid(conn).await?;

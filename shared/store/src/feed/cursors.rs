@@ -17,9 +17,9 @@ pub enum Place {
     Taken,
 }
 
-/// Where `follower` stands, with its name locked for the rest of the transaction. Whoever follows for the first time begins with what
-/// happens from now on.
-pub async fn lock(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Place> {
+/// Where `follower` stands, with its name locked for the rest of the transaction. Whoever follows for the first time begins at
+/// `first`.
+pub async fn lock(conn: &mut PgConnection, follower: &str, first: Start) -> sqlx::Result<Place> {
     let mine = sqlx::query_scalar!(
         r#"SELECT pg_try_advisory_xact_lock(hashtextextended('follower:' || $1, 0)) AS "mine!""#,
         follower
@@ -39,7 +39,7 @@ pub async fn lock(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Place
     Ok(Place::At(match row {
         Some(row) => Cursor { tick: row.tick, noted_at: row.noted_at, within: row.subject.zip(row.version) },
         None => {
-            let cursor = start(conn, Start::Latest).await?;
+            let cursor = start(conn, first).await?;
             set(conn, follower, &cursor).await?;
             cursor
         }
@@ -54,7 +54,7 @@ pub async fn hold(
     holder: Uuid,
     length: Duration,
 ) -> sqlx::Result<Place> {
-    let Place::At(cursor) = lock(conn, follower).await? else { return Ok(Place::Taken) };
+    let Place::At(cursor) = lock(conn, follower, Start::Latest).await? else { return Ok(Place::Taken) };
     let held = sqlx::query!(
         "UPDATE feed_cursors SET holder = $2, held_until = now() + $3::bigint * interval '1 ms'
          WHERE follower = $1 AND (holder IS NULL OR holder = $2 OR held_until < now())",

@@ -1,0 +1,128 @@
+//! How long orders stay in each status.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use domain::order::status::OrderStatus;
+use domain::rolled::lengths::percentile;
+use serde::Serialize;
+use store::rollups::read::{self, Entered, Stayed};
+
+use super::asked::{Asked, Faulty, Numbers, Of, PeriodView, Queried, StatusQuery, numbers};
+use crate::http::error::{ApiError, ProblemBody};
+use crate::http::problems::{Faults, ManagersOnly};
+use crate::identity::caller::Keeper;
+use crate::state::AppState;
+
+/// Stays in a status that began in a period.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct StatusNumbers {
+    /// When
+    #[serde(flatten)]
+    period: PeriodView,
+    /// Where the orders stood
+    status: OrderStatus,
+    /// How often orders came to stand there
+    entries: i64,
+    /// How many of these stays are over; the others go on, or are the orders' end
+    finished: i64,
+    /// How long those lasted, on average, in milliseconds; null: none is over
+    mean_ms: Option<i64>,
+    /// Half of them lasted no longer; read from a histogram, and so off by an eighth at most
+    p50_ms: Option<i64>,
+    /// Nineteen of twenty lasted no longer
+    p95_ms: Option<i64>,
+}
+
+/// How long orders stay.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct StatusMetrics {
+    /// Of what they are
+    #[serde(flatten)]
+    of: Of,
+    /// By period and status; where no order came to stand, there is none
+    statuses: Vec<StatusNumbers>,
+}
+
+/// How long orders stay in each status.
+///
+/// A stay belongs to the period in which it **began**, however late it ends: the numbers of a period change as its stays end, and are
+/// never late.
+#[utoipa::path(
+    get, path = "/api/v1/analytics/status-metrics", tag = "analytics", operation_id = "status_metrics",
+    params(StatusQuery),
+    responses(
+        (status = 200, description = "By period and status", body = StatusMetrics),
+        (status = 404, description = "There is no such location", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid, or `from` is after `to`", body = ProblemBody, content_type = "application/problem+json"),
+        ManagersOnly, Faults,
+    ),
+    security(("token" = []))
+)]
+pub(crate) async fn status_metrics(
+    State(state): State<AppState>,
+    by: Keeper,
+    query: Queried<StatusQuery>,
+) -> Result<Json<StatusMetrics>, ApiError> {
+    let (query, status) = super::asked::read(query)?.split();
+    let mut faulty = Faulty::default();
+    let status = status.and_then(|text| {
+        let status = OrderStatus::parse(text.trim());
+        if status.is_none() {
+            let known: Vec<&str> = OrderStatus::ALL.iter().map(|status| status.as_str()).collect();
+            faulty.add("status", "unknown_status", format!("must be one of {}", known.join(", ")));
+        }
+        status
+    });
+    let asked = Asked::parse(&by, query, faulty)?;
+    let found = numbers(state, move |conn| {
+        let asked = asked.clone();
+        Box::pin(async move {
+            let found = match asked.find(conn).await? {
+                Ok(found) => found,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            let Numbers { which, span, periods, .. } = &found;
+            let entries = read::entries(conn, which, span, periods, status).await?;
+            let stays = read::stays(conn, which, span, periods, status).await?;
+            Ok(Ok((found, entries, stays)))
+        })
+    });
+    let (found, entries, stays) = found.await?;
+    let statuses = shown(&found, &entries, &stays);
+    Ok(Json(StatusMetrics { of: found.into(), statuses }))
+}
+
+#[derive(Default)]
+struct Cell {
+    entries: i64,
+    total_ms: i64,
+    buckets: Vec<(i16, i64)>,
+}
+
+fn shown(found: &Numbers, entries: &[Entered], stays: &[Stayed]) -> Vec<StatusNumbers> {
+    let mut cells: BTreeMap<(usize, OrderStatus), Cell> = BTreeMap::new();
+    for one in entries {
+        cells.entry((one.period, one.status)).or_default().entries = one.entries;
+    }
+    for one in stays {
+        let cell = cells.entry((one.period, one.status)).or_default();
+        cell.total_ms += one.total_ms;
+        cell.buckets.push((one.bucket, one.stays));
+    }
+    let shown = cells.into_iter().filter_map(|((period, status), mut cell)| {
+        cell.buckets.sort_unstable();
+        let finished: i64 = cell.buckets.iter().map(|(_, stays)| stays).sum();
+        Some(StatusNumbers {
+            period: found.periods.get(period)?.into(),
+            status,
+            entries: cell.entries,
+            finished,
+            mean_ms: cell.total_ms.checked_div(finished),
+            p50_ms: percentile(&cell.buckets, 50),
+            p95_ms: percentile(&cell.buckets, 95),
+        })
+    });
+    shown.collect()
+}

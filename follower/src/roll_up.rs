@@ -1,0 +1,86 @@
+//! roll_up: what has happened becomes numbers: how many orders, how long they stayed where, how much money, by quarters of an hour.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use domain::event::Event;
+use futures_util::future::BoxFuture;
+use runtime::tasks::Stop;
+use sqlx::PgConnection;
+use store::Database;
+use store::feed::Start;
+use store::rollups::{self, anew};
+
+use crate::follow::{Following, Follows, Step};
+use crate::rebuild::rebuild;
+
+/// Adds what happens to the numbers.
+#[derive(Debug)]
+pub struct RollUp;
+
+impl Follows for RollUp {
+    const NAME: &'static str = "roll_up";
+    /// Many orders meet in few cells, so a large page writes hardly more rows than a small one.
+    const PAGE: u32 = 1_024;
+    /// Numbers are of all that has happened.
+    const START: Start = Start::Earliest;
+
+    fn take<'c>(conn: &'c mut PgConnection, events: &'c [Event]) -> BoxFuture<'c, sqlx::Result<()>> {
+        Box::pin(rollups::add(conn, events))
+    }
+}
+
+/// The same, and makes the numbers anew where some of what they are of is not there any more, or was never counted.
+#[derive(Debug)]
+pub struct Rolling {
+    following: Following<RollUp>,
+    database: Database,
+    /// Whether all that happened before this process began is counted, or will be.
+    is_whole: bool,
+}
+
+impl Rolling {
+    /// On a connection of its own.
+    pub fn new(database: &Database) -> Self {
+        let following = Following::new(RollUp, database.session(), Arc::default());
+        Self { following, database: database.clone(), is_whole: false }
+    }
+
+    /// Follows until `stop`.
+    pub async fn run(mut self, interval: Duration, stop: Stop) -> Result<()> {
+        let mut well = true;
+        while !stop.is_stopped() {
+            let step = self.run_once().await;
+            if let Err(error) = &step {
+                if std::mem::take(&mut well) {
+                    tracing::warn!(error = format!("{error:#}"), "cannot roll up; trying on");
+                }
+                self.following.note(error).await;
+            } else {
+                well = true;
+            }
+            if !matches!(step, Ok(Step::Followed(_) | Step::Gone)) {
+                stop.or_stopped(tokio::time::sleep(interval)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows a page, if it is this process's turn.
+    pub async fn run_once(&mut self) -> Result<Step> {
+        if !self.is_whole {
+            let mut conn = self.database.connect().await?;
+            if anew::is_needed(&mut conn).await? {
+                tracing::info!("counting from the first event on");
+                rebuild(&self.database).await?;
+            }
+            self.is_whole = true;
+        }
+        let step = self.following.run_once().await?;
+        if step == Step::Gone {
+            rebuild(&self.database).await?;
+        }
+        Ok(step)
+    }
+}

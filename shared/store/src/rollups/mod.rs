@@ -1,0 +1,12 @@
+//! rollups: what has happened, by quarters of an hour (domain/rolled says what counts where). A page of events is added in the
+//! transaction that moves its follower's cursor, so each event counts once. One at a time adds: the cursor's lock sees to that.
+
+mod add;
+pub mod anew;
+pub mod customers;
+pub mod jobs;
+pub mod periods;
+pub mod read;
+mod write;
+
+pub use self::add::add;
