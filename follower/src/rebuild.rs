@@ -55,8 +55,12 @@ pub async fn rebuild(database: &Database) -> Result<u64> {
                 events += more;
                 break;
             }
-            Err(error) if tries_left == 0 => return Err(error).context("the numbers are made, and cannot take their place"),
-            Err(error) => tracing::debug!(error = format!("{error:#}"), "somebody reads the numbers; trying on"),
+            Err(error) if tries_left == 0 => {
+                return Err(error).context("the numbers are made, and cannot take their place");
+            }
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "somebody reads the numbers; trying on")
+            }
         }
     }
     conn.close().await?;
@@ -72,7 +76,9 @@ async fn catch_up(conn: &mut PgConnection, cursor: &Cursor) -> Result<Option<(Cu
             rollups::add(conn, &events).await?;
             Ok(Some((next, events.len() as u64)))
         }
-        Read::Gone { .. } => anyhow::bail!("what happened meanwhile is not there any more: the database was restored"),
+        Read::Gone { .. } => {
+            anyhow::bail!("what happened meanwhile is not there any more: the database was restored")
+        }
     }
 }
 

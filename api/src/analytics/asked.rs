@@ -250,7 +250,11 @@ impl Asked {
         let mut bound = |attr: &str, text: Option<String>| match text.as_deref().map(Bound::parse) {
             Some(Some(bound)) => bound,
             Some(None) => {
-                faulty.add(attr, "no_time", "must be a day such as 2026-01-31, or a time such as 2026-01-31T18:00:00Z");
+                faulty.add(
+                    attr,
+                    "no_time",
+                    "must be a day such as 2026-01-31, or a time such as 2026-01-31T18:00:00Z",
+                );
                 Bound::At(OffsetDateTime::UNIX_EPOCH)
             }
             None => {
@@ -305,7 +309,8 @@ impl Asked {
         // An hour more, where clocks are put back meanwhile.
         let most = most_days(self.granularity);
         if to - from > Duration::days(most) + Duration::HOUR {
-            let detail = format!("must be no more than {most} days after from, by {}s", self.granularity.as_str());
+            let detail =
+                format!("must be no more than {most} days after from, by {}s", self.granularity.as_str());
             return Ok(Err(ApiError::invalid_one("to", "too_far_apart", detail)));
         }
         let as_of = match as_of(conn).await? {
@@ -389,4 +394,3 @@ impl From<&Period> for PeriodView {
         Self { period: period.label.clone(), begins: period.begins }
     }
 }
-

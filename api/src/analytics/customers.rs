@@ -174,7 +174,8 @@ pub(crate) async fn list(
     by: Keeper,
     query: Queried<CustomersQuery>,
 ) -> Result<Json<CustomerPage>, ApiError> {
-    let CustomersQuery { location, min_orders, max_orders, last_from, last_to, page_size, after } = read(query)?;
+    let CustomersQuery { location, min_orders, max_orders, last_from, last_to, page_size, after } =
+        read(query)?;
     let mut faulty = Faulty::default();
     let scope = Scope::new(&by, (location, None, None), &mut faulty)?;
     let mut number = |attr: &str, text: Option<String>, most: i64| {

@@ -114,7 +114,8 @@ pub(crate) async fn status(
 ) -> Result<Json<Job>, ApiError> {
     let name = read(query)?.job_name;
     let name = name.ok_or_else(|| ApiError::invalid_one("job_name", "required", "is required"))?;
-    let name = FOLLOWERS.into_iter().find(|known| *known == name).ok_or_else(|| ApiError::not_found("job"))?;
+    let name =
+        FOLLOWERS.into_iter().find(|known| *known == name).ok_or_else(|| ApiError::not_found("job"))?;
     let found = decisive(state, move |conn| {
         Box::pin(async move { Ok((jobs::standing(conn, name).await?, jobs::faults(conn, name).await?)) })
     });

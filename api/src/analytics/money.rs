@@ -95,8 +95,8 @@ impl Sums {
     /// `None`: nobody knows such a currency.
     pub(super) fn shown(&self, currency: &str) -> Option<MoneyNumbers> {
         use MoneyKind::{
-            Bag, Charged, Collected, CollectedBack, DeliveryFee, Discount, Elsewhere, ElsewhereBack, Other, Refunded,
-            Rounding, ServiceFee, Tax, Tip,
+            Bag, Charged, Collected, CollectedBack, DeliveryFee, Discount, Elsewhere, ElsewhereBack, Other,
+            Refunded, Rounding, ServiceFee, Tax, Tip,
         };
         let money = |kinds: &[MoneyKind]| exact(currency, self.of(kinds).1);
         Some(MoneyNumbers {

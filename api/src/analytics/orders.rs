@@ -31,7 +31,8 @@ pub(crate) struct OrderCounts {
 
 impl From<domain::rolled::cells::Orders> for OrderCounts {
     fn from(orders: domain::rolled::cells::Orders) -> Self {
-        let domain::rolled::cells::Orders { accepted, confirmed, failed, rejected, cancelled, delivered } = orders;
+        let domain::rolled::cells::Orders { accepted, confirmed, failed, rejected, cancelled, delivered } =
+            orders;
         Self { accepted, confirmed, failed, rejected, cancelled, delivered }
     }
 }

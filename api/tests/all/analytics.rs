@@ -34,9 +34,9 @@ async fn with(times: &[&str]) -> Result<(TestDatabase, Pipeline)> {
 fn accepted(metrics: &Value) -> Result<Vec<(String, String, i64)>> {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let rows = metrics["orders"].as_array().context("no list")?;
-    let shown = rows.iter().map(|row| {
-        (text(&row["period"]), text(&row["begins"]), row["accepted"].as_i64().unwrap_or(-1))
-    });
+    let shown = rows
+        .iter()
+        .map(|row| (text(&row["period"]), text(&row["begins"]), row["accepted"].as_i64().unwrap_or(-1)));
     Ok(shown.collect())
 }
 
@@ -71,18 +71,29 @@ async fn where_clocks_are_put_back_an_hour_comes_twice_and_its_day_has_25() -> R
     let twice = numbers(&api, &format!("order-metrics?{of}&hour=2")).await?;
     assert_eq!(accepted(&twice)?, [row("2026-10-25", "2026-10-25T00:00:00+02:00", 2)], "both hours of two");
     let day = numbers(&api, "days/2026-10-25?time_zone=Europe/Berlin").await?;
-    assert_eq!((&day["begins"], &day["ends"]), (&json!("2026-10-24T22:00:00.000000Z"), &json!("2026-10-25T23:00:00.000000Z")));
+    assert_eq!(
+        (&day["begins"], &day["ends"]),
+        (&json!("2026-10-24T22:00:00.000000Z"), &json!("2026-10-25T23:00:00.000000Z"))
+    );
     assert_eq!(day["orders"]["accepted"], 4);
     api.stop().await
 }
 
 #[tokio::test]
 async fn where_clocks_are_put_forward_a_day_has_23_hours() -> Result<()> {
-    let (_database, api) =
-        with(&["2026-03-28T23:00:00Z", "2026-03-29T00:59:59Z", "2026-03-29T01:00:00Z", "2026-03-29T22:00:00Z"]).await?;
+    let (_database, api) = with(&[
+        "2026-03-28T23:00:00Z",
+        "2026-03-29T00:59:59Z",
+        "2026-03-29T01:00:00Z",
+        "2026-03-29T22:00:00Z",
+    ])
+    .await?;
     let of = "time_zone=Europe/Berlin&from=2026-03-29&to=2026-03-30";
     let by_days = numbers(&api, &format!("order-metrics?{of}")).await?;
-    let days = [row("2026-03-29", "2026-03-29T00:00:00+01:00", 3), row("2026-03-30", "2026-03-30T00:00:00+02:00", 1)];
+    let days = [
+        row("2026-03-29", "2026-03-29T00:00:00+01:00", 3),
+        row("2026-03-30", "2026-03-30T00:00:00+02:00", 1),
+    ];
     assert_eq!(accepted(&by_days)?, days);
     let by_hours = numbers(&api, &format!("order-metrics?{of}&granularity=hour")).await?;
     let names: Vec<String> = accepted(&by_hours)?.into_iter().map(|(period, ..)| period).collect();
@@ -92,17 +103,20 @@ async fn where_clocks_are_put_forward_a_day_has_23_hours() -> Result<()> {
 
 #[tokio::test]
 async fn a_year_may_have_53_weeks_and_an_hour_may_begin_at_half_past() -> Result<()> {
-    let (_database, api) = with(&["2026-12-31T12:00:00Z", "2027-01-03T18:29:59Z", "2027-01-03T18:30:00Z"]).await?;
+    let (_database, api) =
+        with(&["2026-12-31T12:00:00Z", "2027-01-03T18:29:59Z", "2027-01-03T18:30:00Z"]).await?;
     let of = "from=2026-12-28&to=2027-01-10";
     let weeks = numbers(&api, &format!("order-metrics?{of}&granularity=week")).await?;
     assert_eq!(accepted(&weeks)?, [row("2026-W53", "2026-12-28T00:00:00Z", 3)], "Sunday ends it");
     // In India it is Monday already.
     let there = format!("order-metrics?{of}&time_zone=Asia/Kolkata");
     let weeks = numbers(&api, &format!("{there}&granularity=week")).await?;
-    let expected = [row("2026-W53", "2026-12-28T00:00:00+05:30", 2), row("2027-W01", "2027-01-04T00:00:00+05:30", 1)];
+    let expected =
+        [row("2026-W53", "2026-12-28T00:00:00+05:30", 2), row("2027-W01", "2027-01-04T00:00:00+05:30", 1)];
     assert_eq!(accepted(&weeks)?, expected);
     let months = numbers(&api, &format!("{there}&granularity=month")).await?;
-    let expected = [row("2026-12", "2026-12-01T00:00:00+05:30", 1), row("2027-01", "2027-01-01T00:00:00+05:30", 2)];
+    let expected =
+        [row("2026-12", "2026-12-01T00:00:00+05:30", 1), row("2027-01", "2027-01-01T00:00:00+05:30", 2)];
     assert_eq!(accepted(&months)?, expected);
     let hours = numbers(&api, &format!("{there}&granularity=hour")).await?;
     let begins: Vec<String> = accepted(&hours)?.into_iter().map(|(_, begins, _)| begins).collect();
@@ -117,8 +131,15 @@ async fn stays_are_shown_with_their_mean_and_their_shares_where_they_began() -> 
     let mut conn = database.connect().await?;
     for minutes in [1, 2, 3, 4, 30] {
         let ready = format!("2026-03-31T23:{:02}:00Z", 20 + minutes);
-        order(&mut conn, &[("CONFIRMED", "2026-03-31T23:20:00Z"), ("PREPARING", "2026-03-31T23:20:00Z"), ("READY", &ready)])
-            .await?;
+        order(
+            &mut conn,
+            &[
+                ("CONFIRMED", "2026-03-31T23:20:00Z"),
+                ("PREPARING", "2026-03-31T23:20:00Z"),
+                ("READY", &ready),
+            ],
+        )
+        .await?;
     }
     order(&mut conn, &[("CONFIRMED", "2026-03-31T23:20:00Z"), ("PREPARING", "2026-03-31T23:50:00Z")]).await?;
     roll_up(&database).await?;
@@ -128,7 +149,10 @@ async fn stays_are_shown_with_their_mean_and_their_shares_where_they_began() -> 
     assert_eq!(rows.len(), 1, "{rows:?}");
     let (one, minute) = (&rows[0], 60_000);
     assert_eq!((&one["period"], &one["status"]), (&json!("2026-03-31"), &json!("PREPARING")));
-    assert_eq!((&one["entries"], &one["finished"], &one["mean_ms"]), (&json!(6), &json!(5), &json!(8 * minute)));
+    assert_eq!(
+        (&one["entries"], &one["finished"], &one["mean_ms"]),
+        (&json!(6), &json!(5), &json!(8 * minute))
+    );
     let near = |name: &str, minutes: i64| {
         let shown = one[name].as_i64().unwrap_or(0);
         assert!((shown - minutes * minute).abs() <= minutes * minute / 5, "{name}: {shown}");
@@ -227,7 +251,12 @@ async fn which_customers_come_again_is_listed_and_filtered() -> Result<()> {
         ("cy", "2026-02-01T12:00:00Z"),
         ("cy", "2026-02-02T12:00:00Z"),
     ] {
-        told_of(&mut conn, (customer, "main"), &[("PENDING", at), ("PAYMENT_PROCESSING", at), ("CONFIRMED", at)]).await?;
+        told_of(
+            &mut conn,
+            (customer, "main"),
+            &[("PENDING", at), ("PAYMENT_PROCESSING", at), ("CONFIRMED", at)],
+        )
+        .await?;
     }
     roll_up(&database).await?;
     let ann = numbers(&api, "customers/ann/lifetime-orders").await?;
@@ -265,7 +294,8 @@ async fn what_a_manager_signs_in_the_evening_has_all_the_money_of_the_day() -> R
     // Nobody has paid this one.
     api.client.order(&order).await?;
     for (id, verb) in [(paid, "collect"), (called_off, "cancel")] {
-        let answer = api.client.http.post(format!("{}/api/v1/orders/{id}/{verb}", api.client.api)).json(&json!({}));
+        let answer =
+            api.client.http.post(format!("{}/api/v1/orders/{id}/{verb}", api.client.api)).json(&json!({}));
         let answer = answer.send().await?;
         ensure!(answer.status() == 200, "{}", answer.text().await?);
     }
@@ -275,7 +305,8 @@ async fn what_a_manager_signs_in_the_evening_has_all_the_money_of_the_day() -> R
     roll_up(&database).await?;
     let day = numbers(&api, "days/2026-03-30").await?;
     assert_eq!((&day["location"], &day["complete"]), (&json!("main"), &json!(true)));
-    let counts = json!({"accepted": 3, "confirmed": 3, "failed": 0, "rejected": 0, "cancelled": 1, "delivered": 0});
+    let counts =
+        json!({"accepted": 3, "confirmed": 3, "failed": 0, "rejected": 0, "cancelled": 1, "delivered": 0});
     assert_eq!(day["orders"], counts);
     assert_eq!(day["reasons"], json!([{"status": "CANCELLED", "reason": "none", "times": 1}]));
     let money = &day["money"][0];
@@ -302,7 +333,14 @@ async fn what_a_manager_signs_in_the_evening_has_all_the_money_of_the_day() -> R
     assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8");
     assert_eq!(answer.headers()["content-disposition"], "attachment; filename=\"main-2026-03-30.csv\"");
     let table = answer.text().await?;
-    for line in ["what,value", "date,2026-03-30", "orders_accepted,3", "reason_CANCELLED_none,1", "money_in_USD,36.47", "due_USD,36.47"] {
+    for line in [
+        "what,value",
+        "date,2026-03-30",
+        "orders_accepted,3",
+        "reason_CANCELLED_none,1",
+        "money_in_USD,36.47",
+        "due_USD,36.47",
+    ] {
         assert!(table.lines().any(|one| one == line), "{line} in {table}");
     }
     let today = time::OffsetDateTime::now_utc().date();
@@ -327,14 +365,18 @@ async fn where_a_follower_stands_is_told_as_it_is() -> Result<()> {
     // Nobody follows any more: what has happened since is not read, and that is said.
     order(&mut conn, &[("PENDING", "2026-03-30T12:00:00Z")]).await?;
     store::feed::tick(&mut conn).await?;
-    conn.execute("UPDATE feed_ticks SET at = at - interval '1 minute' WHERE tick = (SELECT max(tick) FROM feed_ticks)").await?;
+    conn.execute(
+        "UPDATE feed_ticks SET at = at - interval '1 minute' WHERE tick = (SELECT max(tick) FROM feed_ticks)",
+    )
+    .await?;
     conn.execute("INSERT INTO feed_faults (follower, fault) VALUES ('roll_up', 'it fell asleep')").await?;
     let behind = job("roll_up").await?;
     assert_eq!(behind["state"], "behind");
     assert!(behind["lag_ms"].as_i64().is_some_and(|lag| lag >= 60_000), "{behind}");
     assert_eq!(behind["last_error"]["fault"], "it fell asleep");
     assert_eq!(job("messages").await?["state"], "never_begun");
-    let unknown = ask(&api, Method::GET, "/analytics/jobs/status?job_name=payroll", &of("manager:max")?, None).await?;
+    let unknown =
+        ask(&api, Method::GET, "/analytics/jobs/status?job_name=payroll", &of("manager:max")?, None).await?;
     assert_eq!(unknown.status(), 404);
     api.stop().await
 }

@@ -87,10 +87,11 @@ async fn a_stay_counts_where_it_began_though_it_ends_after_midnight_and_long_aft
     .await?;
     assert_eq!(entered, 1);
 
-    go_on(&mut conn, order, 3, &[("READY", "2026-04-01T01:10:00Z"), ("DELIVERED", "2026-04-01T01:10:00.5Z")]).await?;
+    go_on(&mut conn, order, 3, &[("READY", "2026-04-01T01:10:00Z"), ("DELIVERED", "2026-04-01T01:10:02Z")])
+        .await?;
     roll_up(&database).await?;
     expected.push(stay("PREPARING", "31 23:45", 1, 80 * 60));
-    expected.push(stay("READY", "01 01:00", 1, 0));
+    expected.push(stay("READY", "01 01:00", 1, 2));
     assert_eq!(sorted(stays(&mut conn).await?), sorted(expected), "the hour is corrected");
     assert!(true_cells(&database).await? > 10);
     Ok(())
@@ -115,7 +116,9 @@ async fn many(conn: &mut PgConnection, orders: usize) -> Result<()> {
 }
 
 async fn accepted(conn: &mut PgConnection) -> Result<i64> {
-    Ok(sqlx::query_scalar("SELECT coalesce(sum(accepted), 0)::bigint FROM rolled_orders").fetch_one(conn).await?)
+    Ok(sqlx::query_scalar("SELECT coalesce(sum(accepted), 0)::bigint FROM rolled_orders")
+        .fetch_one(conn)
+        .await?)
 }
 
 #[tokio::test]
@@ -146,7 +149,8 @@ async fn of_several_followers_at_once_each_event_counts_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_that_dies_between_its_page_and_its_cursor_leaves_nothing_and_its_page_is_taken_up_again() -> Result<()> {
+async fn one_that_dies_between_its_page_and_its_cursor_leaves_nothing_and_its_page_is_taken_up_again()
+-> Result<()> {
     let database = TestDatabase::new().await?;
     let (mut conn, mut holder) = (database.connect().await?, database.connect().await?);
     many(&mut conn, 10).await?;
@@ -281,7 +285,8 @@ async fn numbers_are_of_all_that_ever_happened_also_where_nobody_followed_then()
     while rolling.run_once().await? != Step::UpToDate {}
     assert_eq!(accepted(&mut conn).await?, 7);
     // And where what comes next is gone, they are made anew: nothing counts twice.
-    conn.execute("UPDATE feed_cursors SET noted_at = noted_at - interval '1 s' WHERE follower = 'roll_up'").await?;
+    conn.execute("UPDATE feed_cursors SET noted_at = noted_at - interval '1 s' WHERE follower = 'roll_up'")
+        .await?;
     many(&mut conn, 1).await?;
     assert_eq!(rolling.run_once().await?, Step::Gone);
     while rolling.run_once().await? != Step::UpToDate {}

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// Where an order stands. In capitals on the wire; read case-insensitively.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[cfg_attr(
     feature = "sqlx",
     derive(sqlx::Type),

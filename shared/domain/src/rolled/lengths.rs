@@ -58,7 +58,9 @@ mod tests {
     fn bounds_rise_and_a_stay_lies_between_those_of_its_bucket() {
         assert!(BOUNDS_MS.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!((BOUNDS_MS[0], BOUNDS_MS[96]), (10, 1_000_000_000));
-        for (millis, expected) in [(0, 0), (9, 0), (10, 1), (11, 1), (12, 2), (999_999_999, 96), (i64::MAX, 97)] {
+        for (millis, expected) in
+            [(0, 0), (9, 0), (10, 1), (11, 1), (12, 2), (999_999_999, 96), (i64::MAX, 97)]
+        {
             assert_eq!(bucket(millis), expected, "{millis}");
         }
     }

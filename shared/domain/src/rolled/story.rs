@@ -176,7 +176,8 @@ impl<'a> Story<'a> {
             }
             OrderStatus::Rejected | OrderStatus::Cancelled => {
                 let orders = cells.order(place, at);
-                let ended = if to == OrderStatus::Rejected { &mut orders.rejected } else { &mut orders.cancelled };
+                let ended =
+                    if to == OrderStatus::Rejected { &mut orders.rejected } else { &mut orders.cancelled };
                 *ended += 1;
                 cells.reason(place, at, to, event.reason.as_deref());
                 self.end(at, cells);

@@ -35,7 +35,10 @@ async fn others(conn: &mut PgConnection) -> Result<()> {
         ("paid_elsewhere", &["accepted CONFIRMED 1000", "moved CANCELLED"]),
         ("paid_elsewhere", &["accepted CONFIRMED 1000", "moved READY", "moved CANCELLED", "kept - 1000"]),
         ("on_delivery", &["accepted CONFIRMED 1000", "added - 250", "collected - 1000", "moved CANCELLED"]),
-        ("on_delivery", &["accepted CONFIRMED 1000", "collected - 1000", "moved READY", "moved CANCELLED", "kept - 1000"]),
+        (
+            "on_delivery",
+            &["accepted CONFIRMED 1000", "collected - 1000", "moved READY", "moved CANCELLED", "kept - 1000"],
+        ),
         ("card", &["accepted PENDING 1000", "moved CONFIRMED 1000", "added - 250", "addition_charged - 250"]),
     ];
     for (method, story) in stories {
@@ -97,7 +100,9 @@ async fn the_numbers_are_what_the_events_come_to_wherever_the_follower_stands() 
         assert_eq!(last.violated, 0, "{rows} rows: {:#?}", last.examples);
         assert!(last.checked >= 40, "{} cells", last.checked);
         let kinds: Vec<String> =
-            sqlx::query_scalar("SELECT DISTINCT kind::text FROM rolled_money ORDER BY 1").fetch_all(&mut conn).await?;
+            sqlx::query_scalar("SELECT DISTINCT kind::text FROM rolled_money ORDER BY 1")
+                .fetch_all(&mut conn)
+                .await?;
         let expected = [
             "charged",
             "collected",
@@ -120,7 +125,12 @@ async fn the_numbers_are_what_the_events_come_to_wherever_the_follower_stands() 
         .fetch_all(&mut conn)
         .await?;
         let sum = |kind: &str, minor| (kind.to_owned(), minor);
-        let expected = [sum("collected_back", 1_000), sum("elsewhere", 2_000), sum("elsewhere_back", 1_000), sum("tip", 100)];
+        let expected = [
+            sum("collected_back", 1_000),
+            sum("elsewhere", 2_000),
+            sum("elsewhere_back", 1_000),
+            sum("tip", 100),
+        ];
         assert_eq!(sums, expected);
     }
     Ok(())
@@ -141,8 +151,9 @@ async fn a_number_that_is_wrong_is_found_and_so_is_one_that_is_missing_or_one_to
     assert_eq!(numbers.len(), 18);
     for (table, column) in numbers {
         let more = if column.ends_with("_at") { "interval '1 s'" } else { "1" };
-        let harms = [format!("UPDATE {table} SET {column} = {column} + {more}"), format!("DELETE FROM {table}")];
-        for harm in harms {
+        let wrong = format!("UPDATE {table} SET {column} = {column} + {more}");
+        let missing = format!("DELETE FROM {table} WHERE ctid = (SELECT min(ctid) FROM {table})");
+        for harm in [wrong, missing] {
             conn.execute(AssertSqlSafe(format!("CREATE TABLE kept AS SELECT * FROM {table}"))).await?;
             conn.execute(AssertSqlSafe(harm.clone())).await?;
             assert!(judged(&database).await?.violated > 0, "{harm}");

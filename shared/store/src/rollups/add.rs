@@ -20,14 +20,13 @@ pub async fn add(conn: &mut PgConnection, events: &[Event]) -> sqlx::Result<()> 
     let of_orders = || events.chunk_by(|one, next| one.subject == next.subject).filter_map(<[Event]>::first);
     let orders: Vec<Uuid> = of_orders().map(|event| event.subject).collect();
     let of = of(conn, &orders).await?;
-    let (begun, from): (Vec<Uuid>, Vec<i32>) = of_orders()
-        .filter(|event| event.version > 1)
-        .map(|event| (event.subject, event.version))
-        .unzip();
+    let (begun, from): (Vec<Uuid>, Vec<i32>) =
+        of_orders().filter(|event| event.version > 1).map(|event| (event.subject, event.version)).unzip();
     let mut earlier = earlier(conn, &begun, &from).await?;
     let (mut counted, mut cells) = (Cells::default(), Cells::default());
     for events in events.chunk_by(|one, next| one.subject == next.subject) {
-        let Some((first, of)) = events.first().and_then(|event| Some((event, of.get(&event.subject)?))) else {
+        let Some((first, of)) = events.first().and_then(|event| Some((event, of.get(&event.subject)?)))
+        else {
             continue;
         };
         let mut story = Story::new(of);

@@ -41,7 +41,9 @@ pub struct Moment {
 
 /// Nobody else makes them anew while this connection lives; whether it is so.
 pub async fn alone(conn: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS "mine!""#, ANEW).fetch_one(conn).await
+    sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS "mine!""#, ANEW)
+        .fetch_one(conn)
+        .await
 }
 
 /// An empty second set, whatever was left of an earlier one; and the moment up to which all is to be read. What happens later waits
@@ -51,9 +53,8 @@ pub async fn begin(conn: &mut PgConnection) -> sqlx::Result<Moment> {
     let home = home(conn).await?;
     let mut statements = format!("BEGIN; DROP SCHEMA IF EXISTS {ANEW} CASCADE; CREATE SCHEMA {ANEW};");
     for (table, kept) in TABLES {
-        statements += &format!(
-            "CREATE TABLE {ANEW}.{table} (LIKE {home}.{table} INCLUDING ALL) WITH ({kept});"
-        );
+        statements +=
+            &format!("CREATE TABLE {ANEW}.{table} (LIKE {home}.{table} INCLUDING ALL) WITH ({kept});");
     }
     conn.execute(AssertSqlSafe(statements + "COMMIT")).await?;
     let cursor = feed::start(conn, Start::Latest).await?;

@@ -94,8 +94,11 @@ pub async fn entries(
     )
     .fetch_all(conn)
     .await?;
-    let entered =
-        rows.into_iter().map(|row| Entered { period: at(row.period), status: row.status, entries: row.entries });
+    let entered = rows.into_iter().map(|row| Entered {
+        period: at(row.period),
+        status: row.status,
+        entries: row.entries,
+    });
     Ok(entered.collect())
 }
 
