@@ -30,8 +30,9 @@ use crate::orders::read::misread;
 use crate::state::AppState;
 
 const DATE: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
-/// Years that are asked about: no time zone's offset leads out of what can be shown.
-const YEARS: std::ops::RangeInclusive<i32> = 1970..=2999;
+/// Years that are asked about: nothing was counted before, all offsets are whole quarters of an hour since, and none leads out of what
+/// can be shown. (Monrovia was 44 minutes and 30 seconds behind until 1972, which RFC 3339 cannot say.)
+const YEARS: std::ops::RangeInclusive<i32> = 2000..=2999;
 /// Most days at once: some thousand rows.
 const fn most_days(granularity: Granularity) -> i64 {
     match granularity {
