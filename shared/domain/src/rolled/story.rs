@@ -99,6 +99,15 @@ impl<'a> Story<'a> {
             What::RefundOwed => self.goes_back(event.at, MoneyKind::RefundOwed, amount, cells),
             What::Refunded => self.money(event.at, MoneyKind::Refunded, amount, cells),
             What::AdditionDropped | What::CancelWished | What::Told | What::Forgotten => {}
+            // Of no order.
+            What::ProductMade
+            | What::ProductChanged
+            | What::PriceChanged
+            | What::PriceDropped
+            | What::ProductDeleted
+            | What::StockSet
+            | What::StockAdded
+            | What::StockShipped => {}
         }
         if let Some(to) = event.to {
             self.stand(to, event, cells);
