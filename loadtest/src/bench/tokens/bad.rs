@@ -19,8 +19,8 @@ use crate::load::{Connection, Pace, load};
 
 /// Bad tokens a second.
 const RATE: u32 = 10_000;
-/// Longest attack.
-const LONGEST: Duration = Duration::from_secs(60);
+/// Longest attack: the bench's own minute with what is around it, and as much again for who wants to be sure.
+const LONGEST: Duration = Duration::from_secs(120);
 /// Connections that they come over.
 const CONNECTIONS: u32 = 64;
 /// Different ones.
@@ -52,6 +52,7 @@ pub(in crate::bench) async fn beside(
     time: Duration,
     logs: &Path,
 ) -> Result<BadTokensRun> {
+    let attack_time = attack_time(time)?;
     let mint = Mint::new()?;
     let issuers = mint.write(logs)?;
     let tokens = logs.join("bad.tokens");
@@ -63,7 +64,7 @@ pub(in crate::bench) async fn beside(
     let honest = async || anyhow::Ok(load(&plan, &Stop::new()).await?.latencies.summary());
     let alone = honest().await?;
     let attacked = async |addresses: u32| {
-        let attack = attack(services.api_addr, time + LEAD_IN * 2, addresses, &tokens)?;
+        let attack = attack(services.api_addr, attack_time, addresses, &tokens)?;
         tokio::time::sleep(LEAD_IN).await;
         let latencies = honest().await?;
         let ended = tokio::task::spawn_blocking(move || attack.wait_with_output()).await??;
@@ -79,6 +80,17 @@ pub(in crate::bench) async fn beside(
     let (beside_many, many_bad_per_s) = attacked(CONNECTIONS).await.context("from many addresses")?;
     services.stop(stack).await?;
     Ok(BadTokensRun { rate, alone, beside, bad_per_s, beside_many, many_bad_per_s })
+}
+
+/// How long an attack has to last to be under way for all of `time`. Said before anything is measured.
+fn attack_time(time: Duration) -> Result<Duration> {
+    let attack = time + LEAD_IN * 2;
+    ensure!(
+        attack <= LONGEST,
+        "bad tokens are sent for at most {:?}: name fewer --seconds",
+        LONGEST - LEAD_IN * 2
+    );
+    Ok(attack)
 }
 
 /// In a process of its own: what measures the honest ones must not be late because of it.
@@ -141,4 +153,25 @@ async fn keep_sending(
         }
     }
     Ok(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::bench::BenchArguments;
+
+    #[derive(Parser)]
+    struct Told {
+        #[command(flatten)]
+        bench: BenchArguments,
+    }
+
+    #[test]
+    fn what_the_bench_does_where_nothing_is_said_is_no_longer_than_an_attack_may_be() {
+        let told = Told::parse_from(["bench"]);
+        assert!(attack_time(told.bench.seconds).unwrap() > told.bench.seconds);
+        assert!(attack_time(LONGEST).is_err(), "its lead-in and its end are part of it");
+    }
 }
