@@ -8,7 +8,7 @@ use anyhow::Result;
 use reconcile::{Invariant, Report as Books};
 use sqlx::{Connection, PgConnection};
 
-use crate::check::{Check, Evidence, Found, check};
+use crate::check::{Check, Evidence, Found, card_numbers, check};
 use crate::fault::Kind;
 use crate::ground::Ground;
 use crate::happened;
@@ -44,10 +44,12 @@ pub(crate) async fn judge(scenario: &Scenario, logs: &Path, ground: &Ground, see
     let in_doubt = "SELECT count(*) FROM payment_attempts WHERE outcome IN ('in_doubt', 'abandoned')";
     let in_doubt = sqlx::query_scalar(in_doubt).fetch_one(&mut conn).await?;
     let times = measure(&mut conn, &scenario.settings, fired, &told).await?;
+    let cards = card_numbers::check(&mut conn, logs).await?;
     conn.close().await?;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (offered, accepted) = (load(&tally.offered), load(&tally.accepted));
     checks.0.extend(seen.followed.iter().cloned());
+    checks.0.push(cards);
     checks.0.extend(behaviour(scenario, logs, &seen)?);
     checks.0.extend(not_trivial(scenario, &seen, accepted, confirmed));
     let gateway_is_well = scenario.settings.gateway == Gateway::WELL;

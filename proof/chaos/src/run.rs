@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use runtime::tasks::Stop;
 
+use crate::check::card_numbers::misplace;
 use crate::fleet::{self, APIS, Fleet, WORKERS};
 use crate::follow::Follower;
 use crate::ground::{Ground, Servers};
@@ -109,10 +110,12 @@ async fn watch(
     };
     let line = || progress_line(&tally, *orders, &injector, planned);
     let mut follower = Follower::new(ground);
+    let http = fleet::http()?;
     tokio::select! {
         done = work => done?,
         failed = supervise(&fleet, &bad_ends) => failed?,
         never = follower.run() => never,
+        never = misplace(&http, &fleet.api_addrs, &fleet.tokens.customers) => never,
         never = report_progress(scenario.watched, line) => never,
     }
     tokio::task::spawn_blocking(|| told.close()).await??;

@@ -4,6 +4,7 @@
 //! A test that fails here with `DATABASE_URL` was not run by `make test`.
 
 mod authority;
+mod cards;
 mod client;
 pub mod numbers;
 mod pair;
@@ -16,6 +17,7 @@ use anyhow::{Context, Result};
 pub use authority::Authority;
 use broker::Broker;
 use broker::amqp::{Amqp, Limits};
+pub use cards::{CARDS, cards};
 pub use client::Client;
 pub use pair::{Commits, Pair};
 pub use pipeline::{Options, Pipeline, Via};

@@ -2,6 +2,7 @@
 //! breaks the promise, and a few of those by name.
 
 mod asked;
+pub(crate) mod card_numbers;
 mod heard;
 mod moves;
 mod stock;
