@@ -24,8 +24,8 @@ assert me.role == comanda.Role.CUSTOMER, me
 order = comanda.NewOrderBody(
     customer_id=me.id,
     items=[
-        comanda.LineBody(item_id="item_001", item_name="Burger", quantity=2, price=12.99),
-        comanda.LineBody(item_id="item_002", item_name="Fries", quantity=1, price=4.99),
+        comanda.LineBody(comanda.ItemLineBody(item_id="item_001", item_name="Burger", quantity=2, price=12.99)),
+        comanda.LineBody(comanda.ItemLineBody(item_id="item_002", item_name="Fries", quantity=1, price=4.99)),
     ],
 )
 key = str(uuid.uuid4())

@@ -121,9 +121,9 @@ fn is_text(path: &str) -> bool {
     String::from_utf8(decoded).is_ok()
 }
 
-/// The whole service, for web pages of these origins, too.
-pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
-    let (routes, mut document) = [
+/// All routes, each with what openapi.json says of it.
+fn all() -> Vec<UtoipaMethodRouter<AppState>> {
+    vec![
         routes!(accept::accept_order, read::list_orders),
         routes!(from_channel::accept_channel_order),
         routes!(from_channel::accept_refused),
@@ -193,10 +193,16 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
         routes!(pages::problems),
         routes!(pages::problem),
     ]
-    .into_iter()
-    .fold(OpenApiRouter::with_openapi(Document::openapi()), |router, routes| router.routes(watched(routes)))
-    .with_state(state)
-    .split_for_parts();
+}
+
+fn documented() -> OpenApiRouter<AppState> {
+    let router = OpenApiRouter::with_openapi(Document::openapi());
+    all().into_iter().fold(router, |router, routes| router.routes(watched(routes)))
+}
+
+/// The whole service, for web pages of these origins, too.
+pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
+    let (routes, mut document) = documented().with_state(state).split_for_parts();
     Texts.modify(&mut document);
     let no_page = any(async || ApiError::not_found("page").into_response());
     let app = routes.fallback_service(no_page.layer(observed("unmatched")));
@@ -224,4 +230,26 @@ fn watched((schemas, paths, methods): UtoipaMethodRouter<AppState>) -> UtoipaMet
     let observed = observed(pattern);
     let methods = methods.fallback(async || ApiError::method_not_allowed().into_response()).layer(observed);
     (schemas, paths, methods)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn no_two_shapes_in_openapi_json_share_a_name_and_each_is_named_by_something() {
+        let mut known = BTreeMap::new();
+        for (name, schema) in all().into_iter().flat_map(|(schemas, ..)| schemas) {
+            let schema = serde_json::to_value(&schema).unwrap();
+            let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
+            assert_eq!(*first, schema, "two shapes are called {name}: one hides the other");
+        }
+        let document = documented().into_openapi().to_json().unwrap();
+        for name in known.keys() {
+            let named = format!("\"#/components/schemas/{name}\"");
+            assert!(document.contains(&named), "{name} is in openapi.json, and nothing names it");
+        }
+    }
 }

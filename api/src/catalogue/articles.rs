@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::done;
 use super::shown::Shown;
-use super::view::{ProductBody, ProductView};
+use super::view::{ProductBody, ProductChange, ProductView};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
@@ -38,7 +38,7 @@ pub(super) fn parse_id(text: &str) -> Result<Uuid, ApiError> {
     responses(
         (status = 201, description = "Made", body = inline(ProductView<'static>), headers(("Location" = String, description = "The product"))),
         (status = 409, description = "`name_taken`: another product of the same locations is called so. `plu_taken`: another one of one of them has this plu", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known. What its schema cannot say: no price beside variations (`conflict`), a price where there are none (`required`); an amount with more places than the currency (`too_precise`) or more than 13 digits (`too_large`); an `id` that is none of this product's (`no_id`); there is no such category (`unknown_category`) or location (`unknown_location`); two things of one list that are called the same (`repeated`); `min` above `max` (`out_of_range`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
     security(("token" = []))
@@ -109,7 +109,7 @@ pub(crate) async fn read(
         (status = 200, description = "It is so now", body = inline(ProductView<'static>)),
         (status = 404, description = "There is no such product", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`name_taken`: another product of the same locations is called so. `plu_taken`: another one of one of them has this plu", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known. What its schema cannot say: no price beside variations (`conflict`), a price where there are none (`required`); an amount with more places than the currency (`too_precise`) or more than 13 digits (`too_large`); an `id` that is none of this product's (`no_id`); there is no such category (`unknown_category`) or location (`unknown_location`); two things of one list that are called the same (`repeated`); `min` above `max` (`out_of_range`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
     security(("token" = []))
@@ -131,12 +131,12 @@ pub(crate) async fn replace(
 #[utoipa::path(
     patch, path = "/api/v1/products/{id}", tag = "catalogue", operation_id = "change_product",
     params(("id" = Uuid, Path, description = "The product's id")),
-    request_body = ProductBody,
+    request_body = ProductChange,
     responses(
         (status = 200, description = "It is so now", body = inline(ProductView<'static>)),
         (status = 404, description = "There is no such product", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`name_taken`: another product of the same locations is called so. `plu_taken`: another one of one of them has this plu", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not valid or not known; as for a new one, and another `currency` than its own is a `conflict`. What its schema cannot say: no price beside variations (`conflict`), a price where there are none (`required`); an amount with more places than the currency (`too_precise`) or more than 13 digits (`too_large`); an `id` that is none of this product's (`no_id`); there is no such category (`unknown_category`) or location (`unknown_location`); two things of one list that are called the same (`repeated`); `min` above `max` (`out_of_range`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
     security(("token" = []))

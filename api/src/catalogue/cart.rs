@@ -1,6 +1,8 @@
 //! `/cart`: what somebody means to order. What is in it is held for them for a while from its last change on; looking renews nothing.
 //! A customer has one cart; a guest has whichever their `Cart-Token` opens, and takes it along when they log in.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, FromRequestParts, Request, State};
@@ -11,6 +13,7 @@ use domain::catalogue::cart::{Cart, CartRequest};
 use domain::catalogue::menu::MenuAt;
 use domain::limits::DEFAULT_CURRENCY;
 use domain::money::currency_of;
+use domain::order::details::{Address, Customer, Fulfilment};
 use domain::order::request::{CartRef, OrderRequest};
 use domain::problems::Problem;
 use serde::Serialize;
@@ -34,7 +37,7 @@ use crate::http::work::to_the_end;
 use crate::identity::caller::{Orderer, shown_or_counted};
 use crate::identity::key_file::random;
 use crate::orders::accept::{place, read_order, unacceptable};
-use crate::orders::body::{ItemBody, LineBody};
+use crate::orders::body::{AdjustmentBody, ItemBody, LineBody, PaymentMethodBody};
 use crate::orders::earlier;
 use crate::orders::read::decisive;
 use crate::orders::view::OrderView;
@@ -48,6 +51,16 @@ const MOST_OF_GUESTS: u32 = 20;
 const MAX_LINES: usize = 64 * 1024;
 /// The header that opens a guest's cart.
 const CART_TOKEN: &str = "cart-token";
+
+/// What opens a guest's cart.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+struct CartToken {
+    /// Opens a guest's cart. A guest who fills one without it gets a new cart, and its token
+    #[param(rename = "Cart-Token", required = false, pattern = "^[0-9a-f]{64}$")]
+    token: String,
+}
 
 /// Whose cart it is.
 #[derive(Debug)]
@@ -146,10 +159,11 @@ async fn find(state: &AppState, owner: &str) -> Result<Option<carts::Cart>, ApiE
 /// Renews nothing. Who has none gets an empty one; a guest without `Cart-Token` has none.
 #[utoipa::path(
     get, path = "/api/v1/cart", tag = "cart", operation_id = "read_cart",
-    params(("Cart-Token" = Option<String>, Header, description = "Opens a guest's cart")),
+    params(CartToken),
     responses(
         (status = 200, description = "What is in it, at the prices of now", body = CartView),
         (status = 404, description = "Nobody's cart", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`Cart-Token` is none that was given here", body = ProblemBody, content_type = "application/problem+json"),
         TokenNeeded, Faults,
     ),
     security((), ("token" = []))
@@ -185,12 +199,12 @@ async fn in_turn(state: &AppState) -> Result<MutexGuard<'_, Session>, ApiError> 
 /// What is counted of them is held from now on for 15 minutes (`CART_HOLD_SECONDS`), all of it or none.
 #[utoipa::path(
     put, path = "/api/v1/cart", tag = "cart", operation_id = "fill_cart",
-    params(("Cart-Token" = Option<String>, Header, description = "Opens a guest's cart. A guest without one gets a new cart, and its token")),
+    params(CartToken),
     request_body = CartBody,
     responses(
         (status = 200, description = "They are in it, and held", body = CartView),
         (status = 409, description = "`out_of_stock`, with what there is, what the cart holds itself among it; `price_mismatch`. What was in it is in it still", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A line is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A line is not valid. What its schema cannot say: a line comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`); an id has what nobody sees (`invisible_character`); a product is none of the catalogue (`unknown_product`), has its price in another currency (`other_currency`), is not sold there (`not_sold_here`), lacks its variation (`required`) or has no such one (`unknown_variation`), or more or less is chosen than it wants (`unknown_option`, `repeated`, `too_few`, `too_many`). Or a guest wants to hold more than a guest may (`too_many`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
     security((), ("token" = []))
@@ -256,10 +270,11 @@ async fn read_request(state: &AppState, request: &CartRequest<'_>) -> Result<Car
 /// What it held can be had by others within a second.
 #[utoipa::path(
     delete, path = "/api/v1/cart", tag = "cart", operation_id = "release_cart",
-    params(("Cart-Token" = Option<String>, Header, description = "Opens a guest's cart")),
+    params(CartToken),
     responses(
         (status = 204, description = "It is no more"),
         (status = 404, description = "There is none", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`Cart-Token` is none that was given here", body = ProblemBody, content_type = "application/problem+json"),
         TokenNeeded, Faults,
     ),
     security((), ("token" = []))
@@ -280,13 +295,13 @@ pub(crate) async fn release(State(state): State<AppState>, shopper: Shopper) -> 
 /// taken, if there is enough. Then the cart is no more.
 #[utoipa::path(
     post, path = "/api/v1/cart/checkout", tag = "cart", operation_id = "check_out",
-    params(KeyHeader, ("Cart-Token" = Option<String>, Header, description = "Opens a guest's cart")),
+    params(KeyHeader, CartToken),
     request_body = CheckoutBody,
     responses(
         (status = 202, description = "Accepted, durable", body = OrderView, headers(("Location" = String, description = "The order"))),
         (status = 404, description = "There is no cart", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`out_of_stock`, `price_mismatch`; `cart_changed`: it is not as it was read, or was ordered already", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The order is not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The order is not valid, as with `POST /orders`, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -308,7 +323,7 @@ pub(crate) async fn check_out(
     let kept = find(&state, &owner).await?;
     if let (None, Some(key)) = (&kept, &key) {
         // It may have become an order under this very key.
-        return earlier::accepted(&state, Some(key.clone()), no_cart()).await;
+        return earlier::accepted(&state, Some(key.clone()), &by, no_cart()).await;
     }
     let kept = kept.ok_or_else(no_cart)?;
     let raw = |text: &str| serde_json::value::to_raw_value(text).map_err(|error| ApiError::internal(&error));
@@ -318,7 +333,7 @@ pub(crate) async fn check_out(
     let mut order = match read_order(&asked, &state).await {
         Ok(order) => order,
         // The first one under this key may have been made of another cart.
-        Err(refusal) => return earlier::accepted(&state, key, refusal).await,
+        Err(refusal) => return earlier::accepted(&state, key, &by, refusal).await,
     };
     order.cart = Some(CartRef { id: kept.id, version: kept.version });
     place(&state, arrival, &orderer, order, key, body.into_held()).await
@@ -343,16 +358,47 @@ pub(crate) struct CartBody {
 /// What an order of the cart has beside its lines: all that one has that is sent whole, but for `items`, `currency` and `location`.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
+#[schema(example = json!({"customer_id": "customer_123"}))]
 pub(crate) struct CheckoutBody {
     /// 1 to 200 characters.
     #[schema(example = "customer_123", min_length = 1, max_length = 200)]
     customer_id: String,
+    /// Up to 50 amounts beside the lines, all of which are added.
+    #[schema(max_items = 50)]
+    adjustments: Option<Vec<AdjustmentBody>>,
     /// What the order comes to. Where it is given, it must be right: else 422 `total_mismatch`.
-    #[schema(example = 30.97, minimum = 0)]
+    #[schema(example = 30.97, minimum = 0, maximum = 10_000_000_000_000_i64)]
     total: Option<f64>,
     /// What is to be minded with the order as a whole.
     #[schema(example = "Ring twice", max_length = 1000)]
     note: Option<String>,
     /// Take what the cart holds and what else is there, and leave the rest; not beside `total`.
     allow_partial: Option<bool>,
+    /// Texts that are kept and shown, and read by nobody here.
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"campaign": "spring"}))]
+    metadata: Option<BTreeMap<String, String>>,
+    /// How it is paid. The default is by card.
+    payment: Option<PaymentMethodBody>,
+    /// The channel that sends the order: 1 to 50 characters, in any case. Requires `channel_order_id`.
+    #[schema(example = "dishdash", min_length = 1, max_length = 50)]
+    channel: Option<String>,
+    /// The channel's own id of the order, 1 to 200 characters. The same id again is the same order.
+    #[schema(example = "A-1042", min_length = 1, max_length = 200)]
+    channel_order_id: Option<String>,
+    /// How it is handed over; a `delivery` needs a `delivery_address`.
+    fulfilment: Option<Fulfilment>,
+    /// Whom to call.
+    customer: Option<Customer>,
+    /// Where to bring it.
+    delivery_address: Option<Address>,
+    /// Instead of it, the id of an address that the customer keeps (`/users/me/addresses`); the order takes a copy.
+    delivery_address_id: Option<Uuid>,
+    /// When the customer fetches the order, RFC 3339.
+    #[schema(example = "2026-01-31T18:30:00+01:00")]
+    pickup_time: Option<String>,
+    /// When the charge is called off if its outcome is not known by then, RFC 3339: a time within seven days.
+    expires_at: Option<String>,
+    /// For when it is ordered, RFC 3339: a time within a year. The default is as soon as can be.
+    #[schema(example = "2026-01-31T18:30:00Z")]
+    wanted_at: Option<String>,
 }

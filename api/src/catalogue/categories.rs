@@ -10,7 +10,7 @@ use store::catalogue::categories;
 use uuid::Uuid;
 
 use super::done;
-use super::view::{CategoryBody, CategoryList, CategoryView};
+use super::view::{CategoryBody, CategoryChange, CategoryList, CategoryView};
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
@@ -70,7 +70,7 @@ pub(crate) async fn list(State(state): State<AppState>) -> Result<Json<CategoryL
 #[utoipa::path(
     patch, path = "/api/v1/categories/{id}", tag = "catalogue", operation_id = "change_category",
     params(("id" = Uuid, Path, description = "The category's id")),
-    request_body = CategoryBody,
+    request_body = CategoryChange,
     responses(
         (status = 200, description = "It is so now", body = CategoryView),
         (status = 404, description = "There is no such category", body = ProblemBody, content_type = "application/problem+json"),

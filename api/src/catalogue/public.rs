@@ -3,8 +3,9 @@
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use domain::limits::DEFAULT_CURRENCY;
+use domain::location::is_id;
 use domain::money::{Currency, MAX_MINOR, Money, currency_of};
-use domain::problems::Problem;
+use domain::problems::{Problem, price_code};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -29,12 +30,13 @@ pub(crate) struct CatalogQuery {
     #[param(value_type = Option<Uuid>)]
     category: Option<String>,
     /// Only those that are sold there
+    #[param(max_length = 50)]
     location: Option<String>,
     /// Only those that cost as much or more; of variations the lowest price counts
-    #[param(value_type = Option<f64>)]
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 10_000_000_000_000_i64)]
     min_price: Option<String>,
     /// Only those that cost as much or less
-    #[param(value_type = Option<f64>)]
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 10_000_000_000_000_i64)]
     max_price: Option<String>,
     /// That of `min_price` and `max_price`, which leave out what has prices in another one; `USD` where it is left out
     currency: Option<String>,
@@ -61,7 +63,7 @@ pub(crate) struct CatalogQuery {
     responses(
         (status = 200, description = "One page", body = inline(ProductPage<'static>), headers(("ETag" = String, description = "Names all that is on the page"))),
         (status = 304, description = "As `If-None-Match` says"),
-        (status = 422, description = "A parameter is not valid (a price that is no amount of its currency is `not_decimal`) or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid or not known. A price has more places than its currency (`too_precise`) or more than 13 digits (`too_large`)", body = ProblemBody, content_type = "application/problem+json"),
         Faults,
     ),
 )]
@@ -126,7 +128,7 @@ impl CatalogQuery {
             let parsed =
                 text.map_or(Ok(Money::from_minor(default, currency)), |text| Money::parse(text, currency));
             parsed.unwrap_or_else(|error| {
-                problem(attr, "not_decimal", error.to_string());
+                problem(attr, price_code(error), error.to_string());
                 Money::from_minor(default, currency)
             })
         };
@@ -140,6 +142,9 @@ impl CatalogQuery {
             problem("page_size", "out_of_range", format!("must be a number from 1 to {MAX_PAGE_SIZE}"));
             PAGE_SIZE
         });
+        if self.location.as_deref().is_some_and(|id| !is_id(id)) {
+            problem("location", "unknown_location", "must be the id of a location".to_owned());
+        }
         let in_stock = self.in_stock.as_deref().map(str::parse::<bool>).transpose().unwrap_or_else(|_| {
             problem("in_stock", "not_a_flag", "must be true or false".to_owned());
             None

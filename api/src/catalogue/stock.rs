@@ -163,7 +163,7 @@ fn action(fields: &mut Fields) -> Option<What> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct StockBody {
     /// `set`, `add`, `count` or `ship`.
-    #[schema(example = "add")]
+    #[schema(example = "add", pattern = "^(set|add|count|ship)$")]
     action: String,
     #[schema(example = 52, minimum = 0, maximum = 1_000_000_000)]
     quantity: i64,

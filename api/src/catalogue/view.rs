@@ -158,7 +158,7 @@ pub(crate) struct ProductBody {
     #[schema(max_length = 1000)]
     description: Option<String>,
     /// What one costs; 0 is a price, too. Left out where there are variations.
-    #[schema(example = 3.50, minimum = 0)]
+    #[schema(example = 3.50, minimum = 0, maximum = 10_000_000_000_000_i64)]
     price: Option<f64>,
     /// ISO 4217; `USD` where it is left out.
     #[schema(example = "USD")]
@@ -178,26 +178,40 @@ pub(crate) struct ProductBody {
     #[schema(min_items = 1, max_items = 100)]
     locations: Option<Vec<String>>,
     #[schema(max_items = 50)]
-    variations: Option<Vec<PricedBody>>,
+    variations: Option<Vec<VariationBody>>,
     #[schema(max_items = 20)]
     option_groups: Option<Vec<OptionGroupBody>>,
 }
 
-/// A variation, or an option.
+/// A variation.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PricedBody {
+pub(crate) struct VariationBody {
     /// Of one that is there: it stays the same one. Without it, the one that is called so stays.
     id: Option<Uuid>,
     #[schema(example = "Large", min_length = 1, max_length = 500)]
     name: String,
-    /// Of a variation: what one costs. Of an option: what it adds, 0 where it is left out.
-    #[schema(example = 4.50)]
-    price: Option<f64>,
-    /// Of a variation: what the till calls it.
+    /// What one costs.
+    #[schema(example = 4.50, minimum = 0, maximum = 10_000_000_000_000_i64)]
+    price: f64,
+    /// What the till calls it.
     #[schema(min_length = 1, max_length = 200)]
     plu: Option<String>,
+}
+
+/// An option.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChoiceBody {
+    /// Of one that is there: it stays the same one. Without it, the one that is called so stays.
+    id: Option<Uuid>,
+    #[schema(example = "Large", min_length = 1, max_length = 500)]
+    name: String,
+    /// What it adds for each unit, below zero where it takes off; 0 where it is left out.
+    #[schema(example = 4.50, minimum = -10_000_000_000_000_i64, maximum = 10_000_000_000_000_i64)]
+    price: Option<f64>,
 }
 
 /// Options that belong together.
@@ -215,7 +229,56 @@ pub(crate) struct OptionGroupBody {
     #[schema(minimum = 1, maximum = 100)]
     max: Option<u32>,
     #[schema(min_items = 1, max_items = 50)]
-    options: Vec<PricedBody>,
+    options: Vec<ChoiceBody>,
+}
+
+/// What is to change of a product.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProductChange {
+    /// No other product of the same locations may be called so.
+    #[schema(example = "Latte", min_length = 1, max_length = 500)]
+    name: Option<String>,
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+    /// What one costs. Not where there are variations.
+    #[schema(example = 3.50, minimum = 0, maximum = 10_000_000_000_000_i64)]
+    price: Option<f64>,
+    /// That which it has: to change it, send the product as a whole.
+    #[schema(example = "USD")]
+    currency: Option<String>,
+    category_id: Option<Uuid>,
+    /// Begins with `https://` or `http://`.
+    #[schema(max_length = 2000)]
+    picture_url: Option<String>,
+    /// What the till calls it. Not where there are variations.
+    #[schema(example = "P-LATTE", min_length = 1, max_length = 200)]
+    plu: Option<String>,
+    /// Whether it is counted.
+    tracked: Option<bool>,
+    /// Where it is sold.
+    #[schema(min_items = 1, max_items = 100)]
+    locations: Option<Vec<String>>,
+    /// All of them: one that is left out is gone.
+    #[schema(max_items = 50)]
+    variations: Option<Vec<VariationBody>>,
+    /// All of them: one that is left out is gone.
+    #[schema(max_items = 20)]
+    option_groups: Option<Vec<OptionGroupBody>>,
+}
+
+/// What is to change of a category.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CategoryChange {
+    /// No other category may be called so.
+    #[schema(example = "Hot drinks", min_length = 1, max_length = 100)]
+    name: Option<String>,
+    /// Small ones first.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    position: Option<i32>,
 }
 
 /// A category as it is to be.

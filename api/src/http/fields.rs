@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use domain::problems::{Problem, id_problem, text_problem};
+use domain::problems::{Problem, id_problem, text_problem, too_long, trimmed};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -44,10 +44,10 @@ impl Fields {
         }
     }
 
-    /// A text that must be there.
+    /// A text that must be there; it loses the spaces around it.
     pub(crate) fn text(&mut self, name: &str, max_chars: usize) -> Option<String> {
         let text = self.secret(name)?;
-        self.checked(name, text, |text| text_problem(text, max_chars))
+        self.checked(name, text, max_chars, text_problem)
     }
 
     /// A text that may be left out.
@@ -59,10 +59,11 @@ impl Fields {
         &mut self,
         name: &str,
         text: String,
-        problem: impl FnOnce(&str) -> Option<(&'static str, String)>,
+        max_chars: usize,
+        problem: fn(&str, usize) -> Option<(&'static str, String)>,
     ) -> Option<String> {
-        match problem(&text) {
-            None => Some(text),
+        match too_long(&text, max_chars).or_else(|| problem(text.trim(), max_chars)) {
+            None => Some(trimmed(text)),
             Some((code, detail)) => {
                 self.add(name, code, detail);
                 None
@@ -84,7 +85,7 @@ impl Fields {
             let place = format!("{name}[{index}]");
             match one {
                 Value::String(text) => {
-                    texts.extend(self.checked(&place, text, |text| id_problem(text, max_chars)));
+                    texts.extend(self.checked(&place, text, max_chars, id_problem));
                 }
                 _ => self.add(&place, "not_text", "must be a string"),
             }
@@ -131,8 +132,8 @@ impl Fields {
                 self.add(&place, "not_text", "must be a string");
                 continue;
             };
-            let key = self.checked(&place, key, |text| text_problem(text, max_chars));
-            let value = self.checked(&place, value, |text| text_problem(text, max_chars));
+            let key = self.checked(&place, key, max_chars, text_problem);
+            let value = self.checked(&place, value, max_chars, text_problem);
             texts.extend(key.zip(value));
         }
         Some(texts)

@@ -1,5 +1,6 @@
-//! texts: what openapi.json says of the texts in requests, in one place. As `domain::problems::text_problem` has it for all of
-//! them: not blank, and without control characters. Of currencies and statuses it says which there are.
+//! texts: what openapi.json says of the texts in requests, in one place. As `domain::problems` has it for all of them: the spaces
+//! around a text do not count; it is not blank, and has neither control characters nor others that nobody sees. Of currencies and
+//! statuses it says which there are.
 
 use std::collections::BTreeSet;
 
@@ -11,18 +12,29 @@ use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, SchemaType, Type};
 use utoipa::openapi::{Components, Object, OpenApi, RefOr, Schema};
 
-/// Not blank, no control character.
-const TEXT: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$";
-/// Space, and what is none but looks like it or like nothing, as `domain::problems::id_problem` has it.
+/// What does not count around a text.
+const SPACE: &str = r"\t-\r\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
+/// Control characters, and what nobody sees and no script needs: in no text.
+const HIDDEN: &str = r"\x00-\x1f\x7f-\x9f\xad\u115f\u1160\u180e\u200b\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb";
+const HIDDEN_BEYOND: &str = "\u{e0000}-\u{e001f}";
+/// What joins or parts its neighbours: alone it is no text.
+const JOINS: &str = r"\u061c\u200c-\u200f\ufe00-\ufe0f";
+const JOINS_BEYOND: &str = "\u{e0020}-\u{e007f}\u{e0100}-\u{e01ef}";
+/// What is in no name, because it looks like nothing or like a space, as `domain::problems::id_problem` has it.
 const UNSEEN: &str = r"\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160\u17b4-\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ue000-\uf8ff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
-const SPACE: &str = r"\x20\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000";
-/// The same beyond what four digits can say.
-const UNSEEN_BEYOND: &str = "\u{110bd}\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}\u{f0000}-\u{10ffff}";
+/// The same beyond what four digits can say, without the private letters of the last two planes: spelt out one by one, as those do who
+/// make texts after a pattern, they are 131,072. So whoever takes ids says that they may be `invisible_character`.
+const UNSEEN_BEYOND: &str =
+    "\u{110bd}\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}";
 /// Names in a list, of channels and of locations, have at most so many characters.
 const MAX_NAME: usize = 50;
 
 /// Fields that are such names.
-const NAMES: [&str; 2] = ["customer_id", "channel"];
+const NAMES: [&str; 6] = ["customer_id", "channel", "item_id", "id", "reference", "payment_reference"];
+/// Notes, which may have several lines, and may be empty.
+const NOTES: [&str; 2] = ["note", "description"];
+/// What a location may be called, as `domain::location::is_id` has it.
+const LOCATION: &str = "^[a-z0-9_-]{1,50}$";
 /// Requests with fields of others' choice: a platform's document is taken as it is, and `OAuth2` has more than we know.
 const OPEN: [&str; 5] = ["ChannelOrderBody", "ChannelItem", "ChannelCustomer", "ChannelAddress", "TokenForm"];
 
@@ -67,6 +79,9 @@ fn of_operation(operation: &mut Operation, names: &mut BTreeSet<String>) {
                 let most = if parameter.name == "channel" { MAX_NAME } else { MAX_ID_CHARS };
                 text.max_length.get_or_insert(most);
             }
+            if parameter.name == "channel" {
+                name_pattern(text);
+            }
             of_text(&parameter.name, text);
             if is_text && parameter.name == "status" {
                 let one = a_status();
@@ -106,7 +121,11 @@ fn note(schema: &RefOr<Schema>, names: &mut BTreeSet<String>) {
 }
 
 fn say(components: &mut Components, name: &str, names: &mut BTreeSet<String>) {
-    let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(name) else { return };
+    let object = match components.schemas.get_mut(name) {
+        Some(RefOr::T(Schema::Object(object))) => object,
+        Some(either) => return note(either, names),
+        None => return,
+    };
     if !object.properties.is_empty() && !OPEN.contains(&name) {
         // A field that nobody knows is refused: `unknown_field`.
         object.additional_properties.get_or_insert(Box::new(AdditionalProperties::FreeForm(false)));
@@ -115,14 +134,18 @@ fn say(components: &mut Components, name: &str, names: &mut BTreeSet<String>) {
         note(property, names);
         let RefOr::T(schema) = property else { continue };
         match schema {
-            Schema::Object(id) if NAMES.contains(&field.as_str()) => name_pattern(id),
+            Schema::Object(id) if NAMES.contains(&field.as_str()) && is_text(id) => name_pattern(id),
             Schema::Object(text) => of_text(field, text),
             Schema::Array(list) => {
                 if let ArrayItems::RefOrSchema(item) = &mut list.items
                     && let RefOr::T(Schema::Object(text)) = &mut **item
                 {
                     text.max_length.get_or_insert(MAX_NAME);
-                    name_pattern(text);
+                    if field == "locations" {
+                        text.pattern = Some(LOCATION.to_owned());
+                    } else {
+                        name_pattern(text);
+                    }
                 }
             }
             _ => {}
@@ -134,8 +157,30 @@ fn say(components: &mut Components, name: &str, names: &mut BTreeSet<String>) {
 fn name_pattern(text: &mut Object) {
     let unseen = format!("{UNSEEN}{UNSEEN_BEYOND}");
     let end = format!("[^{SPACE}{unseen}]");
-    text.pattern = Some(format!("^{end}([^{unseen}]*{end})?$"));
+    text.pattern = Some(format!("^[{SPACE}]*{end}([^{unseen}]*{end})?[{SPACE}]*$"));
     text.min_length.get_or_insert(1);
+}
+
+/// Of what is any other text.
+fn text_pattern(text: &mut Object) {
+    let hidden = format!("{HIDDEN}{HIDDEN_BEYOND}");
+    let seen = format!("[^{SPACE}{hidden}{JOINS}{JOINS_BEYOND}]");
+    text.pattern = Some(format!("^[{SPACE}]*[^{hidden}]*{seen}[^{hidden}]*[{SPACE}]*$"));
+    text.min_length.get_or_insert(1);
+}
+
+/// Of an address of the web.
+fn address_pattern(text: &mut Object) {
+    text.pattern = Some(format!("^[{SPACE}]*https?://[^\\x20{HIDDEN}{HIDDEN_BEYOND}]*[{SPACE}]*$"));
+}
+
+/// Of a text with lines. What is not seen at all is none.
+fn note_pattern(text: &mut Object) {
+    let controls = r"\x00-\x1f\x7f-\x9f";
+    let unseen = HIDDEN.strip_prefix(controls).unwrap_or(HIDDEN).to_owned() + HIDDEN_BEYOND;
+    let hidden = format!(r"\x00-\x08\x0b-\x1f\x7f-\x9f{unseen}");
+    let none = format!("[{SPACE}{unseen}{JOINS}{JOINS_BEYOND}]*");
+    text.pattern = Some(format!(r"^({none}|[{SPACE}]*([^{hidden}]|\r\n)*[{SPACE}]*)$"));
 }
 
 fn is_text(text: &Object) -> bool {
@@ -155,9 +200,11 @@ fn of_text(name: &str, text: &mut Object) {
     match name {
         "currency" => text.pattern = Some(format!("^({})$", currencies().join("|"))),
         "status" => text.pattern = Some(format!("^{}$", a_status())),
+        "location" => text.pattern = Some(LOCATION.to_owned()),
+        "picture_url" | "url" => address_pattern(text),
+        _ if NOTES.contains(&name) => note_pattern(text),
         _ if text.max_length.is_some() => {
-            text.pattern = Some(TEXT.to_owned());
-            text.min_length.get_or_insert(1);
+            text_pattern(text);
         }
         _ => {}
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use domain::location::is_id;
 use domain::person::Role;
 use serde::Serialize;
 use store::accounts::users::{self, Changed, NewUser, User};
@@ -112,17 +113,20 @@ pub(super) fn new_password(fields: &mut Fields, name: &str, about: &[Option<&str
 
 /// An e-mail address that must be there, in lower case.
 pub(super) fn e_mail(fields: &mut Fields) -> Option<String> {
-    let email = fields.text("email", MAX_EMAIL)?.trim().to_lowercase();
-    let parts = email.rsplit_once('@');
-    let good = parts.is_some_and(|(name, host)| {
-        !name.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
-    });
+    let email = fields.text("email", MAX_EMAIL)?;
     // Letters of other scripts, and those that cannot be seen, make two addresses look like one.
-    if !good || !email.chars().all(|c| c.is_ascii_graphic()) {
+    let label = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let good = email.split_once('@').is_some_and(|(name, host)| {
+        !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_graphic())
+            && host.contains('.')
+            && host.split('.').all(label)
+    });
+    if !good {
         fields.add("email", "no_email", "must be an e-mail address such as maria@example.com");
         return None;
     }
-    Some(email)
+    Some(email.to_ascii_lowercase())
 }
 
 /// A telephone number that may be left out: a + and digits.
@@ -150,6 +154,9 @@ pub(super) fn role(fields: &mut Fields) -> Option<Role> {
 /// A person's locations, where they are given.
 pub(super) fn locations(fields: &mut Fields) -> Option<Vec<String>> {
     let mut locations = fields.texts("locations", MAX_LOCATIONS, 50)?;
+    if let Some(index) = locations.iter().position(|id| !is_id(id)) {
+        fields.add(&format!("locations[{index}]"), "unknown_location", "must be the id of a location");
+    }
     locations.sort_unstable();
     locations.dedup();
     Some(locations)

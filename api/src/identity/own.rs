@@ -35,9 +35,15 @@ pub(crate) struct AddressView {
     /// What they call it.
     #[schema(example = "Home")]
     label: Option<String>,
-    /// Where it is.
-    #[serde(flatten)]
-    address: Address,
+    /// With the house's number.
+    #[schema(example = "12 St James's Square")]
+    street: String,
+    #[schema(example = "London")]
+    city: String,
+    /// There are places without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "SW1Y 4JH")]
+    postal_code: Option<String>,
     /// When it was last changed.
     #[serde(with = "crate::http::times")]
     updated_at: OffsetDateTime,
@@ -45,7 +51,8 @@ pub(crate) struct AddressView {
 
 impl From<Kept> for AddressView {
     fn from(Kept { id, label, address, updated_at }: Kept) -> Self {
-        Self { id, label, address, updated_at }
+        let Address { street, city, postal_code } = address;
+        Self { id, label, street, city, postal_code, updated_at }
     }
 }
 

@@ -347,7 +347,7 @@ pub(crate) struct RegisterBody {
     #[schema(
         example = "maria@example.com",
         max_length = 254,
-        pattern = r"^[!-~]+@[0-9A-Za-z][!-?A-~]*\.[0-9A-Za-z]+$"
+        pattern = r"^[!-?A-~]+@[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)+$"
     )]
     email: String,
     /// 8 to 128 characters, not easy to guess.

@@ -153,7 +153,7 @@ pub(crate) struct NewUserBody {
     #[schema(
         example = "ann@example.com",
         max_length = 254,
-        pattern = r"^[!-~]+@[0-9A-Za-z][!-?A-~]*\.[0-9A-Za-z]+$"
+        pattern = r"^[!-?A-~]+@[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)+$"
     )]
     email: String,
     #[schema(format = Password, min_length = 8, max_length = 128)]

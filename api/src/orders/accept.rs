@@ -6,6 +6,7 @@ use axum::response::Response;
 use domain::location::Locations;
 use domain::order::NewOrder;
 use domain::order::details::Address;
+use domain::order::moves::Actor;
 use domain::order::request::OrderRequest;
 use domain::origin::Origin;
 use domain::problems::Problem;
@@ -57,7 +58,7 @@ use crate::state::AppState;
             ("traceparent" = String, description = "The request's place in its trace; left out where there is none"),
         )),
         (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before. With its `current_status`. `price_mismatch`: a price that was named is not, or no longer, the catalogue's. `out_of_stock`, with what there is: nothing of the order was taken, or, with `allow_partial`, nothing at all is there", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The JSON is not a valid order. What its schema cannot say: a line or the whole comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), it all does not come to the `total` (`total_mismatch`); what goes together is not there together (`required`, `conflict`); a text has what nobody sees (`invisible_character`); a time is none (`no_time`), has passed (`in_the_past`) or is too far away (`too_far`); `metadata` is too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid order. What its schema cannot say: a line or the whole comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), it all does not come to the `total` (`total_mismatch`); a product is none of the catalogue (`unknown_product`), has its price in another currency (`other_currency`), is not sold there (`not_sold_here`), lacks its variation (`required`) or has no such one (`unknown_variation`), or more or less is chosen than it wants (`unknown_option`, `repeated`, `too_few`, `too_many`); there is no such location, or it is closed (`unknown_location`), and no such address (`unknown_address`); what goes together is not there together (`required`, `conflict`); a telephone number has fewer than three digits (`no_phone_number`); a time is none (`no_time`), has passed (`in_the_past`) or is too far away (`too_far`); an id has what nobody sees (`invisible_character`); a name in `metadata` is none (`empty`, `control_character`, `too_long`), or there is too much of it (`too_many`, `too_long`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -79,7 +80,7 @@ pub(crate) async fn accept_order(
     let key = key.with_body(&body).by(&by, &state);
     match asked {
         Ok(order) => place(&state, arrival, &orderer, order, key, body.into_held()).await,
-        Err(refusal) => earlier::accepted(&state, key, refusal).await,
+        Err(refusal) => earlier::accepted(&state, key, &by, refusal).await,
     }
 }
 
@@ -94,7 +95,7 @@ pub(crate) async fn place(
 ) -> Result<Response, ApiError> {
     let order = match checked(order, orderer, state).await {
         Ok(order) => order,
-        Err(refusal) => return earlier::accepted(state, key, refusal).await,
+        Err(refusal) => return earlier::accepted(state, key, &orderer.actor(), refusal).await,
     };
     if let Some(passed) = order.has_passed(OffsetDateTime::now_utc()) {
         // What came before under its name is answered as it was then. (What has been forgotten since is called off at once.)
@@ -113,7 +114,7 @@ pub(crate) async fn place(
             return Err(ApiError::out_of_stock(&order.takes, &gone));
         }
     }
-    commit(state, arrival, order, key, held).await
+    commit(state, arrival, &orderer.actor(), order, key, held).await
 }
 
 /// The order, if whoever asks may have it made.
@@ -132,6 +133,12 @@ async fn checked(mut order: NewOrder, orderer: &Orderer, state: &AppState) -> Re
     if order.is_paid_elsewhere() && !by.is_of_the_house() {
         return Err(ApiError::forbidden(
             "payment.method elsewhere is believed of the house and of its services",
+        ));
+    }
+    if order.names_gateway_customer() && !by.is_of_the_house() {
+        // At the gateway it stands for whoever it belongs to: their card would pay.
+        return Err(ApiError::forbidden(
+            "payment.gateway_customer is believed of the house and of its services",
         ));
     }
     if let Some(id) = order.address_id() {
@@ -157,12 +164,13 @@ async fn own_address(state: &AppState, order: &NewOrder, id: Uuid) -> Result<Opt
 async fn commit(
     state: &AppState,
     arrival: Arrival,
+    by: &Actor,
     order: NewOrder,
     key: Option<IdempotencyKey>,
     held: Held,
 ) -> Result<Response, ApiError> {
     let (order, accepted) = write(state, arrival, order, key, held).await?;
-    answer(state, order, accepted)
+    answer(state, by, order, accepted)
 }
 
 /// The order as it was handed in, and what became of it.
@@ -195,13 +203,20 @@ pub(crate) async fn write(
 }
 
 /// The answer to an order, by what became of it.
-pub(crate) fn answer(state: &AppState, order: NewOrder, became: Accepted) -> Result<Response, ApiError> {
+pub(crate) fn answer(
+    state: &AppState,
+    by: &Actor,
+    order: NewOrder,
+    became: Accepted,
+) -> Result<Response, ApiError> {
     let deadline = state.payment_deadline;
     match became {
-        Accepted::New { created_at } => Ok(accepted(&OrderView::accepted(order, created_at, deadline))),
-        Accepted::Partly(order) => Ok(accepted(&OrderView::as_accepted(*order, deadline))),
+        Accepted::New { created_at } => {
+            Ok(accepted(&OrderView::accepted(order, created_at, deadline).shown_to(by)))
+        }
+        Accepted::Partly(order) => Ok(accepted(&OrderView::as_accepted(*order, deadline).shown_to(by))),
         // The first answer once more.
-        Accepted::Replay(earlier) => Ok(again(&OrderView::as_accepted(*earlier, deadline))),
+        Accepted::Replay(earlier) => Ok(again(&OrderView::as_accepted(*earlier, deadline).shown_to(by))),
         Accepted::ChannelIdReused(status) => Err(channel_id_reused(status)),
         Accepted::KeyReused => Err(key_reused()),
         Accepted::OutOfStock(shorts) => Err(ApiError::out_of_stock(&order.takes, &shorts)),

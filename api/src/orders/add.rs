@@ -39,7 +39,7 @@ use crate::state::AppState;
     responses(
         (status = 200, description = "Added", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`duplicate_payment_reference`, `not_open` or `deadline_passed`, with the `current_status`; or `price_mismatch` or `out_of_stock`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The JSON is not a valid addition. What its schema cannot say: a line comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), the lines do not come to the `total` (`total_mismatch`), nothing is to be paid (`nothing_to_pay`), a text has what nobody sees (`invisible_character`). Or the order would have more than it may (`too_many`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid addition. What its schema cannot say: a line comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), the lines do not come to the `total` (`total_mismatch`), nothing is to be paid (`nothing_to_pay`), an id has what nobody sees (`invisible_character`), a product is none of the catalogue (`unknown_product`), has its price in another currency (`other_currency`), is not sold there (`not_sold_here`), lacks its variation (`required`) or has no such one (`unknown_variation`), or more or less is chosen than it wants (`unknown_option`, `repeated`, `too_few`, `too_many`). Or the order would have more than it may (`too_many`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Changed, Faults,
     ),
     security(("token" = []))
@@ -71,7 +71,7 @@ pub(crate) async fn add_items(
     let key = key.with_body(&body).by(&by, &state);
     let addition = match addition.map_err(unacceptable) {
         Ok(addition) => addition,
-        Err(refusal) => return earlier::added(&state, order_id, key, refusal).await,
+        Err(refusal) => return earlier::added(&state, order_id, key, &by, refusal).await,
     };
     hand_in(
         &state,
@@ -93,7 +93,7 @@ pub(crate) async fn add_items(
     responses(
         (status = 200, description = "The charge is under way", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`duplicate_payment_reference`, `same_status`, `illegal_move`, `charges_open`, or `out_of_stock` (what the order gave back when its payment failed is gone), with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`payment_reference` is missing or not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`payment_reference` is missing or not valid (`invisible_character`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, TokenNeeded, Changed, Faults,
     ),
     security(("token" = []))
@@ -129,7 +129,7 @@ pub(crate) struct AdditionBody {
     #[schema(example = "table-7-second-round", min_length = 1, max_length = 200)]
     payment_reference: String,
     /// What the lines come to. Where it is given, it must be right.
-    #[schema(example = 9.98, minimum = 0)]
+    #[schema(example = 9.98, minimum = 0, maximum = 10_000_000_000_000_i64)]
     total: Option<f64>,
 }
 

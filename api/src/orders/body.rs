@@ -28,7 +28,7 @@ pub(crate) struct NewOrderBody {
     #[schema(max_items = 50)]
     adjustments: Option<Vec<AdjustmentBody>>,
     /// What the order comes to. Where it is given, it must be right: else 422 `total_mismatch`.
-    #[schema(example = 30.97, minimum = 0)]
+    #[schema(example = 30.97, minimum = 0, maximum = 10_000_000_000_000_i64)]
     total: Option<f64>,
     /// What is to be minded with the order as a whole: up to 1,000 characters, line breaks among them.
     #[schema(example = "Ring twice", max_length = 1000)]
@@ -74,27 +74,59 @@ pub(crate) struct NewOrderBody {
 /// One line of a request: something of the catalogue, which `product_id` names; or anything else, which `item_id`, `item_name` and
 /// `price` say.
 #[derive(Debug, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+pub(crate) enum LineBody {
+    Item(ItemLineBody),
+    Product(ProductLineBody),
+}
+
+/// One line of a request that says itself what it is called and what it costs.
+#[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the request in openapi.json")]
 #[schema(example = json!({"item_id": "item_001", "item_name": "Burger", "quantity": 2, "price": 12.99}))]
-pub(crate) struct LineBody {
-    /// A product of the catalogue, which says what it is called and what it costs.
-    product_id: Option<Uuid>,
+pub(crate) struct ItemLineBody {
+    /// 1 to 200 characters.
+    #[schema(example = "item_001", min_length = 1, max_length = 200)]
+    item_id: String,
+    /// 1 to 500 characters.
+    #[schema(example = "Burger", min_length = 1, max_length = 500)]
+    item_name: String,
+    /// 1 to 10,000.
+    #[schema(example = 2, minimum = 1, maximum = 10000)]
+    quantity: i32,
+    /// Unit price: a decimal with no more places than the currency has.
+    #[schema(example = 12.99, minimum = 0, maximum = 10_000_000_000_000_i64)]
+    price: f64,
+    /// The till's own code of the article, 1 to 200 characters.
+    #[schema(example = "P-BURG", min_length = 1, max_length = 200)]
+    plu: Option<String>,
+    /// What is to be minded when it is made: up to 1,000 characters.
+    #[schema(example = "No nuts", max_length = 1000)]
+    note: Option<String>,
+    /// What is chosen with it, for each unit. All lines of an order together may have 500, up to 5 deep.
+    modifiers: Option<Vec<ModifierBody>>,
+    /// Up to 50 amounts beside the line, each for the line as a whole.
+    #[schema(max_items = 50)]
+    adjustments: Option<Vec<AdjustmentBody>>,
+}
+
+/// One line of a request that names a product of the catalogue, which says what it is called and what it costs.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the request in openapi.json")]
+#[schema(example = json!({"product_id": "01995f1c-7a3e-7c40-8d15-2f7a9b63c0de", "quantity": 2}))]
+pub(crate) struct ProductLineBody {
+    /// The product; what the catalogue does not have is 422 `unknown_product`.
+    product_id: Uuid,
     /// Where the product comes in variations: which one.
     variation_id: Option<Uuid>,
     /// What is chosen with the product, for each unit; as many of each group as it wants.
     options: Option<Vec<ChosenBody>>,
-    /// Not beside `product_id`. 1 to 200 characters.
-    #[schema(example = "item_001", min_length = 1, max_length = 200)]
-    item_id: Option<String>,
-    /// Not beside `product_id`. 1 to 500 characters.
-    #[schema(example = "Burger", min_length = 1, max_length = 500)]
-    item_name: Option<String>,
     /// 1 to 10,000.
     #[schema(example = 2, minimum = 1, maximum = 10000)]
     quantity: i32,
-    /// Unit price: a plain decimal with no more places than the currency has. Beside `product_id` it may be left out; where it is
-    /// given, it must be the catalogue's, without options: else 409 `price_mismatch`.
-    #[schema(example = 12.99, minimum = 0)]
+    /// May be left out; where it is given, it must be the catalogue's, without options: else 409 `price_mismatch`.
+    #[schema(example = 12.99, minimum = 0, maximum = 10_000_000_000_000_i64)]
     price: Option<f64>,
     /// The till's own code of the article, 1 to 200 characters.
     #[schema(example = "P-BURG", min_length = 1, max_length = 200)]
@@ -102,11 +134,6 @@ pub(crate) struct LineBody {
     /// What is to be minded when it is made: up to 1,000 characters.
     #[schema(example = "No nuts", max_length = 1000)]
     note: Option<String>,
-    /// Not beside `product_id`. What is chosen with it, for each unit. All lines of an order together may have 500, up to 5 deep.
-    modifiers: Option<Vec<ModifierBody>>,
-    /// Not beside `product_id`. Up to 50 amounts beside the line, each for the line as a whole.
-    #[schema(max_items = 50)]
-    adjustments: Option<Vec<AdjustmentBody>>,
 }
 
 /// An option of a product, chosen.
@@ -162,13 +189,13 @@ pub(crate) struct ModifierBody {
     #[schema(example = 1, minimum = 1, maximum = 10000)]
     quantity: Option<i32>,
     /// Unit price; below zero where it makes the article cheaper. The default is 0.
-    #[schema(example = 1.50)]
+    #[schema(example = 1.50, minimum = -10_000_000_000_000_i64, maximum = 10_000_000_000_000_i64)]
     price: Option<f64>,
     /// The till's own code of it, 1 to 200 characters.
     #[schema(example = "M-CHEESE", min_length = 1, max_length = 200)]
     plu: Option<String>,
-    /// What is to be minded when it is made, 1 to 1,000 characters.
-    #[schema(example = "crushed", min_length = 1, max_length = 1000)]
+    /// What is to be minded when it is made: up to 1,000 characters.
+    #[schema(example = "crushed", max_length = 1000)]
     note: Option<String>,
     /// What is chosen with it, for each unit of it.
     #[schema(no_recursion)]
@@ -186,7 +213,7 @@ pub(crate) struct AdjustmentBody {
     #[schema(example = "Happy hour", min_length = 1, max_length = 500)]
     name: Option<String>,
     /// With its sign.
-    #[schema(example = -1.50)]
+    #[schema(example = -1.50, minimum = -10_000_000_000_000_i64, maximum = 10_000_000_000_000_i64)]
     amount: f64,
 }
 
@@ -204,7 +231,7 @@ pub(crate) struct PaymentMethodBody {
     /// The gateway's name for what is charged, 1 to 200 characters. By card only.
     #[schema(example = "pm_1a2b3c", min_length = 1, max_length = 200)]
     gateway_payment_method: Option<String>,
-    /// The gateway's name for who pays, 1 to 200 characters. By card only.
+    /// The gateway's name for who pays, 1 to 200 characters. By card only, and only from the house and its services: else 403.
     #[schema(example = "cus_1a2b3c", min_length = 1, max_length = 200)]
     gateway_customer: Option<String>,
 }

@@ -32,7 +32,7 @@ use crate::state::AppState;
     responses(
         (status = 200, description = "Written down", body = OrderView, headers(("Idempotency-Replayed" = Option<bool>, description = "`true`: it was done before, under the same key"))),
         (status = 409, description = "`nothing_due` or `other_amount_due`, with the `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "`amount` is not valid, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "`amount` has more places than the currency of the order (`too_precise`) or more than 13 digits (`too_large`), or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, NoOrder, StaffOnly, Changed, Faults,
     ),
     security(("token" = []))
@@ -67,6 +67,6 @@ pub(crate) async fn collect(
 #[expect(dead_code, reason = "describes the request in openapi.json")]
 pub(crate) struct CollectBody {
     /// How much; it must be what was due.
-    #[schema(example = 30.97, minimum = 0)]
+    #[schema(example = 30.97, minimum = 0, maximum = 10_000_000_000_000_i64)]
     amount: Option<f64>,
 }

@@ -20,12 +20,15 @@ use crate::state::AppState;
 pub(crate) async fn accepted(
     state: &AppState,
     key: Option<IdempotencyKey>,
+    by: &Actor,
     refusal: ApiError,
 ) -> Result<Response, ApiError> {
     let Some(key) = key else { return Err(refusal) };
     let look = decisive(state.clone(), move |conn| Box::pin(async move { answered_under(conn, &key).await }));
     match look.await? {
-        Some(Accepted::Replay(order)) => Ok(again(&OrderView::as_accepted(*order, state.payment_deadline))),
+        Some(Accepted::Replay(order)) => {
+            Ok(again(&OrderView::as_accepted(*order, state.payment_deadline).shown_to(by)))
+        }
         _ => Err(refusal),
     }
 }
@@ -35,12 +38,13 @@ pub(crate) async fn added(
     state: &AppState,
     order_id: Uuid,
     key: Option<IdempotencyKey>,
+    by: &Actor,
     refusal: ApiError,
 ) -> Result<Answer, ApiError> {
     let Some(key) = key else { return Err(refusal) };
     let found = done_under(state, key).await?.filter(|one| one.order.id == order_id);
     let whole = found.ok_or(refusal)?;
-    Ok((Replayed(true), OrderView::whole(whole, state.payment_deadline).tagged()))
+    Ok((Replayed(true), OrderView::whole(whole, state.payment_deadline).shown_to(by).tagged()))
 }
 
 /// The order as it stands, if the same document under this key told something of it before; else the key was used for something else.

@@ -76,5 +76,6 @@ pub(crate) async fn list_later(
         Box::pin(async move { list::later(conn, &locations, query.cursor, page_size).await })
     });
     let list::Later { orders, next } = found.await?;
-    Ok(Json(LaterPage { orders: orders.into_iter().map(OrderView::in_list).collect(), next_cursor: next }))
+    let orders = orders.into_iter().map(|order| OrderView::in_list(order).shown_to(&by)).collect();
+    Ok(Json(LaterPage { orders, next_cursor: next }))
 }

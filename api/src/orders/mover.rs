@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use domain::order::moves::Move;
+use domain::order::moves::{Actor, Move};
 use metrics::{Counter, Histogram};
 use runtime::batch::{Batch, Desk, Lane};
 use runtime::chaos::crash_point;
@@ -49,6 +49,17 @@ pub enum Ask {
 }
 
 impl Ask {
+    /// By whom.
+    pub(crate) const fn by(&self) -> &Actor {
+        match self {
+            Self::Move(ask) => &ask.by,
+            Self::Add(ask) => &ask.by,
+            Self::Pay(ask) => &ask.by,
+            Self::Collect(ask) => &ask.by,
+            Self::Tell(ask) => &ask.by,
+        }
+    }
+
     const fn order_id(&self) -> Uuid {
         match self {
             Self::Move(ask) => ask.order_id,

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use domain::order::moves::{MAX_REASON_CHARS, Move, Refusal, Wanted};
 use domain::order::status::OrderStatus;
-use domain::problems::{Problem, text_problem};
+use domain::problems::{Problem, text_problem, too_long};
 use runtime::batch::Held;
 use serde::Deserialize;
 use store::moves::Moved;
@@ -213,8 +213,10 @@ pub(crate) async fn hand_in(
     to: OrderStatus,
 ) -> Result<Answer, ApiError> {
     // The mover, not this future, does the writing: it is dropped when the client hangs up.
-    let done =
-        |whole, before| Ok((Replayed(before), OrderView::whole(whole, state.payment_deadline).tagged()));
+    let by = asked.ask.by().clone();
+    let done = |whole, before| {
+        Ok((Replayed(before), OrderView::whole(whole, state.payment_deadline).shown_to(&by).tagged()))
+    };
     match state.moves.ask(asked, held, ANSWER_TIMEOUT).await.map_err(Fault::from).flatten() {
         Ok(Moved::Done { whole, .. }) => done(*whole, false),
         Ok(Moved::Replayed { whole }) => done(*whole, true),
@@ -330,10 +332,12 @@ impl MoveBody {
 fn reason(value: &serde_json::Value, problems: &mut Vec<Problem>) -> Option<String> {
     let problem = match value.as_str() {
         None => ("not_text", "must be a string".to_owned()),
-        Some(text) => match text_problem(text, MAX_REASON_CHARS) {
-            None => return Some(text.to_owned()),
-            Some(problem) => problem,
-        },
+        Some(text) => {
+            match too_long(text, MAX_REASON_CHARS).or_else(|| text_problem(text.trim(), MAX_REASON_CHARS)) {
+                None => return Some(text.trim().to_owned()),
+                Some(problem) => problem,
+            }
+        }
     };
     problems.push(Problem { code: problem.0, detail: problem.1, attr: "reason".to_owned() });
     None

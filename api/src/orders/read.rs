@@ -10,7 +10,7 @@ use domain::moment;
 use domain::order::details::Fulfilment;
 use domain::order::moves::Actor;
 use domain::order::status::OrderStatus;
-use domain::problems::{Problem, text_problem};
+use domain::problems::{Problem, text_problem, too_long, trimmed};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use sqlx::PgConnection;
@@ -61,7 +61,7 @@ pub(crate) async fn read_order(
     let found = found(state, move |conn| Box::pin(read::whole(conn, id))).await?;
     let whole = found.filter(|whole| caller.may_see(&whole.order.customer_id, whole.order.location()));
     let whole = whole.ok_or_else(|| ApiError::not_found("order"))?;
-    Ok(known.or(OrderView::whole(whole, payment_deadline).tagged()))
+    Ok(known.or(OrderView::whole(whole, payment_deadline).shown_to(&caller).tagged()))
 }
 
 /// Read all that happened to an order.
@@ -139,7 +139,7 @@ type Queried = Result<Query<ListQuery>, axum::extract::rejection::QueryRejection
     params(ListQuery),
     responses(
         (status = 200, description = "One page", body = OrderPage),
-        (status = 422, description = "A parameter is not valid, or the page is `too_deep`, or `page` and `cursor` are both there (`conflict`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid (`invisible_character`), or the page is `too_deep`, or `page` and `cursor` are both there (`conflict`)", body = ProblemBody, content_type = "application/problem+json"),
         TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -154,7 +154,7 @@ pub(crate) async fn list_orders(
         Actor::Customer(id) => list.of(id.clone())?,
         by => list.at(by, state.places.now().await?.only_main)?,
     };
-    list.answer(state).await
+    list.answer(state, &caller).await
 }
 
 /// List the caller's own orders, newest first.
@@ -163,7 +163,7 @@ pub(crate) async fn list_orders(
     params(ListQuery),
     responses(
         (status = 200, description = "One page", body = OrderPage),
-        (status = 422, description = "A parameter is not valid, or the page is `too_deep`, or `page` and `cursor` are both there (`conflict`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid (`invisible_character`), or the page is `too_deep`, or `page` and `cursor` are both there (`conflict`)", body = ProblemBody, content_type = "application/problem+json"),
         TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -173,7 +173,8 @@ pub(crate) async fn list_own_orders(
     Known(principal): Known,
     query: Queried,
 ) -> Result<Json<OrderPage>, ApiError> {
-    List::parse(query)?.of(principal.id.clone())?.answer(state).await
+    let own = Actor::Customer(principal.id.clone());
+    List::parse(query)?.of(principal.id.clone())?.answer(state, &own).await
 }
 
 /// What is to be listed, checked.
@@ -191,9 +192,8 @@ impl List {
         let mut problem = |attr: &str, code, detail: String| {
             problems.push(Problem { code, detail, attr: attr.to_owned() });
         };
-        if let Some((code, detail)) =
-            query.customer_id.as_deref().and_then(|id| text_problem(id, MAX_ID_CHARS))
-        {
+        let wrong = |id: &str| too_long(id, MAX_ID_CHARS).or_else(|| text_problem(id.trim(), MAX_ID_CHARS));
+        if let Some((code, detail)) = query.customer_id.as_deref().and_then(wrong) {
             problem("customer_id", code, detail);
         }
         let channel = query.channel.as_deref().map(ChannelName::parse).transpose();
@@ -258,7 +258,7 @@ impl List {
         }
         let start = cursor.flatten().map_or(PageStart::Offset((page - 1) * page_size), PageStart::After);
         let filter = Filter {
-            customer_id: query.customer_id,
+            customer_id: query.customer_id.map(trimmed),
             channel,
             locations,
             statuses,
@@ -291,14 +291,14 @@ impl List {
         Ok(self)
     }
 
-    async fn answer(self, state: AppState) -> Result<Json<OrderPage>, ApiError> {
+    async fn answer(self, state: AppState, by: &Actor) -> Result<Json<OrderPage>, ApiError> {
         let Self { filter, start, page, page_size } = self;
         let listed = shown(state, move |conn| {
             let filter = filter.clone();
             Box::pin(async move { list::page(conn, &filter, start, page_size).await })
         });
         let Page { orders, next, total } = listed.await?;
-        let orders = orders.into_iter().map(OrderView::in_list).collect();
+        let orders = orders.into_iter().map(|order| OrderView::in_list(order).shown_to(by)).collect();
         let Counted { orders: total, capped: total_capped } = total;
         Ok(Json(OrderPage { orders, total, total_capped, page, page_size, next_cursor: next }))
     }

@@ -7,6 +7,7 @@ use axum::response::Response;
 use domain::money::Money;
 use domain::order::adjustments::Adjustment;
 use domain::order::details::{Address, Customer, Fulfilment, LeftOut};
+use domain::order::moves::Actor;
 use domain::order::payment_method::{Payment, PaymentMethod};
 use domain::order::status::OrderStatus;
 use domain::order::{CancelWish, NewOrder, Order};
@@ -114,9 +115,13 @@ pub(crate) struct OrderView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"campaign": "spring"}))]
     pub metadata: Option<Box<RawValue>>,
-    /// How it is paid. Left out where it is charged by card and nothing else was said, and where its channel took the money.
+    /// How it is paid. Left out where it is charged by card and nothing else was said, and where its channel took the money. The
+    /// gateway's own names are shown to the house and its services alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment: Option<Payment>,
+    /// The same with the gateway's own names, which are for the house and its services: see [`OrderView::shown_to`].
+    #[serde(skip)]
+    with_names: Option<Payment>,
     /// What is still to be paid when the order is handed over. Left out of lists, and where nothing is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<f64>, example = 30.97)]
@@ -185,7 +190,9 @@ impl OrderView {
         let (channel, channel_order_id) = details.channel.unzip();
         let (left_out, short) =
             if channel.is_some() { (Vec::new(), details.left_out) } else { (details.left_out, Vec::new()) };
-        let is_said = details.payment != Payment::default() && details.payment != ELSEWHERE;
+        let is_named = details.payment.is_named_at_gateway();
+        let payment = details.payment.without_names();
+        let is_said = payment != Payment::default() && payment != ELSEWHERE;
         Self {
             id: order.id,
             customer_id: order.customer_id,
@@ -213,7 +220,8 @@ impl OrderView {
             pickup_time: handover.pickup_time,
             note: handover.note,
             metadata: details.metadata,
-            payment: is_said.then_some(details.payment),
+            payment: is_said.then_some(payment),
+            with_names: is_named.then_some(details.payment),
             due: None,
             paid_by: paid.then_some("channel"),
             refund_by: match (paid, in_hand) {
@@ -225,6 +233,15 @@ impl OrderView {
             payments: None,
             payment_attempts: None,
         }
+    }
+
+    /// As these see it. By the gateway's own names money can be taken: who orders learns none of them, were it by an order of their
+    /// own that a service has named.
+    pub(crate) fn shown_to(mut self, by: &Actor) -> Self {
+        if by.is_of_the_house() && self.with_names.is_some() {
+            self.payment = self.with_names.take();
+        }
+        self
     }
 
     /// The answer to an order that comes again: as it stands, in the shape of the first answer.

@@ -18,6 +18,7 @@ use super::onlooker::Onlooker;
 use super::pages::{self, Found, From, Question};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{Faults, TokenNeeded};
+use crate::orders::read::misread;
 use crate::state::AppState;
 
 /// Events in an answer, where the client says nothing, and at most.
@@ -31,6 +32,7 @@ const NEXT_CURSOR: HeaderName = HeaderName::from_static("next-cursor");
 /// What may be asked, as it came.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct EventsQuery {
     /// Where to begin: the last answer's `Next-Cursor`, or an event's `cursor`; `earliest`, which is the default; `latest`; or a time
     /// (RFC 3339)
@@ -57,7 +59,7 @@ type Queried = Result<Query<EventsQuery>, axum::extract::rejection::QueryRejecti
             ("Link" = String, description = "The same as an address, `rel=\"next\"`"),
         )),
         (status = 410, description = "`cursor_gone`: what follows this cursor is no longer kept, or the database was restored to an earlier time. `earliest_cursor` is where one can begin again", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not known or not valid: `after` is nothing of that kind (`invalid`), or nothing of that type happens (`unknown_type`)", body = ProblemBody, content_type = "application/problem+json"),
         TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -105,9 +107,7 @@ struct Asked {
 
 impl Asked {
     fn parse(query: Queried, by: Onlooker) -> Result<Self, ApiError> {
-        let Query(query) = query.map_err(|_| {
-            ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text")
-        })?;
+        let Query(query) = query.map_err(|refused| misread(&refused.body_text()))?;
         let mut problems = Vec::new();
         let mut problem = |attr: &str, code, detail: String| {
             problems.push(Problem { code, detail, attr: attr.to_owned() });

@@ -35,7 +35,7 @@ use crate::http::parameters::OrderId;
 use crate::http::problems::{Faults, NoOrder, TokenNeeded};
 use crate::identity::caller::Anyone;
 use crate::identity::lasting::Lasting;
-use crate::orders::read::{found, parse_id};
+use crate::orders::read::{found, misread, parse_id};
 use crate::state::AppState;
 
 /// A sign of life while nothing happens: more often than what is between us and a client forgets a silent connection.
@@ -73,6 +73,7 @@ impl TrackedEvent {
 /// Where to begin, as it came.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct TrackQuery {
     /// The version that is known already; everything is told where it is left out
     #[param(value_type = Option<i64>, minimum = 0)]
@@ -150,6 +151,7 @@ impl Tracked {
 /// What a stream of all may be asked, as it came.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct StreamQuery {
     /// Where to begin: an event's `cursor`, `earliest`, `latest`, which is the default, or a time (RFC 3339)
     after: Option<String>,
@@ -179,9 +181,7 @@ pub(crate) async fn track_all(
     headers: HeaderMap,
     query: Result<Query<StreamQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Frames, ApiError> {
-    let Query(query) = query.map_err(|_| {
-        ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text")
-    })?;
+    let Query(query) = query.map_err(|refused| misread(&refused.body_text()))?;
     let after = last_event_id(&headers).or(query.after);
     let from = after.map_or(Some(From::Latest), |text| From::parse(&text));
     let from = from.ok_or_else(|| {

@@ -21,6 +21,7 @@ use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
 use crate::http::work::to_the_end;
+use crate::orders::read::misread;
 use crate::state::AppState;
 
 /// On a page.
@@ -33,10 +34,13 @@ const STATUSES: [&str; 4] = ["behind", "waiting", "taken", "parked"];
 /// What may be asked, as it came.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct DeliveriesQuery {
     /// `behind`, `waiting`, `taken` or `parked` alone
+    #[param(pattern = "^(behind|waiting|taken|parked)$")]
     status: Option<String>,
     /// The last answer's `next`
+    #[param(pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[0-9]{1,9}$")]
     after: Option<String>,
 }
 
@@ -47,7 +51,7 @@ pub(crate) struct DeliveriesQuery {
     responses(
         (status = 200, description = "A page, by order and version, each with its tries. What was taken is shown for a week", body = DeliveriesView),
         (status = 404, description = "There is no such webhook, or it is another location's", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
         ManagersOnly, Faults,
     ),
     security(("token" = []))
@@ -59,9 +63,7 @@ pub(crate) async fn list(
     query: Result<Query<DeliveriesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<DeliveriesView>, ApiError> {
     let id = parse_id(&id)?;
-    let Query(DeliveriesQuery { status, after }) = query.map_err(|_| {
-        ApiError::invalid_one("query", "invalid", "each parameter may be given once, as text")
-    })?;
+    let Query(DeliveriesQuery { status, after }) = query.map_err(|refused| misread(&refused.body_text()))?;
     if status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
         let detail = format!("must be one of {}", STATUSES.join(", "));
         return Err(ApiError::invalid_one("status", "unknown_status", detail));
@@ -124,7 +126,7 @@ pub(crate) async fn test(
     responses(
         (status = 200, description = "How many are sent again", body = Replayed),
         (status = 404, description = "There is no such webhook, or it is another location's", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not valid or not known; or an `event` is there beside `from` or `to` (`conflict`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
     security(("token" = []))

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as B64;
 use domain::channel::name::ChannelName;
+use domain::location::is_id;
 use domain::told::{MAX_WANTED, Payload, Wanted};
 use reqwest::Url;
 use sqlx::PgConnection;
@@ -49,7 +50,7 @@ const TRIES: usize = 5;
     responses(
         (status = 201, description = "Made", body = WebhookWithSecret),
         (status = 409, description = "`too_many`: there are 1,000", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known; or there is no key that secrets could be sealed with (`no_key`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known. What its schema cannot say: `url` is no address, or one with a name, a password or a # (`no_url`); nothing of that type happens (`unknown_type`); a location is none of the caller's (`unknown_location`); or there is no key that secrets could be sealed with (`no_key`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
     security(("token" = []))
@@ -155,7 +156,7 @@ pub(crate) async fn read(
         (status = 200, description = "As it is now", body = WebhookView),
         (status = 404, description = "There is no such webhook, or it is another location's", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`set_with_channel`: it is a channel's platform", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not valid or not known. What its schema cannot say: `url` is no address, or one with a name, a password or a # (`no_url`); nothing of that type happens (`unknown_type`); a location is none of the caller's (`unknown_location`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
     security(("token" = []))
@@ -392,7 +393,7 @@ impl Chosen {
         }
         let locations = fields.texts("locations", MAX_NAMES, 50);
         let locations = locations.map(|named| if named.is_empty() { by.all_locations() } else { named });
-        if locations.as_ref().is_some_and(|named| !by.has_all(named)) {
+        if locations.as_ref().is_some_and(|named| !by.has_all(named) || !named.iter().all(|id| is_id(id))) {
             fields.add("locations", "unknown_location", "must be locations of yours");
         }
         let channels = fields.texts("channels", MAX_NAMES, 50);

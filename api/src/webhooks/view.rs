@@ -215,7 +215,10 @@ pub(crate) struct WebhookBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReplayBody {
     /// This one.
-    #[schema(example = "01995f1c-7a3e-7c40-8d15-2f7a9b63c0de_3")]
+    #[schema(
+        example = "01995f1c-7a3e-7c40-8d15-2f7a9b63c0de_3",
+        pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_[0-9]{1,9}$"
+    )]
     event: Option<String>,
     /// Made at this time or later (RFC 3339).
     #[schema(format = DateTime)]

@@ -28,6 +28,39 @@ pub(crate) fn without_exponent(text: &str) -> Option<String> {
     })
 }
 
+/// A number whose exponent is none of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Far {
+    /// 0, whatever its exponent.
+    Nothing,
+    /// Behind any place that we have.
+    Small,
+    /// Above all that we count.
+    Large,
+}
+
+/// Where a number with an exponent is that [`without_exponent`] does not write out; `None`: it is no number.
+pub(crate) fn far(text: &str) -> Option<Far> {
+    let (number, exponent) = text.split_once(['e', 'E'])?;
+    let (is_small, digits) = match exponent.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, exponent.strip_prefix('+').unwrap_or(exponent)),
+    };
+    let plain = number.strip_prefix('-').unwrap_or(number);
+    let (whole, fraction) = plain.split_once('.').unwrap_or((plain, "0"));
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if ![digits, whole, fraction].into_iter().all(all_digits) {
+        return None;
+    }
+    Some(if [whole, fraction].concat().bytes().all(|b| b == b'0') {
+        Far::Nothing
+    } else if is_small {
+        Far::Small
+    } else {
+        Far::Large
+    })
+}
+
 /// The digits of a whole number, however it is written, with its sign; `None`: it is not whole, or no number.
 pub(crate) fn whole(text: &str) -> Option<String> {
     let plain = without_exponent(text);

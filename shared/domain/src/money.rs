@@ -6,7 +6,7 @@ use std::fmt;
 pub use iso_currency::Currency;
 use serde_json::value::RawValue;
 
-use crate::decimal::without_exponent;
+use crate::decimal::{Far, far, without_exponent};
 
 /// The largest amount that one line, order or payment may have: ten trillion minor units. Far above any
 /// order, and far enough below `i64::MAX` that a sum of a whole order's lines cannot overflow unseen.
@@ -25,7 +25,7 @@ pub struct Money {
 /// Why a text is no amount of money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
-    /// No JSON number, or one that has more digits than any amount.
+    /// No JSON number.
     #[error("must be a decimal number such as 12.99")]
     NotDecimal,
     /// Below zero.
@@ -59,8 +59,16 @@ impl Money {
     pub fn parse_signed(text: &str, currency: Currency) -> Result<Self, MoneyError> {
         match Self::parse_plain(text, currency) {
             Err(MoneyError::NotDecimal) => {
-                let plain = without_exponent(text).ok_or(MoneyError::NotDecimal)?;
-                Self::parse_plain(&plain, currency)
+                if let Some(plain) = without_exponent(text) {
+                    return Self::parse_plain(&plain, currency);
+                }
+                // Too many digits to write them out; none of them any amount has.
+                match far(text) {
+                    Some(Far::Nothing) => Ok(Self::from_minor(0, currency)),
+                    Some(Far::Small) => Err(MoneyError::TooPrecise(decimal_places(currency))),
+                    Some(Far::Large) => Err(MoneyError::TooLarge),
+                    None => Err(MoneyError::NotDecimal),
+                }
             }
             read => read,
         }
@@ -193,7 +201,9 @@ mod tests {
         assert_eq!(usd("-1"), Err(MoneyError::Negative));
         assert_eq!((usd("1e2"), usd("12.5e-1"), usd("1e-2")), (Ok(10_000), Ok(125), Ok(1)));
         assert_eq!((usd("1e-3"), usd("1e13")), (Err(MoneyError::TooPrecise(2)), Err(MoneyError::TooLarge)));
-        assert_eq!((usd("1e"), usd("1e99")), (Err(MoneyError::NotDecimal), Err(MoneyError::NotDecimal)));
+        assert_eq!((usd("1e"), usd("1e99")), (Err(MoneyError::NotDecimal), Err(MoneyError::TooLarge)));
+        assert_eq!((usd("2.5E-300"), usd("0.0e-300")), (Err(MoneyError::TooPrecise(2)), Ok(0)));
+        assert_eq!((usd("e99"), usd("1e9x")), (Err(MoneyError::NotDecimal), Err(MoneyError::NotDecimal)));
         assert_eq!(Money::parse_signed("-1.50", Currency::USD).map(Money::minor), Ok(-150));
         assert_eq!(usd("1."), Err(MoneyError::NotDecimal));
         assert_eq!(usd(""), Err(MoneyError::NotDecimal));

@@ -24,7 +24,8 @@ pub struct Problem {
     pub attr: String,
 }
 
-const fn price_code(error: MoneyError) -> &'static str {
+/// Which code a client is told.
+pub const fn price_code(error: MoneyError) -> &'static str {
     match error {
         MoneyError::NotDecimal => "not_decimal",
         MoneyError::Negative => "negative",
@@ -113,9 +114,8 @@ impl Problems {
             self.add(attr, "not_text", "must be a string");
             return None;
         };
-        let text = trimmed(text);
-        match text_problem(&text, max_chars) {
-            None => Some(text),
+        match too_long(&text, max_chars).or_else(|| text_problem(text.trim(), max_chars)) {
+            None => Some(trimmed(text)),
             Some((code, detail)) => {
                 self.add(attr, code, detail);
                 None
@@ -144,8 +144,9 @@ impl Problems {
             self.add(attr, "not_text", "must be a string");
             return None;
         };
+        let long = too_long(&text, max_chars);
         let text = trimmed(text).replace("\r\n", "\n");
-        match text_problem(&text.replace(['\n', '\t'], " "), max_chars) {
+        match long.or_else(|| text_problem(&text.replace(['\n', '\t'], " "), max_chars)) {
             None => Some(text),
             // As none.
             Some(("empty", _)) => None,
@@ -292,8 +293,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     }
 }
 
-/// Without the spaces around it.
-fn trimmed(text: String) -> String {
+/// A text without the spaces around it.
+pub fn trimmed(text: String) -> String {
     let inside = text.trim();
     if inside.len() == text.len() { text } else { inside.to_owned() }
 }
@@ -309,13 +310,19 @@ const fn joins(c: char) -> bool {
     matches!(c, '\u{61C}' | '\u{200C}'..='\u{200F}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0020}'..='\u{E007F}' | '\u{E0100}'..='\u{E01EF}')
 }
 
+/// More than it may have, with the spaces that it loses: a limit that is stated holds for what is sent.
+pub fn too_long(text: &str, max_chars: usize) -> Option<(&'static str, String)> {
+    let is_long = text.len() > max_chars && text.chars().count() > max_chars;
+    is_long.then(|| ("too_long", format!("must have at most {max_chars} characters")))
+}
+
 /// What is wrong with a text from outside, as (code, detail): empty, too long, or characters that no name has
 /// (NUL, which PostgreSQL cannot store, and the other control characters, which forge log lines).
 pub fn text_problem(text: &str, max_chars: usize) -> Option<(&'static str, String)> {
     if text.chars().all(|c| c.is_whitespace() || is_invisible(c) || joins(c)) {
         Some(("empty", "must not be empty".to_owned()))
-    } else if text.len() > max_chars && text.chars().count() > max_chars {
-        Some(("too_long", format!("must have at most {max_chars} characters")))
+    } else if let Some(long) = too_long(text, max_chars) {
+        Some(long)
     } else if text.chars().any(char::is_control) {
         Some(("control_character", "must not contain control characters".to_owned()))
     } else if !text.is_ascii() && text.chars().any(is_invisible) {

@@ -77,7 +77,7 @@ pub(crate) struct PaidQuery {
         (status = 204, description = "It cannot be taken and is kept. A channel of the dialects `shopify` and `woocommerce` that signed it is told no more: these platforms would only send it again, and in the end nothing any more"),
         (status = 200, description = "The document was known, and says another thing now: the order goes as it says; or it is off: cancelled, or to be cancelled once its charge is known", body = OrderView),
         (status = 409, description = "`duplicate_channel_order_id`: the channel has sent another order of this name before; `kitchen_began`: it goes as it was ordered by now; `illegal_move`: it is too late to call it off. With its `current_status`", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The JSON is not a valid document; it contradicts itself or the parameter `paid` (`conflict`); what it comes to is not what it says (`total_mismatch`) or is less than nothing (`below_zero`); an item has no price, neither there nor in the channel's price list (`no_price`); an amount is not exact in its currency (`too_precise`) or too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The JSON is not a valid document; it contradicts itself or the parameter `paid` (`conflict`); the channel has no settings, so that `paid` is not believed (`not_believed`); what it comes to is not what it says (`total_mismatch`) or is less than nothing (`below_zero`); an item has no price, neither there nor in the channel's price list (`no_price`); an amount is not exact in its currency (`too_precise`) or too large (`too_large`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ChannelOnly, Faults,
     ),
     security(("token" = []))
@@ -213,7 +213,7 @@ pub(crate) async fn read_channel_order(
     });
     let whole = find.await?.filter(|whole| by.may_see(&whole.order.customer_id, whole.order.location()));
     let whole = whole.ok_or_else(|| ApiError::not_found("order"))?;
-    Ok(OrderView::whole(whole, state.payment_deadline).tagged())
+    Ok(OrderView::whole(whole, state.payment_deadline).shown_to(&by).tagged())
 }
 
 /// Where a document comes from, and what is said beside it.

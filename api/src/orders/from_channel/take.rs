@@ -100,7 +100,7 @@ async fn place(
             Err(ApiError::invalid_one("location", "another_location", detail))
         }
         (Accepted::Replay(earlier), Some(told)) => tell(state, earlier.id, told, by, key).await,
-        (became, _) => answer(state, order, became),
+        (became, _) => answer(state, &by, order, became),
     }
 }
 

@@ -42,6 +42,58 @@ async fn a_customers_order_is_theirs_and_nobody_elses() -> Result<()> {
     api.stop().await
 }
 
+/// An order of this customer's that is paid by these names of the gateway's.
+fn an_order_paid_by(payment: &Value) -> Value {
+    let mut order = Client::an_order();
+    order["payment"] = payment.clone();
+    order
+}
+
+#[tokio::test]
+async fn only_the_house_says_whose_card_pays_and_only_it_sees_the_gateways_names() -> Result<()> {
+    let (_database, api) = crate::api().await?;
+    let (ada, till) = (of("customer:customer_123")?, of("service:till")?);
+    let names = json!({"method": "card", "gateway_payment_method": "pm_1", "gateway_customer": "cus_of_bob"});
+    let another = json!({"gateway_customer": "cus_of_bob"});
+    for payment in [&names, &another] {
+        let order = an_order_paid_by(payment);
+        let refused = ask(&api, Method::POST, "/orders", &ada, Some(order)).await?;
+        assert_eq!(refused.status(), 403, "a customer names somebody who is to pay");
+    }
+    let list: Value = ask(&api, Method::GET, "/orders/me", &ada, None).await?.json().await?;
+    assert_eq!(list["orders"], json!([]), "nothing came of it");
+
+    // What they have from the gateway's own form is theirs to send, and nobody has to show it to them.
+    let own = an_order_paid_by(&json!({"gateway_payment_method": "pm_own", "reference": "t-7"}));
+    let own: Value = ask(&api, Method::POST, "/orders", &ada, Some(own)).await?.json().await?;
+    assert_eq!(own["payment"], json!({"method": "card", "reference": "t-7"}));
+
+    let placed = ask(&api, Method::POST, "/orders", &till, Some(an_order_paid_by(&names))).await?;
+    assert_eq!(placed.status(), 202);
+    let placed: Value = placed.json().await?;
+    assert_eq!(placed["payment"], names, "as the service has sent it");
+    let id = text(&placed, "id")?;
+    let (one, list) = (format!("/orders/{id}"), "/orders?customer_id=customer_123");
+    for who in ["service:till", "staff:sam", "manager:max", "admin:root"] {
+        let read: Value = ask(&api, Method::GET, &one, &of(who)?, None).await?.json().await?;
+        let page: Value = ask(&api, Method::GET, list, &of(who)?, None).await?.json().await?;
+        assert_eq!((&read["payment"], &page["orders"][0]["payment"]), (&names, &names), "{who}");
+    }
+    for (method, path) in [
+        (Method::GET, one.clone()),
+        (Method::GET, format!("{one}/history")),
+        (Method::GET, list.to_owned()),
+        (Method::GET, "/orders/me".to_owned()),
+        (Method::POST, format!("{one}/cancel")),
+    ] {
+        let answer = ask(&api, method, &path, &ada, None).await?;
+        assert_eq!(answer.status(), 200, "{path}");
+        let said = answer.text().await?;
+        assert!(!said.contains("pm_") && !said.contains("cus_of_bob") && said.contains(id), "{path}: {said}");
+    }
+    api.stop().await
+}
+
 #[tokio::test]
 async fn staff_of_another_location_have_no_business_here_and_machines_order_for_everybody() -> Result<()> {
     let (_database, api) = crate::api().await?;

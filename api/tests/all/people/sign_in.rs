@@ -74,6 +74,10 @@ async fn what_is_no_address_no_number_and_no_password_is_refused() -> Result<()>
         ("email", json!("a@b"), "no_email"),
         ("email", json!("a\u{200b}@example.com"), "invisible_character"),
         ("email", json!("a b@example.com"), "no_email"),
+        ("email", json!("a@b@example.com"), "no_email"),
+        ("email", json!("a@example..com"), "no_email"),
+        ("email", json!("a@exam_ple.com"), "no_email"),
+        ("name", json!(format!("a{}", " ".repeat(200))), "too_long"),
         ("email", json!(format!("{}@example.com", "a".repeat(250))), "too_long"),
         ("email", json!(7), "not_text"),
         ("password", json!("short"), "too_short"),
@@ -118,16 +122,30 @@ async fn an_unknown_user_and_a_wrong_password_read_alike() -> Result<()> {
 async fn the_documentations_login_is_the_standards() -> Result<()> {
     let (_database, api) = embedded().await?;
     register(&api, "maria@example.com").await?;
+    // Where the pages' Authorize asks.
+    let document = api.client.get("/openapi.json").await?;
+    let path = &document["components"]["securitySchemes"]["token"]["flows"]["password"]["tokenUrl"];
+    let path = path.as_str().unwrap_or_default().to_owned();
     let token = async |form: &[(&str, &str)]| -> Result<(u16, Value)> {
-        let url = format!("{}/api/v1/auth/token", api.client.api);
+        let url = format!("{}{path}", api.client.api);
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let form_type = "application/x-www-form-urlencoded";
-        let answer = api.client.http.post(url).header("content-type", form_type).body(form).send().await?;
+        let asked = api.client.http.post(url).header("content-type", form_type).body(form);
+        // As those pages do for a client that has no name.
+        let asked = asked.header("authorization", "Basic Og==").header("x-requested-with", "XMLHttpRequest");
+        let answer = asked.send().await?;
         Ok((answer.status().as_u16(), answer.json().await?))
     };
-    let password = [("grant_type", "password"), ("username", "maria@example.com"), ("password", PASSWORD)];
+    let password = [
+        ("grant_type", "password"),
+        ("username", "maria@example.com"),
+        ("password", PASSWORD),
+        ("scope", ""),
+    ];
     let (status, tokens) = token(&password).await?;
     assert_eq!((status, &tokens["token_type"]), (200, &json!("Bearer")));
+    let me = ask(&api, Method::GET, "/auth/me", text(&tokens, "access_token")?, None).await?;
+    assert_eq!(me.status(), 200, "and with it the pages may ask what they like");
     let refresh = [("grant_type", "refresh_token"), ("refresh_token", text(&tokens, "refresh_token")?)];
     assert_eq!(token(&refresh).await?.0, 200);
     for (form, error) in [

@@ -64,6 +64,9 @@ fn sample(document: &Value, schema: &Value) -> Value {
     if let Some(example) = schema.get("example") {
         return example.clone();
     }
+    if let Some(first) = schema["oneOf"].get(0) {
+        return sample(document, first);
+    }
     let kind = schema["type"].as_str().or_else(|| schema["type"][0].as_str());
     match kind {
         Some("array") => json!([sample(document, &schema["items"])]),

@@ -9,7 +9,7 @@ use super::product::{Choice, OptionGroup, Product, Variation};
 use super::reading::{flag, id, whole_number};
 use crate::fields::fields;
 use crate::limits::{DEFAULT_CURRENCY, MAX_ID_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS};
-use crate::location::MAIN;
+use crate::location::{MAIN, is_id};
 use crate::money::{Currency, Money};
 use crate::problems::{At, Problem, Problems};
 
@@ -311,6 +311,10 @@ impl<'p> Reader<'p> {
             self.problems.add("locations", "not_a_list", "must be a list of strings");
             return Vec::new();
         };
+        if let Some(index) = locations.iter().position(|id| !is_id(id)) {
+            let at = At::Top.field("locations");
+            self.problems.add(at.entry(index), "unknown_location", "must be the id of a location");
+        }
         locations.sort_unstable();
         locations.dedup();
         if locations.is_empty() {
@@ -442,6 +446,10 @@ mod tests {
             [(at("stock"), "unknown_field"), (at("picture_url"), "invalid"), (at("category_id"), "no_id")]
         );
         assert_eq!(wrong(r#"{"name":"x","price":1,"locations":[]}"#), [(at("locations"), "empty")]);
+        assert_eq!(
+            wrong(r#"{"name":"x","price":1,"locations":["main","a\u0000"]}"#),
+            [(at("locations[1]"), "unknown_location")]
+        );
         let euros = latte().change(&serde_json::from_str(r#"{"currency":"USD"}"#).unwrap()).unwrap_err();
         assert_eq!(euros[0].code, "conflict");
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::content::content_hash;
 use crate::limits::MAX_ID_CHARS;
-use crate::problems::id_problem;
+use crate::problems::{id_problem, too_long};
 
 /// Longest name of a channel. With the account behind it, it names a customer, whose name has 200 characters.
 pub const MAX_CHANNEL_CHARS: usize = 50;
@@ -24,6 +24,9 @@ pub struct ChannelName(String);
 impl ChannelName {
     /// Reads a name in any case; what is wrong with it, as (code, detail).
     pub fn parse(text: &str) -> Result<Self, (&'static str, String)> {
+        if let Some(long) = too_long(text, MAX_CHANNEL_CHARS) {
+            return Err(long);
+        }
         // Small letters may have to be composed again.
         let small: String = text.nfkc().collect::<String>().to_lowercase();
         let name: String = small.trim().nfkc().collect();

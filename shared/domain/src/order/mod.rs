@@ -140,6 +140,11 @@ impl NewOrder {
         self.details.as_ref().and_then(|details| details.uncharged)
     }
 
+    /// Whether it says by the gateway's own name who is to pay.
+    pub fn names_gateway_customer(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.payment.gateway_customer.is_some())
+    }
+
     /// Whether its channel took the money.
     pub fn is_paid_elsewhere(&self) -> bool {
         self.uncharged().is_some_and(|one| one.because == NoCharge::Elsewhere)

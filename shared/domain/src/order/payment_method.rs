@@ -65,6 +65,11 @@ impl fmt::Debug for Payment {
 }
 
 impl Payment {
+    /// Without what the gateway calls it.
+    pub fn without_names(&self) -> Self {
+        Self { gateway_payment_method: None, gateway_customer: None, ..self.clone() }
+    }
+
     /// Whether the gateway has a name for what is charged, or for who pays.
     pub const fn is_named_at_gateway(&self) -> bool {
         self.gateway_payment_method.is_some() || self.gateway_customer.is_some()
