@@ -138,6 +138,9 @@ impl Shelf {
         let now = self.now();
         self.read_at.store(now, Ordering::Relaxed);
         self.look_after(now).await;
+        if self.looked_at.load(Ordering::Acquire) < now {
+            return Err(ApiError::unavailable("the catalogue cannot be read right now"));
+        }
         self.looked()
     }
 
