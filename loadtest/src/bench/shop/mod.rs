@@ -123,11 +123,13 @@ pub(super) async fn ask(
 
 /// Two apis over one database, and a manager's token.
 pub(super) async fn two_apis(stack: &Stack) -> Result<(Services, Services, String)> {
-    let mut one = stack.start_on(stack.ground().await?, Shape::ApiOnly, &[])?;
+    let ground = stack.ground().await?;
+    // Before they start: a token that is made later is known only once an api has looked again.
+    let manager = stack.manager(&ground)?;
+    let mut one = stack.start_on(ground, Shape::ApiOnly, &[])?;
     one.warm_up(Shape::ApiOnly).await?;
     let mut other = stack.start_on(one.ground.clone(), Shape::ApiOnly, &[])?;
     other.warm_up(Shape::ApiOnly).await?;
-    let manager = stack.manager(&one.ground)?;
     Ok((one, other, manager))
 }
 
