@@ -130,7 +130,9 @@ async fn change_prices(
     while !stop.load(Ordering::Relaxed) {
         pace.tick().await;
         let id = ids[(count as usize * 101) % ids.len()];
-        let body = json!({"price": 1.0 + (count % 800) as f64 / 100.0}).to_string();
+        // Exact: of a float there may be more digits than the currency has.
+        let minor = 100 + count % 800;
+        let body = format!("{{\"price\":{}.{:02}}}", minor / 100, minor % 100);
         let bytes = request("PATCH", &format!("/products/{id}"), addr, &manager, &body);
         let status = connection.ask(&bytes).await?.status;
         ensure!(status == 200, "changing a price: {status}");
