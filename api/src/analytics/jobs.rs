@@ -90,7 +90,7 @@ impl Job {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JobQuery {
-    /// `messages`, `roll_up` or `webhooks`
+    /// `mail`, `messages`, `roll_up` or `webhooks`
     #[param(value_type = String)]
     job_name: Option<String>,
 }

@@ -8,7 +8,7 @@ use crate::feed::{self, Cursor};
 /// The one that rolls up.
 pub const ROLL_UP: &str = "roll_up";
 /// Those of the house, whether they have ever begun or not.
-pub const FOLLOWERS: [&str; 3] = ["messages", ROLL_UP, "webhooks"];
+pub const FOLLOWERS: [&str; 4] = ["mail", "messages", ROLL_UP, "webhooks"];
 
 /// Where one stands.
 #[derive(Debug, Clone)]
