@@ -610,7 +610,7 @@ mod tests {
             assert!(
                 [
                     "http", "accept", "publish", "claim", "charge", "breaker", "settle", "move", "sweep",
-                    "read", "follow", "deliver", "tell", "gateway", "trace", "process", "identity"
+                    "read", "follow", "deliver", "mail", "tell", "gateway", "trace", "process", "identity"
                 ]
                 .contains(&verb),
                 "{}",

@@ -103,7 +103,11 @@ async fn run(client: &Client, conn: &mut PgConnection, recorder: &Recorder) -> R
 async fn counters_agree_with_the_database_and_a_scrape_with_the_list() -> Result<()> {
     let recorder = runtime::telemetry::init_metrics()?;
     let database = TestDatabase::new().await?;
-    let options = Options { with_follower: true, ..Options::new(Via::RabbitMq(TestQueue::new()?)) };
+    let mut options = Options { with_follower: true, ..Options::new(Via::RabbitMq(TestQueue::new()?)) };
+    let mails = std::env::temp_dir().join(format!("comanda-mails-{}", std::process::id()));
+    options.follower.mail.mail_folder = Some(mails.clone());
+    options.follower.mail.mail_from = Some("Comanda <orders@example.com>".to_owned());
+    options.follower.mail.public_url = Some("http://127.0.0.1".to_owned());
     let pipeline = Pipeline::start(&database, options).await?;
     let client = pipeline.client.clone();
     let mut conn = database.connect().await?;
@@ -115,6 +119,7 @@ async fn counters_agree_with_the_database_and_a_scrape_with_the_list() -> Result
     // Metrics follow what they count by a moment; stopped, nothing follows any more.
     let running = runtime::telemetry::render(&recorder);
     pipeline.stop().await?;
+    let _ = std::fs::remove_dir_all(mails);
     let scrape = Scrape::read(&runtime::telemetry::render(&recorder))?;
     agree(&scrape, &mut conn).await?;
     are_listed(&Scrape::read(&running)?);

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use testbed::people::of;
 
-use super::{PASSWORD, ask, embedded, log_in, register, text, told};
+use super::{PASSWORD, ask, embedded, log_in, register, text, told, with_admin};
 
 #[tokio::test]
 async fn people_choose_which_mails_they_get_and_only_of_those_that_there_are() -> Result<()> {
@@ -63,7 +63,7 @@ async fn of_whom_another_issuer_knows_there_is_no_address_to_write_to() -> Resul
 
 #[tokio::test]
 async fn people_ask_to_be_told_of_sales_of_products_that_there_are() -> Result<()> {
-    let (_database, api) = embedded().await?;
+    let (_database, api, admin) = with_admin().await?;
     let mut tokens = Vec::new();
     for name in ["ada", "eve"] {
         let email = format!("{name}@example.com");
@@ -71,9 +71,8 @@ async fn people_ask_to_be_told_of_sales_of_products_that_there_are() -> Result<(
         tokens.push(text(&log_in(&api, &email, PASSWORD).await?, "access_token")?.to_owned());
     }
     let [ada, eve] = &tokens[..] else { anyhow::bail!("two") };
-    let manager = testbed::people::of("manager:max")?;
     let made =
-        ask(&api, Method::POST, "/products", &manager, Some(json!({"name": "Latte", "price": 4}))).await?;
+        ask(&api, Method::POST, "/products", &admin, Some(json!({"name": "Latte", "price": 4}))).await?;
     assert_eq!(made.status(), 201);
     let product = text(&made.json().await?, "id")?.to_owned();
     let path = format!("/users/me/sale-notices/{product}");

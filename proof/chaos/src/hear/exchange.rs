@@ -39,7 +39,11 @@ impl Queue {
         let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
         channel.queue_declare(exchange.into(), durable, quorum).await?;
         let bind = QueueBindOptions::default();
-        channel.queue_bind(exchange.into(), exchange.into(), "#".into(), bind, FieldTable::default()).await?;
+        // Products are made while the followers begin: which of that is still told is no matter here.
+        let orders = "order.#";
+        channel
+            .queue_bind(exchange.into(), exchange.into(), orders.into(), bind, FieldTable::default())
+            .await?;
         connection.close(200, "done".into()).await?;
         Ok(queue)
     }
