@@ -1,4 +1,4 @@
-//! roll_up: what has happened becomes numbers: how many orders, how long they stayed where, how much money, by quarters of an hour.
+//! `roll_up`: what has happened becomes numbers: how many orders, how long they stayed where, how much money, by quarters of an hour.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -150,8 +150,11 @@ pub(super) async fn remove(
     if gone.await? { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::not_found("channel with settings")) }
 }
 
+/// How it speaks; what it signs with, and how it is told, where that is to change.
+type Wanted = (ChannelSettings, Option<Vec<String>>, Option<Back>);
+
 /// `{dialect, currency?, unit?, digits?, unique_days?, locations?, products?, secrets?, status_url?, status_secret?}`
-fn parse(body: &[u8]) -> Result<(ChannelSettings, Option<Vec<String>>, Option<Back>), ApiError> {
+fn parse(body: &[u8]) -> Result<Wanted, ApiError> {
     let mut fields = Fields::read(body)?;
     let dialect = fields.text("dialect", 50).and_then(|name| {
         let known = Dialect::of_name(&name.to_lowercase());

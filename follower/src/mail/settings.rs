@@ -22,7 +22,7 @@ pub struct MailSettings {
     /// A file with the password, where the URL has none; read again at each connection
     #[arg(long, env = "SMTP_PASSWORD_FILE", value_name = "FILE")]
     pub smtp_password_file: Option<PathBuf>,
-    /// A folder that mails are put into as files `.eml` instead, for trying it out [default of standalone: `mail` below COMANDA_DATA_DIR]
+    /// A folder that mails are put into as files `.eml` instead, for trying it out [default of standalone: `mail` below `COMANDA_DATA_DIR`]
     #[arg(long, env = "MAIL_FOLDER", value_name = "DIR")]
     pub mail_folder: Option<PathBuf>,
     /// Who writes, such as `Comanda <orders@example.com>`

@@ -1,5 +1,4 @@
 //! Streams: what thousands of people who watch an order each cost the api in memory, and how soon they see a change.
-#![expect(clippy::float_arithmetic, reason = "statistics; no money passes here")]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

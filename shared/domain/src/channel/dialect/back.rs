@@ -44,7 +44,7 @@ impl Dialect {
     }
 }
 
-/// Deliverect's "Order Status Update", as its channel API publishes it: POSTed to the address that the channel set, signed in
+/// Deliverect's "Order Status Update", as its channel API publishes it: sent by POST to the address that the channel set, signed in
 /// `X-Server-Authorization-HMAC-SHA256`. Fields that are not known are left empty or out, as there.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
