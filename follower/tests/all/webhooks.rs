@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use reqwest::Method;
 use ring::hmac;
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::{Connection, Executor, PgConnection};
 use store::deliveries::{self, Key};
 use testbed::people::{of, token_at};
 use tokio::sync::Notify;
@@ -155,6 +155,64 @@ async fn for_one_that_answers_quickly_more_is_claimed_than_is_sent_at_once_until
     most_begun(&mut house).await?;
     house.api.client.orders(10, 8).await?;
     assert_eq!(most_begun(&mut house).await?, 1, "one after the other, once it fails");
+    house.api.stop().await
+}
+
+/// Whoever adds waits for the first to end; the next steps forward meanwhile, and must not end unseen.
+#[tokio::test]
+async fn what_is_added_while_one_ends_and_the_next_is_sent_is_not_left_behind() -> Result<()> {
+    let house = House::new().await?;
+    let (webhook, _) = house.webhook("/in", json!({})).await?;
+    let subject = house.order().await?;
+    let new = |version: i32| deliveries::New {
+        key: Key { webhook, subject, version },
+        kind: "order.moved".to_owned(),
+        body: "{}".to_owned(),
+    };
+    let claim = async |conn: &mut PgConnection| {
+        deliveries::claim(conn, &[(webhook, 5)], Duration::from_secs(60)).await
+    };
+    let taken = |one: &deliveries::Claimed| deliveries::Tried {
+        key: one.key,
+        epoch: one.epoch,
+        at: time::OffsetDateTime::now_utc(),
+        took_ms: 1,
+        status: Some(200),
+        fault: None,
+        next: deliveries::Next::Taken,
+    };
+    let (mut ends, mut adds) = (house.database.connect().await?, house.database.connect().await?);
+    let mut sends = house.database.connect().await?;
+    deliveries::add(&mut ends, &[new(5), new(6)]).await?;
+    let fifth = claim(&mut ends).await?;
+    assert_eq!(fifth[0].key.version, 5);
+    let mut tx = ends.begin().await?;
+    deliveries::end(&mut tx, &[taken(&fifth[0])]).await?;
+    adds.execute("BEGIN").await?;
+    let seventh = [new(7)];
+    let (added, ()) = tokio::join!(deliveries::add(&mut adds, &seventh), async {
+        let waits = async || -> Result<Option<()>> {
+            let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+                .fetch_one(&mut sends)
+                .await?;
+            Ok((waiting > 0).then_some(()))
+        };
+        testbed::until("who adds waits", waits).await.expect("it does");
+        tx.commit().await.expect("it is committed");
+    });
+    added?;
+    // The sixth is sent before what was added is committed, if anybody can.
+    let mut sent = Vec::new();
+    for commit in [false, true, false] {
+        for one in claim(&mut sends).await? {
+            sent.push(one.key.version);
+            deliveries::end(&mut sends, &[taken(&one)]).await?;
+        }
+        if !commit && sent.len() < 2 {
+            adds.execute("COMMIT").await?;
+        }
+    }
+    assert_eq!(sent, [6, 7]);
     house.api.stop().await
 }
 

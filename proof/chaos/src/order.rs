@@ -258,7 +258,7 @@ mod tests {
 
     /// Without a shop: what it sells, only an api knows.
     fn plan() -> Plan {
-        let shares = Shares { strict: 0.0, ordered: 0.0, carts: 0.0 };
+        let shares = Shares { strict: 0.0, ordered: 0.0, carts: 0.0, there: 1.0 };
         Plan {
             seed: 7,
             orders: 500,

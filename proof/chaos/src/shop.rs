@@ -19,8 +19,6 @@ use crate::fleet::http;
 const STRICT: usize = 2;
 const OTHERS: usize = 2;
 const CURRENCIES: [Currency; 3] = [Currency::EUR, Currency::JPY, Currency::KWD];
-/// Of what is wanted there is this much.
-const THERE: f64 = 0.6;
 /// The price of each.
 const MINOR: i64 = 250;
 /// At most so many of one article in an order.
@@ -40,13 +38,15 @@ pub struct Shares {
     pub ordered: f64,
     /// Come by a cart, if they come.
     pub carts: f64,
+    /// Of what is wanted there is this much.
+    pub there: f64,
 }
 
 impl Shares {
-    /// Among other orders.
-    pub const EVERYDAY: Self = Self { strict: 0.05, ordered: 0.07, carts: 0.06 };
+    /// Among other orders, where a busy kitchen rejects so many that most of what is taken comes back.
+    pub const EVERYDAY: Self = Self { strict: 0.05, ordered: 0.07, carts: 0.06, there: 0.1 };
     /// No other orders.
-    pub const ONLY: Self = Self { strict: 0.4, ordered: 0.3, carts: 0.3 };
+    pub const ONLY: Self = Self { strict: 0.4, ordered: 0.3, carts: 0.3, there: 0.6 };
 }
 
 /// What is counted.
@@ -119,7 +119,8 @@ impl Shop {
         let strict = (0..STRICT).map(|_| (Currency::EUR, of_strict, true));
         let others = CURRENCIES.iter().flat_map(|currency| [(*currency, of_others, false); OTHERS]);
         for (number, (currency, wanted, is_strict)) in strict.chain(others).enumerate() {
-            let (price, put_in) = (Money::from_minor(MINOR, currency), ((wanted * THERE) as i64).max(1));
+            let (price, put_in) =
+                (Money::from_minor(MINOR, currency), ((wanted * shares.there) as i64).max(1));
             let ask = async |path: &str, body: Value| -> Result<Value> {
                 let url = format!("http://{api}/api/v1/{path}");
                 let answer = http.post(url).bearer_auth(manager).json(&body).send().await?;
@@ -139,7 +140,7 @@ impl Shop {
 
     /// Rolls the dice: what this order takes of it, if anything. Who comes by a cart holds what is in it for `hold`.
     pub(crate) fn purchase(&self, dice: &mut StdRng, hold: Duration) -> Option<Purchase> {
-        let Shares { strict, ordered, carts } = self.shares;
+        let Shares { strict, ordered, carts, .. } = self.shares;
         // Whatever comes of it, the dice are rolled as often.
         let (share, place): (f64, usize) = (dice.random(), dice.random_range(0..usize::MAX));
         if share < strict {

@@ -1,7 +1,7 @@
 //! deliveries: what is to be told to whom. Of an endpoint and an order one at a time waits to be sent, the one with the lowest
 //! version; the next does when that one is taken or parked.
 //!
-//! Whoever adds to an order's line, and whoever ends its first one, lock that first: so neither overlooks what the other has just
+//! Whoever adds to an order's line, and whoever ends its first one, lock what is not ended first: so neither overlooks what the other has just
 //! written. The statement after the lock sees it, and lets the next step forward.
 
 mod sabotage;
@@ -61,14 +61,15 @@ fn lines(keys: &[Key]) -> [Vec<Uuid>; 2] {
     [keys.iter().map(|key| key.webhook).collect(), keys.iter().map(|key| key.subject).collect()]
 }
 
-/// Locks what waits of these endpoints and orders.
+/// Locks what waits of these endpoints and orders, and what is behind: while this waited for the first one to end, the next may have
+/// stepped forward, and that one is to be held.
 async fn lock(conn: &mut PgConnection, keys: &[Key]) -> sqlx::Result<()> {
     let [webhooks, subjects] = lines(keys);
     sqlx::query!(
         r#"
         SELECT d.version FROM deliveries d
-        WHERE d.status = 'waiting' AND (d.webhook, d.subject) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
-        ORDER BY d.webhook, d.subject FOR UPDATE OF d
+        WHERE d.status IN ('behind', 'waiting') AND (d.webhook, d.subject) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+        ORDER BY d.webhook, d.subject, d.version FOR UPDATE OF d
         "#,
         &webhooks,
         &subjects
