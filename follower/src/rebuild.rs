@@ -6,11 +6,9 @@ use sqlx::{Connection, PgConnection};
 use store::Database;
 use store::feed::cursors;
 use store::feed::{self, Cursor, Read};
+use store::rollups::jobs::ROLL_UP;
 use store::rollups::{self, anew};
 use uuid::Uuid;
-
-use crate::follow::Follows;
-use crate::roll_up::RollUp;
 
 /// Rows in a page while the past is read: a second or less.
 const PAGE: i64 = 5_000;
@@ -85,12 +83,12 @@ async fn catch_up(conn: &mut PgConnection, cursor: &Cursor) -> Result<Option<(Cu
 /// The last pages, while nobody else follows, and the swap.
 async fn swap(conn: &mut PgConnection, mut cursor: Cursor) -> Result<u64> {
     let mut tx = conn.begin().await?;
-    cursors::wait(&mut tx, RollUp::NAME).await?;
+    cursors::wait(&mut tx, ROLL_UP).await?;
     let mut events = 0;
     while let Some((next, more)) = catch_up(&mut tx, &cursor).await? {
         (cursor, events) = (next, events + more);
     }
-    anew::swap(&mut tx, RollUp::NAME, &cursor).await?;
+    anew::swap(&mut tx, ROLL_UP, &cursor).await?;
     tx.commit().await?;
     Ok(events)
 }

@@ -10,6 +10,7 @@ use runtime::tasks::Stop;
 use sqlx::PgConnection;
 use store::Database;
 use store::feed::Start;
+use store::rollups::jobs::ROLL_UP;
 use store::rollups::{self, anew};
 
 use crate::follow::{Following, Follows, Step};
@@ -20,7 +21,7 @@ use crate::rebuild::rebuild;
 pub struct RollUp;
 
 impl Follows for RollUp {
-    const NAME: &'static str = "roll_up";
+    const NAME: &'static str = ROLL_UP;
     /// Many orders meet in few cells, so a large page writes hardly more rows than a small one.
     const PAGE: u32 = 1_024;
     /// Numbers are of all that has happened.

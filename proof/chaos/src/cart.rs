@@ -7,14 +7,11 @@ use tokio::time::sleep;
 
 use crate::client::{ANSWER_WITHIN, Client};
 use crate::order::Order;
-use crate::shop::{Cart, CartEnd};
+use crate::shop::{CART_TOKEN, Cart, CartEnd};
 use crate::tally::Tally;
 
 /// Where a cart is, and where it is checked out, from where orders are.
 const CART: &str = "../cart";
-pub(crate) const CHECK_OUT: &str = "../cart/checkout";
-/// Opens a cart.
-pub(crate) const CART_TOKEN: &str = "cart-token";
 /// Between two tries, and how many there are.
 const AGAIN_AFTER: RetryDelays =
     RetryDelays { initial: std::time::Duration::from_millis(60), max: std::time::Duration::from_secs(1) };

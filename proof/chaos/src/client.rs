@@ -15,10 +15,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::cart::{CART_TOKEN, CHECK_OUT};
 use crate::clock;
 use crate::fleet::Tokens;
 use crate::order::Order;
+use crate::shop::{CART_TOKEN, CHECK_OUT};
 use crate::tally::{Tally, What};
 use crate::told::Told;
 

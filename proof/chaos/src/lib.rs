@@ -24,6 +24,7 @@ mod judge;
 pub mod life;
 pub mod order;
 mod people;
+pub mod plan;
 pub mod program;
 pub mod progress;
 pub mod proxy;

@@ -14,7 +14,7 @@ use crate::basket::{ARTICLES, Basket};
 use crate::clock::{Micros, micros};
 use crate::document::Document;
 use crate::life::Life;
-use crate::sender::Plan;
+use crate::plan::Plan;
 use crate::shop::{Cart, Purchase, line};
 
 /// One in five is sent by a client that knows nothing of idempotency keys.

@@ -16,12 +16,13 @@ use crate::hear::Ears;
 use crate::inject::Injector;
 use crate::judge::judge;
 use crate::life::Habits;
+use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::quiet::finish;
 use crate::report::Report;
 use crate::scenario::{Places, Scenario, Seen};
 use crate::schedule::{Event, schedule};
-use crate::sender::{self, send};
+use crate::sender::send;
 use crate::shop::Shop;
 use crate::tally::Tally;
 use crate::told::ToldLog;
@@ -91,7 +92,7 @@ async fn watch(
     let tally = Arc::new(Tally::default());
     let bad_ends = Mutex::new(Vec::new());
     let told = ToldLog::create(&logs.join("told"))?;
-    let plan = sender::Plan {
+    let plan = Plan {
         seed: *seed,
         orders: *orders,
         rate: *rate,

@@ -1,6 +1,5 @@
 //! The arrivals: orders come at a steady rate, whatever the answers, and each lives on after its 202.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -12,11 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::client::Client;
-use crate::fleet::Tokens;
-use crate::hear::Streams;
-use crate::life::Habits;
 use crate::order::Order;
-use crate::shop::Shop;
+use crate::plan::Plan;
 use crate::tally::Tally;
 use crate::told::Told;
 
@@ -24,31 +20,6 @@ use crate::told::Told;
 const UNDER_WAY: usize = 2_048;
 /// Arrivals are handed out this often.
 const TICK: Duration = Duration::from_millis(10);
-
-/// What is sent.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Makes the orders.
-    pub seed: u64,
-    /// So many, at most.
-    pub orders: u64,
-    /// A second.
-    pub rate: u32,
-    /// To these.
-    pub apis: Vec<SocketAddr>,
-    /// Who is let in there.
-    pub tokens: Tokens,
-    /// What becomes of them.
-    pub habits: Habits,
-    /// How long the kitchen has.
-    pub deadline: Duration,
-    /// What is sold of the catalogue.
-    pub shop: Arc<Shop>,
-    /// How long a cart holds what is in it.
-    pub cart_hold: Duration,
-    /// Who watches some of them.
-    pub watchers: Option<Arc<Streams>>,
-}
 
 /// Sends orders until all are sent or `enough`; returns when each is answered and nobody does anything more with it, or
 /// given up because `stop` came.

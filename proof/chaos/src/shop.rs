@@ -29,6 +29,10 @@ const LET_GO: f64 = 0.15;
 const LEFT: f64 = 0.15;
 const LATE: f64 = 0.1;
 
+pub(crate) const CHECK_OUT: &str = "../cart/checkout";
+/// Opens a cart.
+pub(crate) const CART_TOKEN: &str = "cart-token";
+
 /// So many of all orders.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shares {

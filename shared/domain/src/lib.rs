@@ -23,3 +23,4 @@ pub mod retry;
 pub mod rolled;
 pub mod told;
 pub mod trace_parent;
+mod what;

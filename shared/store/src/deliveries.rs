@@ -12,6 +12,9 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// Lanes of no endpoint: mails of orders, and sale notices. `mail.rs` names each.
+pub(super) const MAILS: [Uuid; 2] = [Uuid::from_u128(0x6d61_696c), Uuid::from_u128(0x0073_616c_6573)];
+
 /// Which one: an endpoint's, of this order and version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -465,7 +468,7 @@ pub async fn standing(conn: &mut PgConnection) -> sqlx::Result<Standing> {
             (SELECT count(*) FROM (SELECT FROM deliveries WHERE status = 'parked' AND webhook <> ALL($1) LIMIT 10000) p) AS "parked!",
             (SELECT count(*) FROM webhooks WHERE because IN ('gone', 'failing') AND removed_at IS NULL) AS "disabled!"
         "#,
-        &super::mail::LANES[..]
+        &MAILS[..]
     )
     .fetch_one(conn)
     .await

@@ -8,14 +8,12 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::deliveries::{Which, replay};
+use super::deliveries::{MAILS, Which, replay};
 
 /// Where mails stand among the deliveries, in the place of an endpoint.
-pub const LANE: Uuid = Uuid::from_u128(0x6d61_696c);
+pub const LANE: Uuid = MAILS[0];
 /// The same of sale notices, which may be many: no order's mail waits for them.
-pub const SALES: Uuid = Uuid::from_u128(0x0073_616c_6573);
-/// All of them.
-pub(super) const LANES: [Uuid; 2] = [LANE, SALES];
+pub const SALES: Uuid = MAILS[1];
 /// Sent again in one go.
 const AT_ONCE: i64 = 10_000;
 
@@ -159,7 +157,7 @@ pub async fn standing(conn: &mut PgConnection) -> sqlx::Result<Standing> {
             (SELECT count(*) FROM (SELECT FROM deliveries WHERE webhook = ANY($2) AND status = 'parked' LIMIT 10000) p) AS "parked!"
         "#,
         LANE,
-        &LANES[..]
+        &MAILS[..]
     )
     .fetch_one(conn)
     .await
@@ -168,7 +166,7 @@ pub async fn standing(conn: &mut PgConnection) -> sqlx::Result<Standing> {
 /// Lets those that were parked be sent again, and says how many.
 pub async fn resend(conn: &mut PgConnection) -> sqlx::Result<u64> {
     let mut sent = 0;
-    for lane in LANES {
+    for lane in MAILS {
         loop {
             match replay(conn, lane, Which::Made(None, None), AT_ONCE).await? {
                 0 => break,

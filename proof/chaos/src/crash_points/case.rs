@@ -16,9 +16,10 @@ use crate::check::{Check, Evidence, check};
 use crate::fleet::{self, Fleet};
 use crate::ground::{Ground, Servers};
 use crate::hear::Ears;
+use crate::plan::Plan;
 use crate::quiet::finish;
 use crate::scenario::Places;
-use crate::sender::{self, send};
+use crate::sender::send;
 use crate::settings::Settings;
 use crate::shop::{Shares, Shop};
 use crate::tally::Tally;
@@ -194,7 +195,7 @@ impl Case {
         let tally = Arc::new(Tally::default());
         let (api, manager) = (fleet.api_addrs[fleet.api_addrs.len() - 1], &fleet.tokens.manager);
         let shop = Arc::new(Shop::open(api, manager, SOLD_TO, Shares::EVERYDAY).await?);
-        let plan = sender::Plan {
+        let plan = Plan {
             seed: 1,
             orders: ORDERS,
             rate: RATE,

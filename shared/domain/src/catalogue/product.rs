@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::event::What;
 use crate::money::{Currency, Money};
+use crate::what::What;
 
 /// Something that can be ordered. Made only by parsing, so it cannot be wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
