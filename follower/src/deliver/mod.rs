@@ -19,7 +19,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 use runtime::secrets::Secrets;
 use runtime::tasks::Stop;
-use store::deliveries::{self, Claimed, Next, Tried};
+use store::deliveries::{self, Claimed, Key, Next, Tried};
 use store::session::Session;
 use store::webhooks::{self, CameTo, Webhook};
 use time::OffsetDateTime;
@@ -79,6 +79,15 @@ struct Done {
     answer: Option<Answer>,
 }
 
+/// What came of requests. While it cannot be written down it is kept: what the endpoints have is not sent to them again because a
+/// row is locked for a moment.
+#[derive(Debug, Default)]
+struct Unwritten {
+    tried: Vec<Tried>,
+    came_to: CameTo,
+    back: Vec<(Key, i32)>,
+}
+
 /// Sends what is due.
 #[derive(Debug)]
 pub struct Delivery {
@@ -92,8 +101,10 @@ pub struct Delivery {
     retries: Vec<Duration>,
     lanes: HashMap<Uuid, Lane>,
     under_way: JoinSet<Done>,
-    /// What has ended, to be written down.
+    /// What has ended.
     ended: Vec<Result<Done, JoinError>>,
+    /// What came of it, and is not written down yet.
+    unwritten: Unwritten,
     /// There may be something new.
     news: Arc<Notify>,
     look_at: Instant,
@@ -142,6 +153,7 @@ impl Delivery {
             lanes: HashMap::new(),
             under_way: JoinSet::new(),
             ended: Vec::new(),
+            unwritten: Unwritten::default(),
             news,
             look_at: now,
             tidy_at: now,
@@ -328,36 +340,43 @@ impl Delivery {
             self.ended.push(ended);
         }
         let done: Result<Vec<Done>, _> = self.ended.drain(..).collect();
-        self.write(done.context("a delivery panicked")?).await
+        let done = done.context("a delivery panicked")?;
+        for one in &done {
+            self.see(one);
+        }
+        self.write().await?;
+        Ok(done.len())
     }
 
-    async fn write(&mut self, done: Vec<Done>) -> Result<usize> {
-        if done.is_empty() {
-            return Ok(0);
-        }
-        let (mut came_to, mut tried, mut back) = (CameTo::default(), Vec::new(), Vec::new());
-        for one in &done {
-            let Some(answer) = &one.answer else {
-                self.leave(one, false);
-                back.push((one.claimed.key, one.claimed.epoch));
-                continue;
-            };
-            let next = self.judge(one, answer);
-            let of_its_kind = match answer {
-                _ if next == Next::Taken => &mut came_to.taken,
-                Answer::Status(410) => &mut came_to.gone,
-                _ => &mut came_to.failed,
-            };
-            of_its_kind.push(one.claimed.key.webhook);
-            tried.push(as_written(one, answer, next));
+    /// Sees what became of one.
+    fn see(&mut self, done: &Done) {
+        let Some(answer) = &done.answer else {
+            self.leave(done, false);
+            self.unwritten.back.push((done.claimed.key, done.claimed.epoch));
+            return;
+        };
+        let next = self.judge(done, answer);
+        let came_to = &mut self.unwritten.came_to;
+        let of_its_kind = match answer {
+            _ if next == Next::Taken => &mut came_to.taken,
+            Answer::Status(410) => &mut came_to.gone,
+            _ => &mut came_to.failed,
+        };
+        of_its_kind.push(done.claimed.key.webhook);
+        self.unwritten.tried.push(as_written(done, answer, next));
+    }
+
+    async fn write(&mut self) -> Result<()> {
+        let Unwritten { tried, came_to, back } = &mut self.unwritten;
+        if tried.is_empty() && back.is_empty() {
+            return Ok(());
         }
         for endpoints in [&mut came_to.taken, &mut came_to.failed, &mut came_to.gone] {
             endpoints.sort_unstable();
             endpoints.dedup();
         }
         runtime::chaos::crash_point("follower.after_send");
-        let input = (tried, came_to, back);
-        let written = self.session.run(&input, |conn, (tried, came_to, back)| {
+        let written = self.session.run(&self.unwritten, |conn, Unwritten { tried, came_to, back }| {
             Box::pin(async move {
                 let mut tx = sqlx::Connection::begin(conn).await?;
                 deliveries::end(&mut tx, tried).await?;
@@ -369,14 +388,16 @@ impl Delivery {
                 Ok(disabled)
             })
         });
-        // What could not be written down is sent again when its lease is over.
-        for webhook in written.await.context("cannot write down what was delivered")? {
+        // What is not written down before its lease is over is sent again.
+        let disabled = written.await.context("cannot write down what was delivered")?;
+        self.unwritten = Unwritten::default();
+        for webhook in disabled {
             if let Some(lane) = self.lanes.remove(&webhook) {
                 lane.sending.close();
             }
             tracing::warn!(%webhook, "an endpoint is gone, or has failed for days: nothing is sent to it until somebody enables it");
         }
-        Ok(done.len())
+        Ok(())
     }
 
     /// One is not under way any more; if it went well, one more may wait.

@@ -1,5 +1,6 @@
 //! What follows events, one step at a time, against a real PostgreSQL, an api and receivers that are not ours.
 
+mod held;
 mod mail;
 mod messages;
 mod platforms;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{LOOK_AGAIN, ask, drive, request, two_apis};
+use super::{LOOK_AGAIN, TwoApis, ask, drive, request, two_apis};
 use crate::bench::stack::Stack;
 use crate::latency::Percentiles;
 use crate::load::Connection;
@@ -45,7 +45,7 @@ pub struct CatalogueRun {
 
 /// Reads so many pages of either kind at one api while prices change.
 pub(in crate::bench) async fn read(stack: &Stack, count: u64) -> Result<CatalogueRun> {
-    let (one, mut other, manager) = two_apis(stack).await?;
+    let TwoApis { one, mut other, manager, .. } = two_apis(stack).await?;
     let (ids, categories) = fill(&one.ground.database_url).await?;
     let addrs = [one.api_addr, other.api_addr];
     let stop = Arc::new(AtomicBool::new(false));

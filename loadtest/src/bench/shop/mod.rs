@@ -121,16 +121,28 @@ pub(super) async fn ask(
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Two apis over one database, and a manager's token.
-pub(super) async fn two_apis(stack: &Stack) -> Result<(Services, Services, String)> {
+/// Two apis over one database.
+pub(super) struct TwoApis {
+    pub(super) one: Services,
+    pub(super) other: Services,
+    /// A manager's token.
+    pub(super) manager: String,
+    /// A service's.
+    pub(super) service: String,
+}
+
+/// Starts them.
+pub(super) async fn two_apis(stack: &Stack) -> Result<TwoApis> {
     let ground = stack.ground().await?;
     // Before they start: a token that is made later is known only once an api has looked again.
     let manager = stack.manager(&ground)?;
     let mut one = stack.start_on(ground, Shape::ApiOnly, &[])?;
     one.warm_up(Shape::ApiOnly).await?;
+    // The other's start makes another one, which the first would not know at once.
+    let service = one.token()?;
     let mut other = stack.start_on(one.ground.clone(), Shape::ApiOnly, &[])?;
     other.warm_up(Shape::ApiOnly).await?;
-    Ok((one, other, manager))
+    Ok(TwoApis { one, other, manager, service })
 }
 
 /// A product of which there are so many.
@@ -145,8 +157,8 @@ async fn product(addr: SocketAddr, manager: &str, name: &str, quantity: u64) -> 
 
 /// `buys` of one product at two apis, by turns with as many orders without stock.
 pub(super) async fn stock(stack: &Stack, buys: u64) -> Result<StockRun> {
-    let (one, mut other, manager) = two_apis(stack).await?;
-    let (addrs, token) = ([one.api_addr, other.api_addr], one.token()?);
+    let TwoApis { one, mut other, manager, service: token } = two_apis(stack).await?;
+    let addrs = [one.api_addr, other.api_addr];
     let hot = product(addrs[0], &manager, "Hot", buys).await?;
     let mut many = Vec::with_capacity(MANY);
     for n in 0..MANY {

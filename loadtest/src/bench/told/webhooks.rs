@@ -49,7 +49,9 @@ pub(in super::super) async fn measure(
     time: Duration,
 ) -> Result<WebhooksRun> {
     let (deliveries, per_s) = drain(stack, events, 0).await.context("one endpoint")?;
+    eprintln!("webhooks: {deliveries} delivered at {per_s:.0}/s");
     let (_, beside_dead_per_s) = drain(stack, events, DEAD).await.context("beside nine that are dead")?;
+    eprintln!("webhooks: beside nine dead endpoints at {beside_dead_per_s:.0}/s");
     let told = steady(stack, rate, time, 0).await.context("at a fixed rate")?;
     let told_beside_dead =
         steady(stack, rate, time, DEAD).await.context("the same beside nine that are dead")?;

@@ -21,6 +21,7 @@ mod lock_order;
 mod migrate;
 mod moves;
 mod orders;
+mod plans;
 mod pooler;
 mod prepare;
 mod product_events;
