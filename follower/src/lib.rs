@@ -54,10 +54,10 @@ pub async fn run(follower: Follower, stop: Stop) -> Result<()> {
     let outbox = settings.mail.open()?;
     let mut crew = Crew::new(stop.clone());
     let (secrets, news) = (Arc::new(secrets), Arc::new(Notify::new()));
-    let following = Following::new(Webhooks, database.session(), Arc::clone(&news));
+    let following = Following::new(Webhooks, database.session().planning_anew(), Arc::clone(&news));
     crew.spawn("webhooks", following.run(settings.follow_interval, stop.clone()));
     crew.spawn("roll_up", Rolling::new(&database).run(settings.follow_interval, stop.clone()));
-    let delivery = Delivery::new(database.session(), Arc::clone(&secrets), &settings, news)?;
+    let delivery = Delivery::new(database.session().planning_anew(), Arc::clone(&secrets), &settings, news)?;
     crew.spawn("deliver", delivery.run(settings.follow_interval, stop.clone()));
     if let Some(url) = &settings.events_amqp_url {
         let exchange = Exchange::new(url, &settings.events_exchange)?;
@@ -68,9 +68,9 @@ pub async fn run(follower: Follower, stop: Stop) -> Result<()> {
     if let Some(outbox) = outbox {
         patience = patience.max(settings.mail.mail_timeout);
         let news = Arc::new(Notify::new());
-        let following = Following::new(Mails, database.session(), Arc::clone(&news));
+        let following = Following::new(Mails, database.session().planning_anew(), Arc::clone(&news));
         crew.spawn("mail", following.run(settings.follow_interval, stop.clone()));
-        let sending = Sending::new(database.session(), secrets, outbox, news);
+        let sending = Sending::new(database.session().planning_anew(), secrets, outbox, news);
         crew.spawn("send", sending.run(settings.follow_interval, stop));
     }
     crew.run(patience + Duration::from_secs(5)).await

@@ -24,6 +24,6 @@ async fn what_is_delivered_while_its_row_is_held_is_written_down_later_and_not_s
     house.hurry().await?;
     house.deliver().await?;
     assert_eq!(house.receiver.came("/in").len(), 1);
-    assert_eq!(house.listed(webhook, "taken").await?[0].1, ["200"]);
+    assert_eq!(house.listed(webhook, "taken").await?[0].1, ["204"]);
     house.api.stop().await
 }

@@ -31,11 +31,16 @@ pub(crate) const FIRST_PATIENCE: (&str, &str) = ("lock_timeout", LOCK_PATIENCE);
 /// As PostgreSQL writes it.
 pub(crate) type Patience = &'static str;
 
+/// How long a plan is kept where it is made anew: as many as a busy follower has cost a hundredth of a processor so.
+pub(crate) const PLANS_KEPT: Duration = Duration::from_millis(250);
+
 /// A connection, and what it was told.
 #[derive(Debug)]
 struct Open {
     conn: PgConnection,
     patience: Patience,
+    /// No plan of it is older.
+    planned_since: Instant,
 }
 
 /// All of them.
@@ -95,7 +100,7 @@ impl Connections {
                 Ok(conn) => {
                     self.open.fetch_add(1, Ordering::Relaxed);
                     self.state().told = false;
-                    let conn = Open { conn, patience: LOCK_PATIENCE };
+                    let conn = Open { conn, patience: LOCK_PATIENCE, planned_since: Instant::now() };
                     return Ok(Lent { conn: Some(conn), of: self, _place: place });
                 }
                 // Those that there are have places of their own, so one is left.
@@ -157,11 +162,21 @@ impl Lent<'_> {
 
     /// From now on it waits so long for locks.
     pub(crate) async fn be_patient(&mut self, patience: Patience) -> sqlx::Result<()> {
-        let Open { conn, patience: told } = self.open();
+        let Open { conn, patience: told, .. } = self.open();
         if *told != patience {
             let tell = "SELECT set_config('lock_timeout', $1, false)";
             sqlx::query(tell).bind(patience).execute(conn).await?;
             *told = patience;
+        }
+        Ok(())
+    }
+
+    /// Forgets its plans, if they are old.
+    pub(crate) async fn plan_anew(&mut self) -> sqlx::Result<()> {
+        let open = self.open();
+        if open.planned_since.elapsed() >= PLANS_KEPT {
+            sqlx::query("DISCARD PLANS").execute(&mut open.conn).await?;
+            open.planned_since = Instant::now();
         }
         Ok(())
     }

@@ -5,7 +5,8 @@
 //! written. The statement after the lock sees it, and lets the next step forward.
 //!
 //! `= ANY(ARRAY[..])`, as in `claim`: a plan that was made while nothing was to be told must not walk through all that is; nor
-//! through an index over a part of it, which a plain condition on the status would offer.
+//! through an index over a part of it, which a plain condition on the status would offer. It still walks through all that is to be
+//! told to one endpoint: so sessions of these plan anew (`Session::planning_anew`).
 
 mod sabotage;
 

@@ -53,6 +53,7 @@ pub const PATIENCE: Duration = Duration::from_millis(2_500);
 #[derive(Debug)]
 pub struct Session {
     connections: Arc<Connections>,
+    plans_anew: bool,
 }
 
 /// Some connections that several sessions take turns with.
@@ -69,11 +70,18 @@ impl Sessions {
 
     /// A session that takes turns with the others.
     pub fn session(&self) -> Session {
-        Session { connections: Arc::clone(&self.connections) }
+        Session { connections: Arc::clone(&self.connections), plans_anew: false }
     }
 }
 
 impl Session {
+    /// Makes its plans anew a few times a second. For whoever joins by keys of several columns what lies in a table that was empty
+    /// a moment ago: no way to write such a statement keeps the planner from walking through all of it, and the plan would be kept.
+    pub fn planning_anew(mut self) -> Self {
+        self.plans_anew = true;
+        self
+    }
+
     /// Runs `work` on `input`, for [`PATIENCE`] at most. Where the connection turns out dead, or the server asks for
     /// another try (deadlock, going down), `work` runs a second time on a new one: it must bear having taken effect
     /// already, which ids fixed beforehand and guarded moves see to. What somebody else holds is waited for a second.
@@ -159,6 +167,9 @@ impl Session {
     {
         let mut lent = self.connections.lend().await?;
         lent.be_patient(patience).await?;
+        if self.plans_anew {
+            lent.plan_anew().await?;
+        }
         let done = work(lent.conn(), input).await;
         if done.as_ref().map_or_else(is_held, |_| true) {
             lent.give_back();
