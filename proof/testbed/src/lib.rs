@@ -10,6 +10,7 @@ pub mod numbers;
 mod pair;
 pub mod people;
 mod pipeline;
+mod template;
 
 use std::time::Duration;
 
@@ -36,21 +37,29 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// Makes it on the server that `DATABASE_URL` names.
     pub async fn new() -> Result<Self> {
-        Self::on(&env("DATABASE_URL")?).await
+        let server_url = env("DATABASE_URL")?;
+        let (name, mut server) = Self::named(&server_url).await?;
+        let database = template::copy(&mut server, &server_url, &name).await?;
+        server.close().await?;
+        Ok(Self { url: beside(&server_url, &name)?, database })
     }
 
     /// Makes it on another server.
     pub async fn on(server_url: &str) -> Result<Self> {
-        let name = format!("test_{}", Uuid::new_v4().simple());
-        let server = Database::new(server_url, "test")?;
-        let mut conn = server.connect().await.context("the tests' PostgreSQL is not there")?;
-        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut conn).await?;
-        conn.close().await?;
-        let (before, _) = server_url.rsplit_once('/').context("a URL names a database")?;
-        let url = format!("{before}/{name}");
+        let (name, mut server) = Self::named(server_url).await?;
+        sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut server).await?;
+        server.close().await?;
+        let url = beside(server_url, &name)?;
         let database = Database::new(&url, "test")?;
         database.prepare(Duration::from_secs(10)).await?;
         Ok(Self { url, database })
+    }
+
+    /// A name for it, and a connection to its server.
+    async fn named(server_url: &str) -> Result<(String, PgConnection)> {
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        let server = Database::new(server_url, "test")?;
+        Ok((name, server.connect().await.context("the tests' PostgreSQL is not there")?))
     }
 
     /// How to reach it.
@@ -146,6 +155,12 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T
         anyhow::ensure!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Where another database of the same server is reached.
+fn beside(server_url: &str, name: &str) -> Result<String> {
+    let (before, _) = server_url.rsplit_once('/').context("a URL names a database")?;
+    Ok(format!("{before}/{name}"))
 }
 
 fn env(name: &str) -> Result<String> {

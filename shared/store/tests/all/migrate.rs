@@ -9,6 +9,7 @@ use sqlx::{Connection, Executor, PgConnection, SqlSafeStr};
 use store::Database;
 use store::migrate::{Applied, TURN, ours};
 use testbed::{TestDatabase, until};
+use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -248,5 +249,33 @@ async fn a_migration_that_fails_is_named_and_leaves_nothing() -> Result<()> {
     let error = database.database().prepare(PATIENCE).await.unwrap_err();
     let first = ours().iter().next().context("a migration")?.description.clone();
     assert!(error.to_string().contains(&*first), "{error:#}");
+    Ok(())
+}
+
+/// Tables with their columns and rows, and what else there is, of a database that was just made.
+async fn all_there_is(conn: &mut PgConnection) -> Result<Vec<String>> {
+    let asked = "SELECT concat_ws(' ', table_name, column_name, data_type, column_default, is_nullable,
+               (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %I', table_name), false, true, '')))[1])
+           FROM information_schema.columns WHERE table_schema = 'public'
+         UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+         UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+         UNION ALL SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+         UNION ALL SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+         ORDER BY 1";
+    Ok(sqlx::query_scalar(asked).fetch_all(conn).await?)
+}
+
+/// What every test stands on is a copy of a template.
+#[tokio::test]
+async fn a_copied_database_is_what_the_migrations_make_today() -> Result<()> {
+    let first = TestDatabase::new().await?;
+    let mut conn = TestDatabase::on(first.url()).await?.connect().await?;
+    let made = all_there_is(&mut conn).await?;
+    let now: OffsetDateTime = sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&mut conn).await?;
+    let mut copied = TestDatabase::new().await?.connect().await?;
+    assert_eq!(all_there_is(&mut copied).await?, made);
+    let (trusted, noted): (OffsetDateTime, OffsetDateTime) =
+        sqlx::query_as("SELECT until, at FROM clock_trust, feed_ticks").fetch_one(&mut copied).await?;
+    assert!(noted >= now && trusted >= now + time::Duration::HOUR, "{now}: {noted}, {trusted}");
     Ok(())
 }
