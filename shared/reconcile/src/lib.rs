@@ -35,25 +35,31 @@ pub async fn reconcile(database_url: &str, ledger: &Ledger) -> Result<Report> {
     let mut conn = connect(database_url).await?;
     // One snapshot for all the statements below: an order that moves meanwhile is seen whole or not at all.
     let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let mut report = Report::new();
-    let mut orders = Orders::read(&mut tx).await?;
-    orders.read_details(&mut tx, &mut report).await?;
-    let mut rows = LedgerRows::read(ledger, &mut orders, &mut report);
-    payments::check(&mut tx, ledger, &mut rows, &mut orders, &mut report).await?;
-    rows.check_explained(ledger, &mut report);
-    history::check(&mut tx, &mut orders, &mut report).await?;
-    history::check_products(&mut tx, &mut report).await?;
-    orders.read_board(&mut tx, &mut report).await?;
-    orders.read_names(&mut tx, &mut report).await?;
-    Orders::check_later(&mut tx, &mut report).await?;
-    Orders::check_locations(&mut tx, &mut report).await?;
-    check_names(&mut tx, &mut report).await?;
-    stock::check(&mut tx, &mut report).await?;
-    rollups::check(&mut tx, &mut report).await?;
-    orders.check_lines(&mut tx, &mut report).await?;
-    orders.check(&mut report);
+    let report = compare(&mut tx, ledger).await?;
     tx.rollback().await?;
     conn.close().await?;
+    Ok(report)
+}
+
+/// The same with what `tx` sees, its own changes included.
+pub async fn compare(tx: &mut PgConnection, ledger: &Ledger) -> Result<Report> {
+    let mut report = Report::new();
+    let mut orders = Orders::read(tx).await?;
+    orders.read_details(tx, &mut report).await?;
+    let mut rows = LedgerRows::read(ledger, &mut orders, &mut report);
+    payments::check(tx, ledger, &mut rows, &mut orders, &mut report).await?;
+    rows.check_explained(ledger, &mut report);
+    history::check(tx, &mut orders, &mut report).await?;
+    history::check_products(tx, &mut report).await?;
+    orders.read_board(tx, &mut report).await?;
+    orders.read_names(tx, &mut report).await?;
+    Orders::check_later(tx, &mut report).await?;
+    Orders::check_locations(tx, &mut report).await?;
+    check_names(tx, &mut report).await?;
+    stock::check(tx, &mut report).await?;
+    rollups::check(tx, &mut report).await?;
+    orders.check_lines(tx, &mut report).await?;
+    orders.check(&mut report);
     Ok(report)
 }
 

@@ -7,220 +7,16 @@ use domain::channel::dialect::plain::PlainOrder;
 use domain::channel::name::ChannelName;
 use domain::channel::price_list::PriceList;
 use domain::channel::settings::ChannelSettings;
-use domain::gateway::{AskedAgain, ChargeReceipt, DeclinedKey, Ledger, LedgerRequests, RefundReceipt};
+use domain::gateway::{AskedAgain, ChargeReceipt, Ledger, LedgerRequests, RefundReceipt};
 use domain::money::{Currency, Money};
 use domain::order::NewOrder;
-use domain::order::additions::NewAddition;
-use domain::order::moves::{Actor, Expected, Move, Wanted};
 use domain::order::status::OrderStatus;
-use domain::payment::AttemptOutcome;
-use reconcile::{Check, Invariant, Missing, accepted_missing, reconcile};
+use reconcile::{Check, Invariant, Missing, accepted_missing, compare, reconcile};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
-use store::accept::{Accept, IdempotencyKey, accept};
-use store::additions::{Add, add};
-use store::claim::claim;
-use store::moves::carry_out;
-use store::settle::{Next, Settlement, settle};
-use store::sweep::claim_due;
-use testbed::TestDatabase;
+use store::accept::{Accept, accept};
 use uuid::Uuid;
 
-const SOON: Duration = Duration::from_secs(60);
-
-/// Six orders that ended in every way there is, one with an addition, and the ledger to them.
-struct World {
-    database: TestDatabase,
-    conn: PgConnection,
-    paid: NewOrder,
-    keyed: NewOrder,
-    declined: NewOrder,
-    voided: NewOrder,
-    rejected: NewOrder,
-    extended: NewOrder,
-    ledger: Ledger,
-}
-
-impl World {
-    async fn new() -> Result<Self> {
-        Self::on(TestDatabase::new().await?).await
-    }
-
-    /// The same in a database that was used before.
-    async fn on(database: TestDatabase) -> Result<Self> {
-        let mut conn = database.connect().await?;
-        conn.execute(
-            "TRUNCATE orders, in_kitchen, payments, open_charges, payment_attempts, order_events, names, order_details,
-             stock, stock_changes, holds",
-        )
-        .await?;
-        let [paid, keyed, declined, voided, rejected, extended] = std::array::from_fn(|_| an_order());
-        let accepts = [&paid, &keyed, &declined, &voided, &rejected, &extended].map(|order| Accept {
-            order: order.clone(),
-            key: (order.id == keyed.id).then(|| IdempotencyKey {
-                principal: "p".into(),
-                key: "k".into(),
-                request_hash: [0; 32],
-                keep: SOON,
-            }),
-        });
-        accept(&mut conn, &accepts, SOON).await?;
-        let doubt = Next::Retry { delay: Duration::ZERO, spend: true, void: true };
-        try_once(&mut conn, &voided, AttemptOutcome::InDoubt, doubt).await?;
-        try_once(&mut conn, &voided, AttemptOutcome::Voided, Next::Failed).await?;
-        try_once(&mut conn, &declined, AttemptOutcome::Declined, Next::Failed).await?;
-        for order in [&paid, &keyed, &rejected, &extended] {
-            let next = Next::Succeeded { gateway_id: gateway_id(order.payment_id()) };
-            try_once(&mut conn, order, AttemptOutcome::Succeeded, next).await?;
-        }
-        let refund = reject(&mut conn, &rejected).await?;
-        stock(&mut conn, [&keyed, &rejected]).await?;
-        let addition = extend(&mut conn, &extended).await?;
-        let charges = [&paid, &keyed, &rejected, &extended].map(charge_of);
-        let ledger = Ledger {
-            requests: LedgerRequests { charges: 7, voids: 1, refunds: 1 },
-            charges: charges.into_iter().chain([addition]).collect(),
-            refunds: vec![refund],
-            voided: vec![voided.payment_id().to_string()],
-            declined: vec![DeclinedKey {
-                key: declined.payment_id().to_string(),
-                code: "card_declined".into(),
-            }],
-            asked_again: vec![],
-            named: vec![],
-        };
-        // From here on the tests do what the triggers would refuse.
-        conn.execute("SET session_replication_role = replica").await?;
-        Ok(Self { database, conn, paid, keyed, declined, voided, rejected, extended, ledger })
-    }
-
-    async fn broken(&self) -> Result<Vec<Invariant>> {
-        let report = reconcile(self.database.url(), &self.ledger).await?;
-        assert_eq!(report.is_clean(), report.broken().is_empty());
-        Ok(report.broken())
-    }
-
-    /// What is broken once `sql` has run, with `$paid` and the like replaced by the order's id, `$paid.pay` by its
-    /// charge's.
-    async fn broken_by(&mut self, sql: &str) -> Result<Vec<Invariant>> {
-        let mut sql = sql.to_owned();
-        for (name, order) in [
-            ("$paid", &self.paid),
-            ("$keyed", &self.keyed),
-            ("$declined", &self.declined),
-            ("$voided", &self.voided),
-            ("$rejected", &self.rejected),
-            ("$extended", &self.extended),
-        ] {
-            sql = sql.replace(&format!("{name}.pay"), &format!("'{}'", order.payment_id()));
-            sql = sql.replace(name, &format!("'{}'", order.id));
-        }
-        let done = self.conn.execute(AssertSqlSafe(sql.clone())).await?;
-        assert!(done.rows_affected() > 0, "nothing was broken by {sql}");
-        self.broken().await
-    }
-}
-
-fn an_order() -> NewOrder {
-    let body = r#"{"customer_id":"c","items":[{"item_id":"i","item_name":"n","quantity":2,"price":12.99}]}"#;
-    NewOrder::parse(&serde_json::from_str(body).unwrap()).unwrap()
-}
-
-fn gateway_id(payment: Uuid) -> String {
-    format!("ch_{payment}")
-}
-
-fn charge_of(order: &NewOrder) -> ChargeReceipt {
-    ChargeReceipt {
-        id: gateway_id(order.payment_id()),
-        key: order.payment_id().to_string(),
-        reference: order.id.to_string(),
-        amount: order.total.to_json(),
-        currency: order.total.currency().code().into(),
-    }
-}
-
-async fn try_once(
-    conn: &mut PgConnection,
-    order: &NewOrder,
-    outcome: AttemptOutcome,
-    next: Next,
-) -> Result<()> {
-    let claimed = claim(conn, &[order.payment_id()], SOON).await?.remove(0);
-    let settlement = Settlement::new(&claimed, outcome, next);
-    assert_eq!(settle(conn, &[settlement], SOON).await?.len(), 1);
-    Ok(())
-}
-
-/// Claims what is due, one payment, and has it succeed.
-async fn succeed_due(conn: &mut PgConnection) -> Result<Uuid> {
-    let claimed = claim_due(conn, 10, SOON).await?;
-    assert_eq!(claimed.len(), 1);
-    let payment_id = claimed[0].payment_id;
-    let next = Next::Succeeded { gateway_id: gateway_id(payment_id) };
-    let settlement = Settlement::new(&claimed[0], AttemptOutcome::Succeeded, next);
-    assert_eq!(settle(conn, &[settlement], SOON).await?.len(), 1);
-    Ok(payment_id)
-}
-
-/// The kitchen refuses a paid order, and the money went back.
-async fn reject(conn: &mut PgConnection, order: &NewOrder) -> Result<RefundReceipt> {
-    let (order_id, charge) = (order.id, order.payment_id());
-    let (by, reason) = (Actor::Staff(None), Some("out of buns".to_owned()));
-    carry_out(
-        conn,
-        &Move {
-            request: Uuid::now_v7(),
-            order_id,
-            wanted: Wanted::Reject,
-            by,
-            reason,
-            expected: Expected::default(),
-        },
-    )
-    .await?;
-    let refund = succeed_due(conn).await?;
-    Ok(RefundReceipt {
-        id: gateway_id(refund),
-        key: refund.to_string(),
-        charge_key: charge.to_string(),
-        reference: order_id.to_string(),
-        amount: order.total.to_json(),
-        currency: "USD".into(),
-    })
-}
-
-/// Two of 52 are held by an order that is paid, and two came back from one that was rejected.
-async fn stock(conn: &mut PgConnection, [paid, rejected]: [&NewOrder; 2]) -> Result<()> {
-    let sql = format!(
-        "INSERT INTO stock (id, product_id, available, held, sold) VALUES ('{ITEM}', '{ITEM}', 50, 2, 0);
-         INSERT INTO stock_changes (id, item, change, what, by) VALUES (gen_random_uuid(), '{ITEM}', 52, 'set', 'max');
-         UPDATE orders SET stocked = true WHERE id IN ('{0}', '{1}');
-         INSERT INTO holds (owner, part, item, quantity, state) VALUES
-             ('{0}', '{0}', '{ITEM}', 2, 'held'), ('{1}', '{1}', '{ITEM}', 2, 'back')",
-        paid.id, rejected.id
-    );
-    conn.execute(AssertSqlSafe(sql)).await?;
-    Ok(())
-}
-
-/// Something that is counted.
-const ITEM: Uuid = Uuid::from_u128(52);
-
-/// Something more was ordered and charged.
-async fn extend(conn: &mut PgConnection, order: &NewOrder) -> Result<ChargeReceipt> {
-    let body =
-        r#"{"payment_reference":"more","items":[{"item_id":"j","item_name":"m","quantity":1,"price":4.99}]}"#;
-    let addition = NewAddition::parse(&serde_json::from_str(body)?, order.id, Currency::USD).unwrap();
-    add(conn, &Add { order_id: order.id, by: Actor::Unnamed, addition, expected: Expected::default() })
-        .await?;
-    let charge = succeed_due(conn).await?;
-    Ok(ChargeReceipt {
-        id: gateway_id(charge),
-        key: charge.to_string(),
-        amount: Money::from_minor(499, Currency::USD).to_json(),
-        ..charge_of(order)
-    })
-}
+use crate::world::{SOON, World, an_order, charge_of, gateway_id};
 
 #[tokio::test]
 async fn what_is_right_is_clean_and_all_of_it_was_looked_at() -> Result<()> {
@@ -245,7 +41,7 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
         LedgerExplained, LinesAreTotal, MoneyKept, NamesWhole, NothingDue, OneOrderAKey, OrdersEnded,
         QueuedOrFinal, RefundsWhole, RequestsCovered, RowsBelong, StatusPaid, StockAddsUp, SucceededInLedger,
     };
-    let cases: [(&str, &[Invariant]); 47] = [
+    let cases: [(&str, &[Invariant]); 51] = [
         ("UPDATE orders SET status = 'PAYMENT_PROCESSING' WHERE id = $paid", &[OrdersEnded, HistoryWhole]),
         (
             "UPDATE payments SET status = 'waiting', due_at = now() WHERE id = $declined.pay",
@@ -364,30 +160,19 @@ async fn a_row_broken_in_the_database_is_found() -> Result<()> {
              UPDATE payments SET attempts = 0 WHERE id = $declined.pay",
             &[FailedIsClosed, RequestsCovered],
         ),
+        ("DELETE FROM names WHERE kind = 'payment_reference'", &[NamesWhole]),
+        ("UPDATE names SET named = $paid WHERE kind = 'payment_reference'", &[NamesWhole]),
+        (
+            "INSERT INTO names SELECT named, NULL, now(), kind, scope, 'other', hash FROM names WHERE kind = 'idempotency_key'",
+            &[OneOrderAKey],
+        ),
+        // Those under which it was moved are as many as its moves.
+        (
+            "INSERT INTO names SELECT named, gen_random_uuid(), now(), kind, scope, 'move', hash FROM names WHERE kind = 'idempotency_key'",
+            &[],
+        ),
     ];
-    let database = TestDatabase::new().await?;
-    let mut wrong = Vec::new();
-    for (sql, expected) in cases {
-        let mut world = World::on(database.clone()).await?;
-        let broken = world.broken_by(sql).await?;
-        if broken != expected {
-            wrong.push(format!("{sql}: {broken:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    let mut world = World::on(database.clone()).await?;
-    let unnamed = "DELETE FROM names WHERE kind = 'payment_reference'";
-    assert_eq!(world.broken_by(unnamed).await?, [NamesWhole]);
-    let mut world = World::on(database.clone()).await?;
-    let misled = "UPDATE names SET named = $paid WHERE kind = 'payment_reference'";
-    assert_eq!(world.broken_by(misled).await?, [NamesWhole]);
-    let mut world = World::on(database.clone()).await?;
-    let another = "INSERT INTO names SELECT named, NULL, now(), kind, scope, 'other', hash FROM names WHERE kind = 'idempotency_key'";
-    assert_eq!(world.broken_by(another).await?, [OneOrderAKey]);
-    // Those under which it was moved are as many as its moves.
-    let moved = "INSERT INTO names SELECT named, gen_random_uuid(), now(), kind, scope, 'move', hash FROM names WHERE kind = 'idempotency_key'";
-    assert_eq!(World::on(database).await?.broken_by(moved).await?, []);
-    Ok(())
+    World::new().await?.are_broken_by(&cases).await
 }
 
 #[tokio::test]
@@ -396,10 +181,11 @@ async fn a_row_too_many_or_too_few_in_the_ledger_is_found() -> Result<()> {
         ChargedOnce, FailedIsClosed, LedgerExplained, MoneyKept, RequestsCovered, SucceededInLedger,
     };
     let world = World::new().await?;
-    let broken = async |change: &dyn Fn(&mut Ledger)| {
+    let mut conn = world.database.connect().await?;
+    let mut broken = async |change: &dyn Fn(&mut Ledger)| {
         let mut ledger = world.ledger.clone();
         change(&mut ledger);
-        reconcile(world.database.url(), &ledger).await.map(|report| report.broken())
+        compare(&mut conn, &ledger).await.map(|report| report.broken())
     };
     let pays = |order: &NewOrder| order.payment_id().to_string();
 
@@ -504,26 +290,18 @@ async fn an_order_paid_elsewhere_is_clean_and_what_it_must_not_have_is_found() -
             &[HistoryLegal, Invariant::HistoryWhole],
         ),
     ];
-    let database = TestDatabase::new().await?;
-    let mut world = World::on(database.clone()).await?;
+    let mut world = World::new().await?;
     let order = paid_elsewhere(&mut world.conn).await?;
     assert_eq!(world.broken().await?, []);
+    for (sql, expected) in cases {
+        let sql = sql.replace("$elsewhere", &format!("'{}'", order.id));
+        world.are_broken_by(&[(&sql, expected)]).await?;
+    }
     // The gateway took it as well.
     world.ledger.charges.push(charge_of(&order));
     assert_eq!(world.broken().await?, [LedgerExplained, ChargedOnce, MoneyKept]);
     world.ledger.requests.charges += 1;
     assert!(world.broken().await?.contains(&RequestsCovered));
-    let mut wrong = Vec::new();
-    for (sql, expected) in cases {
-        let mut world = World::on(database.clone()).await?;
-        let order = paid_elsewhere(&mut world.conn).await?;
-        let sql = sql.replace("$elsewhere", &format!("'{}'", order.id));
-        let broken = world.broken_by(&sql).await?;
-        if broken != expected {
-            wrong.push(format!("{sql}: {broken:?}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
     Ok(())
 }
 
@@ -550,8 +328,8 @@ async fn the_ids_of_a_client_are_all_looked_up() -> Result<()> {
 #[tokio::test]
 async fn the_table_names_what_is_broken() -> Result<()> {
     let mut world = World::new().await?;
-    world.broken_by("UPDATE payments SET attempts = attempts + 1 WHERE id = $paid.pay").await?;
-    let report = reconcile(world.database.url(), &world.ledger).await?.to_string();
+    let counted = "UPDATE payments SET attempts = attempts + 1 WHERE id = $paid.pay";
+    let report = world.report_of(counted).await?.to_string();
     let told =
         format!("payment {} counts 2; it has 1 rows, the highest is number 1", world.paid.payment_id());
     assert!(report.contains("BROKEN, 1 of 8: a payment has as many attempts as it counts"), "{report}");

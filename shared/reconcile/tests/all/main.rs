@@ -3,3 +3,4 @@
 mod events;
 mod invariants;
 mod rollups;
+mod world;
