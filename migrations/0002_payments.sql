@@ -171,6 +171,11 @@ CREATE FUNCTION charge_status(c open_charges) RETURNS payment_status LANGUAGE sq
     SELECT CASE WHEN c.trying IS NOT NULL THEN 'processing' WHEN c.epoch > 0 THEN 'waiting' ELSE 'pending' END::payment_status
 $$;
 
+-- Whether it decides where its order stands: not a refund, nor the charge of an addition.
+CREATE FUNCTION decides(p payments) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT p.kind = 'charge' AND p.added IS NULL
+$$;
+
 -- Payments as they are shown: those of both tables.
 CREATE VIEW shown_payments AS
 SELECT id, order_id, amount_minor, refunded_minor, created_at, due_at, answer_by, expires_at, held_until, dropped_at, refund_of, epoch, attempts, spent,

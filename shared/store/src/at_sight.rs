@@ -25,12 +25,9 @@ pub(super) async fn look(conn: &mut PgConnection, ask: &Move) -> sqlx::Result<Si
         return Ok(Sight::Open);
     }
     let seen = sqlx::query!(
-        r#"SELECT CASE WHEN begun THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
-                  version + begun::int AS "version!", customer_id, location,
+        r#"SELECT status AS "status!: OrderStatus", version AS "version!", customer_id AS "customer_id!", location AS "location!",
                   EXISTS (SELECT FROM order_events WHERE subject = $1 AND request = $2) AS "is_done!"
-           FROM orders o, LATERAL (SELECT status = 'PENDING' AND EXISTS (
-               SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL) AS begun) AS charge
-           WHERE id = $1"#,
+           FROM shown_orders WHERE id = $1"#,
         ask.order_id,
         ask.request
     )

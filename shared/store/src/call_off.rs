@@ -12,7 +12,7 @@ use domain::payment::PaymentStatus;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::moves::{Step, apply, lock_charges, never_sent, note_processing};
+use crate::moves::{Step, apply, lock_charges, lock_orders, never_sent, note_processing};
 
 /// What became of charges whose time was over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -212,27 +212,17 @@ async fn only_void(conn: &mut PgConnection, charges: &[Uuid]) -> sqlx::Result<()
     .map(drop)
 }
 
-/// The ends of these orders, from where they are shown. They are locked one after the other, as everybody does who locks several.
+/// The ends of these orders, from where they are shown.
 async fn steps(conn: &mut PgConnection, orders: &[Uuid]) -> sqlx::Result<Vec<Step>> {
-    let rows = sqlx::query!(
-        r#"SELECT id, CASE WHEN status = 'PENDING' AND EXISTS (
-                      SELECT FROM open_charges c WHERE c.id = o.id AND c.began_at IS NOT NULL)
-                      THEN 'PAYMENT_PROCESSING' ELSE status END AS "status!: OrderStatus",
-                  cancel_requested_at IS NOT NULL AS "wished!", cancel_actor, cancel_reason, cancel_request
-           FROM orders o WHERE id = ANY($1) ORDER BY id FOR UPDATE"#,
-        orders
-    )
-    .fetch_all(conn)
-    .await?;
-    let steps = rows.into_iter().map(|row| Step {
-        order_id: row.id,
-        from: row.status,
-        to: if row.wished { OrderStatus::Cancelled } else { OrderStatus::PaymentFailed },
-        actor: if row.wished { row.cancel_actor.unwrap_or_default() } else { "sweep".to_owned() },
-        reason: if row.wished { row.cancel_reason } else { Some(EXPIRED.to_owned()) },
-        refund_reason: if row.wished { "cancelled" } else { EXPIRED },
+    let steps = lock_orders(conn, orders).await?.into_iter().map(|order| Step {
+        order_id: order.id,
+        from: order.status,
+        to: if order.wished { OrderStatus::Cancelled } else { OrderStatus::PaymentFailed },
+        actor: if order.wished { order.cancel_actor.unwrap_or_default() } else { "sweep".to_owned() },
+        reason: if order.wished { order.cancel_reason } else { Some(EXPIRED.to_owned()) },
+        refund_reason: if order.wished { "cancelled" } else { EXPIRED },
         keeps: false,
-        request: row.cancel_request.filter(|_| row.wished),
+        request: order.cancel_request.filter(|_| order.wished),
     });
     Ok(steps.collect())
 }

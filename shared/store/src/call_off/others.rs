@@ -21,7 +21,7 @@ pub(super) async fn lock_anew(
         Late,
         r#"
         SELECT p.id, p.order_id FROM payments p JOIN payments own ON own.id = p.order_id
-        WHERE now() <= (SELECT until FROM clock_trust) AND p.due_at IS NOT NULL AND p.kind = 'charge' AND p.added IS NULL
+        WHERE now() <= (SELECT until FROM clock_trust) AND p.due_at IS NOT NULL AND decides(p)
             AND charge_ends_at(p.expires_at, p.created_at, $1) <= now()
             AND ($3::uuid IS NULL OR p.id = $3) AND p.id <> ALL($4)
             AND (NOT p.voiding OR p.status = 'waiting' AND NOT EXISTS (

@@ -201,7 +201,7 @@ impl<'a> Board<'a> {
             WITH confirmed AS MATERIALIZED (
                 SELECT order_id FROM payments WHERE $1 AND answer_by IS NOT NULL ORDER BY answer_by LIMIT $3
             ), due AS MATERIALIZED (
-                SELECT order_id, kind = 'charge' AND added IS NULL AS anew
+                SELECT order_id, decides(payments) AS anew
                 FROM payments WHERE $2 AND due_at IS NOT NULL ORDER BY due_at LIMIT $3
             ), later AS MATERIALIZED (
                 SELECT order_id FROM payments WHERE $7 AND status = 'held' AND held_until IS NOT NULL ORDER BY held_until LIMIT $3

@@ -36,13 +36,13 @@ pub(super) async fn move_all(
                 due_at = CASE WHEN i.status = 'waiting' THEN now() + i.delay_ms * interval '1 ms' END,
                 gateway_id = i.gateway_id, spent = p.spent + i.spend, voiding = p.voiding OR i.void,
                 failure_code = CASE WHEN i.status = 'failed' THEN i.code END,
-                answer_by = CASE WHEN i.status = 'succeeded' AND p.kind = 'charge' AND p.added IS NULL
+                answer_by = CASE WHEN i.status = 'succeeded' AND decides(p)
                     THEN now() + coalesce((SELECT l.accept_seconds * 1000 FROM orders o JOIN locations l ON l.id = o.location
                                            WHERE o.id = p.order_id), $12::bigint) * interval '1 ms' END
             FROM input i
             WHERE p.id = i.id AND p.epoch = i.epoch AND p.status = 'processing'
-            RETURNING p.id, p.order_id, p.kind, p.added IS NOT NULL AS is_addition, p.status, p.failure_code, p.amount_minor,
-                p.answer_by
+            RETURNING p.id, p.order_id, p.kind, p.added IS NOT NULL AS is_addition, decides(p) AS decides, p.status, p.failure_code,
+                p.amount_minor, p.answer_by
         ), moved AS (
             UPDATE orders o
             SET status = CASE WHEN o.cancel_requested_at IS NOT NULL THEN 'CANCELLED'
@@ -50,8 +50,7 @@ pub(super) async fn move_all(
                 version = o.version + 1, updated_at = now(),
                 accept_by = CASE WHEN o.cancel_requested_at IS NULL THEN s.answer_by END
             FROM settled s
-            WHERE o.id = s.order_id AND o.status = 'PAYMENT_PROCESSING' AND s.kind = 'charge' AND NOT s.is_addition
-                AND s.status <> 'waiting'
+            WHERE o.id = s.order_id AND o.status = 'PAYMENT_PROCESSING' AND s.decides AND s.status <> 'waiting'
             RETURNING o.id, o.version, o.status, o.cancel_actor, o.cancel_reason, o.cancel_request, s.id AS payment_id,
                 s.failure_code, CASE WHEN s.status = 'succeeded' THEN s.amount_minor END AS taken_minor
         ), noted AS (

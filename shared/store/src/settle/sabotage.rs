@@ -173,7 +173,7 @@ async fn settle_payment(
         "UPDATE payments SET status = $1, spent = spent + $2, voiding = voiding OR $3, gateway_id = $4,
              failure_code = CASE WHEN $1 = 'failed' THEN $9 END,
              due_at = CASE WHEN $1 = 'waiting' THEN now() + $5 * interval '1 ms' END,
-             answer_by = CASE WHEN $1 = 'succeeded' AND kind = 'charge' AND added IS NULL
+             answer_by = CASE WHEN $1 = 'succeeded' AND decides(payments)
                  THEN now() + $10 * interval '1 ms' END
          WHERE id = $6 AND (NOT $7 OR (epoch = $8 AND status = 'processing'))
          RETURNING order_id, kind, added IS NOT NULL, amount_minor",
