@@ -11,7 +11,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::articles::{no_product, parse_id};
-use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
@@ -106,9 +105,7 @@ pub(crate) async fn change(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<StockView>, ApiError> {
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let mut fields = Fields::read(&body)?;
-    drop(body);
+    let mut fields = Fields::of(&headers, body, &state.room).await?;
     let what = action(&mut fields);
     let quantity = fields.number("quantity", 0..=MAX_QUANTITY);
     if quantity.is_none() {

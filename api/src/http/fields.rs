@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use axum::body::Body;
+use axum::http::HeaderMap;
 use domain::problems::{Problem, id_problem, text_problem, too_long, trimmed};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::http::body;
+use crate::http::body::{self, Room};
 use crate::http::error::ApiError;
 
 /// Fields that were sent, and what is wrong with them.
@@ -19,6 +21,11 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
+    /// Those of a request's body, whose room is free again: what nobody knows of it is refused before anything is waited for.
+    pub(crate) async fn of(headers: &HeaderMap, body: Body, room: &Room) -> Result<Self, ApiError> {
+        Self::read(&body::read_json(headers, body, room).await?)
+    }
+
     /// Reads an object; each field may be given once. What is null counts as left out.
     pub(crate) fn read(body: &[u8]) -> Result<Self, ApiError> {
         let Once(fields) = body::parse(body)?;

@@ -15,7 +15,6 @@ use time::OffsetDateTime;
 use super::account::{MAX_LOCATIONS, embedded, fault, locations};
 use super::caller::Admin;
 use super::followed::{new_service_token, service_role};
-use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{AdminsOnly, BadBody, Faults};
@@ -88,9 +87,8 @@ pub(crate) async fn make(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let (new, token) = parse(Fields::read(&body)?, by.id.clone())?;
-    drop(body);
+    let fields = Fields::of(&headers, body, &state.room).await?;
+    let (new, token) = parse(fields, by.id.clone())?;
     to_the_end(async move {
         let (identity, embedded) = embedded(&state)?;
         let mut session = embedded.session.lock().await;

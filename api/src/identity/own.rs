@@ -200,8 +200,7 @@ pub(crate) async fn change_account(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<UserView>, ApiError> {
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let mut fields = Fields::read(&body)?;
+    let mut fields = Fields::of(&headers, body, &state.room).await?;
     let (name, phone) = (fields.optional_text("name", MAX_LABEL), phone(&mut fields));
     fields.finish()?;
     let input = (own_id(&by.id)?, name, phone);

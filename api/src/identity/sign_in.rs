@@ -45,8 +45,7 @@ pub(crate) async fn register(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read_json(&headers, body, &state.room).await?;
-    make_user(state.clone(), Fields::read(&body)?, false).await
+    make_user(state.clone(), Fields::of(&headers, body, &state.room).await?, false).await
 }
 
 /// Log in.
@@ -66,8 +65,7 @@ pub(crate) async fn log_in(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let mut fields = Fields::read(&body)?;
+    let mut fields = Fields::of(&headers, body, &state.room).await?;
     let (email, password) = (fields.secret("email"), fields.secret("password"));
     fields.finish()?;
     let (email, password) = (email.unwrap_or_default(), password.unwrap_or_default());
@@ -123,8 +121,7 @@ pub(crate) async fn refresh(
 }
 
 async fn refresh_token(state: &AppState, headers: &HeaderMap, body: Body) -> Result<String, ApiError> {
-    let body = body::read_json(headers, body, &state.room).await?;
-    let mut fields = Fields::read(&body)?;
+    let mut fields = Fields::of(headers, body, &state.room).await?;
     let token = fields.secret("refresh_token");
     fields.finish()?;
     Ok(token.unwrap_or_default())
@@ -278,8 +275,7 @@ pub(crate) async fn change_password(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let mut fields = Fields::read(&body)?;
+    let mut fields = Fields::of(&headers, body, &state.room).await?;
     let current = fields.secret("current_password");
     let Some((kept, id)) = principal.session.zip(Uuid::try_parse(&principal.id).ok()) else {
         return Err(ApiError::forbidden("the password is kept by the token's issuer"));
@@ -287,7 +283,6 @@ pub(crate) async fn change_password(
     let new = new_password(&mut fields, "new_password", &[]);
     fields.finish()?;
     let (current, new) = (current.unwrap_or_default(), new.unwrap_or_default());
-    drop(body);
     to_the_end(async move {
         let (identity, embedded) = embedded(&state)?;
         let mut session = embedded.session.lock().await;

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use super::account::{UserView, embedded, locations, make_user, refused, role};
 use super::caller::Admin;
-use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{AdminsOnly, BadBody, Faults};
@@ -48,8 +47,7 @@ pub(crate) async fn make(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read_json(&headers, body, &state.room).await?;
-    make_user(state.clone(), Fields::read(&body)?, true).await
+    make_user(state.clone(), Fields::of(&headers, body, &state.room).await?, true).await
 }
 
 /// What may be asked of the list.
@@ -124,12 +122,10 @@ pub(crate) async fn change(
     body: Body,
 ) -> Result<Json<UserView>, ApiError> {
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::not_found("user"))?;
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let mut fields = Fields::read(&body)?;
+    let mut fields = Fields::of(&headers, body, &state.room).await?;
     let change =
         Change { role: role(&mut fields), locations: locations(&mut fields), active: fields.flag("active") };
     fields.finish()?;
-    drop(body);
     to_the_end(async move {
         let (identity, embedded) = embedded(&state)?;
         let input = (id, change);

@@ -11,7 +11,6 @@ use serde::Serialize;
 use store::locations::{self, Known, Set};
 use time::OffsetDateTime;
 
-use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{BadBody, Faults, ManagersOnly, StaffOnly};
@@ -129,8 +128,7 @@ pub(crate) async fn open(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let mut fields = Fields::read(&body)?;
+    let mut fields = Fields::of(&headers, body, &state.room).await?;
     let id = fields.text("id", MAX_NAME).unwrap_or_default();
     if !id.is_empty() && !is_id(&id) {
         fields.add("id", "invalid", "must be 1 to 50 of a to z, 0 to 9, - and _");
@@ -169,8 +167,7 @@ pub(crate) async fn set(
 ) -> Result<Json<LocationView>, ApiError> {
     let id = named(id)?;
     keeper.expect_at(&id)?;
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let location = parse(id, Fields::read(&body)?)?;
+    let location = parse(id, Fields::of(&headers, body, &state.room).await?)?;
     let by = keeper.name();
     let set = decisive(state.clone(), move |conn| {
         Box::pin(async move { locations::replace(conn, &location, &by).await })

@@ -2,7 +2,7 @@
 //! `POST /orders/{id}/payment`: a new charge for an order whose payment failed.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use domain::catalogue::menu::MenuAt;
 use domain::order::additions::{AdditionRequest, NewAddition, PaymentRequest};
@@ -13,17 +13,16 @@ use store::read;
 
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::key::SentKey;
 use crate::http::parameters::{KeyHeader, OrderId, Versions};
 use crate::http::problems::{BadBody, Changed, Faults, NoOrder, TokenNeeded};
-use crate::http::tag::IfMatch;
 use crate::identity::caller::Caller;
 use crate::orders::accept::unacceptable;
 use crate::orders::body::LineBody;
 use crate::orders::earlier;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::{Answer, hand_in};
-use crate::orders::read::{decisive, parse_id};
+use crate::orders::read::decisive;
+use crate::orders::target::Target;
 use crate::orders::view::OrderView;
 use crate::state::AppState;
 
@@ -47,14 +46,12 @@ use crate::state::AppState;
 pub(crate) async fn add_items(
     State(state): State<AppState>,
     Caller(by): Caller,
-    Path(id): Path<String>,
-    IfMatch(expected): IfMatch,
-    key: SentKey,
+    of: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let order_id = parse_id(&id)?;
     let body = body::read_json(&headers, body, &state.room).await?;
+    let Target { order_id, expected, key } = of.with_body(&body);
     let request: AdditionRequest<'_> = body::parse(&body)?;
     // Prices are read in the order's currency, which never changes.
     let order = decisive(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
@@ -68,7 +65,7 @@ pub(crate) async fn add_items(
             NewAddition::parse_with(&request, order_id, currency, &menu)
         })
         .await?;
-    let key = key.with_body(&body).by(&by, &state);
+    let key = key.by(&by, &state);
     let addition = match addition.map_err(unacceptable) {
         Ok(addition) => addition,
         Err(refusal) => return earlier::added(&state, order_id, key, &by, refusal).await,
@@ -101,17 +98,15 @@ pub(crate) async fn add_items(
 pub(crate) async fn pay_anew(
     State(state): State<AppState>,
     Caller(by): Caller,
-    Path(id): Path<String>,
-    IfMatch(expected): IfMatch,
-    key: SentKey,
+    of: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let order_id = parse_id(&id)?;
     let body = body::read_json(&headers, body, &state.room).await?;
+    let Target { order_id, expected, key } = of.with_body(&body);
     let request: PaymentRequest<'_> = body::parse(&body)?;
     let reference = request.parse().map_err(ApiError::invalid)?;
-    let key = key.with_body(&body).by(&by, &state);
+    let key = key.by(&by, &state);
     let ask = PayAnew { order_id, by, payment_id: new_payment_id(order_id), reference, expected };
     hand_in(&state, Asked { ask: Ask::Pay(ask), key }, None, OrderStatus::PaymentProcessing).await
 }

@@ -1,7 +1,7 @@
 //! `POST /orders/{id}/collect`: staff say that the money came in which was due when the order was handed over.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use domain::order::collected::CollectRequest;
 use store::collect::Collect;
@@ -10,14 +10,13 @@ use uuid::Uuid;
 
 use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::key::SentKey;
 use crate::http::parameters::{KeyHeader, OrderId, Versions};
 use crate::http::problems::{BadBody, Changed, Faults, NoOrder, StaffOnly};
-use crate::http::tag::IfMatch;
 use crate::identity::caller::Staff;
 use crate::orders::mover::{Ask, Asked};
 use crate::orders::moves::{Answer, hand_in};
-use crate::orders::read::{decisive, parse_id};
+use crate::orders::read::decisive;
+use crate::orders::target::Target;
 use crate::orders::view::OrderView;
 use crate::state::AppState;
 
@@ -40,15 +39,13 @@ use crate::state::AppState;
 pub(crate) async fn collect(
     State(state): State<AppState>,
     Staff(by): Staff,
-    Path(id): Path<String>,
-    IfMatch(expected): IfMatch,
-    key: SentKey,
+    of: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let order_id = parse_id(&id)?;
     let body = body::read(&headers, body, &state.room).await?;
-    let key = key.with_body(&body).by(&by, &state);
+    let Target { order_id, expected, key } = of.with_body(&body);
+    let key = key.by(&by, &state);
     let order = decisive(state.clone(), move |conn| Box::pin(read::order(conn, order_id))).await?;
     let order = order.ok_or_else(|| ApiError::not_found("order"))?;
     let amount_minor = if body.is_empty() {

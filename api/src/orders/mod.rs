@@ -14,5 +14,6 @@ pub mod mover;
 pub(crate) mod moves;
 pub mod publish;
 pub(crate) mod read;
+pub(crate) mod target;
 pub(crate) mod view;
 pub mod writer;

@@ -2,10 +2,10 @@
 //! Parse, hand to a mover, answer with the whole order. Whoever loses a race is told where the order stands.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use domain::order::moves::{MAX_REASON_CHARS, Move, Refusal, Wanted};
+use domain::order::moves::{Actor, MAX_REASON_CHARS, Move, Refusal, Wanted};
 use domain::order::status::OrderStatus;
 use domain::problems::{Problem, text_problem, too_long};
 use runtime::batch::Held;
@@ -16,15 +16,14 @@ use uuid::Uuid;
 use crate::config::ANSWER_TIMEOUT;
 use crate::http::body::{self, Room};
 use crate::http::error::{ApiError, ProblemBody};
-use crate::http::key::{Replayed, SentKey, key_reused};
+use crate::http::key::{Replayed, key_reused};
 use crate::http::parameters::{KeyHeader, OrderId, Versions};
 use crate::http::problems::{BadBody, Changed, Faults, NoOrder, StaffOnly, TokenNeeded};
-use crate::http::tag::IfMatch;
 use crate::identity::caller::{Caller, Staff};
 use crate::orders::answers::channel_id_reused;
 use crate::orders::fault::Fault;
 use crate::orders::mover::{Ask, Asked};
-use crate::orders::read::parse_id;
+use crate::orders::target::Target;
 use crate::orders::view::OrderView;
 use crate::state::AppState;
 
@@ -45,13 +44,9 @@ use crate::state::AppState;
 pub(crate) async fn accept(
     State(state): State<AppState>,
     Staff(by): Staff,
-    Path(id): Path<String>,
-    IfMatch(expected): IfMatch,
-    key: SentKey,
+    of: Target,
 ) -> Result<Answer, ApiError> {
-    let order_id = parse_id(&id)?;
-    let ask = Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Accept, by, reason: None, expected };
-    carry_out(&state, ask, key).await
+    carry_out(&state, by, of, Wanted::Accept, None).await
 }
 
 /// Refuse an order.
@@ -72,21 +67,13 @@ pub(crate) async fn accept(
 pub(crate) async fn reject(
     State(state): State<AppState>,
     Staff(by): Staff,
-    Path(id): Path<String>,
-    IfMatch(expected): IfMatch,
-    key: SentKey,
+    of: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let order_id = parse_id(&id)?;
-    let (MoveBody { reason, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
+    let (MoveBody { reason, .. }, of) = MoveBody::read(&headers, body, &state.room, of).await?;
     expect_reason(reason.as_deref())?;
-    carry_out(
-        &state,
-        Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Reject, by, reason, expected },
-        key,
-    )
-    .await
+    carry_out(&state, by, of, Wanted::Reject, reason).await
 }
 
 /// Call an order off.
@@ -108,20 +95,12 @@ pub(crate) async fn reject(
 pub(crate) async fn cancel(
     State(state): State<AppState>,
     Caller(by): Caller,
-    Path(id): Path<String>,
-    IfMatch(expected): IfMatch,
-    key: SentKey,
+    of: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let order_id = parse_id(&id)?;
-    let (MoveBody { reason, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
-    carry_out(
-        &state,
-        Move { request: Uuid::now_v7(), order_id, wanted: Wanted::Cancel, by, reason, expected },
-        key,
-    )
-    .await
+    let (MoveBody { reason, .. }, of) = MoveBody::read(&headers, body, &state.room, of).await?;
+    carry_out(&state, by, of, Wanted::Cancel, reason).await
 }
 
 /// Nobody came.
@@ -143,18 +122,13 @@ pub(crate) async fn cancel(
 pub(crate) async fn no_show(
     State(state): State<AppState>,
     Staff(by): Staff,
-    Path(id): Path<String>,
-    key: SentKey,
-    IfMatch(expected): IfMatch,
+    of: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let order_id = parse_id(&id)?;
-    let (MoveBody { refund, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
+    let (MoveBody { refund, .. }, of) = MoveBody::read(&headers, body, &state.room, of).await?;
     let refund = refund.ok_or_else(|| ApiError::invalid_one("refund", "required", "is required"))?;
-    let wanted = Wanted::NoShow { refund };
-    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason: None, expected }, key)
-        .await
+    carry_out(&state, by, of, Wanted::NoShow { refund }, None).await
 }
 
 /// Move an order on.
@@ -176,20 +150,16 @@ pub(crate) async fn no_show(
 pub(crate) async fn set_status(
     State(state): State<AppState>,
     Staff(by): Staff,
-    Path(id): Path<String>,
-    IfMatch(expected): IfMatch,
-    key: SentKey,
+    of: Target,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Answer, ApiError> {
-    let order_id = parse_id(&id)?;
-    let (MoveBody { reason, status, .. }, key) = MoveBody::read(&headers, body, &state.room, key).await?;
+    let (MoveBody { reason, status, .. }, of) = MoveBody::read(&headers, body, &state.room, of).await?;
     let status = status.ok_or_else(|| ApiError::invalid_one("status", "required", "is required"))?;
     if status == OrderStatus::Rejected {
         expect_reason(reason.as_deref())?;
     }
-    let wanted = Wanted::Status(status);
-    carry_out(&state, Move { request: Uuid::now_v7(), order_id, wanted, by, reason, expected }, key).await
+    carry_out(&state, by, of, Wanted::Status(status), reason).await
 }
 
 /// Who refuses an order says why.
@@ -200,9 +170,17 @@ fn expect_reason(reason: Option<&str>) -> Result<(), ApiError> {
 /// The order as it stands now, and whether that was so before.
 pub(crate) type Answer = (Replayed, Response);
 
-async fn carry_out(state: &AppState, ask: Move, key: SentKey) -> Result<Answer, ApiError> {
-    let (to, key) = (ask.wanted.to(), key.by(&ask.by, state));
-    hand_in(state, Asked { ask: Ask::Move(ask), key }, None, to).await
+async fn carry_out(
+    state: &AppState,
+    by: Actor,
+    of: Target,
+    wanted: Wanted,
+    reason: Option<String>,
+) -> Result<Answer, ApiError> {
+    let Target { order_id, expected, key } = of;
+    let key = key.by(&by, state);
+    let ask = Move { request: Uuid::now_v7(), order_id, wanted, by, reason, expected };
+    hand_in(state, Asked { ask: Ask::Move(ask), key }, None, wanted.to()).await
 }
 
 /// Hands in what is to lead to `to`, and answers what came of it; `held` is let go when it is done or given up.
@@ -293,8 +271,8 @@ impl MoveBody {
         headers: &HeaderMap,
         body: Body,
         room: &Room,
-        key: SentKey,
-    ) -> Result<(Self, SentKey), ApiError> {
+        of: Target,
+    ) -> Result<(Self, Target), ApiError> {
         #[derive(Deserialize)]
         struct Raw {
             reason: Option<serde_json::Value>,
@@ -305,9 +283,9 @@ impl MoveBody {
             unknown: serde_json::Map<String, serde_json::Value>,
         }
         let body = body::read(headers, body, room).await?;
-        let key = key.with_body(&body);
+        let of = of.with_body(&body);
         if body.is_empty() {
-            return Ok((Self::default(), key));
+            return Ok((Self::default(), of));
         }
         body::expect_json(headers)?;
         let raw: Raw = body::parse(&body)?;
@@ -322,7 +300,7 @@ impl MoveBody {
         let status = raw.status.and_then(|value| status(&value, &mut problems));
         let refund = raw.refund.and_then(|value| refund(&value, &mut problems));
         if problems.is_empty() {
-            Ok((Self { reason, status, refund }, key))
+            Ok((Self { reason, status, refund }, of))
         } else {
             Err(ApiError::invalid(problems))
         }

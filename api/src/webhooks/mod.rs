@@ -24,7 +24,6 @@ use uuid::Uuid;
 
 use self::overseer::Overseer;
 use self::view::{NewSecret, NewWebhookBody, WebhookBody, WebhookView, WebhookWithSecret, WebhooksView};
-use crate::http::body;
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
@@ -61,8 +60,7 @@ pub(crate) async fn make(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let mut fields = Fields::read(&body)?;
+    let mut fields = Fields::of(&headers, body, &state.room).await?;
     let url = fields.text("url", MAX_URL);
     let url = url.map(|url| address(&mut fields, "url", url));
     let chosen = Chosen::read(&mut fields, &by);
@@ -169,14 +167,12 @@ pub(crate) async fn change(
     body: Body,
 ) -> Result<Json<WebhookView>, ApiError> {
     let id = parse_id(&id)?;
-    let body = body::read_json(&headers, body, &state.room).await?;
-    let mut fields = Fields::read(&body)?;
+    let mut fields = Fields::of(&headers, body, &state.room).await?;
     let url = fields.optional_text("url", MAX_URL);
     let url = url.map(|url| address(&mut fields, "url", url));
     let chosen = Chosen::read(&mut fields, &by);
     let disabled = fields.flag("disabled");
     fields.finish()?;
-    drop(body);
     let says_more = url.is_some() || chosen.is_some();
     let changed = changed(&state, by, id, move |webhook| {
         if says_more {
