@@ -9,7 +9,7 @@ use store::list::{MAX_COUNTED, PageStart};
 use testbed::TestDatabase;
 use uuid::Uuid;
 
-use crate::bounded::blocks_read;
+use crate::bounded::{PLANS, blocks_read, planned};
 
 /// In all; the newer half have succeeded, the older wait, and the gateway refused the three oldest.
 const REFUNDS: usize = 60_000;
@@ -17,8 +17,6 @@ const REFUNDS: usize = 60_000;
 const MOST_READ: i64 = 15_000;
 /// The same where the last try of each of 5,000 is looked up.
 const MOST_READ_OF_TRIES: i64 = 30_000;
-/// As often a statement is planned anew before its plan may be kept, and once more.
-const TIMES: usize = 6;
 
 async fn fill(conn: &mut PgConnection) -> Result<()> {
     for statement in [
@@ -73,15 +71,17 @@ async fn no_page_of_refunds_reads_more_than_a_bounded_look_and_cursors_lead_to_e
         }
         let readers = database.database().read_pool(1);
         let mut reader = readers.acquire().await?;
-        for filter in filters.clone() {
-            let may = if filter == RefundFilter::Refused { MOST_READ_OF_TRIES } else { MOST_READ };
-            for start in [PageStart::Offset(0), PageStart::Offset(MAX_COUNTED - 100), PageStart::After(deep)]
-            {
-                for time in 1..=TIMES {
+        for plans in PLANS {
+            planned(&mut reader, plans).await?;
+            for filter in filters.clone() {
+                let may = if filter == RefundFilter::Refused { MOST_READ_OF_TRIES } else { MOST_READ };
+                let starts =
+                    [PageStart::Offset(0), PageStart::Offset(MAX_COUNTED - 100), PageStart::After(deep)];
+                for start in starts {
                     let (_, read) = read(&mut reader, filter, start).await?;
                     assert!(
                         read <= may,
-                        "{read} blocks, time {time}, analyzed: {analyzed}, for {filter:?}, {start:?}"
+                        "{read} blocks, {plans}, analyzed: {analyzed}, for {filter:?}, {start:?}"
                     );
                 }
             }
