@@ -14,19 +14,22 @@ TESTS := $(if $(NEXTEST),cargo nextest run,cargo test)
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-# The first build is quick, and what it builds is less optimised. PROFILE=release: as in production.
-PROFILE := quick
+# By which of cargo's profiles `run` and `chaos` build, and where that lies.
+BUILT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
+# The first build is quick, and what it builds is less optimised. PROFILE=release: as in production.
+run: PROFILE := quick
 run: ## everything in one process, with a private PostgreSQL below .local/ (or the one that DATABASE_URL names)
 	@test -n "$$DATABASE_URL" || scripts/install-postgres
 	cargo build --profile $(PROFILE) -p standalone
-	@exec $(TARGET)/$(PROFILE)/standalone
+	@exec $(BUILT)/standalone
 
 test: ## every test, with servers of its own; ARGS="-p api" or a test's name narrows it down
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
 	@scripts/install-pgbouncer
-	cargo build -p servers
+	@# testbed: as for smoke
+	cargo build -p servers $(if $(ARGS),,-p testbed)
 	$(TARGET)/debug/with-servers -- $(TESTS) $(if $(ARGS),$(ARGS),--workspace)
 
 seed: ## a coffee shop with its first customers and orders, in the database that DATABASE_URL names; a standalone has it from its first start
@@ -98,11 +101,13 @@ dashboards: ## prove that every panel and every alert has data, on a Prometheus 
 # What runs in production, in chaos and in the benchmark.
 PROGRAMS := -p api -p worker -p gateway-mock
 
+# PROFILE=dev: the programs that the tests have built already, which bear fewer orders a second.
+chaos: PROFILE := release
 chaos: ## kill, stop and cut everything while orders arrive, then prove that nothing was lost; ARGS="--seed 7 --orders 20000 --kills 60"
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
-	cargo build --release -p chaos $(PROGRAMS) -p follower
-	$(TARGET)/release/chaos run --report-dir $(TARGET)/chaos $(ARGS)
+	cargo build --profile $(PROFILE) -p chaos $(PROGRAMS) -p follower
+	$(BUILT)/chaos run --report-dir $(TARGET)/chaos $(ARGS)
 
 # Programs that can be told to die or to have a bug, laid aside where nobody takes them for the real ones.
 armed:
