@@ -11,6 +11,7 @@ use domain::channel::settings::{ChannelSettings, Unit};
 use domain::money::Currency;
 use domain::problems::Problem;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 fn folder(dialect: Dialect) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(dialect.name())
@@ -133,6 +134,50 @@ fn what_does_not_come_out_is_refused_by_its_own_names() {
     }
 }
 
+/// Case 7 and 8: what is rubbish where it speaks of money is a document that somebody has to look at.
+#[test]
+fn rubbish_among_discounts_or_in_a_payment_is_refused_where_it_stands() {
+    let mut good: Value = serde_json::from_str(&golden(Dialect::Deliverect, "all_charges_cash")).unwrap();
+    let mut with = |pointer: &str, value: Value| {
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        let was = std::mem::replace(&mut good.pointer_mut(parent).unwrap()[field], value);
+        let read = read_as(Dialect::Deliverect, &good.to_string(), &set());
+        good.pointer_mut(parent).unwrap()[field] = was;
+        read
+    };
+    for (pointer, value, attr, code) in [
+        ("/discounts", json!("WELCOME"), "discounts", "not_a_list"),
+        ("/discounts", json!({"name": "WELCOME", "amount": 150}), "discounts", "not_a_list"),
+        ("/discounts", json!(["WELCOME"]), "discounts[0]", "not_an_object"),
+        ("/discounts/0/name", json!({"en": "WELCOME"}), "discounts[0].name", "not_text"),
+        ("/discounts/0/name", json!("a\u{0}b"), "discounts[0].name", "control_character"),
+        ("/discounts/0/amount", json!("a lot"), "discounts[0].amount", "not_decimal"),
+        ("/discounts/0/amount", json!(150.5), "discounts[0].amount", "too_precise"),
+        ("/discounts/0/amount", json!([150]), "discounts[0].amount", "not_decimal"),
+        ("/discounts/0/amountChannel", json!(true), "discounts[0].amountChannel", "not_decimal"),
+        ("/discounts/0/value", json!("NaN"), "discounts[0].value", "not_decimal"),
+        ("/payment", json!("cash"), "payment", "not_an_object"),
+        ("/payment", json!([1499]), "payment", "not_an_object"),
+        ("/payment/type", json!("cash"), "payment.type", "not_whole"),
+        ("/payment/type", json!(-1), "payment.type", "out_of_range"),
+        ("/payment/amount", json!({"EUR": 1499}), "payment.amount", "not_decimal"),
+        ("/payment/amount", json!("14,99"), "payment.amount", "not_decimal"),
+        ("/payment/amount", json!(1e40), "payment.amount", "not_decimal"),
+        ("/payment/due", json!("all of it"), "payment.due", "not_decimal"),
+        ("/payment/rebate", json!({}), "payment.rebate", ""),
+        ("/payment/rebate", json!({"of": 1}), "payment.rebate", "not_decimal"),
+        ("/discounts/0/value", json!(12.5), "discounts[0].value", ""),
+        ("/discounts/0/amount", json!("150"), "discounts[0].amount", ""),
+    ] {
+        let read = with(pointer, value.clone());
+        // What is nothing, a percentage, and a number that is quoted are no rubbish.
+        match code {
+            "" => assert!(read.is_ok(), "{pointer} {value}: {read:?}"),
+            code => assert_eq!(first(read), (attr.into(), code), "{pointer} {value}"),
+        }
+    }
+}
+
 #[test]
 fn the_unit_of_amounts_is_the_documents_or_else_the_channels() {
     let good = golden(Dialect::Deliverect, "modifiers_for_each");
@@ -229,6 +274,38 @@ fn a_location_is_ours_by_the_channels_name_for_it() {
     assert_eq!(located(&[("their-7", "harbour")]).unwrap().location.as_deref(), Some("harbour"));
     assert_eq!(located(&[]).unwrap().location, None);
     assert_eq!(first(located(&[("their-8", "harbour")])), ("location".into(), "unknown_location"));
+}
+
+/// Case 18: a till, a platform and what joins both have a name each for one kitchen. Whichever of them is set finds it.
+#[test]
+fn a_kitchen_is_found_by_any_of_its_names_and_the_most_exact_goes_first() {
+    let named = r#"{"posLocationId":"till-7","location":"loc-7","channelLink":"link-7","#;
+    let deliverect = golden(Dialect::Deliverect, "variant").replacen('{', named, 1);
+    let shopify = golden(Dialect::Shopify, "cancelled");
+    let shopify = shopify.replace("\"location_id\": null", "\"location_id\": 905684977");
+    let at = |dialect, document: &str, set_for: &[(&str, &str)]| {
+        let locations = set_for.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let settings = ChannelSettings { locations, ..set() };
+        let raw: &RawValue = serde_json::from_str(document).unwrap();
+        let read = read_as(dialect, document, &settings).map_err(|problems| problems[0].code);
+        let read = read.map(|read| read.location);
+        assert_eq!(dialect.location(raw, &settings), read.clone().ok().flatten(), "looked for alone");
+        read
+    };
+    let harbour = Ok(Some("harbour".to_owned()));
+    for name in ["till-7", "loc-7", "link-7"] {
+        assert_eq!(
+            at(Dialect::Deliverect, &deliverect, &[("other", "x"), (name, "harbour")]),
+            harbour,
+            "{name}"
+        );
+    }
+    assert_eq!(at(Dialect::Deliverect, &deliverect, &[("link-7", "x"), ("till-7", "harbour")]), harbour);
+    assert_eq!(at(Dialect::Shopify, &shopify, &[("905684977", "harbour")]), harbour);
+    for (dialect, document) in [(Dialect::Deliverect, &deliverect), (Dialect::Shopify, &shopify)] {
+        assert_eq!(at(dialect, document, &[("other", "harbour")]), Err("unknown_location"));
+        assert_eq!(at(dialect, document, &[]), Ok(None), "nothing is set");
+    }
 }
 
 #[test]

@@ -24,10 +24,33 @@ pub(crate) struct ChannelOrderBody {
     /// When it is fetched, RFC 3339.
     #[schema(example = "2026-01-31T18:30:00Z")]
     pickup_time: Option<String>,
+    /// When it is to be there, RFC 3339; counts where there is no `pickupTime`.
+    #[schema(example = "2026-01-31T18:50:00Z")]
+    delivery_time: Option<String>,
+    /// The till's name for the location that is to make it; the channel's settings say which of ours that is.
+    pos_location_id: Option<String>,
+    /// The same, by the channel's own name.
+    // Not one of ours.
+    #[schema(pattern = "^.*$")]
+    location: Option<String>,
+    /// The same, by the name of what joins both.
+    channel_link: Option<String>,
+    /// What it is called for people; shown in the order's note.
+    #[schema(example = "#17", max_length = 500)]
+    channel_order_display_id: Option<String>,
+    /// Where it is eaten; shown in the order's note.
+    #[schema(example = "12", max_length = 500)]
+    table: Option<String>,
+    /// How many eat it; shown in the order's note.
+    #[schema(minimum = 0, maximum = 10000)]
+    number_of_customers: Option<i32>,
+    /// What is to be minded, up to 1,000 characters.
+    #[schema(max_length = 1000)]
+    note: Option<String>,
     /// 1 to 200 lines.
     #[schema(min_items = 1, max_items = 200)]
     items: Vec<ChannelItem>,
-    /// ISO 4217 code; where it is left out, that of the channel's price list, or else USD.
+    /// ISO 4217 code; where it is left out, that of the channel's settings, of its price list, or else of its location.
     currency: Option<String>,
     /// As the parameter `paid`.
     order_is_already_paid: Option<bool>,
@@ -74,6 +97,18 @@ pub(crate) struct ChannelCustomer {
     id: Option<String>,
     /// As it comes, up to 40 characters.
     phone_number: Option<String>,
+    /// What to dial behind the number; shown in the order's note.
+    #[schema(max_length = 500)]
+    phone_access_code: Option<String>,
+    /// Shown in the order's note.
+    #[schema(max_length = 500)]
+    email: Option<String>,
+    /// Shown in the order's note.
+    #[schema(max_length = 500)]
+    company_name: Option<String>,
+    /// What is to be minded with whoever ordered, up to 1,000 characters.
+    #[schema(max_length = 1000)]
+    note: Option<String>,
 }
 
 /// Where to bring it.

@@ -6,7 +6,8 @@ use domain::channel::dialect::{Dialect, Incoming};
 use domain::channel::name::ChannelKey;
 use domain::channel::price_list::PriceList;
 use domain::channel::settings::ChannelSettings;
-use domain::location::MAIN;
+use domain::location::{Location, MAIN};
+use domain::money::Currency;
 use runtime::batch::Held;
 use serde_json::value::RawValue;
 use store::accept::Accepted;
@@ -40,6 +41,7 @@ pub(super) async fn take(
     }
     let wanted = "must be a JSON object";
     let document: &RawValue = body::parse_as(body, "not_an_order", wanted)?;
+    let settings = in_its_currency(state, settings, document).await?;
     let read = settings.dialect.read(from.channel.clone(), document, &settings, state.accept_deadline);
     let read = read.ok_or_else(|| ApiError::internal(&"a dialect that nobody reads"))?;
     let is_off = read.as_ref().map_or(true, |incoming| incoming.is_cancelled);
@@ -104,24 +106,47 @@ async fn place(
     }
 }
 
-/// The order at the location that the document names, which may be new to this api. What is wanted later waits for its lead time.
+/// The order at the location that the document names. What is wanted later waits for its lead time.
 /// `by_plu`: it takes the stock of what its plus name there.
 async fn at_its_location(state: &AppState, incoming: Incoming, by_plu: bool) -> Result<Incoming, ApiError> {
     let id = incoming.location.as_deref().unwrap_or(MAIN);
-    let mut seen = state.places.now().await?;
-    if seen.open.get(id).is_none() {
-        seen = state.places.anew().await?;
-    }
-    let place = seen.open.get(id).ok_or_else(|| {
+    let place = open(state, id).await?.ok_or_else(|| {
         let detail = format!("the settings of the channel lead to {id}, which takes no orders");
         ApiError::invalid_one("location", "unknown_location", detail)
     })?;
-    let mut order = incoming.order.at(place);
+    let mut order = incoming.order.at(&place);
     if by_plu {
         order = order.counted_by_plu(&*state.shelf.fresh().await?);
     }
     order.to_be_taken_within(state.accept_deadline);
     Ok(Incoming { order, ..incoming })
+}
+
+/// The settings with the currency of the location that the document names, where none is set for the channel.
+async fn in_its_currency(
+    state: &AppState,
+    mut settings: ChannelSettings,
+    document: &RawValue,
+) -> Result<ChannelSettings, ApiError> {
+    if settings.currency.is_none() {
+        let location = settings.dialect.location(document, &settings);
+        settings.currency = currency_at(state, location.as_deref()).await?;
+    }
+    Ok(settings)
+}
+
+/// Of orders at a location that name none; `None`: it takes no orders.
+async fn currency_at(state: &AppState, location: Option<&str>) -> Result<Option<Currency>, ApiError> {
+    Ok(open(state, location.unwrap_or(MAIN)).await?.map(|place| place.currency))
+}
+
+/// A location that takes orders. It may be new to this api.
+async fn open(state: &AppState, id: &str) -> Result<Option<Location>, ApiError> {
+    let mut seen = state.places.now().await?;
+    if seen.open.get(id).is_none() {
+        seen = state.places.anew().await?;
+    }
+    Ok(seen.open.get(id).cloned())
 }
 
 /// Takes a document in the plain dialect. What it does not price, the channel's price list does.
@@ -148,13 +173,16 @@ async fn take_plain(
         let detail = "the channel has no settings, so it is not believed to have taken the money";
         return Err(ApiError::invalid_one("paid", "not_believed", detail));
     }
-    let list = if order.needs_list() {
+    let mut list = if order.needs_list() {
         let plus = order.unpriced();
         decisive(state.clone(), move |conn| Box::pin(async move { prices::of(conn, &channel, &plus).await }))
             .await?
     } else {
         PriceList::default()
     };
+    if list.currency.is_none() {
+        list.currency = currency_at(state, order.location()).await?;
+    }
     let (name, told) = (order.key().clone(), order.told());
     match order.priced(&list, &settings, state.accept_deadline) {
         Ok(incoming) => place(state, arrival, from, incoming, held).await,

@@ -2,6 +2,7 @@ mod channel_input;
 mod channel_settings;
 mod dialects;
 mod from_channels;
+mod from_platforms;
 mod held;
 mod keyed_moves;
 mod keys;

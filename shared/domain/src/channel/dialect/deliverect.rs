@@ -7,6 +7,7 @@ use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 
 use super::draft::{Draft, Place, currency, part};
+use super::minded::kitchens;
 use super::which;
 use crate::channel::reading::{Object, Scale};
 use crate::channel::settings::{ChannelSettings, Unit};
@@ -23,6 +24,8 @@ use crate::problems::Problems;
 
 /// Digits behind the point where the document does not say.
 const DIGITS: i64 = 2;
+/// Of a number in no unit that we know.
+const ANY: Scale = Scale { places: 4, digits: 0 };
 /// The platform has cancelled it; it was cancelled.
 const CANCELLED: [i64; 2] = [100, 110];
 
@@ -49,6 +52,9 @@ pub(super) fn read(
     }
     let payment = order.object("payment", problems);
     let expected = payment.amount("amount", scale, problems);
+    for beside in ["due", "rebate"] {
+        payment.amount(beside, scale, problems);
+    }
     if payment.raw("amount").is_none() {
         problems.add(
             "payment.amount",
@@ -60,10 +66,7 @@ pub(super) fn read(
     let method = method(&order, &payment, problems);
     let status = order.number("status", 0..=i64::from(i32::MAX), problems);
     let mut draft = Draft {
-        display_id: order.line("channelOrderDisplayId", MAX_NAME_CHARS, problems),
-        location: ["posLocationId", "location", "channelLink", "channelLinkId"]
-            .into_iter()
-            .find_map(|name| order.id(name, problems)),
+        locations: kitchens(&order, settings, problems),
         // `account` is the merchant's; a diner has no id there.
         diner: None,
         document: which(&order, DOCUMENT, problems),
@@ -202,7 +205,7 @@ impl Reader {
         let names: Vec<String> = order
             .list("discounts", MAX_ADJUSTMENTS, problems)
             .iter()
-            .filter_map(|one| one.line("name", MAX_NAME_CHARS, problems))
+            .filter_map(|one| self.discount(one, problems))
             .collect();
         let name = (!names.is_empty()).then(|| names.join(", ").chars().take(MAX_NAME_CHARS).collect());
         all.extend(self.adjustment(AdjustmentKind::Discount, name, off, "discountTotal", problems));
@@ -234,6 +237,16 @@ impl Reader {
         all.extend(driver);
         all.extend(if taxes.is_empty() { as_one } else { taxes });
         all
+    }
+
+    /// What a discount is called. All of them are in `discountTotal`; but where one of them is rubbish, somebody has to look.
+    fn discount(&self, one: &Object<'_>, problems: &mut Problems) -> Option<String> {
+        for part in ["amount", "amountRestaurant", "amountChannel"] {
+            one.amount(part, self.scale, problems);
+        }
+        // An amount, or a percentage.
+        one.amount("value", ANY, problems);
+        one.line("name", MAX_NAME_CHARS, problems)
     }
 
     /// Each tax by itself, and those of the fees.
@@ -304,21 +317,5 @@ fn hand_over(order: &Object<'_>, draft: &mut Draft, problems: &mut Problems) {
     let delivery = order.time("deliveryTime", problems);
     draft.wanted_at = pickup.or(delivery);
     draft.wanted = draft.wanted_at.and_then(|at| at.to_offset(UtcOffset::UTC).format(&Rfc3339).ok());
-    draft.table = order.line("table", MAX_NAME_CHARS, problems);
-    for (name, text) in [
-        ("", order.note("note", MAX_NOTE_CHARS, problems)),
-        ("", customer.note("note", MAX_NOTE_CHARS, problems)),
-        ("Company", customer.line("companyName", MAX_NAME_CHARS, problems)),
-        ("Phone code", customer.line("phoneAccessCode", MAX_NAME_CHARS, problems)),
-        ("E-mail", customer.line("email", MAX_NAME_CHARS, problems)),
-        (
-            "Guests",
-            order
-                .number("numberOfCustomers", 0..=10_000, problems)
-                .filter(|guests| *guests > 0)
-                .map(|guests| guests.to_string()),
-        ),
-    ] {
-        draft.note(name, text);
-    }
+    draft.mind(order, &customer, problems);
 }

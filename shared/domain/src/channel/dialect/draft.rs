@@ -29,8 +29,8 @@ pub(super) struct Draft {
     pub(super) display_id: Option<String>,
     /// Which document it is.
     pub(super) document: Document,
-    /// Which of its locations is to make it.
-    pub(super) location: Option<String>,
+    /// What it calls the location that is to make it: each name, the most exact first.
+    pub(super) locations: Vec<String>,
     /// Its own name for who eats it.
     pub(super) diner: Option<String>,
     pub(super) currency: Currency,
@@ -139,7 +139,7 @@ impl Draft {
             order_id,
             display_id: None,
             document: Document::default(),
-            location: None,
+            locations: Vec::new(),
             diner: None,
             currency,
             items,
@@ -193,7 +193,7 @@ impl Draft {
         accept_in: Duration,
     ) -> Result<Incoming, Vec<Problem>> {
         let handover = self.handover();
-        let location = location(self.location, settings)?;
+        let location = location(&self.locations, settings)?;
         let wanted_at = self.wanted_at.map(wanted).transpose()?;
         let mut key = match named {
             Named::As(key) => key,
@@ -249,18 +249,17 @@ fn wanted(at: OffsetDateTime) -> Result<OffsetDateTime, Vec<Problem>> {
 /// Longest telephone number, with what people put between the digits.
 const MAX_PHONE_CHARS: usize = 40;
 
-/// Ours, by the channel's name for it. One that names no place is of the house's first; and where nothing is set, so is every other.
-pub(super) fn location(
-    named: Option<String>,
-    settings: &ChannelSettings,
-) -> Result<Option<String>, Vec<Problem>> {
-    let Some(named) = named.filter(|_| !settings.locations.is_empty()) else { return Ok(None) };
-    settings.locations.get(&named).cloned().map(Some).ok_or_else(|| {
+/// Ours, by one of the channel's names for it: the first that is set. One that names no place is of the house's first; and where
+/// nothing is set, so is every other.
+pub(super) fn location(named: &[String], settings: &ChannelSettings) -> Result<Option<String>, Vec<Problem>> {
+    let Some(first) = named.first().filter(|_| !settings.locations.is_empty()) else { return Ok(None) };
+    let ours = named.iter().find_map(|name| settings.locations.get(name));
+    ours.cloned().map(Some).ok_or_else(|| {
         let mut problems = Problems::default();
         problems.add(
             "location",
             "unknown_location",
-            format!("{named:?} is not among the channel's locations"),
+            format!("{first:?} is not among the channel's locations"),
         );
         problems.0
     })

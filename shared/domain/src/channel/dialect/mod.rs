@@ -3,6 +3,7 @@
 pub mod back;
 mod deliverect;
 mod draft;
+mod minded;
 pub mod plain;
 mod shopify;
 mod woocommerce;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use self::draft::{Named, location};
+use self::minded::kitchens;
 use crate::channel::document::Document;
 use crate::channel::name::ChannelName;
 use crate::channel::reading::Object;
@@ -75,10 +77,22 @@ impl Dialect {
         })
     }
 
+    /// Our name of the location that a document names, where that one is set, whatever else is wrong with it.
+    pub fn location(self, document: &RawValue, settings: &ChannelSettings) -> Option<String> {
+        let mut ignored = Problems::default();
+        let order = Object::whole(document, &mut ignored);
+        let named = match self {
+            Self::Plain | Self::Deliverect => kitchens(&order, settings, &mut ignored),
+            Self::Shopify => shopify::kitchens(&order, &mut ignored),
+            Self::WooCommerce => Vec::new(),
+        };
+        location(&named, settings).ok().flatten()
+    }
+
     /// The order that a document calls off, be the rest of it as wrong as it may: what is off is not to be made because of a sum.
     pub fn called_off(self, document: &RawValue, settings: &ChannelSettings) -> Option<CalledOff> {
         let read = match self {
-            Self::Plain => return plain::called_off(document),
+            Self::Plain => return plain::called_off(document, settings),
             Self::Deliverect => deliverect::read,
             Self::Shopify => shopify::read,
             Self::WooCommerce => woocommerce::read,
@@ -90,7 +104,7 @@ impl Dialect {
         }
         let draft = read(document, settings, &mut problems)?;
         // One that nobody has set says nothing.
-        let location = location(draft.location, settings).ok().flatten();
+        let location = location(&draft.locations, settings).ok().flatten();
         draft.is_cancelled.then_some(CalledOff {
             order_id: draft.order_id,
             location,

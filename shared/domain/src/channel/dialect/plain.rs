@@ -8,7 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Incoming;
-use super::draft::{Draft, Named, Place, part};
+use super::draft::{Draft, Named, Place, location, part};
+use super::minded::kitchens;
 use super::which;
 use crate::channel::document::Document;
 use crate::channel::name::{ChannelKey, ChannelName};
@@ -20,6 +21,7 @@ use crate::decimal;
 use crate::limits::{
     DEFAULT_CURRENCY, MAX_DEPTH, MAX_ITEMS, MAX_MODIFIERS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_QUANTITY,
 };
+use crate::location::MAIN;
 use crate::money::{Currency, Money, currency_of, decimal_places};
 use crate::order::details::Fulfilment;
 use crate::order::lines::Item;
@@ -68,6 +70,7 @@ struct Imported<'a> {
 /// An order of a channel, checked but for its prices, some of which may have to be looked up.
 pub struct PlainOrder {
     key: ChannelKey,
+    location: Option<String>,
     draft: Draft,
     currency: Option<Currency>,
     lines: Vec<Line>,
@@ -141,11 +144,16 @@ impl PlainOrder {
         let customer = order.object("customer", &mut problems);
         let mut draft = Draft {
             diner: customer.id("id", &mut problems),
+            locations: kitchens(&order, settings, &mut problems),
             method: if paid { PaymentMethod::Elsewhere } else { PaymentMethod::Card },
             document: document_of(&order),
             ..Draft::new(order_id.unwrap_or_default(), DEFAULT_CURRENCY, Vec::new())
         };
         hand_over(&order, &customer, &mut draft, &mut problems);
+        let location = location(&draft.locations, settings).unwrap_or_else(|unknown| {
+            problems.0.extend(unknown);
+            None
+        });
         let imported = problems.life_elsewhere(&order);
         if let Some(name) = crate::content::repeated(document.get().as_bytes()) {
             problems.add(name, "repeated", "must be given once");
@@ -155,11 +163,17 @@ impl PlainOrder {
         }
         // What may be told otherwise later (`told.rs`) is not what was ordered.
         let content = (&draft.diner, currency.as_ref().map(Currency::code), &lines);
-        let key = ChannelKey::new(channel, draft.order_id.clone(), &content);
-        Ok(Self { key, draft, currency, lines, imported })
+        let mut key = ChannelKey::new(channel, draft.order_id.clone(), &content);
+        key.location = location.clone().filter(|id| id != MAIN);
+        Ok(Self { key, location, draft, currency, lines, imported })
     }
 
-    /// The channel, its name for the order, and what was ordered.
+    /// Our name of the location that is to make it, where the document names one that is set.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
+
+    /// The channel, its name for the order at its location, and what was ordered.
     pub const fn key(&self) -> &ChannelKey {
         &self.key
     }
@@ -221,14 +235,17 @@ impl PlainOrder {
 }
 
 /// The order that a document calls off, be the rest of it as wrong as it may.
-pub(super) fn called_off(document: &RawValue) -> Option<CalledOff> {
+pub(super) fn called_off(document: &RawValue, settings: &ChannelSettings) -> Option<CalledOff> {
     let mut problems = Problems::default();
     let order = Object::whole(document, &mut problems);
     let status = unquoted(order.raw("status")?.get()).to_lowercase();
     let is_off = CANCELLED.contains(&decimal::whole(&status).as_deref().unwrap_or(&status));
     let order_id = order.id("channelOrderId", &mut problems)?;
     let is_clear = problems.0.is_empty() && crate::content::repeated(document.get().as_bytes()).is_none();
-    (is_off && is_clear).then(|| CalledOff { order_id, location: None, document: document_of(&order) })
+    // A kitchen that nobody has set says nothing, and neither does rubbish in its place.
+    let named = kitchens(&order, settings, &mut Problems::default());
+    let location = location(&named, settings).ok().flatten();
+    (is_off && is_clear).then(|| CalledOff { order_id, location, document: document_of(&order) })
 }
 
 /// Which document it is. What is no id or no time there says nothing: all of it is kept as it came.
@@ -334,7 +351,7 @@ fn expect_a_unit(order: &Object<'_>, lines: &[Line], settings: &ChannelSettings,
 }
 
 /// The document does not say how the order is handed over: what has an address is delivered (a `pickupTime` beside it is the
-/// courier's), what has a time only is fetched.
+/// courier's), and so is what has the time of a delivery alone; what has a `pickupTime` only is fetched.
 fn hand_over(order: &Object<'_>, customer: &Object<'_>, draft: &mut Draft, problems: &mut Problems) {
     let address = order.object("deliveryAddress", problems);
     draft.address = Place {
@@ -348,16 +365,17 @@ fn hand_over(order: &Object<'_>, customer: &Object<'_>, draft: &mut Draft, probl
     };
     draft.name = customer.line("name", MAX_NAME_CHARS, problems);
     draft.phone = customer.line("phoneNumber", 40, problems);
+    let (pickup, delivery) = (order.time("pickupTime", problems), order.time("deliveryTime", problems));
+    draft.wanted_at = pickup.or(delivery);
     // To the letter, as it came.
-    draft.wanted_at = order.time("pickupTime", problems);
-    draft.wanted = draft.wanted_at.and_then(|_| order.line("pickupTime", 40, problems));
-    draft.fulfilment = match (draft.address.is_some(), &draft.wanted) {
-        (true, _) => Some(Fulfilment::Delivery),
-        (false, Some(_)) => Some(Fulfilment::Pickup),
-        (false, None) => None,
+    let named = if pickup.is_some() { "pickupTime" } else { "deliveryTime" };
+    draft.wanted = draft.wanted_at.and_then(|_| order.line(named, 40, problems));
+    draft.fulfilment = if draft.address.is_some() || pickup.is_none() && delivery.is_some() {
+        Some(Fulfilment::Delivery)
+    } else {
+        pickup.map(|_| Fulfilment::Pickup)
     };
-    draft.note("", order.note("note", MAX_NOTE_CHARS, problems));
-    draft.note("", customer.note("note", MAX_NOTE_CHARS, problems));
+    draft.mind(order, customer, problems);
 }
 
 impl Problems {

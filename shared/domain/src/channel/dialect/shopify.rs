@@ -48,7 +48,7 @@ pub(super) fn read(
     let mut draft = Draft {
         display_id: order.line("name", MAX_NAME_CHARS, problems),
         document: which(&order, DOCUMENT, problems),
-        location: order.id("location_id", problems),
+        locations: kitchens(&order, problems),
         diner: customer.id("id", problems),
         adjustments,
         expected_minor: Some(expected),
@@ -59,6 +59,11 @@ pub(super) fn read(
     };
     hand_over(&order, &customer, &mut draft, problems);
     Some(draft)
+}
+
+/// What the kitchen is called there.
+pub(super) fn kitchens(order: &Object<'_>, problems: &mut Problems) -> Vec<String> {
+    order.id("location_id", problems).into_iter().collect()
 }
 
 fn scale(currency: Currency) -> Scale {
