@@ -1,7 +1,9 @@
 //! An order's history as it is shown.
 
+use std::collections::HashMap;
+
 use domain::event::{Event, What};
-use domain::money::Money;
+use domain::money::{Currency, Money};
 use domain::order::Order;
 use domain::order::status::OrderStatus;
 use serde::Serialize;
@@ -43,7 +45,7 @@ pub(crate) struct EventView {
     /// The charge or refund that this change is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_id: Option<Uuid>,
-    /// The client's own name for that payment, where it is the order's own.
+    /// The client's own name for that payment; of a refund, for the charge that it gives back.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "table-7")]
     pub payment_reference: Option<String>,
@@ -63,14 +65,21 @@ pub(crate) struct EventView {
 
 impl HistoryView {
     /// The history of these events, oldest first. The order leaves a status with the next event that moves it.
-    pub(crate) fn new(order: &Order, events: Vec<Event>, imported: Option<Box<RawValue>>) -> Self {
+    /// `names` are those of its payments.
+    pub(crate) fn new(
+        order: &Order,
+        events: Vec<Event>,
+        names: HashMap<Uuid, String>,
+        imported: Option<Box<RawValue>>,
+    ) -> Self {
         let mut left = None;
         let mut history: Vec<EventView> = events
             .into_iter()
             .rev()
             .map(|event| {
                 let left_at = if event.to.is_some() { left.replace(event.at) } else { None };
-                EventView::new(event, left_at, order)
+                let name = event.payment_id.and_then(|payment| names.get(&payment).cloned());
+                EventView::new(event, left_at, name, order.total.currency())
             })
             .collect();
         history.reverse();
@@ -79,9 +88,12 @@ impl HistoryView {
 }
 
 impl EventView {
-    fn new(event: Event, left_at: Option<OffsetDateTime>, order: &Order) -> Self {
-        let currency = order.total.currency();
-        let named = order.details.as_ref().filter(|_| event.payment_id == Some(order.id));
+    fn new(
+        event: Event,
+        left_at: Option<OffsetDateTime>,
+        payment_reference: Option<String>,
+        currency: Currency,
+    ) -> Self {
         let lasted = |left: OffsetDateTime| (left - event.at).whole_milliseconds();
         Self {
             version: event.version,
@@ -91,7 +103,7 @@ impl EventView {
             actor: event.actor,
             reason: event.reason,
             payment_id: event.payment_id,
-            payment_reference: named.and_then(|details| details.payment.reference.clone()),
+            payment_reference,
             amount: event.amount_minor.map(|minor| Money::from_minor(minor, currency).to_json()),
             at: event.at,
             left_at,

@@ -84,13 +84,15 @@ pub(crate) async fn read_history(
         Box::pin(async move {
             let Some(order) = read::order(conn, id).await? else { return Ok(None) };
             let imported = if order.details.is_some() { read::imported(conn, id).await? } else { None };
-            Ok(Some((order, events::history(conn, id).await?, imported)))
+            let events = events::history(conn, id).await?;
+            let names = read::references(conn, &order, &events).await?;
+            Ok(Some((order, events, names, imported)))
         })
     })
     .await?;
     let found = found.filter(|(order, ..)| caller.may_see(&order.customer_id, order.location()));
-    let (order, events, imported) = found.ok_or_else(|| ApiError::not_found("order"))?;
-    Ok(Json(HistoryView::new(&order, events, imported)))
+    let (order, events, names, imported) = found.ok_or_else(|| ApiError::not_found("order"))?;
+    Ok(Json(HistoryView::new(&order, events, names, imported)))
 }
 
 /// What a list may be asked, as it came.

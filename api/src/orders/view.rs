@@ -317,7 +317,7 @@ pub(crate) struct PaymentView {
     /// The exact amount.
     #[schema(value_type = f64, example = 30.97)]
     pub amount: Box<RawValue>,
-    /// The client's own name for this payment.
+    /// The client's own name for this payment; of a refund, for the charge that it gives back.
     pub reference: Option<String>,
     /// For a refund: the charge that it gives back.
     pub refund_of: Option<Uuid>,

@@ -1,6 +1,8 @@
 //! read: orders, their payments and attempts; pages of orders stand in `list.rs`, histories in `events.rs`. Nothing here
 //! moves anything.
 
+use std::collections::HashMap;
+
 use domain::event::Event;
 use domain::location::MAIN;
 use domain::money::{Money, currency_of};
@@ -280,12 +282,7 @@ impl TryFrom<PaidRow> for Paid {
 /// One order with all that belongs to it. Several statements: what moves between them may show in some only.
 pub async fn whole(conn: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<Whole>> {
     let Some(order) = order(conn, id).await? else { return Ok(None) };
-    let mut payments = payments(conn, id).await?;
-    // What its client calls its own payment stands with its details.
-    let reference = order.details.as_ref().and_then(|details| details.payment.reference.as_ref());
-    if let Some(own) = payments.iter_mut().find(|one| one.id == id) {
-        own.reference = reference.cloned();
-    }
+    let payments = named_payments(conn, &order).await?;
     let attempts = attempts(conn, id).await?;
     let events = history(conn, id).await?;
     Ok(Some(Whole { order, payments, attempts, events }))
@@ -305,4 +302,41 @@ pub async fn payments(conn: &mut PgConnection, order_id: Uuid) -> sqlx::Result<V
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(Paid::try_from).collect()
+}
+
+/// The same, each with what its client calls it: of a refund, the charge that it gives back.
+async fn named_payments(conn: &mut PgConnection, order: &Order) -> sqlx::Result<Vec<Paid>> {
+    let mut payments = payments(conn, order.id).await?;
+    if let Some(own) = payments.iter_mut().find(|one| one.id == order.id) {
+        own.reference = own_reference(order).cloned();
+    }
+    if payments.iter().all(|one| one.refund_of.is_none()) {
+        return Ok(payments);
+    }
+    let charges: HashMap<Uuid, Option<String>> =
+        payments.iter().map(|one| (one.id, one.reference.clone())).collect();
+    for refund in &mut payments {
+        if let Some(reference) = refund.refund_of.and_then(|charge| charges.get(&charge)) {
+            refund.reference.clone_from(reference);
+        }
+    }
+    Ok(payments)
+}
+
+/// What its client calls its own payment stands with its details.
+fn own_reference(order: &Order) -> Option<&String> {
+    order.details.as_ref().and_then(|details| details.payment.reference.as_ref())
+}
+
+/// What its client calls the payments that these events of an order are about.
+pub async fn references(
+    conn: &mut PgConnection,
+    order: &Order,
+    events: &[Event],
+) -> sqlx::Result<HashMap<Uuid, String>> {
+    if events.iter().all(|event| event.payment_id.is_none_or(|id| id == order.id)) {
+        return Ok(own_reference(order).map(|name| (order.id, name.clone())).into_iter().collect());
+    }
+    let payments = named_payments(conn, order).await?;
+    Ok(payments.into_iter().filter_map(|one| Some((one.id, one.reference?))).collect())
 }

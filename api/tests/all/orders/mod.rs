@@ -1,3 +1,4 @@
+mod added;
 mod channel_input;
 mod channel_settings;
 mod dialects;
@@ -6,6 +7,7 @@ mod from_platforms;
 mod held;
 mod keyed_moves;
 mod keys;
+mod large;
 mod money;
 mod order_input;
 mod reading;

@@ -62,6 +62,43 @@ async fn pages_and_cursors_show_every_order_once_newest_first() -> Result<()> {
     pipeline.stop().await
 }
 
+/// Case 59: pages by numbers move on with each order that comes; whoever follows a cursor sees each order once.
+#[tokio::test]
+async fn who_follows_a_cursor_sees_no_order_twice_and_misses_none_while_orders_arrive() -> Result<()> {
+    let (_database, pipeline) = api().await?;
+    let client = &pipeline.client;
+    let mut sent = Vec::new();
+    for _ in 0..20 {
+        sent.push(order_of(client, "ann").await?);
+    }
+    sent.reverse();
+    let first = client.get("/api/v1/orders?page=1&page_size=10").await?;
+    for _ in 0..3 {
+        order_of(client, "ann").await?;
+    }
+    let second = client.get("/api/v1/orders?page=2&page_size=10").await?;
+    assert_eq!(ids(&second)[..3], ids(&first)[7..], "by its number a page is another one by now");
+    let mut newer = ids(&client.get("/api/v1/orders?page=1&page_size=3").await?);
+    newer.append(&mut sent);
+    sent = newer;
+    for filter in ["", "&customer_id=ann", "&status=pending", "&from=2000-01-01T00:00:00Z"] {
+        let (mut seen, mut came, mut next) = (Vec::new(), Vec::new(), String::new());
+        loop {
+            let page = client.get(&format!("/api/v1/orders?page_size=7{filter}{next}")).await?;
+            seen.extend(ids(&page));
+            let Some(cursor) = page["next_cursor"].as_str() else { break };
+            next = format!("&cursor={cursor}");
+            for _ in 0..2 {
+                came.insert(0, order_of(client, "ann").await?);
+            }
+        }
+        assert_eq!(seen, sent, "{filter:?}: those that were there, each once, newest first");
+        came.append(&mut sent);
+        sent = came;
+    }
+    pipeline.stop().await
+}
+
 #[tokio::test]
 async fn history_begins_with_the_order_coming_to_be() -> Result<()> {
     let (_database, pipeline) = api().await?;
