@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use axum::Router;
 use axum::body::{Bytes, HttpBody};
 use axum::http::{Method, Request, Uri, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::response::IntoResponse;
 use axum::routing::any;
 use axum::routing::future::RouteFuture;
@@ -218,7 +218,7 @@ pub(crate) fn router(state: AppState, origins: Option<AllowOrigin>) -> App {
     let for_browsers = origins.map(|origins| {
         let app = app.clone();
         let all = service_fn(move |request| app.answer_here(request));
-        Router::new().fallback_service(all).layer(cors::layer(origins))
+        Router::new().fallback_service(all).layer(cors::layer(origins)).layer(from_fn(cors::without_content))
     });
     App { for_browsers, ..app }
 }

@@ -4,8 +4,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::extract::Request;
+use axum::http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION,
+    RETRY_AFTER,
+};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use url::Url;
 
@@ -59,6 +65,17 @@ pub(crate) fn layer(origins: AllowOrigin) -> CorsLayer {
         .allow_headers(SENT)
         .expose_headers(READ)
         .max_age(REMEMBERED)
+}
+
+/// What is around that: the answer to a browser that asks before it sends is all in its headers, and says so (204).
+pub(crate) async fn without_content(request: Request, next: Next) -> Response {
+    let asks =
+        request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut answer = next.run(request).await;
+    if asks && answer.status() == StatusCode::OK {
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+    }
+    answer
 }
 
 #[cfg(test)]

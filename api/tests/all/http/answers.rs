@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result};
+use base64::Engine as _;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use time::format_description::well_known::Rfc3339;
 use crate::api;
 
 const ORDERS: &str = "/api/v1/orders";
+/// The order of the README, as gzip has it.
+const COMPRESSED: &str = "H4sIAAAAAAACA6tWSi4tLsnPTS2Kz0xRskLwDI2MlXSUMktSc4uVrKKrwSyIEjDLwMAQKh2fl5ibChR2Ki1KTy0CChaWJuaVZJZ\
+    UKlkZ6SgVFGUmA2UNjfQsLWt1sBhjhGaMW1FmajGKKYZwU0xAhsTWAgBFICB3tAAAAA==";
 
 /// Asks with these headers.
 async fn ask(client: &Client, method: Method, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
@@ -137,6 +141,15 @@ async fn a_body_comes_as_it_is_and_in_utf_8() -> Result<()> {
         assert_eq!(refused.status(), 415, "{encoding}");
         assert_eq!(said(refused.headers(), "accept-encoding"), "identity");
     }
+    // One that is compressed: refused as such, and not read as what it says it is not.
+    let compressed = base64::prelude::BASE64_STANDARD.decode(COMPRESSED)?;
+    for (encoding, status) in [("gzip", 415), ("x-gzip", 415), ("identity", 400)] {
+        let refused = send(client, compressed.clone(), &[json, ("content-encoding", encoding)]).await?;
+        assert_eq!(refused.status(), status, "{encoding}");
+        let asked = if status == 415 { "identity" } else { "" };
+        assert_eq!(said(refused.headers(), "accept-encoding"), asked, "{encoding}");
+        assert_eq!(said(refused.headers(), "content-type"), "application/problem+json");
+    }
     for charset in ["utf-16", "ISO-8859-1"] {
         let kind = format!("application/json; charset={charset}");
         assert_eq!(send(client, order.clone(), &[("content-type", &kind)]).await?.status(), 415, "{charset}");
@@ -206,11 +219,16 @@ async fn pages_of_the_origins_that_are_named_may_call_and_are_told_so_without_a_
     let pipeline = Pipeline::start(&database, options).await?;
     let client = &pipeline.client;
     let open = preflight(client, "https://shop.example.com").await?;
-    assert!(open.status().is_success());
+    assert_eq!(open.status(), 204, "all that there is to say is in its headers");
+    assert_eq!(said(open.headers(), "access-control-max-age"), "600");
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+        assert!(said(open.headers(), "access-control-allow-methods").contains(method), "{method}");
+    }
     assert_eq!(said(open.headers(), "access-control-allow-origin"), "https://shop.example.com");
     assert!(said(open.headers(), "access-control-allow-headers").contains("idempotency-key"));
+    assert!(open.bytes().await?.is_empty());
     let other = preflight(client, "https://other.example.com").await?;
-    assert_eq!(said(other.headers(), "access-control-allow-origin"), "");
+    assert_eq!((other.status().as_u16(), said(other.headers(), "access-control-allow-origin")), (204, ""));
     // A page may read where its order is and which version it saw, that it was told before, when to come again, how fast it may
     // ask, why it was refused, and which id it has to name.
     let origin = ("origin", "https://shop.example.com");
