@@ -1,7 +1,7 @@
 //! What an order is worth, against a sum that knows nothing of the code: decimals as integers of a ten-thousandth, added up by hand.
 //! A failure prints the order that it failed for and the seed of the run.
 
-use domain::money::{Currency, Money};
+use domain::money::{Currency, Money, decimal_places};
 use domain::order::NewOrder;
 use domain::order::adjustments::{Adjustment, AdjustmentKind};
 use domain::order::details::NewDetails;
@@ -169,6 +169,7 @@ proptest! {
     ) {
         let (currency, places) =
             [(Currency::JPY, 0), (Currency::EUR, 2), (Currency::KWD, 3), (Currency::CLF, 4)][pick];
+        prop_assert_eq!(usize::try_from(decimal_places(currency)).unwrap(), places);
         let expected = expected(&lines, &all, places);
 
         // As a dialect hands it over.
