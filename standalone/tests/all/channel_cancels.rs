@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::settled;
 
 const ORDERS: usize = 1_000;
-/// Races under way at once.
-const SIDE_BY_SIDE: usize = 48;
+/// Races under way at once: enough to keep the movers busy. More only wait for their turn with them.
+const SIDE_BY_SIDE: usize = 24;
 /// One of so many is charged here, so that its charge takes part in the race; of the others the money is taken elsewhere, or comes
 /// in when they are handed over.
 const CHARGED: usize = 5;
