@@ -1,8 +1,8 @@
 //! deliveries: what is to be told to whom. Of an endpoint and an order one at a time waits to be sent, the one with the lowest
 //! version; the next does when that one is taken or parked.
 //!
-//! Whoever adds to an order's line, and whoever ends its first one, lock what is not ended first: so neither overlooks what the other has just
-//! written. The statement after the lock sees it, and lets the next step forward.
+//! Whoever adds to an order's line, ends its first one, or lets a parked one be sent again, locks first what is not taken: so none overlooks
+//! what another has just written. The statement after the lock sees it, and lets the next step forward.
 //!
 //! `= ANY(ARRAY[..])`, as in `claim`: a plan that was made while nothing was to be told must not walk through all that is; nor
 //! through an index over a part of it, which a plain condition on the status would offer. It still walks through all that is to be
@@ -68,9 +68,9 @@ fn lines(keys: &[Key]) -> [Vec<Uuid>; 2] {
     [keys.iter().map(|key| key.webhook).collect(), keys.iter().map(|key| key.subject).collect()]
 }
 
-/// Locks what waits of these endpoints and orders, and what is behind: while this waited for the first one to end, the next may have
-/// stepped forward, and that one is to be held. Line by line: joined to all, a planner that knows nothing yet of a table that fills
-/// would walk through the whole of it.
+/// Locks what waits of these endpoints and orders; and what is behind: while this waited for the first one to end, the next may have
+/// stepped forward, and that one is to be held; and what is parked: where nothing else is left, who adds meets here who replays. Line by
+/// line: joined to all, a planner that knows nothing yet of a table that fills would walk through the whole of it.
 async fn lock(conn: &mut PgConnection, keys: &[Key]) -> sqlx::Result<()> {
     let [webhooks, subjects] = lines(keys);
     sqlx::query!(
@@ -80,7 +80,7 @@ async fn lock(conn: &mut PgConnection, keys: &[Key]) -> sqlx::Result<()> {
               ORDER BY webhook, subject) line
         CROSS JOIN LATERAL (
             SELECT version FROM deliveries
-            WHERE webhook = line.webhook AND subject = line.subject AND status IN ('behind', 'waiting')
+            WHERE webhook = line.webhook AND subject = line.subject AND status <> 'taken'
             ORDER BY version FOR UPDATE
         ) d
         "#,

@@ -4,7 +4,7 @@
 use domain::location::MAIN;
 use domain::mail::Mail;
 use domain::order::Order;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -168,10 +168,13 @@ pub async fn resend(conn: &mut PgConnection) -> sqlx::Result<u64> {
     let mut sent = 0;
     for lane in MAILS {
         loop {
-            match replay(conn, lane, Which::Made(None, None), AT_ONCE).await? {
-                0 => break,
-                some => sent += some,
+            let mut tx = conn.begin().await?;
+            let some = replay(&mut tx, lane, Which::Made(None, None), AT_ONCE).await?;
+            tx.commit().await?;
+            if some == 0 {
+                break;
             }
+            sent += some;
         }
     }
     Ok(sent)
