@@ -321,6 +321,11 @@ impl Keeper {
     pub(crate) fn name(&self) -> String {
         named(&self.0).name()
     }
+
+    /// As their issuer calls them.
+    pub(crate) fn id(&self) -> &str {
+        &self.0.id
+    }
 }
 
 impl FromRequestParts<AppState> for Keeper {

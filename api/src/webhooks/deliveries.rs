@@ -13,7 +13,6 @@ use store::deliveries::{self, Key, New, Which};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::overseer::Overseer;
 use super::view::{DeliveriesView, ReplayBody, Replayed, Tested};
 use super::{expect_own, find, parse_id};
 use crate::http::body;
@@ -21,6 +20,7 @@ use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
 use crate::http::work::to_the_end;
+use crate::identity::caller::Keeper;
 use crate::orders::read::misread;
 use crate::state::AppState;
 
@@ -58,7 +58,7 @@ pub(crate) struct DeliveriesQuery {
 )]
 pub(crate) async fn list(
     State(state): State<AppState>,
-    by: Overseer,
+    by: Keeper,
     Path(id): Path<String>,
     query: Result<Query<DeliveriesQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<DeliveriesView>, ApiError> {
@@ -95,7 +95,7 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn test(
     State(state): State<AppState>,
-    by: Overseer,
+    by: Keeper,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
@@ -133,7 +133,7 @@ pub(crate) async fn test(
 )]
 pub(crate) async fn replay(
     State(state): State<AppState>,
-    by: Overseer,
+    by: Keeper,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,

@@ -1,7 +1,7 @@
 //! `/webhooks`: who is told of what happens, set by managers for their locations. What is sent is sent by the follower.
 
 pub(crate) mod deliveries;
-mod overseer;
+mod theirs;
 mod view;
 
 use anyhow::{Context, Result as Anyhow, ensure};
@@ -22,13 +22,14 @@ use store::webhooks::{self, MAX_WEBHOOKS, Webhook};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use self::overseer::Overseer;
+use self::theirs::{all_locations, has_all, oversees};
 use self::view::{NewSecret, NewWebhookBody, WebhookBody, WebhookView, WebhookWithSecret, WebhooksView};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::fields::Fields;
 use crate::http::problems::{BadBody, Faults, ManagersOnly};
 use crate::http::work::to_the_end;
 use crate::identity::Identity;
+use crate::identity::caller::Keeper;
 use crate::identity::key_file::random;
 use crate::identity::secrets::{Secrets, Unsealed, webhook as purpose_of};
 use crate::state::AppState;
@@ -56,7 +57,7 @@ const TRIES: usize = 5;
 )]
 pub(crate) async fn make(
     State(state): State<AppState>,
-    by: Overseer,
+    by: Keeper,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -71,14 +72,14 @@ pub(crate) async fn make(
         id,
         url: url.unwrap_or_default(),
         types: chosen.types.unwrap_or_default(),
-        locations: chosen.locations.unwrap_or_else(|| by.all_locations()),
+        locations: chosen.locations.unwrap_or_else(|| all_locations(&by)),
         channels: chosen.channels.unwrap_or_default(),
         with_order: false,
         with_handover: false,
         secrets: vec![sealed],
         created_at: OffsetDateTime::UNIX_EPOCH,
         updated_at: OffsetDateTime::UNIX_EPOCH,
-        created_by: by.name().to_owned(),
+        created_by: by.id().to_owned(),
         disabled_at: None,
         because: None,
         failing_since: None,
@@ -106,16 +107,13 @@ pub(crate) async fn make(
     responses((status = 200, description = "Those of the caller's locations, oldest first", body = WebhooksView), ManagersOnly, Faults),
     security(("token" = []))
 )]
-pub(crate) async fn list(
-    State(state): State<AppState>,
-    by: Overseer,
-) -> Result<Json<WebhooksView>, ApiError> {
+pub(crate) async fn list(State(state): State<AppState>, by: Keeper) -> Result<Json<WebhooksView>, ApiError> {
     let all = to_the_end(async move {
         let mut conn = state.reads.deciding().await?;
         webhooks::list(&mut conn, true).await
     });
     let all: Vec<Webhook> = all.await?;
-    let theirs = all.into_iter().filter(|webhook| by.oversees(webhook)).map(WebhookView::from);
+    let theirs = all.into_iter().filter(|webhook| oversees(&by, webhook)).map(WebhookView::from);
     Ok(Json(WebhooksView { webhooks: theirs.collect() }))
 }
 
@@ -132,7 +130,7 @@ pub(crate) async fn list(
 )]
 pub(crate) async fn read(
     State(state): State<AppState>,
-    by: Overseer,
+    by: Keeper,
     Path(id): Path<String>,
 ) -> Result<Json<WebhookView>, ApiError> {
     let id = parse_id(&id)?;
@@ -161,7 +159,7 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn change(
     State(state): State<AppState>,
-    by: Overseer,
+    by: Keeper,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -215,7 +213,7 @@ pub(crate) async fn change(
 )]
 pub(crate) async fn replace_secret(
     State(state): State<AppState>,
-    by: Overseer,
+    by: Keeper,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
@@ -246,7 +244,7 @@ pub(crate) async fn replace_secret(
 )]
 pub(crate) async fn remove(
     State(state): State<AppState>,
-    by: Overseer,
+    by: Keeper,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = parse_id(&id)?;
@@ -264,9 +262,9 @@ fn parse_id(text: &str) -> Result<Uuid, ApiError> {
 }
 
 /// One that is theirs.
-async fn find(conn: &mut PgConnection, by: &Overseer, id: Uuid) -> Result<Webhook, ApiError> {
+async fn find(conn: &mut PgConnection, by: &Keeper, id: Uuid) -> Result<Webhook, ApiError> {
     let found = webhooks::find(conn, id).await?;
-    found.filter(|webhook| by.oversees(webhook)).ok_or_else(|| ApiError::not_found("webhook"))
+    found.filter(|webhook| oversees(by, webhook)).ok_or_else(|| ApiError::not_found("webhook"))
 }
 
 /// Whether it is set here, and not with a channel.
@@ -283,7 +281,7 @@ fn expect_own(webhook: &Webhook) -> Result<(), ApiError> {
 /// Changes one that is theirs, as whoever changes it at the same time left it.
 async fn changed(
     state: &AppState,
-    by: Overseer,
+    by: Keeper,
     id: Uuid,
     change: impl Fn(&mut Webhook) -> Result<(), ApiError> + Send + Sync + 'static,
 ) -> Result<Webhook, ApiError> {
@@ -377,7 +375,7 @@ impl Chosen {
         self.types.is_some() || self.locations.is_some() || self.channels.is_some() || self.payload.is_some()
     }
 
-    fn read(fields: &mut Fields, by: &Overseer) -> Self {
+    fn read(fields: &mut Fields, by: &Keeper) -> Self {
         let types = fields.texts("types", MAX_WANTED, 100);
         if let Some(Err(unknown)) =
             types.as_ref().map(|types| Wanted::parse(types.iter().map(String::as_str)))
@@ -388,8 +386,8 @@ impl Chosen {
             fields.add("types", "unknown_type", unknown);
         }
         let locations = fields.texts("locations", MAX_NAMES, 50);
-        let locations = locations.map(|named| if named.is_empty() { by.all_locations() } else { named });
-        if locations.as_ref().is_some_and(|named| !by.has_all(named) || !named.iter().all(|id| is_id(id))) {
+        let locations = locations.map(|named| if named.is_empty() { all_locations(by) } else { named });
+        if locations.as_ref().is_some_and(|named| !has_all(by, named) || !named.iter().all(|id| is_id(id))) {
             fields.add("locations", "unknown_location", "must be locations of yours");
         }
         let channels = fields.texts("channels", MAX_NAMES, 50);
