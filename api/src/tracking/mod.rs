@@ -3,6 +3,7 @@
 mod cursor;
 pub(crate) mod events;
 pub(crate) mod hub;
+mod lasts;
 mod onlooker;
 mod pages;
 pub(crate) mod streams;

@@ -5,29 +5,25 @@
 //! that takes nothing for half a minute is cut (`runtime::serve`), and resumes where it was.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
-use axum::response::Sse;
-use axum::response::sse::{Event as Frame, KeepAlive, KeepAliveStream};
+use axum::response::sse::Event as Frame;
 use domain::event::{Event, What};
 use domain::order::moves::Actor;
 use domain::order::status::OrderStatus;
-use futures_util::Stream;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use store::read;
 use time::OffsetDateTime;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::events::types;
 use super::hub::{Place, Watch};
+use super::lasts::{Frames, until_the_end};
 use super::onlooker::Onlooker;
 use super::pages::{self, From, Question};
 use crate::http::error::{ApiError, ProblemBody};
@@ -38,14 +34,8 @@ use crate::identity::lasting::Lasting;
 use crate::orders::read::{found, misread, parse_id};
 use crate::state::AppState;
 
-/// A sign of life while nothing happens: more often than what is between us and a client forgets a silent connection.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a stream lasts: what is between us and a client forgets those that last for ever.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
 /// Events read at once for a stream of all.
 const AT_ONCE: usize = 100;
-
-type Frames = Sse<KeepAliveStream<BoxStream<'static, Result<Frame, Infallible>>>>;
 
 /// A change of an order, as whoever watches it is told.
 #[derive(Debug, Serialize, ToSchema)]
@@ -119,7 +109,7 @@ pub(crate) async fn track(
         let frame = tracked.next().await?;
         Some((Ok(frame), tracked))
     });
-    Ok(until_the_end(&state, lasting, frames))
+    Ok(until_the_end(state.stop.clone(), lasting.ended(), frames))
 }
 
 /// One client that watches an order.
@@ -201,7 +191,7 @@ pub(crate) async fn track_all(
         let frame = all.next().await?;
         Some((Ok(frame), all))
     });
-    Ok(until_the_end(&state, lasting, frames))
+    Ok(until_the_end(state.stop.clone(), lasting.ended(), frames))
 }
 
 /// One client that watches all orders.
@@ -240,25 +230,4 @@ impl All {
 fn last_event_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get("last-event-id")?.to_str().ok()?;
     (!id.is_empty()).then(|| id.to_owned())
-}
-
-/// These frames, with signs of life between them, until the process stops, the token is good no longer, or the stream has lasted long
-/// enough.
-fn until_the_end(
-    state: &AppState,
-    lasting: Lasting,
-    frames: impl Stream<Item = Result<Frame, Infallible>> + Send + 'static,
-) -> Frames {
-    let (stop, deadline) = (state.stop.clone(), Instant::now() + LONGEST);
-    let end = async move {
-        let lasts = async {
-            tokio::select! {
-                () = lasting.ended() => {}
-                () = sleep_until(deadline) => {}
-            }
-        };
-        stop.or_stopped(lasts).await;
-    };
-    let frames = frames.take_until(Box::pin(end)).boxed();
-    Sse::new(frames).keep_alive(KeepAlive::new().interval(HEARTBEAT))
 }

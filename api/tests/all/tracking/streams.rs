@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use testbed::people::of;
+use testbed::people::{of, token_until};
 use testbed::{Client, Options, Pipeline, TestDatabase, Via, until};
 use uuid::Uuid;
 
@@ -238,4 +238,20 @@ async fn a_stream_ends_when_its_token_is_ended_at_whichever_api_and_those_of_oth
     assert_eq!(versions(&goes_on.take(1).await?, order), [told(2, "CANCELLED")]);
     here.stop().await?;
     there.stop().await
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_has_run_out_and_the_next_token_goes_on_where_it_was() -> Result<()> {
+    let (_database, api) = api().await?;
+    let client = &api.client;
+    let order = client.order(&Client::an_order()).await?;
+    let path = format!("{order}/events");
+    // What is over a moment ago is good for five seconds more: clocks differ.
+    let mut stream = Stream::open(client, &path, "", &token_until("bo", "staff", 0)?).await?;
+    assert_eq!(versions(&stream.take(1).await?, order), [told(1, "PENDING")]);
+    assert_eq!(stream.next().await?, None);
+    cancel(client, order).await?;
+    let mut again = Stream::open(client, &path, &stream.id, &of("staff:bo")?).await?;
+    assert_eq!(versions(&again.take(1).await?, order), [told(2, "CANCELLED")]);
+    api.stop().await
 }
