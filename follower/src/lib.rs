@@ -8,6 +8,7 @@ pub mod mail;
 pub mod messages;
 pub mod rebuild;
 pub mod roll_up;
+pub mod rounds;
 pub mod webhooks;
 
 use std::sync::Arc;

@@ -22,7 +22,7 @@ const SECRET: &str = "whsec_";
 
 /// What an endpoint came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// It answered with this status.
     Status(u16),
     /// It did not answer, and why.

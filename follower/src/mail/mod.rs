@@ -1,6 +1,8 @@
 //! mail: customers whom the embedded issuer knows are written of their orders, one mail at most an event; and those who asked for it
-//! when a price drops. This turns events into rows; `send` sends them, `letter` says what stands in them, `post` hands them over.
+//! when a price drops. This turns events into rows; `due` finds out what each is to say, `letter` says
+//! it, `post` hands it over, `send` does so round after round.
 
+mod due;
 mod letter;
 mod post;
 pub mod send;

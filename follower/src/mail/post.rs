@@ -24,7 +24,7 @@ const NOT_LET_IN: [u16; 3] = [530, 535, 538];
 
 /// What became of a mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// It was taken.
     Taken,
     /// It was not taken now.

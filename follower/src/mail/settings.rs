@@ -38,6 +38,9 @@ pub struct MailSettings {
     /// How long it may take to hand a mail over, in seconds
     #[arg(long, env = "MAIL_TIMEOUT_SECONDS", default_value = "60", value_parser = seconds)]
     pub mail_timeout: Duration,
+    /// How long after each failed try the next one comes, in seconds, a fifth longer at most; after the last one it is parked
+    #[arg(long, env = "MAIL_RETRY_SECONDS", default_value = "5,300,1800,7200,18000,36000", value_delimiter = ',', value_parser = seconds)]
+    pub mail_retries: Vec<Duration>,
 }
 
 /// Where mail goes, and from whom it is.
@@ -49,6 +52,7 @@ pub struct Outbox {
     pub(super) links: Url,
     pub(super) connections: usize,
     pub(super) timeout: Duration,
+    pub(super) retries: Vec<Duration>,
 }
 
 impl MailSettings {
@@ -99,6 +103,7 @@ impl MailSettings {
             links,
             connections: self.mail_connections.into(),
             timeout: self.mail_timeout,
+            retries: self.mail_retries.clone(),
         }))
     }
 }
@@ -116,6 +121,7 @@ mod tests {
             public_url: Some("https://orders.example.com".to_owned()),
             mail_connections: 4,
             mail_timeout: Duration::from_secs(1),
+            mail_retries: Vec::new(),
         }
     }
 

@@ -6,7 +6,6 @@ mod messages;
 mod platforms;
 mod receiver;
 mod rolled;
-mod smtp;
 mod webhooks;
 
 use std::sync::Arc;

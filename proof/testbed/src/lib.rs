@@ -10,6 +10,7 @@ pub mod numbers;
 mod pair;
 pub mod people;
 mod pipeline;
+pub mod smtp;
 mod template;
 
 use std::time::Duration;
