@@ -36,6 +36,8 @@ pub enum Command {
     Retry(MigrateConfig),
     /// Let mails be sent again that were refused, or tried for long enough, say how many, and end
     Resend(MigrateConfig),
+    /// Forget where mail or messages stand that are switched off for good: until then all that has happened since is kept for them
+    Forget(ForgetConfig),
     /// Make the numbers anew from the first event on, beside traffic, say of how many, and end
     Rebuild(RebuildConfig),
 }
@@ -45,6 +47,17 @@ pub enum Command {
 pub struct RebuildConfig {
     /// Which follower's rows: only those of `roll_up` are made of events alone
     #[arg(value_parser = ["roll_up"])]
+    pub follower: String,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]
+    pub database: MigrateConfig,
+}
+
+/// Who is forgotten, and where.
+#[derive(Debug, Args)]
+pub struct ForgetConfig {
+    /// Which follower: the others are never switched off
+    #[arg(value_parser = ["mail", "messages"])]
     pub follower: String,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a doc comment here would replace the command's own in --help")]

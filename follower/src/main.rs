@@ -3,24 +3,27 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use follower::config::{Command, FollowerConfig, RebuildConfig};
+use anyhow::{Context, Result, bail, ensure};
+use follower::config::{Command, FollowerConfig, ForgetConfig, RebuildConfig};
 use follower::follow::retry;
 use follower::mail::Mails;
 use follower::rebuild::rebuild;
 use follower::roll_up::RollUp;
 use follower::webhooks::Webhooks;
 use follower::{Follower, run};
-use runtime::config::Asked;
+use runtime::config::{Asked, MigrateConfig};
 use runtime::secrets::Secrets;
 use runtime::tasks::{Crew, Stop, runtime, stop_on_signal};
 use runtime::telemetry;
+use store::feed::cursors::{self, Forgotten};
 use store::{Database, migrate};
 
 /// Long enough for a database that is started at the same moment.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 /// More than the follower's own grace.
 const GRACE: Duration = Duration::from_secs(60);
+/// Whoever has moved within this is not switched off.
+const QUIET: Duration = Duration::from_secs(600);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,33 +34,7 @@ fn main() -> ExitCode {
 
 async fn start() -> Result<()> {
     let config: FollowerConfig = match runtime::config::read_asked() {
-        Asked::Do(Command::Migrate(config)) => return migrate::run(&config, DATABASE_PATIENCE).await,
-        Asked::Do(Command::Retry(config)) => {
-            telemetry::init_logs(&config.logs)?;
-            let database = Database::new(&config.password.put_into(&config.database_url)?, "follower")?;
-            let mut conn = database.connect().await?;
-            let told = [
-                retry::<Webhooks>(&mut conn).await?,
-                retry::<Mails>(&mut conn).await?,
-                retry::<RollUp>(&mut conn).await?,
-            ];
-            let (done, left) = told.into_iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
-            println!("{done} orders are done, {left} are still aside");
-            return Ok(());
-        }
-        Asked::Do(Command::Resend(config)) => {
-            telemetry::init_logs(&config.logs)?;
-            let database = Database::new(&config.password.put_into(&config.database_url)?, "follower")?;
-            let sent = store::mail::resend(&mut database.connect().await?).await?;
-            println!("{sent} mails are sent again");
-            return Ok(());
-        }
-        Asked::Do(Command::Rebuild(RebuildConfig { database: config, .. })) => {
-            telemetry::init_logs(&config.logs)?;
-            let database = Database::new(&config.password.put_into(&config.database_url)?, "follower")?;
-            println!("counted anew: {} events", rebuild(&database).await?);
-            return Ok(());
-        }
+        Asked::Do(command) => return once(command).await,
         Asked::Run(config) => config,
     };
     let metrics_addr = ([127, 0, 0, 1], 9104).into();
@@ -92,4 +69,47 @@ async fn start() -> Result<()> {
     crew.spawn("follower", run(Follower { database, secrets, settings: config.settings }, stop));
     crew.spawn("signals", signals);
     crew.run(GRACE).await
+}
+
+/// What it does besides following, once.
+async fn once(command: Command) -> Result<()> {
+    match command {
+        Command::Migrate(config) => migrate::run(&config, DATABASE_PATIENCE).await?,
+        Command::Retry(config) => {
+            let mut conn = open(&config)?.connect().await?;
+            let told = [
+                retry::<Webhooks>(&mut conn).await?,
+                retry::<Mails>(&mut conn).await?,
+                retry::<RollUp>(&mut conn).await?,
+            ];
+            let (done, left) = told.into_iter().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+            println!("{done} orders are done, {left} are still aside");
+        }
+        Command::Resend(config) => {
+            let sent = store::mail::resend(&mut open(&config)?.connect().await?).await?;
+            println!("{sent} mails are sent again");
+        }
+        Command::Rebuild(RebuildConfig { database, .. }) => {
+            println!("counted anew: {} events", rebuild(&open(&database)?).await?);
+        }
+        Command::Forget(ForgetConfig { follower, database }) => {
+            let mut conn = open(&database)?.connect().await?;
+            match cursors::forget(&mut conn, &follower, QUIET).await? {
+                Forgotten::Done => println!("{follower} is forgotten"),
+                Forgotten::Unknown => println!("{follower} has never followed"),
+                Forgotten::Follows => {
+                    bail!(
+                        "{follower} has followed in the last {} minutes: switch it off first",
+                        QUIET.as_secs() / 60
+                    )
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open(config: &MigrateConfig) -> Result<Database> {
+    telemetry::init_logs(&config.logs)?;
+    Ok(Database::new(&config.password.put_into(&config.database_url)?, "follower")?)
 }

@@ -463,6 +463,12 @@ pub const ALL: &[Metric] = &[
         WORKER,
         "1: the database gives ids that it has given before, and nothing that happens can be followed.",
     ),
+    in_seconds(gauge(
+        "sweep_unread_seconds",
+        &[],
+        WORKER,
+        "From the database, every minute: how long ago the first moment was that a follower has still to read, also of one that is switched off.",
+    )),
     // follow
     counter("follow_events_total", &[FOLLOWERS], FOLLOWER, "Events that took effect."),
     counter(

@@ -26,7 +26,7 @@ pub mod cursors;
 mod forget;
 pub mod news;
 
-pub use self::forget::forget;
+pub use self::forget::{forget, unread_seconds};
 
 /// The advisory lock of whoever notes a tick: "feed" as a number.
 const TICK_LOCK: i64 = 0x6665_6564;

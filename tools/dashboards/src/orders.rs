@@ -308,6 +308,13 @@ fn follow() -> Vec<Panel> {
         )
         .ask("max by (follower) (follow_aside_events)", "{{follower}}")
         .limits(1.0, 1.0),
+        Panel::number(
+            "Unread",
+            "s",
+            "How long ago the first moment was that a follower has still to read, also of one that is switched off. Runbook: FollowerIsOff.",
+        )
+        .ask("max(sweep_unread_seconds)", "unread")
+        .limits(3_600.0, 86_400.0),
         Panel::lines(
             "Sent to webhooks",
             "ops",

@@ -1,11 +1,12 @@
 //! feed: notes the moments by which what has happened is followed, from the first day on, and forgets old ones. Between two rounds
-//! of chores a fifth of a second passes; whoever is in a hurry (the api, while somebody waits; the follower) notes more.
+//! of chores a fifth of a second passes; whoever is in a hurry (the api, while somebody waits; the follower) notes more. What a follower
+//! has not read is not forgotten: how long that has been there is told, for one that is switched off tells nothing.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use metrics::Gauge;
-use store::feed::{Ticked, forget, tick};
+use store::feed::{Ticked, forget, tick, unread_seconds};
 use store::session::Session;
 
 /// Between two looks for old moments.
@@ -20,13 +21,16 @@ pub struct Feed {
     forget_at: Instant,
     well: bool,
     went_back: Gauge,
+    unread: Gauge,
 }
 
 impl Feed {
     pub(super) fn new(keep: Duration) -> Self {
         let went_back = metrics::gauge!("sweep_feed_went_back");
         went_back.set(0.0);
-        Self { keep, forget_at: Instant::now() + FORGET_EVERY, well: true, went_back }
+        let unread = metrics::gauge!("sweep_unread_seconds");
+        unread.set(0.0);
+        Self { keep, forget_at: Instant::now() + FORGET_EVERY, well: true, went_back, unread }
     }
 
     /// Notes one, if something has happened, and forgets old ones now and then.
@@ -49,6 +53,8 @@ impl Feed {
 
     /// Forgets old ones, and says how many.
     pub(super) async fn forget(&mut self, session: &mut Session) -> Result<u64> {
+        let unread = session.run(&(), |conn, ()| Box::pin(unread_seconds(conn))).await;
+        self.unread.set(unread.context("cannot see what is still to be followed")?);
         let done = session.run(&self.keep, |conn, keep| Box::pin(forget(conn, *keep, AT_ONCE))).await;
         done.context("cannot forget old moments of what has happened")
     }

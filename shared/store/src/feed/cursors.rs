@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -130,4 +130,43 @@ pub async fn set(conn: &mut PgConnection, follower: &str, cursor: &Cursor) -> sq
     .execute(conn)
     .await
     .map(drop)
+}
+
+/// What came of forgetting a follower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    /// It holds nothing any more. Should it follow again, it begins anew.
+    Done,
+    /// It moved a moment ago, or somebody holds it: it is not switched off.
+    Follows,
+    /// It has never followed.
+    Unknown,
+}
+
+/// Forgets where `follower` stands and what it has put aside, unless it has moved within `quiet`: for one that is switched off, and
+/// holds all that has happened since.
+pub async fn forget(conn: &mut PgConnection, follower: &str, quiet: Duration) -> sqlx::Result<Forgotten> {
+    let mut tx = conn.begin().await?;
+    wait(&mut tx, follower).await?;
+    let follows = sqlx::query_scalar!(
+        r#"SELECT (moved_at > now() - $2::bigint * interval '1 ms' OR coalesce(held_until > now(), false)) AS "follows!"
+           FROM feed_cursors WHERE follower = $1"#,
+        follower,
+        crate::millis(quiet)
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    match follows {
+        None => return Ok(Forgotten::Unknown),
+        Some(true) => return Ok(Forgotten::Follows),
+        Some(false) => {}
+    }
+    sqlx::query!(
+        "WITH aside AS (DELETE FROM feed_aside WHERE follower = $1) DELETE FROM feed_cursors WHERE follower = $1",
+        follower
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(Forgotten::Done)
 }

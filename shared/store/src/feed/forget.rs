@@ -24,3 +24,17 @@ pub async fn forget(conn: &mut PgConnection, keep: Duration, limit: u32) -> sqlx
     .await?;
     Ok(done.rows_affected())
 }
+
+/// How long ago the first moment was noted that a follower of the house has still to read, in seconds: of the one that is furthest
+/// behind; 0 where none is.
+pub async fn unread_seconds(conn: &mut PgConnection) -> sqlx::Result<f64> {
+    sqlx::query_scalar!(
+        r#"
+        SELECT coalesce((
+            SELECT greatest(0, extract(epoch FROM now() - at)) FROM feed_ticks
+            WHERE tick > (SELECT min(tick) FROM feed_cursors) ORDER BY tick LIMIT 1), 0)::float8 AS "seconds!"
+        "#
+    )
+    .fetch_one(conn)
+    .await
+}

@@ -112,7 +112,10 @@ async fn write(
         match dice.random_range(0..10) {
             0 => tx.rollback().await?,
             1 => {
-                // A connection that breaks off in the middle of it.
+                // A connection that breaks off in the middle of it, on either side.
+                if dice.random_bool(0.5) {
+                    let _ = tx.execute("SELECT pg_terminate_backend(pg_backend_pid())").await;
+                }
                 std::mem::forget(tx);
                 conn.close_hard().await?;
                 conn = database.connect().await?;
@@ -163,6 +166,11 @@ async fn sixteen_writers_that_commit_late_roll_back_and_die_are_followed_exactly
         let mut dice = StdRng::seed_from_u64(seed + WRITERS);
         while writing.load(Ordering::SeqCst) > 0 {
             catch_up(&mut conn, &mut cursor, &mut seen, dice.random_range(1..8)).await?;
+            if dice.random_bool(0.05) {
+                // Whoever reads dies, too, and goes on where its cursor stands.
+                conn.close_hard().await?;
+                conn = database.connect().await?;
+            }
         }
         anyhow::Ok((cursor, seen))
     };

@@ -29,5 +29,6 @@ mod reads;
 mod refunds;
 mod replays;
 mod stock;
+mod switched_off;
 mod tls;
 mod tries;
