@@ -21,6 +21,7 @@ pub mod happened;
 pub mod hear;
 pub mod inject;
 mod judge;
+mod known;
 pub mod life;
 pub mod order;
 mod people;

@@ -11,6 +11,7 @@ use chaos::crash_points::{Aim, crash_points};
 use chaos::fault::{Kind, Wanted};
 use chaos::fleet::FOLLOWERS;
 use chaos::ground::Servers;
+use chaos::hear::Audience;
 use chaos::run::run;
 use chaos::sabotage::sabotage;
 use chaos::scenario::{Places, Scenario};
@@ -101,6 +102,12 @@ struct RunArguments {
     /// A gateway without its everyday faults
     #[arg(long)]
     gateway_well: bool,
+    /// Endpoints of webhooks, their manners by turns
+    #[arg(long, default_value_t = Audience::EVERYDAY.endpoints, value_parser = within(1, 100))]
+    endpoints: usize,
+    /// Orders that somebody watches at once, with a stream each; more than the default: of each order, while there is room
+    #[arg(long, default_value_t = Audience::EVERYDAY.streams, value_parser = within(0, 2_000))]
+    streams: usize,
     /// Orders of what is counted and no others: a short run, of which many can be had
     #[arg(long)]
     only_stock: bool,
@@ -119,6 +126,14 @@ const OF_STOCK: [Kind; 7] = [
     Kind::Cut,
     Kind::Deaf,
 ];
+
+/// Reads a number in these bounds.
+fn within(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("must be {least} to {most}"))
+    }
+}
 
 fn setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
@@ -154,6 +169,7 @@ impl RunArguments {
             orders: self.orders,
             rate,
             followers: if self.only_stock { 0 } else { FOLLOWERS },
+            audience: Audience { endpoints: self.endpoints, streams: self.streams },
             shares: if self.only_stock { Shares::ONLY } else { Shares::EVERYDAY },
             counts: faults.iter().map(count).collect(),
             sabotage: None,

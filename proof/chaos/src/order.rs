@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::basket::{ARTICLES, Basket};
 use crate::clock::{Micros, micros};
 use crate::document::Document;
+use crate::known::Known;
 use crate::life::Life;
 use crate::plan::Plan;
 use crate::shop::{Cart, Purchase, line};
@@ -191,7 +192,7 @@ pub fn paid_anew(number: u64) -> String {
 
 /// The customer of an order: nobody orders twice, so a second order of one customer is one too many.
 pub fn customer(number: u64) -> String {
-    format!("customer-{number}")
+    Known::of(number).map_or_else(|| format!("customer-{number}"), |known| known.id.to_string())
 }
 
 /// What the house puts before a customer of the channel.

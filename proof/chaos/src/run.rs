@@ -12,7 +12,7 @@ use crate::check::card_numbers::misplace;
 use crate::fleet::{self, APIS, Fleet, WORKERS};
 use crate::follow::Follower;
 use crate::ground::{Ground, Servers};
-use crate::hear::Ears;
+use crate::hear::{Ears, Mailbox};
 use crate::inject::Injector;
 use crate::judge::judge;
 use crate::life::Habits;
@@ -67,6 +67,8 @@ async fn watch(
     let Scenario { seed, orders, rate, settings, .. } = scenario;
     let mut extra = scenario.set.clone();
     extra.extend(scenario.sabotage.map(|bug| ("SABOTAGE".to_owned(), bug.to_owned())));
+    let mailbox = if scenario.followers > 0 { Some(Mailbox::open().await?) } else { None };
+    extra.extend(mailbox.iter().flat_map(Mailbox::settings));
     let bin_dir = &places.bin_dir;
     let plan = fleet::Plan {
         bin_dir,
@@ -81,7 +83,11 @@ async fn watch(
     let fleet = Arc::new(Fleet::start(&plan, ground).await?);
     let manager = &fleet.tokens.manager;
     let shop = Arc::new(Shop::open(fleet.api_addrs[0], manager, *orders, scenario.shares).await?);
-    let ears = if scenario.followers > 0 { Some(Ears::open(&fleet, ground).await?) } else { None };
+    let ears = if scenario.followers > 0 {
+        Some(Ears::open(&fleet, ground, scenario.audience, mailbox, *orders).await?)
+    } else {
+        None
+    };
     let span = Duration::from_millis(orders * 1_000 / u64::from((*rate).max(1)));
     let mut events = schedule(*seed, &scenario.counts, span.saturating_sub(LEAD_IN), settings);
     events.iter_mut().for_each(|event| event.at += LEAD_IN);
@@ -120,7 +126,7 @@ async fn watch(
         never = report_progress(scenario.watched, line) => never,
     }
     tokio::task::spawn_blocking(|| told.close()).await??;
-    let patience = settings.quiet_within();
+    let patience = settings.quiet_within() + scenario.audience.longer(*orders);
     let finish = finish(&fleet, ground, ears.as_ref(), patience, scenario.stuck_after);
     let finish = tokio::select! {
         finish = finish => finish?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::check::Check;
 use crate::fault::Kind;
-use crate::hear::Heard;
+use crate::hear::{Audience, Heard};
 use crate::inject::Fired;
 use crate::quiet::Finish;
 use crate::settings::Settings;
@@ -30,6 +30,8 @@ pub struct Scenario {
     pub shares: Shares,
     /// So many follow and tell others: 0, and nobody listens.
     pub followers: usize,
+    /// How many those are whom they tell, and who watch.
+    pub audience: Audience,
     /// So many faults of each kind.
     pub counts: Vec<(Kind, u32)>,
     /// A bug that the programs are told to have.

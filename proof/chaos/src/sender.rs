@@ -58,10 +58,16 @@ pub async fn send(
             under_way.spawn(async move {
                 let accepted = client.see_through(&order, &told).await;
                 drop((place, told));
-                let (Some(id), watchers) = (accepted, watchers.unwrap_or_default()) else { return };
+                let Some(id) = accepted else { return };
+                let watched = async {
+                    match watchers {
+                        Some(watchers) => watchers.watch(&client, order.number, id).await,
+                        None => std::future::pending().await,
+                    }
+                };
                 tokio::select! {
                     () = client.live(&order, id) => {}
-                    never = watchers.watch(&client, order.number, id) => never,
+                    never = watched => never,
                 }
             });
             number += 1;

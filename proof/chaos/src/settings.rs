@@ -28,9 +28,9 @@ pub struct Settings {
     pub publish_grace: Duration,
     /// `ACCEPT_DEADLINE_SECONDS`
     pub accept_deadline: Duration,
-    /// `WEBHOOK_TIMEOUT_SECONDS`
+    /// `WEBHOOK_TIMEOUT_SECONDS`, and the same of mail.
     pub webhook_timeout: Duration,
-    /// `WEBHOOK_RETRY_SECONDS`: between tries; so many that none is parked here.
+    /// `WEBHOOK_RETRY_SECONDS`, and the same of mail: between tries; so many that none is parked here.
     pub webhook_retry: Duration,
     /// `CART_HOLD_SECONDS`
     pub cart_hold: Duration,
@@ -187,7 +187,9 @@ impl Settings {
             // All that listens here does so on this machine.
             ("WEBHOOK_NETWORKS", "127.0.0.0/8".to_owned()),
             ("WEBHOOK_TIMEOUT_SECONDS", seconds(self.webhook_timeout)),
-            ("WEBHOOK_RETRY_SECONDS", retries),
+            ("WEBHOOK_RETRY_SECONDS", retries.clone()),
+            ("MAIL_TIMEOUT_SECONDS", seconds(self.webhook_timeout)),
+            ("MAIL_RETRY_SECONDS", retries),
         ]
     }
 

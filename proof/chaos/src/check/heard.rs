@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Check;
-use crate::hear::{Heard, Manner, Of};
+use crate::hear::{Audience, Heard, Manner, Of};
 use crate::order::OF_CHANNEL;
 
 /// From so many events on, everybody's manners show.
@@ -28,7 +28,7 @@ pub(super) async fn check(conn: &mut PgConnection, heard: &Heard) -> Result<Vec<
     let mut met = Check::about_the_run("endpoints refused, and were sent the same again");
     for endpoint in &heard.endpoints {
         let kept = endpoint.kept();
-        let name = format!("{:?}", endpoint.manner);
+        let name = endpoint.name();
         let (types, by_channel) = endpoint.manner.wants();
         let wants = |one: &&Happened| {
             (!by_channel || one.by_channel) && (types.is_empty() || types.contains(&one.kind.as_str()))
@@ -45,11 +45,11 @@ pub(super) async fn check(conn: &mut PgConnection, heard: &Heard) -> Result<Vec<
     let mut in_turn = Check::new("the exchange has an order's events by their versions, but for repeats");
     let all: Vec<Of> = happened.iter().map(|one| one.of).collect();
     compare("the exchange", &all, &heard.told, &mut exchange, &mut in_turn);
-    Ok(vec![every, order, signed, exchange, in_turn, watched(&all, heard), met])
+    Ok(vec![every, order, signed, exchange, in_turn, watched(&all, heard), watching(heard), met])
 }
 
 /// Whether all that was wanted came, nothing else, and each order's by their versions.
-fn compare(who: &str, wanted: &[Of], came: &[Of], every: &mut Check, order: &mut Check) {
+pub(super) fn compare(who: &str, wanted: &[Of], came: &[Of], every: &mut Check, order: &mut Check) {
     let (wanted, there): (HashSet<&Of>, HashSet<&Of>) = (wanted.iter().collect(), came.iter().collect());
     for of in &wanted {
         every.look(there.contains(*of), || format!("{who} never heard of {}_{}", of.0, of.1));
@@ -84,6 +84,16 @@ fn watched(all: &[Of], heard: &Heard) -> Check {
                 one.order, one.versions, one.streams
             )
         });
+    }
+    check
+}
+
+/// Where many were to watch, many did.
+fn watching(heard: &Heard) -> Check {
+    let mut check = Check::about_the_run("at least half of those who were to watch did so at once");
+    let (most, room) = heard.watching;
+    if room > Audience::EVERYDAY.streams {
+        check.look(most * 2 >= room, || format!("{most} of {room} at once"));
     }
     check
 }

@@ -4,6 +4,7 @@
 mod asked;
 pub(crate) mod card_numbers;
 mod heard;
+mod mailed;
 mod moves;
 mod stock;
 mod told;
@@ -172,6 +173,9 @@ pub async fn check(evidence: &Evidence<'_>) -> Result<Found> {
     checks.extend(asked::check(&mut conn, evidence).await?);
     if let Some(heard) = evidence.heard {
         checks.extend(heard::check(&mut conn, heard).await?);
+        if let Some(mails) = &heard.mails {
+            checks.extend(mailed::check(&mut conn, mails).await?);
+        }
     }
     checks.extend(at_rest(evidence));
     conn.close().await?;

@@ -15,7 +15,7 @@ use super::aim::{Aim, Aimed, REFUNDS};
 use crate::check::{Check, Evidence, check};
 use crate::fleet::{self, Fleet};
 use crate::ground::{Ground, Servers};
-use crate::hear::Ears;
+use crate::hear::{Audience, Ears};
 use crate::plan::Plan;
 use crate::quiet::finish;
 use crate::scenario::Places;
@@ -124,7 +124,11 @@ impl Case {
         let signs = Signs { marker: logs.join("marker"), gate: logs.join("gate") };
         let plan = self.plan(at, &logs, &settings, &signs);
         let fleet = Fleet::start(&plan, &ground).await?;
-        let ears = if self.is_of_follower() { Some(Ears::open(&fleet, &ground).await?) } else { None };
+        let ears = if self.is_of_follower() {
+            Some(Ears::open(&fleet, &ground, Audience::EVERYDAY, None, 0).await?)
+        } else {
+            None
+        };
         let lived = self.live_through(&fleet, &ground, &logs, &signs, &settings).await?;
         let stuck_after = self.stuck_after(&settings);
         let finish = finish(&fleet, &ground, ears.as_ref(), settings.quiet_within(), stuck_after).await?;

@@ -66,6 +66,8 @@ impl Manner {
 pub struct Endpoint {
     /// How it behaves.
     pub manner: Manner,
+    /// Of it among all of them.
+    number: usize,
     addr: SocketAddr,
     key: OnceLock<hmac::Key>,
     since: Instant,
@@ -93,10 +95,14 @@ enum Does {
 
 impl Endpoint {
     /// Listens; the future answers whoever comes, for ever.
-    pub(super) async fn start(manner: Manner) -> Result<(Arc<Self>, impl Future<Output = ()>)> {
+    pub(super) async fn start(
+        manner: Manner,
+        number: usize,
+    ) -> Result<(Arc<Self>, impl Future<Output = ()>)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = Arc::new(Self {
             manner,
+            number,
             addr: listener.local_addr()?,
             key: OnceLock::new(),
             since: Instant::now(),
@@ -119,8 +125,13 @@ impl Endpoint {
         Ok((endpoint, serve))
     }
 
+    /// As it is called.
+    pub fn name(&self) -> String {
+        format!("{:?}-{}", self.manner, self.number)
+    }
+
     pub(super) fn url(&self) -> String {
-        format!("http://{}/{:?}", self.addr, self.manner)
+        format!("http://{}/{}", self.addr, self.name())
     }
 
     /// What comes is to be signed with this.
@@ -238,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_is_signed_with_its_secret_is_kept() {
-        let (endpoint, _serve) = Endpoint::start(Manner::Good).await.unwrap();
+        let (endpoint, _serve) = Endpoint::start(Manner::Good, 0).await.unwrap();
         endpoint.verify_with("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let order = Uuid::from_u128(7);
         let (id, time) = (format!("{order}_3"), (clock::now() / 1_000_000).to_string());

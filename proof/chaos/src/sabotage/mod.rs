@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use self::trial::Trial;
 use crate::ground::Servers;
+use crate::hear::Audience;
 use crate::report::Report;
 use crate::run::run;
 use crate::scenario::{Places, Scenario};
@@ -150,6 +151,7 @@ impl Trial {
             settings,
             shares: Shares::EVERYDAY,
             followers: self.followers,
+            audience: Audience::EVERYDAY,
             counts: self.counts.clone(),
             sabotage: self.bug,
             set: Vec::new(),
