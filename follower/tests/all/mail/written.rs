@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 use domain::mail::Mail;
 use follower::follow::Step;
-use serde_json::json;
 use uuid::Uuid;
 
 use super::Post;

@@ -1,7 +1,5 @@
 //! Lanes: how much is sent at once to whom, and that nobody waits for an endpoint but its own orders' deliveries.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
