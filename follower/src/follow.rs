@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 use domain::event::Event;
 use futures_util::future::BoxFuture;
 use metrics::{Counter, Gauge};
+use runtime::chaos::{crash_point, sabotaged};
 use runtime::tasks::Stop;
 use sqlx::{Connection, PgConnection};
 use store::feed::aside;
 use store::feed::cursors::{self, Place};
-use store::feed::{self, Read, Start};
+use store::feed::{self, Lines, Read, Start};
 use store::rollups::jobs;
 use store::session::{Session, StoreError};
 use tokio::sync::Notify;
@@ -35,6 +36,9 @@ pub trait Follows: std::fmt::Debug + Send + Sync + 'static {
     /// events are gone it stands still, until somebody has made anew what it had made of them.
     const START: Start = Start::Latest;
 
+    /// Which lines it needs of orders.
+    const LINES: Lines = Lines::All;
+
     /// Writes what these events lead to, in the transaction of `conn`.
     fn take<'c>(conn: &'c mut PgConnection, events: &'c [Event]) -> BoxFuture<'c, sqlx::Result<()>>;
 }
@@ -56,7 +60,7 @@ pub enum Step {
 /// Somebody who follows.
 #[derive(Debug)]
 pub struct Following<F> {
-    session: Session,
+    pub(crate) session: Session,
     well: bool,
     followed: Counter,
     gone: Counter,
@@ -158,10 +162,10 @@ async fn step<F: Follows>(conn: &mut PgConnection) -> sqlx::Result<(Step, f64, i
         tx.rollback().await?;
         return Ok((Step::Taken, 0.0, 0));
     };
-    let (step, cursor) = match feed::read(&mut tx, &cursor, F::PAGE).await? {
+    let (step, cursor) = match feed::read_as(&mut tx, &cursor, F::PAGE, F::LINES).await? {
         Read::UpToDate => (Step::UpToDate, cursor),
         Read::Page { events, next } => {
-            if runtime::chaos::sabotaged("cursor_before_effects") {
+            if sabotaged("cursor_before_effects") {
                 cursors::set(&mut tx, F::NAME, &next).await?;
                 tx.commit().await?;
                 tx = conn.begin().await?;
@@ -173,13 +177,20 @@ async fn step<F: Follows>(conn: &mut PgConnection) -> sqlx::Result<(Step, f64, i
         Read::Gone { .. } if F::START == Start::Earliest => (Step::Gone, cursor),
         Read::Gone { earliest } => (Step::Gone, earliest),
     };
-    if step != Step::UpToDate && !runtime::chaos::sabotaged("cursor_before_effects") {
+    let moves = step != Step::UpToDate;
+    if moves && !sabotaged("cursor_before_effects") {
+        crash_point("follower.before_cursor");
         cursors::set(&mut tx, F::NAME, &cursor).await?;
     }
     let lag = feed::lag_seconds(&mut tx, &cursor).await?;
     let aside = aside::count(&mut tx, F::NAME).await?;
-    runtime::chaos::crash_point("follower.before_commit");
+    if moves {
+        crash_point("follower.before_commit");
+    }
     tx.commit().await?;
+    if moves {
+        crash_point("follower.after_commit");
+    }
     Ok((step, lag, aside))
 }
 

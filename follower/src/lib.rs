@@ -9,6 +9,7 @@ pub mod messages;
 pub mod rebuild;
 pub mod roll_up;
 pub mod rounds;
+mod today;
 pub mod webhooks;
 
 use std::sync::Arc;

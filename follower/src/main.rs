@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use follower::config::{Command, FollowerConfig, ForgetConfig, RebuildConfig};
 use follower::follow::retry;
 use follower::mail::Mails;
-use follower::rebuild::rebuild;
+use follower::rebuild::{CLEARED, Rebuilt, rebuild};
 use follower::roll_up::RollUp;
 use follower::webhooks::Webhooks;
 use follower::{Follower, run};
@@ -90,7 +90,11 @@ async fn once(command: Command) -> Result<()> {
             println!("{sent} mails are sent again");
         }
         Command::Rebuild(RebuildConfig { database, .. }) => {
-            println!("counted anew: {} events", rebuild(&open(&database)?).await?);
+            let Rebuilt { events, cleared } = rebuild(&open(&database)?).await?;
+            if cleared {
+                println!("{CLEARED}");
+            }
+            println!("counted anew: {events} events");
         }
         Command::Forget(ForgetConfig { follower, database }) => {
             let mut conn = open(&database)?.connect().await?;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use sqlx::{Connection, PgConnection};
 use store::Database;
 use store::feed::cursors;
-use store::feed::{self, Cursor, Read};
+use store::feed::{self, Cursor, Lines, Read};
 use store::rollups::jobs::ROLL_UP;
 use store::rollups::{self, anew};
 use uuid::Uuid;
@@ -17,9 +17,25 @@ const NEWS: u32 = 2_048;
 /// How often the swap gives way to those who read or write the first set.
 const TRIES: u32 = 20;
 
-/// Makes them anew; says of how many events.
-pub async fn rebuild(database: &Database) -> Result<u64> {
+/// What is said where one before had died.
+pub const CLEARED: &str = "an earlier one had died on its way: what it had made is cleared away";
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Of how many events they are.
+    pub events: u64,
+    /// Whether what was left of one that had died was cleared away before.
+    pub cleared: bool,
+}
+
+/// Makes them anew.
+pub async fn rebuild(database: &Database) -> Result<Rebuilt> {
     let mut conn = database.connect().await.context("cannot reach the database")?;
+    let cleared = anew::clear(&mut conn).await?;
+    if cleared {
+        tracing::warn!(CLEARED);
+    }
     ensure!(anew::alone(&mut conn).await?, "somebody else makes the numbers anew right now");
     let moment = anew::begin(&mut conn).await?;
     let (mut events, mut behind) = (0, (Uuid::nil(), 0));
@@ -62,12 +78,12 @@ pub async fn rebuild(database: &Database) -> Result<u64> {
         }
     }
     conn.close().await?;
-    Ok(events)
+    Ok(Rebuilt { events, cleared })
 }
 
 /// Adds the next page to the second set; where it ends, and of how many events it was.
 async fn catch_up(conn: &mut PgConnection, cursor: &Cursor) -> Result<Option<(Cursor, u64)>> {
-    match feed::read(conn, cursor, NEWS).await? {
+    match feed::read_as(conn, cursor, NEWS, Lines::WithAmounts).await? {
         Read::UpToDate => Ok(None),
         Read::Page { events, next } => {
             anew::there(conn).await?;

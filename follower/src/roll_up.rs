@@ -6,15 +6,17 @@ use std::time::Duration;
 use anyhow::Result;
 use domain::event::Event;
 use futures_util::future::BoxFuture;
+use runtime::chaos::crash_point;
 use runtime::tasks::Stop;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use store::Database;
-use store::feed::Start;
+use store::feed::{Lines, Start};
 use store::rollups::jobs::ROLL_UP;
 use store::rollups::{self, anew};
 
 use crate::follow::{Following, Follows, Step};
-use crate::rebuild::rebuild;
+use crate::rebuild::{CLEARED, rebuild};
+use crate::today::Shown;
 
 /// Adds what happens to the numbers.
 #[derive(Debug)]
@@ -26,9 +28,15 @@ impl Follows for RollUp {
     const PAGE: u32 = 1_024;
     /// Numbers are of all that has happened.
     const START: Start = Start::Earliest;
+    const LINES: Lines = Lines::WithAmounts;
 
     fn take<'c>(conn: &'c mut PgConnection, events: &'c [Event]) -> BoxFuture<'c, sqlx::Result<()>> {
-        Box::pin(rollups::add(conn, events))
+        Box::pin(async move {
+            crash_point("follower.before_roll_up");
+            rollups::add(conn, events).await?;
+            crash_point("follower.after_roll_up");
+            Ok(())
+        })
     }
 }
 
@@ -39,13 +47,14 @@ pub struct Rolling {
     database: Database,
     /// Whether all that happened before this process began is counted, or will be.
     is_whole: bool,
+    today: Shown,
 }
 
 impl Rolling {
     /// On a connection of its own.
     pub fn new(database: &Database) -> Self {
         let following = Following::new(RollUp, database.session(), Arc::default());
-        Self { following, database: database.clone(), is_whole: false }
+        Self { following, database: database.clone(), is_whole: false, today: Shown::new() }
     }
 
     /// Follows until `stop`.
@@ -60,6 +69,7 @@ impl Rolling {
                 self.following.note(error).await;
             } else {
                 well = true;
+                self.today.look(&mut self.following.session).await;
             }
             if !matches!(step, Ok(Step::Followed(_) | Step::Gone)) {
                 stop.or_stopped(tokio::time::sleep(interval)).await;
@@ -72,7 +82,13 @@ impl Rolling {
     pub async fn run_once(&mut self) -> Result<Step> {
         if !self.is_whole {
             let mut conn = self.database.connect().await?;
-            if anew::is_needed(&mut conn).await? {
+            // Else its cursor would keep the moments of what has happened from being forgotten, for good.
+            if anew::clear(&mut conn).await? {
+                tracing::warn!(CLEARED);
+            }
+            let is_needed = anew::is_needed(&mut conn).await?;
+            conn.close().await?;
+            if is_needed {
                 tracing::info!("counting from the first event on");
                 rebuild(&self.database).await?;
             }

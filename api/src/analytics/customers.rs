@@ -10,8 +10,10 @@ use serde_json::value::RawValue;
 use store::rollups::customers::{self, Chosen, CustomerNumbers};
 use time::OffsetDateTime;
 
-use super::asked::{Faulty, Queried, Scope, as_of, numbers, read};
+use super::asked::{Faulty, Scope};
+use super::found::{as_of, numbers};
 use super::money::exact;
+use super::query::{Queried, read};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{Faults, ManagersOnly};
 use crate::identity::caller::Keeper;
@@ -141,15 +143,9 @@ pub(crate) async fn one(
     let found = numbers(state, move |conn| {
         let (scope, customer) = (scope.clone(), customer.clone());
         Box::pin(async move {
-            let which = match scope.find(conn).await? {
-                Ok((which, _)) => which,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            let as_of = match as_of(conn).await? {
-                Ok(as_of) => as_of,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            Ok(Ok((as_of, customers::one(conn, &customer, &which.locations).await?)))
+            let (which, _) = scope.find(conn).await?;
+            let as_of = as_of(conn).await?;
+            Ok((as_of, customers::one(conn, &customer, &which.locations).await?))
         })
     });
     let (as_of, rows) = found.await?;
@@ -207,17 +203,11 @@ pub(crate) async fn list(
     let found = numbers(state, move |conn| {
         let (scope, mut chosen) = (scope.clone(), chosen.clone());
         Box::pin(async move {
-            chosen.locations = match scope.find(conn).await? {
-                Ok((which, _)) => which.locations,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            let as_of = match as_of(conn).await? {
-                Ok(as_of) => as_of,
-                Err(refused) => return Ok(Err(refused)),
-            };
+            chosen.locations = scope.find(conn).await?.0.locations;
+            let as_of = as_of(conn).await?;
             // One more, to see whether there are any.
             let limit = i64::try_from(page_size + 1).unwrap_or(i64::MAX);
-            Ok(Ok((as_of, customers::page(conn, &chosen, limit).await?)))
+            Ok((as_of, customers::page(conn, &chosen, limit).await?))
         })
     });
     let (as_of, rows) = found.await?;

@@ -8,16 +8,17 @@ use axum::extract::{Path, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use domain::rolled::cells::Orders;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::rollups::periods::{Granularity, Period, Span, day};
 use store::rollups::read as cells;
 use time::{Date, OffsetDateTime};
 
-use super::asked::{Faulty, Found, Queried, Scope, as_of, numbers, parse_date, read};
+use super::asked::{Faulty, Scope, parse_date};
+use super::found::{Found, as_of, numbers};
 use super::money::{MoneyNumbers, Sums, exact};
 use super::orders::{OrderCounts, Reason};
+use super::query::{Queried, read};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{Faults, ManagersOnly};
 use crate::identity::caller::Keeper;
@@ -137,29 +138,21 @@ pub(crate) async fn report(
 }
 
 async fn find(conn: &mut sqlx::PgConnection, scope: &Scope, date: Date) -> Found<DayReport> {
-    let (which, zone) = match scope.find(conn).await? {
-        Ok(found) => found,
-        Err(refused) => return Ok(Err(refused)),
-    };
+    let (which, zone) = scope.find(conn).await?;
     let [location] = which.locations.as_slice() else {
         let detail = "is required: several locations are yours";
-        return Ok(Err(ApiError::invalid_one("location", "required", detail)));
+        return Err(ApiError::invalid_one("location", "required", detail).into());
     };
-    let as_of = match as_of(conn).await? {
-        Ok(as_of) => as_of,
-        Err(refused) => return Ok(Err(refused)),
-    };
+    let as_of = as_of(conn).await?;
     let (begins, ends) = day(conn, &zone, date).await?;
     let span = Span { from: begins, to: ends, granularity: Granularity::Day, zone: zone.clone(), hour: None };
     let whole = [Period { begins, label: date.to_string() }];
-    let orders = cells::orders(conn, &which, &span, &whole).await?;
-    let reasons = cells::reasons(conn, &which, &span).await?;
-    let moved = cells::money(conn, &which, &span, &whole).await?;
+    let orders = cells::orders(conn, &which, &span, &whole).await?.remove(&0).unwrap_or_default();
+    let reasons = cells::reasons(conn, &which, &span, &whole).await?;
+    let moved = cells::money(conn, &which, &span, &whole).await?.remove(&0).unwrap_or_default();
     let outstanding = cells::outstanding(conn, &which, ends).await?;
-    let mut by_currency: BTreeMap<String, (Sums, i64, i64)> = BTreeMap::new();
-    for one in &moved {
-        by_currency.entry(one.currency.clone()).or_default().0.add(one);
-    }
+    let mut by_currency: BTreeMap<String, (Sums, i64, i64)> =
+        moved.into_iter().map(|(currency, kinds)| (currency, (Sums(kinds), 0, 0))).collect();
     for (currency, due, owed) in outstanding {
         if due != 0 || owed != 0 {
             let of_it = by_currency.entry(currency).or_default();
@@ -170,8 +163,7 @@ async fn find(conn: &mut sqlx::PgConnection, scope: &Scope, date: Date) -> Found
         let (due, refunds_owed) = (exact(currency, *due)?, exact(currency, *owed)?);
         Some(DayMoney { moved: sums.shown(currency)?, due, refunds_owed })
     });
-    let orders: Orders = orders.first().map(|(_, orders)| *orders).unwrap_or_default();
-    Ok(Ok(DayReport {
+    Ok(DayReport {
         date: date.to_string(),
         location: location.clone(),
         time_zone: zone,
@@ -182,7 +174,7 @@ async fn find(conn: &mut sqlx::PgConnection, scope: &Scope, date: Date) -> Found
         orders: orders.into(),
         reasons: reasons.into_iter().map(Reason::from).collect(),
         money: money.collect(),
-    }))
+    })
 }
 
 /// Two columns. Nothing in it needs quotes: codes, ids, numbers and times.

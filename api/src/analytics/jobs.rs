@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use store::rollups::jobs::{self, FOLLOWERS, Fault, Standing};
 use time::OffsetDateTime;
 
-use super::asked::{Queried, read};
+use super::query::{Queried, read};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{Faults, ManagersOnly};
 use crate::identity::caller::Keeper;

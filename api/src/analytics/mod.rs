@@ -4,7 +4,9 @@
 mod asked;
 pub(crate) mod customers;
 pub(crate) mod day;
+mod found;
 pub(crate) mod jobs;
 pub(crate) mod money;
 pub(crate) mod orders;
+mod query;
 pub(crate) mod statuses;

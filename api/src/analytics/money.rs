@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use domain::money::{Money, currency_of};
-use domain::rolled::cells::MoneyKind;
+use domain::rolled::hour::Sum;
+use domain::rolled::money::MoneyKind;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use store::rollups::read::{self, Moved};
+use store::rollups::read;
 
-use super::asked::{Asked, Faulty, Numbers, NumbersQuery, Of, PeriodView, Queried, numbers};
+use super::asked::{Asked, Faulty};
+use super::found::{Of, PeriodView, by_periods};
+use super::query::{self, NumbersQuery, Queried};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{Faults, ManagersOnly};
 use crate::identity::caller::Keeper;
@@ -78,18 +81,15 @@ pub(crate) struct MoneyNumbers {
 
 /// Sums of one currency, by kind.
 #[derive(Debug, Default)]
-pub(super) struct Sums(BTreeMap<MoneyKind, (i64, i64)>);
+pub(super) struct Sums(pub(super) BTreeMap<MoneyKind, Sum>);
 
 impl Sums {
-    pub(super) fn add(&mut self, moved: &Moved) {
-        let sum = self.0.entry(moved.kind).or_default();
-        sum.0 += moved.times;
-        sum.1 += moved.minor;
-    }
-
-    fn of(&self, kinds: &[MoneyKind]) -> (i64, i64) {
-        let sums = kinds.iter().filter_map(|kind| self.0.get(kind));
-        sums.fold((0, 0), |(times, minor), one| (times + one.0, minor + one.1))
+    fn of(&self, kinds: &[MoneyKind]) -> Sum {
+        let mut sum = Sum::default();
+        for one in kinds.iter().filter_map(|kind| self.0.get(kind)) {
+            sum.add(one.times, one.amount);
+        }
+        sum
     }
 
     /// `None`: nobody knows such a currency.
@@ -98,7 +98,7 @@ impl Sums {
             Bag, Charged, Collected, CollectedBack, DeliveryFee, Discount, Elsewhere, ElsewhereBack, Other,
             Refunded, Rounding, ServiceFee, Tax, Tip,
         };
-        let money = |kinds: &[MoneyKind]| exact(currency, self.of(kinds).1);
+        let money = |kinds: &[MoneyKind]| exact(currency, self.of(kinds).amount);
         Some(MoneyNumbers {
             currency: currency.to_owned(),
             money_in: money(&[Charged, Elsewhere, Collected])?,
@@ -117,8 +117,8 @@ impl Sums {
             discounts: money(&[Discount])?,
             roundings: money(&[Rounding])?,
             others: money(&[Other])?,
-            payments: self.of(&[Charged, Elsewhere, Collected]).0,
-            refunds: self.of(&[Refunded]).0,
+            payments: self.of(&[Charged, Elsewhere, Collected]).times,
+            refunds: self.of(&[Refunded]).times,
         })
     }
 }
@@ -168,26 +168,16 @@ pub(crate) async fn revenue(
     by: Keeper,
     query: Queried<NumbersQuery>,
 ) -> Result<Json<Revenue>, ApiError> {
-    let asked = Asked::parse(&by, super::asked::read(query)?, Faulty::default())?;
-    let found = numbers(state, move |conn| {
-        let asked = asked.clone();
-        Box::pin(async move {
-            let found = match asked.find(conn).await? {
-                Ok(found) => found,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            let Numbers { which, span, periods, .. } = &found;
-            let moved = read::money(conn, which, span, periods).await?;
-            Ok(Ok((found, moved)))
-        })
+    let asked = Asked::parse(&by, query::read(query)?, Faulty::default())?;
+    let found = by_periods(state, asked, |conn, found| {
+        Box::pin(read::money(conn, &found.which, &found.span, &found.periods))
     });
     let (found, moved) = found.await?;
-    let mut sums: BTreeMap<(usize, &str), Sums> = BTreeMap::new();
-    for one in &moved {
-        sums.entry((one.period, &one.currency)).or_default().add(one);
-    }
-    let revenue = sums.into_iter().filter_map(|((period, currency), sums)| {
-        Some(PeriodMoney { period: found.periods.get(period)?.into(), money: sums.shown(currency)? })
+    let moved = moved.into_iter().flat_map(|(period, currencies)| {
+        currencies.into_iter().map(move |(currency, kinds)| (period, currency, Sums(kinds)))
+    });
+    let revenue = moved.filter_map(|(period, currency, sums)| {
+        Some(PeriodMoney { period: found.periods.get(period)?.into(), money: sums.shown(&currency)? })
     });
     let revenue = revenue.collect();
     Ok(Json(Revenue { of: found.into(), revenue }))

@@ -3,10 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use domain::order::status::OrderStatus;
+use domain::rolled::hour::Orders;
 use serde::Serialize;
 use store::rollups::read;
 
-use super::asked::{Asked, Faulty, Numbers, NumbersQuery, Of, PeriodView, Queried, numbers};
+use super::asked::{Asked, Faulty};
+use super::found::{Numbers, Of, PeriodView, by_periods};
+use super::query::{self, NumbersQuery, Queried};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{Faults, ManagersOnly};
 use crate::identity::caller::Keeper;
@@ -29,10 +32,9 @@ pub(crate) struct OrderCounts {
     delivered: i64,
 }
 
-impl From<domain::rolled::cells::Orders> for OrderCounts {
-    fn from(orders: domain::rolled::cells::Orders) -> Self {
-        let domain::rolled::cells::Orders { accepted, confirmed, failed, rejected, cancelled, delivered } =
-            orders;
+impl From<Orders> for OrderCounts {
+    fn from(orders: Orders) -> Self {
+        let Orders { accepted, confirmed, failed, rejected, cancelled, delivered } = orders;
         Self { accepted, confirmed, failed, rejected, cancelled, delivered }
     }
 }
@@ -98,21 +100,14 @@ pub(crate) async fn order_metrics(
     by: Keeper,
     query: Queried<NumbersQuery>,
 ) -> Result<Json<OrderMetrics>, ApiError> {
-    let asked = Asked::parse(&by, super::asked::read(query)?, Faulty::default())?;
-    let found = numbers(state, move |conn| {
-        let asked = asked.clone();
+    let asked = Asked::parse(&by, query::read(query)?, Faulty::default())?;
+    let found = by_periods(state, asked, |conn, Numbers { which, span, periods, .. }| {
         Box::pin(async move {
-            let found = match asked.find(conn).await? {
-                Ok(found) => found,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            let Numbers { which, span, periods, .. } = &found;
             let orders = read::orders(conn, which, span, periods).await?;
-            let reasons = read::reasons(conn, which, span).await?;
-            Ok(Ok((found, orders, reasons)))
+            Ok((orders, read::reasons(conn, which, span, periods).await?))
         })
     });
-    let (found, orders, reasons) = found.await?;
+    let (found, (orders, reasons)) = found.await?;
     let orders = orders.into_iter().filter_map(|(period, orders)| {
         Some(OrderNumbers { period: found.periods.get(period)?.into(), counts: orders.into() })
     });

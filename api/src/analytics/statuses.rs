@@ -1,15 +1,15 @@
 //! How long orders stay in each status.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::State;
 use domain::order::status::OrderStatus;
 use domain::rolled::lengths::percentile;
 use serde::Serialize;
-use store::rollups::read::{self, Entered, Stayed};
+use store::rollups::read::{self, Stayed};
 
-use super::asked::{Asked, Faulty, Numbers, Of, PeriodView, Queried, StatusQuery, numbers};
+use super::asked::{Asked, Faulty};
+use super::found::{Numbers, Of, PeriodView, by_periods};
+use super::query::{self, Queried, StatusQuery};
 use crate::http::error::{ApiError, ProblemBody};
 use crate::http::problems::{Faults, ManagersOnly};
 use crate::identity::caller::Keeper;
@@ -65,7 +65,7 @@ pub(crate) async fn status_metrics(
     by: Keeper,
     query: Queried<StatusQuery>,
 ) -> Result<Json<StatusMetrics>, ApiError> {
-    let (query, status) = super::asked::read(query)?.split();
+    let (query, status) = query::read(query)?.split();
     let mut faulty = Faulty::default();
     let status = status.and_then(|text| {
         let status = OrderStatus::parse(text.trim());
@@ -76,53 +76,23 @@ pub(crate) async fn status_metrics(
         status
     });
     let asked = Asked::parse(&by, query, faulty)?;
-    let found = numbers(state, move |conn| {
-        let asked = asked.clone();
-        Box::pin(async move {
-            let found = match asked.find(conn).await? {
-                Ok(found) => found,
-                Err(refused) => return Ok(Err(refused)),
-            };
-            let Numbers { which, span, periods, .. } = &found;
-            let entries = read::entries(conn, which, span, periods, status).await?;
-            let stays = read::stays(conn, which, span, periods, status).await?;
-            Ok(Ok((found, entries, stays)))
-        })
+    let found = by_periods(state, asked, move |conn, found| {
+        Box::pin(read::stays(conn, &found.which, &found.span, &found.periods, status))
     });
-    let (found, entries, stays) = found.await?;
-    let statuses = shown(&found, &entries, &stays);
+    let (found, stays) = found.await?;
+    let statuses = stays.iter().filter_map(|stayed| shown(&found, stayed)).collect();
     Ok(Json(StatusMetrics { of: found.into(), statuses }))
 }
 
-#[derive(Default)]
-struct Cell {
-    entries: i64,
-    total_ms: i64,
-    buckets: Vec<(i16, i64)>,
-}
-
-fn shown(found: &Numbers, entries: &[Entered], stays: &[Stayed]) -> Vec<StatusNumbers> {
-    let mut cells: BTreeMap<(usize, OrderStatus), Cell> = BTreeMap::new();
-    for one in entries {
-        cells.entry((one.period, one.status)).or_default().entries = one.entries;
-    }
-    for one in stays {
-        let cell = cells.entry((one.period, one.status)).or_default();
-        cell.total_ms += one.total_ms;
-        cell.buckets.push((one.bucket, one.stays));
-    }
-    let shown = cells.into_iter().filter_map(|((period, status), mut cell)| {
-        cell.buckets.sort_unstable();
-        let finished: i64 = cell.buckets.iter().map(|(_, stays)| stays).sum();
-        Some(StatusNumbers {
-            period: found.periods.get(period)?.into(),
-            status,
-            entries: cell.entries,
-            finished,
-            mean_ms: cell.total_ms.checked_div(finished),
-            p50_ms: percentile(&cell.buckets, 50),
-            p95_ms: percentile(&cell.buckets, 95),
-        })
-    });
-    shown.collect()
+fn shown(found: &Numbers, stayed: &Stayed) -> Option<StatusNumbers> {
+    let finished: i64 = stayed.buckets.iter().map(|(_, stays)| stays).sum();
+    Some(StatusNumbers {
+        period: found.periods.get(stayed.period)?.into(),
+        status: stayed.status,
+        entries: stayed.entries,
+        finished,
+        mean_ms: stayed.total_ms.checked_div(finished),
+        p50_ms: percentile(&stayed.buckets, 50),
+        p95_ms: percentile(&stayed.buckets, 95),
+    })
 }

@@ -165,6 +165,43 @@ async fn stays_are_shown_with_their_mean_and_their_shares_where_they_began() -> 
 }
 
 #[tokio::test]
+async fn stays_are_where_they_began_also_where_hours_begin_at_half_past() -> Result<()> {
+    let (database, api) = crate::api().await?;
+    let mut conn = database.connect().await?;
+    for (since, until) in [
+        ("2026-03-30T18:20:00Z", "2026-03-30T18:21:00Z"), // 23:50 in Kolkata
+        ("2026-03-30T18:29:59Z", "2026-03-30T18:40:00Z"), // a second before midnight there
+        ("2026-03-30T18:30:00Z", "2026-03-30T18:32:00Z"),
+        ("2026-03-30T18:59:00Z", "2026-03-30T19:00:00Z"),
+    ] {
+        order(&mut conn, &[("CONFIRMED", since), ("CANCELLED", until)]).await?;
+    }
+    roll_up(&database).await?;
+    let of = |rows: &Value| -> Result<Vec<(String, i64, i64)>> {
+        let rows = rows["statuses"].as_array().context("no list")?.iter();
+        let rows = rows.map(|row| {
+            let number = |name: &str| row[name].as_i64().unwrap_or(-1);
+            (row["period"].as_str().unwrap_or("").to_owned(), number("finished"), number("mean_ms"))
+        });
+        Ok(rows.collect())
+    };
+    let row = |period: &str, finished, mean| (period.to_owned(), finished, mean);
+    let asked = "status-metrics?from=2026-03-29&to=2026-03-31&status=CONFIRMED";
+    let utc = of(&numbers(&api, asked).await?)?;
+    assert_eq!(utc, [row("2026-03-30", 4, 210_250)]);
+    let there = format!("{asked}&time_zone=Asia/Kolkata");
+    let days = of(&numbers(&api, &there).await?)?;
+    assert_eq!(days, [row("2026-03-30", 2, 330_500), row("2026-03-31", 2, 90_000)]);
+    let hours = of(&numbers(&api, &format!("{there}&granularity=hour")).await?)?;
+    assert_eq!(hours, [row("2026-03-30T23:00", 2, 330_500), row("2026-03-31T00:00", 2, 90_000)]);
+    // That hour of the day alone, and a part of an hour of UTC.
+    assert_eq!(of(&numbers(&api, &format!("{there}&hour=0")).await?)?, [row("2026-03-31", 2, 90_000)]);
+    let part = "status-metrics?from=2026-03-30T18:15:00Z&to=2026-03-30T18:30:00Z&status=CONFIRMED";
+    assert_eq!(of(&numbers(&api, part).await?)?, [row("2026-03-30", 2, 330_500)]);
+    api.stop().await
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_is_said_and_whose_numbers_they_are_is_looked_at() -> Result<()> {
     let (database, api) = crate::api().await?;
     let admin = of("admin:root")?;

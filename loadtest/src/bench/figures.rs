@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::feed::FeedRun;
 use super::limits::{Limit, PartOf};
 use super::long::{BackupRun, SoakRun};
+use super::numbers::NumbersRun;
 use super::runs::{AcceptRun, EndToEndRun, SteadyRun, Verdict};
 use super::scale::{BacklogRun, ScaleRun};
 use super::shop::StockRun;
@@ -73,6 +74,8 @@ pub struct Runs {
     pub streams: Vec<StreamsRun>,
     /// Orders of which others are told, by turns.
     pub following: Vec<FollowingRun>,
+    /// What has happened, counted.
+    pub numbers: Vec<NumbersRun>,
     /// The parts alone, by run.
     pub limits: Vec<Vec<Limit>>,
 }

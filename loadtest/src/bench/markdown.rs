@@ -1,6 +1,8 @@
 //! The report for people: a few tables.
 #![expect(clippy::float_arithmetic, reason = "statistics; no money passes here")]
 
+mod followed;
+
 use std::fmt::{self, Write};
 
 use super::figures::{Figures, middle, middle_cost, middle_percentiles};
@@ -302,30 +304,8 @@ impl Figures {
                 run.streams, run.with.pss_mb, run.with.peak_rss_mb, run.rate, run.seen
             )?;
         }
-        let of = |is_told| {
-            let some: Vec<&Cost> = self
-                .runs
-                .following
-                .iter()
-                .filter(|run| run.is_told == is_told)
-                .map(|run| &run.cost)
-                .collect();
-            middle_cost(some.into_iter())
-        };
-        if !self.runs.following.is_empty() {
-            let (not, told) = (of(false), of(true));
-            writeln!(
-                f,
-                "\n| CPU, us an order | nobody is told | others are told | more |\n|---|---:|---:|---:|"
-            )?;
-            for (process, with) in &told.us_per_order {
-                let without = not.us_per_order.get(process).copied().unwrap_or_default();
-                writeln!(f, "| {process} | {without:.1} | {with:.1} | {:+.1} |", with - without)?;
-            }
-            let (without, with) = (not.us_per_order_sum, told.us_per_order_sum);
-            let share = (with / without - 1.0) * 100.0;
-            writeln!(f, "| all | {without:.1} | {with:.1} | {:+.1} ({share:+.1} %) |", with - without)?;
-        }
+        self.following(f)?;
+        self.numbers(f)?;
         writeln!(f)
     }
 

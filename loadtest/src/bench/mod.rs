@@ -13,6 +13,7 @@ pub mod frozen;
 pub mod limits;
 pub mod long;
 mod markdown;
+pub mod numbers;
 pub(crate) mod program;
 mod rows;
 pub mod runs;
@@ -72,8 +73,10 @@ pub enum Part {
     Webhooks,
     /// Memory of thousands of streams, and how soon they see a change; only where it is named
     Streams,
-    /// What it costs an order that others are told of it; only where it is named
+    /// What it costs an order that it is rolled up, and that others are told of it; only where it is named
     Following,
+    /// Numbers: how soon they show what has happened, a month of them read, and made anew; only where it is named
+    Analytics,
 }
 
 /// Of `loadtest bench`.
@@ -118,6 +121,12 @@ pub struct BenchArguments {
     /// Streams in `streams`
     #[arg(long, default_value_t = 5_000)]
     pub streams: usize,
+    /// Orders that the numbers are of which `analytics` reads
+    #[arg(long, default_value_t = 10_000_000)]
+    pub rolled_orders: u64,
+    /// Events that `analytics` makes the numbers anew of
+    #[arg(long, default_value_t = 10_000_000)]
+    pub rolled_events: u64,
     /// Of the hot product in `stock`
     #[arg(long, default_value_t = 100_000)]
     pub buys: u64,
@@ -281,10 +290,20 @@ async fn told(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut Ru
     }
     if arguments.only.contains(&Part::Following) {
         for done in told::following::price(stack, orders, e2e_connections).await.context("following")? {
-            let (told, us) = (if done.is_told { "told" } else { "not told" }, done.cost.us_per_order_sum);
-            eprintln!("run {run}: an order, others are {told}: {us:.1} us, {:?}", done.cost.us_per_order);
+            let (who, us) = (done.who.says(), done.cost.us_per_order_sum);
+            eprintln!("run {run}: an order, {who}: {us:.1} us, {:?}", done.cost.us_per_order);
             runs.following.push(done);
         }
+    }
+    if arguments.only.contains(&Part::Analytics) {
+        let (of, anew) = (arguments.rolled_orders, arguments.rolled_events);
+        let done = numbers::measure(stack, (rate, seconds), of, anew).await.context("analytics")?;
+        eprintln!("run {run}: at {rate}/s an order is shown {}", done.fresh);
+        for (name, took) in &done.pages {
+            eprintln!("run {run}: {name}: {took}");
+        }
+        eprintln!("run {run}: of {} events anew in {:.0} s", done.events, done.anew_seconds);
+        runs.numbers.push(done);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use servers::{Guard, Watched};
@@ -73,6 +73,19 @@ impl Program {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    /// Waits until it has ended by itself, and well.
+    pub(crate) async fn until_ended(mut self, within: Duration) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "{} ended with {status}; see its log", self.name);
+                return Ok(());
+            }
+            ensure!(started.elapsed() < within, "{} does not end within {within:?}", self.name);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Asks it to end and waits.

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 /// Most headers in an answer; ours have ten.
 const MAX_HEADERS: usize = 32;
 /// The largest answer, head and body: an order with as many lines as it may have.
-const MAX_ANSWER: usize = 1024 * 1024;
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// What is read at once: an answer to an order has some 600 bytes.
 const READ: usize = 4 * 1024;
 /// A service that has not answered by then does not answer. The api's own limit is 2.8 s.

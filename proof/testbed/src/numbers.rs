@@ -1,9 +1,12 @@
 //! Orders that were there at times of the test's own, and the follower that counts them: for tests of numbers.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use domain::rolled::hour::Hour;
+use domain::rolled::packed::Packed;
 use follower::follow::Step;
 use follower::roll_up::Rolling;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::TestDatabase;
@@ -56,5 +59,36 @@ pub async fn go_on(conn: &mut PgConnection, id: Uuid, behind: i32, moves: &[(&st
         .execute(&mut *conn)
         .await?;
     }
+    Ok(())
+}
+
+/// Where and when an hour is: location, beginning, channel.
+pub type Key = (String, OffsetDateTime, String);
+
+/// Every hour that is kept, by its key.
+pub async fn hours(conn: &mut PgConnection) -> Result<Vec<(Key, Hour)>> {
+    type Row = (String, OffsetDateTime, String, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT location, hour, channel, orders, statuses, money, reasons FROM rolled_hours ORDER BY 1, 2, 3",
+    )
+    .fetch_all(conn)
+    .await?;
+    let hours = rows.into_iter().map(|(location, hour, channel, orders, statuses, money, reasons)| {
+        let packed = Packed { orders, statuses, money, reasons, ..Packed::default() };
+        Ok(((location, hour, channel), Hour::unpack(&packed)?))
+    });
+    hours.collect()
+}
+
+/// Writes an hour that is there anew.
+pub async fn keep(conn: &mut PgConnection, (location, hour, channel): &Key, is: &Hour) -> Result<()> {
+    let Packed { orders, statuses, hourly, money, reasons } = is.pack();
+    let kept = sqlx::query(
+        "UPDATE rolled_hours SET orders = $4, statuses = $5, hourly = $6, money = $7, reasons = $8
+         WHERE location = $1 AND hour = $2 AND channel = $3",
+    );
+    let kept = kept.bind(location).bind(hour).bind(channel);
+    let kept = kept.bind(orders).bind(statuses).bind(hourly).bind(money).bind(reasons);
+    ensure!(kept.execute(conn).await?.rows_affected() == 1, "there is no such hour");
     Ok(())
 }

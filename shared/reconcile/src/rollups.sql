@@ -1,7 +1,8 @@
 -- The numbers, counted anew from the events, beside those that are written: a row a cell. Straight sums and windows, and nothing of
 -- the way in which the follower counts. Of the events those behind which it stands, whole ticks and the part of one.
 --
--- $1: where buckets of lengths begin; $2, $3: currencies and how many digits stand behind the point.
+-- $1: where buckets of lengths begin; $2, $3: currencies and how many digits stand behind the point; $4 to $8: what is written in the
+-- hours, taken apart: of what, where, in which quarter, what else it is of, and its numbers.
 WITH mark AS (
     SELECT t.before_tx, t.running, p.before_tx AS whole_before, p.running AS whole_running, c.subject, c.version
     FROM feed_cursors c JOIN feed_ticks t ON t.tick = c.tick AND t.at = c.noted_at
@@ -72,6 +73,9 @@ WITH mark AS (
     FROM told t JOIN told added ON added.subject = t.subject AND added.payment_id = t.payment_id AND added.what = 'added'
     CROSS JOIN LATERAL json_array_elements(added.items) line
     WHERE t.what = 'addition_charged' OR (t.what = 'added' AND t.method = 'on_delivery')
+), stays AS (
+    SELECT location, quarter, channel, to_status, greatest(0, floor(extract(epoch FROM left_at - at) * 1000))::bigint AS ms
+    FROM told WHERE to_status IS NOT NULL AND left_at IS NOT NULL
 ), expected AS (
     SELECT 'orders' AS of, concat_ws('|', location, quarter, channel) AS key,
         ARRAY[count(*) FILTER (WHERE what = 'accepted'), count(*) FILTER (WHERE to_status = 'CONFIRMED'),
@@ -84,13 +88,11 @@ WITH mark AS (
     SELECT 'entries', concat_ws('|', location, quarter, channel, to_status), ARRAY[count(*)]
     FROM told WHERE to_status IS NOT NULL GROUP BY location, quarter, channel, to_status
     UNION ALL
-    SELECT 'stays', concat_ws('|', location, quarter, channel, to_status, width_bucket(ms, $1::bigint[])),
-        ARRAY[count(*), sum(ms)::bigint]
-    FROM told CROSS JOIN LATERAL (
-        SELECT greatest(0, floor(extract(epoch FROM left_at - at) * 1000))::bigint AS ms
-    ) length
-    WHERE to_status IS NOT NULL AND left_at IS NOT NULL
-    GROUP BY location, quarter, channel, to_status, width_bucket(ms, $1::bigint[])
+    SELECT 'stays', concat_ws('|', location, quarter, channel, to_status, width_bucket(ms, $1::bigint[])), ARRAY[count(*)]
+    FROM stays GROUP BY location, quarter, channel, to_status, width_bucket(ms, $1::bigint[])
+    UNION ALL
+    SELECT 'lengths', concat_ws('|', location, quarter, channel, to_status), ARRAY[sum(ms)::bigint]
+    FROM stays GROUP BY location, quarter, channel, to_status HAVING sum(ms) > 0
     UNION ALL
     SELECT 'money', concat_ws('|', location, quarter, channel, currency, kind), ARRAY[count(*), sum(minor)::bigint]
     FROM flows GROUP BY location, quarter, channel, currency, kind
@@ -121,16 +123,8 @@ WITH mark AS (
     ) of_it
     GROUP BY customer_id, location, currency
 ), written AS (
-    SELECT 'orders' AS of, concat_ws('|', location, quarter, channel) AS key,
-        ARRAY[accepted, confirmed, failed, rejected, cancelled, delivered] AS numbers FROM rolled_orders
-    UNION ALL
-    SELECT 'entries', concat_ws('|', location, quarter, channel, status), ARRAY[entries] FROM rolled_entries
-    UNION ALL
-    SELECT 'stays', concat_ws('|', location, quarter, channel, status, bucket), ARRAY[stays, total_ms] FROM rolled_stays
-    UNION ALL
-    SELECT 'money', concat_ws('|', location, quarter, channel, currency, kind), ARRAY[times, amount_minor] FROM rolled_money
-    UNION ALL
-    SELECT 'reasons', concat_ws('|', location, quarter, channel, status, reason), ARRAY[times] FROM rolled_reasons
+    SELECT of, concat_ws('|', location, quarter, rest) AS key, numbers::bigint[] AS numbers
+    FROM unnest($4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[]) AS taken_apart(of, location, quarter, rest, numbers)
     UNION ALL
     SELECT 'customers', concat_ws('|', customer_id, location, currency, first_at, last_at),
         ARRAY[orders, delivered, paid_minor, back_minor] FROM rolled_customers

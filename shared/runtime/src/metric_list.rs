@@ -489,6 +489,24 @@ pub const ALL: &[Metric] = &[
         FOLLOWER,
         "How long what has not taken effect yet has been there.",
     )),
+    gauge(
+        "follow_today_orders",
+        &[of("what", &["accepted", "confirmed", "failed", "rejected", "cancelled", "delivered"])],
+        FOLLOWER,
+        "From the database, where numbers are rolled up: how often orders came in, and came to this, since the first location's midnight.",
+    ),
+    gauge(
+        "follow_today_money_minor",
+        &[CURRENCY, of("way", &["in", "back"])],
+        FOLLOWER,
+        "From the database, where numbers are rolled up: what came in by whichever way, and what went back or has to, since the first location's midnight, in minor units.",
+    ),
+    in_seconds(gauge(
+        "follow_stay_seconds",
+        &[of("status", &["PENDING", "PAYMENT_PROCESSING", "CONFIRMED", "ACCEPTED", "PREPARING", "READY"])],
+        FOLLOWER,
+        "From the database, where numbers are rolled up: how long stays were on average that began within the last hour and are over; 0 where none is.",
+    )),
     // deliver
     counter(
         "deliver_attempts_total",

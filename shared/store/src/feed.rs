@@ -195,6 +195,25 @@ pub async fn lag_seconds(conn: &mut PgConnection, cursor: &Cursor) -> sqlx::Resu
 /// Each page sorts what its tick holds: a tick of a tenth of a second is nothing, one of a million events is a third of a second
 /// a page. So ticks are to be noted from the day on which somebody may want to follow.
 pub async fn read(conn: &mut PgConnection, cursor: &Cursor, limit: u32) -> sqlx::Result<Read> {
+    read_as(conn, cursor, limit, Lines::All).await
+}
+
+/// Which lines of orders are read with what happened to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lines {
+    /// All.
+    All,
+    /// None but those with amounts beside them.
+    WithAmounts,
+}
+
+/// The same, for whoever does not need all lines: most of an order's bytes are these.
+pub async fn read_as(
+    conn: &mut PgConnection,
+    cursor: &Cursor,
+    limit: u32,
+    lines: Lines,
+) -> sqlx::Result<Read> {
     let ticks = around(conn, cursor.tick).await?;
     let here = ticks.iter().position(|tick| tick.tick == cursor.tick && tick.at == cursor.noted_at);
     let Some(here) = here else { return gone(conn).await };
@@ -203,7 +222,7 @@ pub async fn read(conn: &mut PgConnection, cursor: &Cursor, limit: u32) -> sqlx:
         Some(_) => (here.checked_sub(1).and_then(|before| ticks.get(before)), ticks.get(here)),
     };
     match (before, of) {
-        (Some(before), Some(of)) => page(conn, before, of, cursor.within, limit).await,
+        (Some(before), Some(of)) => page(conn, (before, of), cursor.within, limit, lines).await,
         (Some(_), None) => Ok(Read::UpToDate),
         // The one before is forgotten: what this one adds to it cannot be told any more.
         (None, _) => gone(conn).await,
@@ -233,10 +252,10 @@ async fn gone(conn: &mut PgConnection) -> sqlx::Result<Read> {
 /// The events of up to `limit` rows that `of` has and `before` has not.
 async fn page(
     conn: &mut PgConnection,
-    before: &Tick,
-    of: &Tick,
+    (before, of): (&Tick, &Tick),
     within: Option<(Uuid, i32)>,
     limit: u32,
+    lines: Lines,
 ) -> sqlx::Result<Read> {
     let (subject, version) = within.unwrap_or((Uuid::nil(), 0));
     let limit = limit.max(1);
@@ -246,7 +265,8 @@ async fn page(
         r#"
         SELECT subject AS "subject!", version AS "version!", what AS "what!: What",
             from_status AS "from: OrderStatus", to_status AS "to: OrderStatus", actor AS "actor!", reason, payment_id,
-            amount_minor, items AS "items: Json<Vec<Item>>", at AS "at!", began_at
+            amount_minor, CASE WHEN $8 OR strpos(items::text, '"adjustments"') > 0 THEN items END AS "items: Json<Vec<Item>>",
+            at AS "at!", began_at
         FROM (
             SELECT * FROM order_events
             WHERE ((tx >= $1 AND tx < $2) OR tx = ANY($3)) AND tx <> ALL($4) OFFSET 0
@@ -259,7 +279,8 @@ async fn page(
         &of.running,
         subject,
         version,
-        i64::from(limit)
+        i64::from(limit),
+        lines == Lines::All
     )
     .fetch_all(conn)
     .await?;

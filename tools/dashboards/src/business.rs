@@ -14,6 +14,7 @@ pub(crate) fn board() -> Board {
         description: "What is earned, how many orders are confirmed, how many fail?",
         rows: vec![
             ("in the time shown", in_the_time_shown()),
+            ("today, as it is rolled up for managers", today()),
             ("over time", over_time()),
             ("stock", stock()),
         ],
@@ -22,7 +23,16 @@ pub(crate) fn board() -> Board {
 
 /// A counter of minor units, as amounts of each currency, over `window`.
 fn amounts(metric: &str, window: &str) -> String {
-    let of = |labels: &str| format!("sum by (currency) (increase({metric}{{{labels}}}[{window}]))");
+    major(|labels| format!("sum by (currency) (increase({metric}{{{labels}}}[{window}]))"))
+}
+
+/// A gauge of minor units that all say alike, as amounts of each currency.
+fn gauged(metric: &str, label: &str) -> String {
+    major(|labels| format!("max by (currency) ({metric}{{{label},{labels}}})"))
+}
+
+/// Of minor units, by the labels of currencies that have so many.
+fn major(of: impl Fn(&str) -> String) -> String {
     format!(
         "{} / 100 or {} or {} / 1000",
         of(&format!(r#"currency!~"{WHOLE}|{THOUSANDTHS}""#)),
@@ -62,6 +72,38 @@ fn in_the_time_shown() -> Vec<Panel> {
             )
             .limits(5.0, 60.0)
             .wide(6),
+    ]
+}
+
+/// From the numbers that `/analytics` tells: the first location's day, of all locations.
+fn today() -> Vec<Panel> {
+    let orders = |what: &str| format!(r#"max(follow_today_orders{{what="{what}"}})"#);
+    let mut of_orders = Panel::lines(
+        "Orders today",
+        "short",
+        "How many came in since midnight, and what became of orders meanwhile. The number of a day grows until its end.",
+    )
+    .wide(8);
+    for what in ["accepted", "confirmed", "failed", "rejected", "cancelled", "delivered"] {
+        of_orders = of_orders.ask(orders(what), what);
+    }
+    vec![
+        of_orders,
+        Panel::lines(
+            "Money today",
+            "short",
+            "What came in since midnight by whichever way, at the gateway, at channels and in hand; and what went back, or has to.",
+        )
+        .ask(gauged("follow_today_money_minor", r#"way="in""#), "{{currency}} in")
+        .ask(gauged("follow_today_money_minor", r#"way="back""#), "{{currency}} back")
+        .wide(8),
+        Panel::lines(
+            "Mean stay",
+            "s",
+            "How long orders stayed in a status on average, of the stays that began within the last hour and are over.",
+        )
+        .ask("max by (status) (follow_stay_seconds)", "{{status}}")
+        .wide(8),
     ]
 }
 

@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const BEGUN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Programs over a ground of their own, and a manager's token. Made before: an api that runs would hear of it a moment later.
-async fn start(stack: &Stack, shape: Shape) -> Result<(Services, String)> {
+pub(super) async fn start(stack: &Stack, shape: Shape) -> Result<(Services, String)> {
     let ground = stack.ground().await?;
     let manager = stack.manager(&ground)?;
     let mut services = stack.start_on(ground, shape, &[("SECRETS_KEY_FILE", stack.secrets()?)])?;
@@ -39,7 +39,11 @@ async fn webhook(services: &Services, manager: &str, url: &str, types: &[&str]) 
 }
 
 /// A follower over this ground that may tell us, and has begun.
-async fn follower(stack: &Stack, ground: &Ground, further: &[(&'static str, String)]) -> Result<Program> {
+pub(super) async fn follower(
+    stack: &Stack,
+    ground: &Ground,
+    further: &[(&'static str, String)],
+) -> Result<Program> {
     let follower = stack.follower(ground, further)?;
     let (mut conn, started) = (connect(&ground.database_url).await?, Instant::now());
     while count(&mut conn, "SELECT count(*) FROM feed_cursors WHERE follower = 'webhooks'").await? == 0 {

@@ -105,3 +105,40 @@ pub async fn crash_points(
     );
     Ok(held)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Every file of the programs and of what they share.
+    fn sources(folder: &Path, into: &mut String) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                sources(&path, into)?;
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                *into += &std::fs::read_to_string(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_place_is_passed_by_somebody_and_the_page_says_how_many_there_are() -> Result<()> {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        let mut all = String::new();
+        for folder in ["api/src", "worker/src", "follower/src", "shared/store/src", "shared/broker/src"] {
+            sources(&root.join(folder), &mut all)?;
+        }
+        for place in CRASH_POINTS {
+            assert!(all.contains(&format!("\"{place}\"")), "nobody passes {place}");
+        }
+        let page = std::fs::read_to_string(root.join("docs/proof.md"))?;
+        let places = format!("each of {} named places", CRASH_POINTS.len());
+        assert_eq!(page.matches(&places).count(), 2, "{places}");
+        assert!(page.contains(&format!("{} crashes", CRASH_POINTS.len() * 6)));
+        Ok(())
+    }
+}

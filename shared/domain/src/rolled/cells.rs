@@ -5,62 +5,10 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::{lengths, quarter_of, reason_code};
-use crate::order::adjustments::AdjustmentKind;
+use super::hour::{Hour, Orders, at_of};
+use super::money::MoneyKind;
+use super::{lengths, reason_code};
 use crate::order::status::OrderStatus;
-
-/// What money did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "sqlx", derive(sqlx::Type), sqlx(type_name = "money_kind", rename_all = "snake_case"))]
-pub enum MoneyKind {
-    /// The gateway took it.
-    Charged,
-    /// The order's channel took it.
-    Elsewhere,
-    /// Staff took it in hand.
-    Collected,
-    /// It is to go back by the gateway.
-    RefundOwed,
-    /// It went back.
-    Refunded,
-    /// The channel has to give it back.
-    ElsewhereBack,
-    /// Staff have to give it back.
-    CollectedBack,
-    /// It is to be paid in hand; less what came in, and what nobody has to pay any more.
-    Due,
-    /// Within what came in or is due: for bringing it,
-    DeliveryFee,
-    /// for the service,
-    ServiceFee,
-    /// for those who serve,
-    Tip,
-    /// a tax that prices do not include,
-    Tax,
-    /// for what it is packed in,
-    Bag,
-    /// off the price,
-    Discount,
-    /// up or down to what can be paid in cash,
-    Rounding,
-    /// and anything else.
-    Other,
-}
-
-impl From<AdjustmentKind> for MoneyKind {
-    fn from(kind: AdjustmentKind) -> Self {
-        match kind {
-            AdjustmentKind::DeliveryFee => Self::DeliveryFee,
-            AdjustmentKind::ServiceFee => Self::ServiceFee,
-            AdjustmentKind::Tip => Self::Tip,
-            AdjustmentKind::Tax => Self::Tax,
-            AdjustmentKind::Bag => Self::Bag,
-            AdjustmentKind::Discount => Self::Discount,
-            AdjustmentKind::Rounding => Self::Rounding,
-            AdjustmentKind::Other => Self::Other,
-        }
-    }
-}
 
 /// Where an order is made, and by which channel it came; `""`: by none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,27 +17,6 @@ pub struct Place {
     pub location: Arc<str>,
     /// The channel.
     pub channel: Arc<str>,
-}
-
-/// How often orders came to be, or came to this.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named after the statuses")]
-pub struct Orders {
-    pub accepted: i64,
-    pub confirmed: i64,
-    pub failed: i64,
-    pub rejected: i64,
-    pub cancelled: i64,
-    pub delivered: i64,
-}
-
-/// So often, and so much: of stays their milliseconds, of money minor units.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sum {
-    /// How often.
-    pub times: i64,
-    /// How much.
-    pub amount: i64,
 }
 
 /// Who ordered, where, in which currency.
@@ -120,23 +47,27 @@ pub struct Lifetime {
 
 /// What is to be added to which cells.
 #[derive(Debug, Default)]
-#[expect(missing_docs, reason = "a table each, named after it")]
 pub struct Cells {
-    pub orders: BTreeMap<(Place, OffsetDateTime), Orders>,
-    pub entries: BTreeMap<(Place, OffsetDateTime, OrderStatus), i64>,
-    pub stays: BTreeMap<(Place, OffsetDateTime, OrderStatus, i16), Sum>,
-    pub money: BTreeMap<(Place, OffsetDateTime, Arc<str>, MoneyKind), Sum>,
-    pub reasons: BTreeMap<(Place, OffsetDateTime, OrderStatus, String), i64>,
+    /// To which hours.
+    pub hours: BTreeMap<(Place, OffsetDateTime), Hour>,
+    /// To which customers.
     pub customers: BTreeMap<CustomerAt, Lifetime>,
 }
 
 impl Cells {
+    fn hour(&mut self, place: &Place, at: OffsetDateTime) -> (&mut Hour, u8) {
+        let (hour, quarter) = at_of(at);
+        (self.hours.entry((place.clone(), hour)).or_default(), quarter)
+    }
+
     pub(super) fn order(&mut self, place: &Place, at: OffsetDateTime) -> &mut Orders {
-        self.orders.entry((place.clone(), quarter_of(at))).or_default()
+        let (hour, quarter) = self.hour(place, at);
+        hour.orders.entry(quarter).or_default()
     }
 
     pub(super) fn enter(&mut self, place: &Place, at: OffsetDateTime, status: OrderStatus) {
-        *self.entries.entry((place.clone(), quarter_of(at), status)).or_default() += 1;
+        let (hour, quarter) = self.hour(place, at);
+        hour.statuses.entry((quarter, status)).or_default().entries += 1;
     }
 
     /// A stay from `from` to `to`: counted where it began.
@@ -147,9 +78,8 @@ impl Cells {
         from: OffsetDateTime,
         to: OffsetDateTime,
     ) {
-        let millis = lengths::millis(to - from);
-        let key = (place.clone(), quarter_of(from), status, lengths::bucket(millis));
-        self.stays.entry(key).or_default().add(millis);
+        let (hour, quarter) = self.hour(place, from);
+        hour.statuses.entry((quarter, status)).or_default().end(lengths::millis(to - from));
     }
 
     pub(super) fn money(
@@ -159,8 +89,8 @@ impl Cells {
         currency: &Arc<str>,
         (kind, minor): (MoneyKind, i64),
     ) {
-        let key = (place.clone(), quarter_of(at), Arc::clone(currency), kind);
-        self.money.entry(key).or_default().add(minor);
+        let (hour, quarter) = self.hour(place, at);
+        hour.money.entry((quarter, Arc::clone(currency), kind)).or_default().add(1, minor);
     }
 
     pub(super) fn reason(
@@ -170,14 +100,7 @@ impl Cells {
         status: OrderStatus,
         reason: Option<&str>,
     ) {
-        let key = (place.clone(), quarter_of(at), status, reason_code(reason).to_owned());
-        *self.reasons.entry(key).or_default() += 1;
-    }
-}
-
-impl Sum {
-    const fn add(&mut self, amount: i64) {
-        self.times += 1;
-        self.amount += amount;
+        let (hour, quarter) = self.hour(place, at);
+        *hour.reasons.entry((quarter, status, reason_code(reason).into())).or_default() += 1;
     }
 }

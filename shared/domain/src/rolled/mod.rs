@@ -5,7 +5,10 @@
 //! a quarter shows of its stays is corrected as they end.
 
 pub mod cells;
+pub mod hour;
 pub mod lengths;
+pub mod money;
+pub mod packed;
 pub mod story;
 
 use time::OffsetDateTime;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::cells::{Cells, CustomerAt, Lifetime, MoneyKind, Place};
+use super::cells::{Cells, CustomerAt, Lifetime, Place};
+use super::money::MoneyKind;
 use crate::event::{Event, What};
 use crate::money::currency_of;
 use crate::order::adjustments::Adjustment;

@@ -1,25 +1,29 @@
 //! The numbers are what the events come to, wherever the follower stands; and whatever is wrong with any of them is found.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
 use domain::gateway::Ledger;
+use domain::rolled::hour::Hour;
 use reconcile::{Check, Invariant, reconcile};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use store::feed::cursors::{self, Place};
-use store::feed::{self, Read, Start};
+use store::feed::{self, Lines, Read, Start};
 use store::rollups;
 use testbed::TestDatabase;
+use testbed::numbers::{hours, keep};
 use uuid::Uuid;
 
 use crate::events::all_that_happens;
 
-/// Rolls up a page, and says whether there was one.
+/// Rolls up a page as the follower does, and says whether there was one.
 async fn roll_up(conn: &mut PgConnection, rows: u32) -> Result<bool> {
     feed::tick(conn).await?;
     let mut tx = conn.begin().await?;
     let Place::At(cursor) = cursors::lock(&mut tx, "roll_up", Start::Earliest).await? else {
         return Ok(false);
     };
-    let page = feed::read(&mut tx, &cursor, rows).await?;
+    let page = feed::read_as(&mut tx, &cursor, rows, Lines::WithAmounts).await?;
     if let Read::Page { events, next } = &page {
         rollups::add(&mut tx, events).await?;
         cursors::set(&mut tx, "roll_up", next).await?;
@@ -99,10 +103,12 @@ async fn the_numbers_are_what_the_events_come_to_wherever_the_follower_stands() 
         let last = judged(&database).await?;
         assert_eq!(last.violated, 0, "{rows} rows: {:#?}", last.examples);
         assert!(last.checked >= 40, "{} cells", last.checked);
-        let kinds: Vec<String> =
-            sqlx::query_scalar("SELECT DISTINCT kind::text FROM rolled_money ORDER BY 1")
-                .fetch_all(&mut conn)
-                .await?;
+        let mut sums = BTreeMap::new();
+        for (_, hour) in hours(&mut conn).await? {
+            for ((.., kind), sum) in &hour.money {
+                *sums.entry(kind.as_str()).or_insert(0) += sum.amount;
+            }
+        }
         let expected = [
             "charged",
             "collected",
@@ -116,28 +122,78 @@ async fn the_numbers_are_what_the_events_come_to_wherever_the_follower_stands() 
             "refunded",
             "tip",
         ];
+        let kinds: Vec<&str> = sums.keys().copied().collect();
         assert_eq!(kinds, expected, "all that happens moves money in all these ways");
         // What has to go back in the end: once each, since the others' is kept.
-        let sums: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT kind::text, sum(amount_minor)::bigint FROM rolled_money
-             WHERE kind IN ('collected_back', 'elsewhere', 'elsewhere_back', 'tip') GROUP BY 1 ORDER BY 1",
-        )
-        .fetch_all(&mut conn)
-        .await?;
-        let sum = |kind: &str, minor| (kind.to_owned(), minor);
-        let expected = [
-            sum("collected_back", 1_000),
-            sum("elsewhere", 2_000),
-            sum("elsewhere_back", 1_000),
-            sum("tip", 100),
-        ];
-        assert_eq!(sums, expected);
+        for (kind, minor) in
+            [("collected_back", 1_000), ("elsewhere", 2_000), ("elsewhere_back", 1_000), ("tip", 100)]
+        {
+            assert_eq!(sums[kind], minor, "{kind}");
+        }
     }
     Ok(())
 }
 
+/// What may be wrong with an hour; whether there was anything to be wrong.
+const HARMS: [(&str, fn(&mut Hour) -> bool); 17] = [
+    ("accepted", |hour| hour.orders.values_mut().next().map(|of| of.accepted += 1).is_some()),
+    ("confirmed", |hour| hour.orders.values_mut().next().map(|of| of.confirmed += 1).is_some()),
+    ("failed", |hour| hour.orders.values_mut().next().map(|of| of.failed += 1).is_some()),
+    ("rejected", |hour| hour.orders.values_mut().next().map(|of| of.rejected += 1).is_some()),
+    ("cancelled", |hour| hour.orders.values_mut().next().map(|of| of.cancelled += 1).is_some()),
+    ("delivered", |hour| hour.orders.values_mut().next().map(|of| of.delivered += 1).is_some()),
+    ("entries", |hour| hour.statuses.values_mut().next().map(|of| of.entries += 1).is_some()),
+    ("total_ms", |hour| hour.statuses.values_mut().next().map(|of| of.total_ms += 1).is_some()),
+    ("a bucket", |hour| {
+        hour.statuses.values_mut().find_map(|of| of.buckets.values_mut().next()).map(|of| *of += 1).is_some()
+    }),
+    ("no bucket", |hour| hour.statuses.values_mut().find_map(|of| of.buckets.pop_first()).is_some()),
+    ("money", |hour| hour.money.values_mut().next().map(|of| of.amount += 1).is_some()),
+    ("times of money", |hour| hour.money.values_mut().next().map(|of| of.times += 1).is_some()),
+    ("reasons", |hour| hour.reasons.values_mut().next().map(|of| *of += 1).is_some()),
+    ("no orders", |hour| hour.orders.pop_first().is_some()),
+    ("no status", |hour| hour.statuses.pop_first().is_some()),
+    ("no money", |hour| hour.money.pop_first().is_some()),
+    ("no reasons", |hour| hour.reasons.pop_first().is_some()),
+];
+
 #[tokio::test]
-async fn a_number_that_is_wrong_is_found_and_so_is_one_that_is_missing_or_one_too_many() -> Result<()> {
+async fn a_number_of_an_hour_that_is_wrong_is_found_and_so_is_one_that_is_missing() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    all_that_happens(&mut conn).await?;
+    while roll_up(&mut conn, 1_000).await? {}
+    let (kept, mut all) = (hours(&mut conn).await?, HARMS.to_vec());
+    for (key, hour) in &kept {
+        for (name, harm) in HARMS {
+            let mut wrong = hour.clone();
+            if harm(&mut wrong) {
+                keep(&mut conn, key, &wrong).await?;
+                assert!(judged(&database).await?.violated > 0, "{name}");
+                all.retain(|(left, _)| *left != name);
+            }
+        }
+        keep(&mut conn, key, hour).await?;
+    }
+    assert!(all.is_empty(), "{:?}", all.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    assert_eq!(judged(&database).await?.violated, 0, "mended");
+    conn.execute("CREATE TABLE kept AS SELECT * FROM rolled_hours; UPDATE rolled_hours SET hourly = ''")
+        .await?;
+    assert!(judged(&database).await?.violated > 0, "the whole hour");
+    conn.execute("TRUNCATE rolled_hours; INSERT INTO rolled_hours SELECT * FROM kept; DROP TABLE kept")
+        .await?;
+    assert_eq!(judged(&database).await?.violated, 0, "mended again");
+    // What nobody can read is no number.
+    conn.execute("UPDATE rolled_hours SET money = '\\x7f'").await?;
+    assert!(judged(&database).await?.violated > 0);
+    conn.execute("DELETE FROM rolled_hours").await?;
+    assert!(judged(&database).await?.violated > 10);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_customers_number_that_is_wrong_is_found_and_so_is_one_that_is_missing_or_one_too_many()
+-> Result<()> {
     let database = TestDatabase::new().await?;
     let mut conn = database.connect().await?;
     all_that_happens(&mut conn).await?;
@@ -148,7 +204,7 @@ async fn a_number_that_is_wrong_is_found_and_so_is_one_that_is_missing_or_one_to
     )
     .fetch_all(&mut conn)
     .await?;
-    assert_eq!(numbers.len(), 18);
+    assert_eq!(numbers.len(), 6);
     for (table, column) in numbers {
         let more = if column.ends_with("_at") { "interval '1 s'" } else { "1" };
         let wrong = format!("UPDATE {table} SET {column} = {column} + {more}");

@@ -39,7 +39,7 @@ pub async fn add(conn: &mut PgConnection, events: &[Event]) -> sqlx::Result<()> 
             story.tell(event, &mut cells);
         }
     }
-    write::cells(conn, &cells).await
+    write::cells(conn, cells).await
 }
 
 /// What is counted by. (What stands beside an order's lines stands with its first event; few orders have any, and those have

@@ -6,7 +6,7 @@ use domain::event::{Event, What};
 use domain::order::lines::Item;
 use domain::order::status::OrderStatus;
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::events::Row;
@@ -16,19 +16,14 @@ use crate::feed::{self, Cursor, Start};
 /// Where the second set is while it is made, and whose cursor says how far that is.
 pub const ANEW: &str = "roll_up_anew";
 /// The tables, and how they are kept (migrations, 0011).
-const TABLES: [(&str, &str); 6] = [
-    ("rolled_orders", IN_PLACE),
-    ("rolled_entries", IN_PLACE),
-    ("rolled_stays", IN_PLACE),
-    ("rolled_money", IN_PLACE),
-    ("rolled_reasons", IN_PLACE),
+const TABLES: [(&str, &str); 2] = [
+    ("rolled_hours", "fillfactor = 50, toast_tuple_target = 4080"),
     (
         "rolled_customers",
         "fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 50000,
          autovacuum_vacuum_cost_limit = 2000",
     ),
 ];
-const IN_PLACE: &str = "fillfactor = 50";
 
 /// What is to be read first, all of it: the events of one moment.
 #[derive(Debug, Clone)]
@@ -46,12 +41,31 @@ pub async fn alone(conn: &mut PgConnection) -> sqlx::Result<bool> {
         .await
 }
 
-/// An empty second set, whatever was left of an earlier one; and the moment up to which all is to be read. What happens later waits
-/// for its cursor.
+/// Clears away what is left of a second set whose maker has died, and its cursor, for which what has happened is kept; says whether there
+/// was any. One that is being made is left alone.
+pub async fn clear(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    let mut tx = conn.begin().await?;
+    let is_left = sqlx::query_scalar!(
+        r#"SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AND (
+               EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) OR EXISTS (SELECT FROM feed_cursors WHERE follower = $1)
+           ) AS "is!""#,
+        ANEW
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if is_left {
+        tx.execute(AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {ANEW} CASCADE"))).await?;
+        sqlx::query!("DELETE FROM feed_cursors WHERE follower = $1", ANEW).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    Ok(is_left)
+}
+
+/// An empty second set; and the moment up to which all is to be read. What happens later waits for its cursor.
 pub async fn begin(conn: &mut PgConnection) -> sqlx::Result<Moment> {
     feed::tick(conn).await?;
     let home = home(conn).await?;
-    let mut statements = format!("BEGIN; DROP SCHEMA IF EXISTS {ANEW} CASCADE; CREATE SCHEMA {ANEW};");
+    let mut statements = format!("BEGIN; CREATE SCHEMA {ANEW};");
     for (table, kept) in TABLES {
         statements +=
             &format!("CREATE TABLE {ANEW}.{table} (LIKE {home}.{table} INCLUDING ALL) WITH ({kept});");

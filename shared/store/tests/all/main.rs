@@ -31,4 +31,5 @@ mod replays;
 mod stock;
 mod switched_off;
 mod tls;
+mod today;
 mod tries;
