@@ -94,8 +94,8 @@ async fn each_hour(
         FROM (
             SELECT h.hour, string_agg(CASE $5::text WHEN 'orders' THEN h.orders WHEN 'statuses' THEN h.statuses
                                           WHEN 'hourly' THEN h.hourly WHEN 'money' THEN h.money ELSE h.reasons END, ''::bytea) AS cells
-            FROM unnest($1::text[]) AS at(location) JOIN rolled_hours h ON h.location = at.location
-            WHERE h.hour > $2::timestamptz - interval '1 hour' AND h.hour < $3 AND ($4::text IS NULL OR h.channel = $4)
+            FROM rolled_hours h
+            WHERE h.location = ANY($1) AND h.hour > $2::timestamptz - interval '1 hour' AND h.hour < $3 AND ($4::text IS NULL OR h.channel = $4)
             GROUP BY h.hour
         ) of
         "#,
