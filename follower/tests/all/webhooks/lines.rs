@@ -152,8 +152,7 @@ async fn two_of_a_line_that_are_replayed_at_once_wait_one_behind_the_other() -> 
     assert_eq!(line.end_all(Next::Parked).await?, [3, 4]);
     let (mut first, mut second) = (one.begin().await?, other.begin().await?);
     assert_eq!(line.replay(&mut first, Which::One(line.subject, 4)).await?, 1);
-    // All that is parked by then: the other one.
-    let replayed = line.replay(&mut second, Which::Made(None, None));
+    let replayed = line.replay(&mut second, Which::One(line.subject, 3));
     assert_eq!(behind(&line.house, first, replayed).await?, 1);
     second.commit().await?;
     assert_eq!(line.stands().await?, is(&[(3, "behind"), (4, "waiting")]));

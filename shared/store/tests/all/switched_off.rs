@@ -32,6 +32,7 @@ async fn a_follower_that_is_off_holds_moments_until_it_is_forgotten_and_begins_a
     assert_eq!(forget_follower(&mut conn, "mail", HOUR).await?, Forgotten::Follows);
     let me = Uuid::now_v7();
     assert!(matches!(hold(&mut conn, "messages", me, HOUR).await?, Place::At(_)));
+    assert!(unread_seconds(&mut conn).await? >= unread, "of the one that is furthest behind");
     conn.execute("UPDATE feed_cursors SET moved_at = now() - interval '2 hours'").await?;
     assert_eq!(forget_follower(&mut conn, "messages", HOUR).await?, Forgotten::Follows);
     cursors::release(&mut conn, "messages", me).await?;
