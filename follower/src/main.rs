@@ -115,5 +115,5 @@ async fn once(command: Command) -> Result<()> {
 
 fn open(config: &MigrateConfig) -> Result<Database> {
     telemetry::init_logs(&config.logs)?;
-    Ok(Database::new(&config.password.put_into(&config.database_url)?, "follower")?)
+    Database::new(&config.password.put_into(&config.database_url)?, "follower")
 }
