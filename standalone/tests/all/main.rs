@@ -35,8 +35,12 @@ async fn settled(database_url: &str, client: &Client, broker: Option<&Broker>) -
     let mut conn = database.connect().await?;
     until("all payments are final, and failed additions taken off", async || {
         let open: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM shown_payments
-             WHERE due_at IS NOT NULL OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL)",
+            // What was added while its order was not paid yet is charged a moment after that.
+            "SELECT count(*) FROM shown_payments p
+             WHERE due_at IS NOT NULL OR (added IS NOT NULL AND status = 'failed' AND dropped_at IS NULL)
+                OR (added IS NOT NULL AND status = 'held' AND EXISTS (
+                       SELECT FROM shown_orders o
+                       WHERE o.id = p.order_id AND o.status NOT IN ('PENDING', 'PAYMENT_PROCESSING')))",
         )
         .fetch_one(&mut conn)
         .await?;
