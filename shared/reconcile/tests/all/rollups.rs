@@ -134,8 +134,11 @@ async fn the_numbers_are_what_the_events_come_to_wherever_the_follower_stands() 
     Ok(())
 }
 
-/// What may be wrong with an hour; whether there was anything to be wrong.
-const HARMS: [(&str, fn(&mut Hour) -> bool); 17] = [
+/// Makes something of an hour wrong; whether there was anything to be wrong.
+type Harm = fn(&mut Hour) -> bool;
+
+/// What may be wrong with an hour.
+const HARMS: [(&str, Harm); 17] = [
     ("accepted", |hour| hour.orders.values_mut().next().map(|of| of.accepted += 1).is_some()),
     ("confirmed", |hour| hour.orders.values_mut().next().map(|of| of.confirmed += 1).is_some()),
     ("failed", |hour| hour.orders.values_mut().next().map(|of| of.failed += 1).is_some()),

@@ -220,6 +220,9 @@ impl Sums {
     }
 }
 
+/// Of one currency, by the place of its kind.
+type ByKind = [Sum; MoneyKind::ALL.len()];
+
 /// Money of every kind.
 pub async fn money(
     conn: &mut PgConnection,
@@ -228,7 +231,7 @@ pub async fn money(
     periods: &[Period],
 ) -> sqlx::Result<ByPeriod<Money>> {
     // A house has few currencies, mostly one: they are looked through.
-    let mut found: Vec<Option<Vec<(String, [Sum; MoneyKind::ALL.len()])>>> = vec![None; periods.len()];
+    let mut found: Vec<Option<Vec<(String, ByKind)>>> = vec![None; periods.len()];
     each_hour(conn, which, span, (Column::Money, periods), |cells, quarters| {
         packed::money(cells, |quarter, currency, kind, sum| {
             let Some(found) = period(quarters, quarter).and_then(|period| found.get_mut(period)) else {
@@ -245,7 +248,7 @@ pub async fn money(
         })
     })
     .await?;
-    let named = |sums: [Sum; MoneyKind::ALL.len()]| {
+    let named = |sums: ByKind| {
         let moved = MoneyKind::ALL.into_iter().zip(sums).filter(|(_, sum)| sum.times > 0);
         moved.map(|((kind, _), sum)| (kind, sum)).collect()
     };
