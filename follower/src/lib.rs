@@ -63,7 +63,7 @@ pub async fn run(follower: Follower, stop: Stop) -> Result<()> {
     crew.spawn("deliver", delivery.run(settings.follow_interval, stop.clone()));
     if let Some(url) = &settings.events_amqp_url {
         let exchange = Exchange::new(url, &settings.events_exchange)?;
-        let messages = Messages::new(database.session(), exchange);
+        let messages = Messages::new(database.session().planning_anew(), exchange);
         crew.spawn("messages", messages.run(settings.follow_interval, stop.clone()));
     }
     let mut patience = settings.webhook_timeout;

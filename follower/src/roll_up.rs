@@ -53,7 +53,7 @@ pub struct Rolling {
 impl Rolling {
     /// On a connection of its own.
     pub fn new(database: &Database) -> Self {
-        let following = Following::new(RollUp, database.session(), Arc::default());
+        let following = Following::new(RollUp, database.session().planning_anew(), Arc::default());
         Self { following, database: database.clone(), is_whole: false, today: Shown::new() }
     }
 
