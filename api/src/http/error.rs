@@ -133,6 +133,11 @@ impl ApiError {
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid request", detail) }
     }
 
+    /// Whether the same may be answered otherwise a moment later.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// What is wrong with a request that is not to be sent again as it is; `None`: it is no fault of what was sent.
     pub(crate) fn refusal(&self) -> Option<&[Problem]> {
         let for_good = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::CONFLICT];

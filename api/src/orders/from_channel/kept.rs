@@ -56,6 +56,8 @@ pub(super) async fn keep(
     match kept {
         Ok(_) if is_signed && dialect.only_repeats() => Ok(StatusCode::NO_CONTENT.into_response()),
         Ok(_) => Err(refused),
+        // It is to come again, and to be kept then.
+        Err(error) if error.is_passing() => Err(error),
         Err(error) => {
             tracing::error!(cause = error.cause.as_deref(), "a refused document could not be kept");
             Err(refused)
