@@ -4,11 +4,13 @@
 pub mod config;
 pub mod deliver;
 pub mod follow;
+mod health;
 pub mod mail;
 pub mod messages;
 pub mod rebuild;
 pub mod roll_up;
 pub mod rounds;
+mod sessions;
 mod today;
 pub mod webhooks;
 
@@ -29,6 +31,7 @@ use crate::mail::Mails;
 use crate::mail::send::Sending;
 use crate::messages::Messages;
 use crate::roll_up::Rolling;
+use crate::sessions::session;
 use crate::webhooks::Webhooks;
 
 impl FollowerSettings {
@@ -56,23 +59,23 @@ pub async fn run(follower: Follower, stop: Stop) -> Result<()> {
     let outbox = settings.mail.open()?;
     let mut crew = Crew::new(stop.clone());
     let (secrets, news) = (Arc::new(secrets), Arc::new(Notify::new()));
-    let following = Following::new(Webhooks, database.session().planning_anew(), Arc::clone(&news));
+    let following = Following::new(Webhooks, session(&database), Arc::clone(&news));
     crew.spawn("webhooks", following.run(settings.follow_interval, stop.clone()));
     crew.spawn("roll_up", Rolling::new(&database).run(settings.follow_interval, stop.clone()));
-    let delivery = Delivery::new(database.session().planning_anew(), Arc::clone(&secrets), &settings, news)?;
+    let delivery = Delivery::new(session(&database), Arc::clone(&secrets), &settings, news)?;
     crew.spawn("deliver", delivery.run(settings.follow_interval, stop.clone()));
     if let Some(url) = &settings.events_amqp_url {
         let exchange = Exchange::new(url, &settings.events_exchange)?;
-        let messages = Messages::new(database.session().planning_anew(), exchange);
+        let messages = Messages::new(session(&database), exchange);
         crew.spawn("messages", messages.run(settings.follow_interval, stop.clone()));
     }
     let mut patience = settings.webhook_timeout;
     if let Some(outbox) = outbox {
         patience = patience.max(settings.mail.mail_timeout);
         let news = Arc::new(Notify::new());
-        let following = Following::new(Mails, database.session().planning_anew(), Arc::clone(&news));
+        let following = Following::new(Mails, session(&database), Arc::clone(&news));
         crew.spawn("mail", following.run(settings.follow_interval, stop.clone()));
-        let sending = Sending::new(database.session().planning_anew(), secrets, outbox, news);
+        let sending = Sending::new(session(&database), secrets, outbox, news);
         crew.spawn("send", sending.run(settings.follow_interval, stop));
     }
     crew.run(patience + Duration::from_secs(5)).await

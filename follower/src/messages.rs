@@ -20,6 +20,7 @@ use store::told;
 use uuid::Uuid;
 
 use crate::follow::Step;
+use crate::health::Health;
 
 /// Whose cursor it is.
 const NAME: &str = "messages";
@@ -64,17 +65,10 @@ impl Messages {
 
     /// Tells until `stop`.
     pub async fn run(mut self, interval: Duration, stop: Stop) -> Result<()> {
-        let mut well = true;
+        let mut health = Health::new();
         while !stop.is_stopped() {
             let step = self.run_once().await;
-            match &step {
-                Ok(_) => well = true,
-                Err(error) => {
-                    if std::mem::take(&mut well) {
-                        tracing::warn!(error = format!("{error:#}"), "cannot tell the exchange; trying on");
-                    }
-                }
-            }
+            health.met(&step, "cannot tell the exchange");
             let wait = match step {
                 Ok(Step::Followed(_) | Step::Gone) => continue,
                 Ok(Step::UpToDate) => interval,

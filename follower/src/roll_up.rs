@@ -15,7 +15,9 @@ use store::rollups::jobs::ROLL_UP;
 use store::rollups::{self, anew};
 
 use crate::follow::{Following, Follows, Step};
+use crate::health::Health;
 use crate::rebuild::{CLEARED, rebuild};
+use crate::sessions::session;
 use crate::today::Shown;
 
 /// Adds what happens to the numbers.
@@ -53,23 +55,19 @@ pub struct Rolling {
 impl Rolling {
     /// On a connection of its own.
     pub fn new(database: &Database) -> Self {
-        let following = Following::new(RollUp, database.session().planning_anew(), Arc::default());
+        let following = Following::new(RollUp, session(database), Arc::default());
         Self { following, database: database.clone(), is_whole: false, today: Shown::new() }
     }
 
     /// Follows until `stop`.
     pub async fn run(mut self, interval: Duration, stop: Stop) -> Result<()> {
-        let mut well = true;
+        let mut health = Health::new();
         while !stop.is_stopped() {
             let step = self.run_once().await;
-            if let Err(error) = &step {
-                if std::mem::take(&mut well) {
-                    tracing::warn!(error = format!("{error:#}"), "cannot roll up; trying on");
-                }
-                self.following.note(error).await;
-            } else {
-                well = true;
-                self.today.look(&mut self.following.session).await;
+            health.met(&step, "cannot roll up");
+            match &step {
+                Ok(_) => self.today.look(&mut self.following.session).await,
+                Err(error) => self.following.note(error).await,
             }
             if !matches!(step, Ok(Step::Followed(_) | Step::Gone)) {
                 stop.or_stopped(tokio::time::sleep(interval)).await;

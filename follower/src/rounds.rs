@@ -14,6 +14,8 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::health::Health;
+
 /// A delay is up to a fifth longer: what failed together must not come back together.
 const JITTER: u32 = 5;
 
@@ -36,8 +38,8 @@ pub trait Sends: Send + 'static {
     /// Sees what came of one that has ended.
     fn see(&mut self, done: &Done<Self::Answer>);
 
-    /// Writes down what was seen and is not written down yet, if anything. What cannot be is kept for the next time: nobody is sent
-    /// again what he has because a row is locked for a moment.
+    /// Writes down what was seen and is not written down yet, if anything. What cannot be now is kept for the next time: nobody is
+    /// sent again what he has because a row is locked for a moment. What the database refuses is not: it would be refused for ever.
     fn write(&mut self) -> impl Future<Output = Result<()>> + Send;
 
     /// From now on nothing is begun that is not sent already.
@@ -97,17 +99,10 @@ impl<S: Sends> Rounds<S> {
 
     /// Sends until `stop`; then ends what is under way.
     pub async fn run(mut self, interval: Duration, stop: Stop) -> Result<()> {
-        let mut well = true;
+        let mut health = Health::new();
         while !stop.is_stopped() {
             let step = self.run_once().await;
-            match &step {
-                Ok(_) => well = true,
-                Err(error) => {
-                    if std::mem::take(&mut well) {
-                        tracing::warn!(error = format!("{error:#}"), "{}; trying on", S::CANNOT);
-                    }
-                }
-            }
+            health.met(&step, S::CANNOT);
             if !step.is_ok_and(|step| step.ended + step.begun > 0) {
                 self.wait(interval, &stop).await;
             }

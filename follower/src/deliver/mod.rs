@@ -13,7 +13,7 @@ use domain::told::with_handover;
 use metrics::{Counter, Gauge};
 use runtime::secrets::Secrets;
 use store::deliveries::{self, Claimed, Key, Next, Tried};
-use store::session::Session;
+use store::session::{Session, StoreError};
 use store::webhooks::{self, CameTo};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -204,10 +204,12 @@ impl Sends for Endpoints {
                 Ok(disabled)
             })
         });
-        // What is not written down before its lease is over is sent again.
-        let disabled = written.await.context("cannot write down what was delivered")?;
-        self.unwritten = Unwritten::default();
-        for webhook in disabled {
+        let written = written.await;
+        // What is not written down before its lease is over is sent again; so is what the database refuses.
+        if !written.as_ref().is_err_and(StoreError::may_pass) {
+            self.unwritten = Unwritten::default();
+        }
+        for webhook in written.context("cannot write down what was delivered")? {
             self.lanes.end(webhook);
             tracing::warn!(%webhook, "an endpoint is gone, or has failed for days: nothing is sent to it until somebody enables it");
         }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use metrics::{Counter, Gauge};
 use runtime::secrets::Secrets;
 use store::deliveries::{self, Next, Tried};
-use store::session::Session;
+use store::session::{Session, StoreError};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -154,10 +154,12 @@ impl Sends for Customers {
                 tx.commit().await
             })
         });
-        // What is not written down before its lease is over is sent again, under the same Message-ID.
-        written.await.context("cannot write down what was mailed")?;
-        self.unwritten.clear();
-        Ok(())
+        let written = written.await;
+        // What is not written down before its lease is over is sent again, under the same Message-ID; so is what the database refuses.
+        if !written.as_ref().is_err_and(StoreError::may_pass) {
+            self.unwritten.clear();
+        }
+        written.context("cannot write down what was mailed")
     }
 }
 

@@ -270,7 +270,6 @@ mod tests {
             deadline: Duration::from_secs(6),
             shop: Arc::new(Shop { articles: Vec::new(), shares }),
             cart_hold: Duration::from_secs(1),
-            watchers: None,
         }
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::Tokens;
-use crate::hear::Streams;
 use crate::life::Habits;
 use crate::shop::Shop;
 
@@ -30,6 +29,4 @@ pub struct Plan {
     pub shop: Arc<Shop>,
     /// How long a cart holds what is in it.
     pub cart_hold: Duration,
-    /// Who watches some of them.
-    pub watchers: Option<Arc<Streams>>,
 }

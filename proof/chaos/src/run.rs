@@ -108,11 +108,11 @@ async fn watch(
         deadline: settings.accept_deadline,
         shop: Arc::clone(&shop),
         cart_hold: settings.cart_hold,
-        watchers: ears.as_ref().map(|ears| Arc::clone(&ears.streams)),
     };
+    let watchers = ears.as_ref().map(|ears| &ears.streams);
     let planned = events.len();
     let work = async {
-        let sending = send(&plan, &tally, told.sender(), stop, stop);
+        let sending = send(&plan, watchers, &tally, told.sender(), stop, stop);
         tokio::try_join!(injector.run(events), sending).map(drop)
     };
     let line = || progress_line(&tally, *orders, &injector, planned);

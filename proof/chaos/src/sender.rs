@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::client::Client;
+use crate::hear::Streams;
 use crate::order::Order;
 use crate::plan::Plan;
 use crate::tally::Tally;
@@ -22,9 +23,10 @@ const UNDER_WAY: usize = 2_048;
 const TICK: Duration = Duration::from_millis(10);
 
 /// Sends orders until all are sent or `enough`; returns when each is answered and nobody does anything more with it, or
-/// given up because `stop` came.
+/// given up because `stop` came. `watchers` watch some of them.
 pub async fn send(
     plan: &Plan,
+    watchers: Option<&Arc<Streams>>,
     tally: &Arc<Tally>,
     told: Sender<Told>,
     enough: &Stop,
@@ -53,7 +55,7 @@ pub async fn send(
                 break 'sending;
             };
             let order = Order::new(number, plan);
-            let (client, told, watchers) = (Arc::clone(&client), told.clone(), plan.watchers.clone());
+            let (client, told, watchers) = (Arc::clone(&client), told.clone(), watchers.cloned());
             Tally::count(&tally.offered);
             under_way.spawn(async move {
                 let accepted = client.see_through(&order, &told).await;

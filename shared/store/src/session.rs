@@ -27,6 +27,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the same may be done a moment later.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Held)
+    }
+
     /// Whether one of a batch may be the reason why nothing was done to any.
     pub const fn may_be_one(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::Held)

@@ -209,7 +209,6 @@ impl Case {
             deadline: settings.accept_deadline,
             shop: Arc::clone(&shop),
             cart_hold: settings.cart_hold,
-            watchers: None,
         };
         let enough = Stop::new();
         let stop = Stop::new();
@@ -221,7 +220,7 @@ impl Case {
             died
         };
         let (sent, died, poison) = tokio::join!(
-            send(&plan, &tally, told.sender(), &enough, &stop),
+            send(&plan, None, &tally, told.sender(), &enough, &stop),
             death,
             self.stir_until(&enough, fleet, ground, settings)
         );
