@@ -9,6 +9,7 @@ mod keyed_moves;
 mod keys;
 mod large;
 mod money;
+mod not_kept;
 mod order_input;
 mod reading;
 pub(crate) mod staff_and_customers;
