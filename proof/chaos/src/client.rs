@@ -63,6 +63,8 @@ enum Said {
     SoldOut,
     /// Nothing was sent.
     Unreachable,
+    /// A 409 for this reason, which none of its orders gives cause for.
+    Refused(String),
     /// Another status than 202, or (0) no answer: who knows.
     Unknown(u16),
 }
@@ -137,6 +139,10 @@ impl Client {
                     return None;
                 }
                 Said::Unreachable => self.tally.met(UNREACHABLE),
+                Said::Refused(code) => {
+                    self.tally.complain(format!("order {} was refused at try {tries}: {code}", order.number));
+                    return None;
+                }
                 Said::Unknown(422) if until.is_some_and(|until| until <= clock::now()) => {
                     self.tally.met(TOO_LATE);
                     Tally::count(&self.tally.too_late);
@@ -208,6 +214,9 @@ impl Client {
                     self.tally
                         .complain(format!("order {} was told {id}, then that there is none", order.number));
                 }
+                Said::Refused(code) => {
+                    self.tally.complain(format!("order {} was told {id}, then {code}", order.number));
+                }
                 Said::Unreachable | Said::Unknown(_) => {}
             }
         }
@@ -257,7 +266,8 @@ fn read_refusal(body: &[u8]) -> Said {
     match refusal.as_ref().and_then(|refusal| refusal.errors.first()).map(|error| error.code.as_str()) {
         Some("out_of_stock") => Said::SoldOut,
         Some("cart_changed") => Said::Unknown(0),
-        _ => Said::Unknown(409),
+        Some(code) => Said::Refused(code.to_owned()),
+        None => Said::Unknown(409),
     }
 }
 

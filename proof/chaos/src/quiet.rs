@@ -8,7 +8,7 @@ use broker::Broker;
 use domain::gateway::Ledger;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
-use store::feed::{self, Cursor, Read, Ticked};
+use store::feed::{self, Cursor, Read, Start, Ticked};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -135,7 +135,7 @@ async fn due(conn: &mut PgConnection) -> Result<i64> {
     Ok(due + behind(conn).await?)
 }
 
-/// Followers that have not read all there is.
+/// By how many ticks followers have not read all there is.
 async fn behind(conn: &mut PgConnection) -> Result<i64> {
     type Row = (i64, OffsetDateTime, Option<Uuid>, Option<i32>);
     let cursors: Vec<Row> = sqlx::query_as("SELECT tick, noted_at, subject, version FROM feed_cursors")
@@ -147,7 +147,10 @@ async fn behind(conn: &mut PgConnection) -> Result<i64> {
     let mut behind = 0;
     for (tick, noted_at, subject, version) in cursors {
         let cursor = Cursor { tick, noted_at, within: subject.zip(version) };
-        behind += i64::from(!matches!(feed::read(conn, &cursor, 1).await?, Read::UpToDate));
+        if !matches!(feed::read(conn, &cursor, 1).await?, Read::UpToDate) {
+            let last = feed::start(conn, Start::Latest).await?.tick;
+            behind += (last - tick).max(1);
+        }
     }
     Ok(behind)
 }

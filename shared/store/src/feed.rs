@@ -4,7 +4,8 @@
 //!
 //! A position in a sequence, a time and an id are all taken before the commit, so whoever remembers the last one seen skips
 //! what commits late. Here moments are noted instead: a **tick** is a snapshot, which transactions had ended by then. What
-//! had ended by one tick and not by the one before is read together, inside it by subject and version, in pages.
+//! had ended by one tick and not by the one before is read together, inside it by subject and version, in pages. Whoever is
+//! several ticks behind reads them as one: the snapshots between need not have been noted.
 //!
 //! Two events of one order can have transaction ids against their versions: an id is taken before a lock is waited for. But
 //! who got the lock later ended later, so no snapshot has that one without the other. (That does not hold of a snapshot's
@@ -94,6 +95,9 @@ pub enum Read {
         earliest: Cursor,
     },
 }
+
+/// Ticks that are read as one, at most.
+const TOGETHER: i64 = 256;
 
 struct Tick {
     tick: i64,
@@ -221,6 +225,14 @@ pub async fn read_as(
         None => (ticks.get(here), ticks.get(here + 1)),
         Some(_) => (here.checked_sub(1).and_then(|before| ticks.get(before)), ticks.get(here)),
     };
+    if cursor.within.is_none()
+        && let (Some(before), Some(_)) = (before, ticks.get(here + 2))
+        && let Some(of) = furthest(conn, before, limit).await?
+        && let whole @ Read::Page { next: Cursor { within: None, .. }, .. } =
+            page(conn, (before, &of), None, limit, lines).await?
+    {
+        return Ok(whole);
+    }
     match (before, of) {
         (Some(before), Some(of)) => page(conn, (before, of), cursor.within, limit, lines).await,
         (Some(_), None) => Ok(Read::UpToDate),
@@ -229,7 +241,7 @@ pub async fn read_as(
     }
 }
 
-/// The tick of this number, the one before it and the one after it, as far as there are.
+/// The tick of this number, the one before it and the two after it, as far as there are.
 async fn around(conn: &mut PgConnection, tick: i64) -> sqlx::Result<Vec<Tick>> {
     sqlx::query_as!(
         Tick,
@@ -237,11 +249,31 @@ async fn around(conn: &mut PgConnection, tick: i64) -> sqlx::Result<Vec<Tick>> {
         (SELECT tick AS "tick!", at AS "at!", before_tx AS "before_tx!", running AS "running!" FROM feed_ticks
          WHERE tick < $1 ORDER BY tick DESC LIMIT 1)
         UNION ALL
-        (SELECT tick, at, before_tx, running FROM feed_ticks WHERE tick >= $1 ORDER BY tick LIMIT 2)
+        (SELECT tick, at, before_tx, running FROM feed_ticks WHERE tick >= $1 ORDER BY tick LIMIT 3)
         "#,
         tick
     )
     .fetch_all(conn)
+    .await
+}
+
+/// The last of the ticks that together hold hardly more than `limit` rows behind `before`. By the ids, so that what ran at
+/// `before` is not counted: a page of several ticks is kept only if it is whole, because a cursor cannot stand within several.
+async fn furthest(conn: &mut PgConnection, before: &Tick, limit: u32) -> sqlx::Result<Option<Tick>> {
+    sqlx::query_as!(
+        Tick,
+        r#"
+        SELECT tick, at, before_tx, running FROM feed_ticks
+        WHERE tick > $1 AND tick <= $1 + $4 AND before_tx <= coalesce(
+            (SELECT tx FROM order_events WHERE tx >= $2 ORDER BY tx OFFSET $3 LIMIT 1), 9223372036854775807)
+        ORDER BY tick DESC LIMIT 1
+        "#,
+        before.tick,
+        before.before_tx,
+        i64::from(limit) * 3 / 4,
+        TOGETHER
+    )
+    .fetch_optional(conn)
     .await
 }
 

@@ -14,6 +14,12 @@ pub struct Design {
     pub tick_by_xmin: bool,
     /// Inside a tick events are read by id, not by subject and version.
     pub by_id_inside_a_tick: bool,
+    /// Of several ticks at once, a page may hold the first event alone, and the cursor stands behind that one in the last tick.
+    pub through_cut_short: bool,
+    /// Several ticks are read at once from within one, as if that one were read.
+    pub through_from_within: bool,
+    /// Several ticks are read at once, by id.
+    pub through_by_id: bool,
     /// Two may take a tick at once.
     pub tick_without_lock: bool,
     /// Who takes a tick waits for the lock with a snapshot in hand.
@@ -101,6 +107,9 @@ pub fn weakenings() -> Vec<(&'static str, Feed, &'static str)> {
         one("below_xmin_by_id", VERSIONS_IN_ORDER, Design { below_xmin_by_id: true, ..full }),
         one("tick_by_xmin", VERSIONS_IN_ORDER, Design { tick_by_xmin: true, ..full }),
         one("by_id_inside_a_tick", VERSIONS_IN_ORDER, Design { by_id_inside_a_tick: true, ..full }),
+        two("through_cut_short", NOTHING_SKIPPED, Design { through_cut_short: true, ..full }),
+        two("through_from_within", NOTHING_SKIPPED, Design { through_from_within: true, ..full }),
+        one("through_by_id", VERSIONS_IN_ORDER, Design { through_by_id: true, ..full }),
         one(
             "tick_without_lock_and_number_apart",
             NOTHING_SKIPPED,

@@ -49,7 +49,7 @@ impl Feed {
         for take in takes.into_iter().flatten().filter(|take| take.place <= kept) {
             state.cursor = take.page.to;
             if !self.design.effects_elsewhere {
-                Self::take_effect(state, take.page.event, take.page.to.place);
+                Self::take_effects(state, &take.page);
             }
         }
     }

@@ -1,5 +1,5 @@
 //! A third model: how what has happened is followed. Transactions write events of a subject; a process notes ticks, each a
-//! snapshot; a reader goes from tick to tick, and inside a tick by subject and version. It is walked through before it is
+//! snapshot; a reader goes from tick to tick, or through several at once, and inside by subject and version. It is walked through before it is
 //! built, because the obvious ways (the last id seen, whatever is below xmin) lose events or turn them round.
 //!
 //! What readers do with an event, and how long anything takes, is not here.
@@ -48,6 +48,8 @@ pub enum Action {
     TickerDies(usize),
     /// Somebody takes the lock for the cursor, and reads a page.
     Read,
+    /// The same, a page of all that there is up to the end of this tick.
+    ReadThrough(u8),
     /// It commits the page's effects, and the cursor.
     Take(usize),
     /// A weakened reader commits the second half.
@@ -86,6 +88,7 @@ impl Model for Feed {
             Action::Tick(ticker) => self.tick(state, ticker),
             Action::TickerDies(ticker) => state.tickers[ticker] = None,
             Action::Read => self.read(state),
+            Action::ReadThrough(end) => self.read_through(state, end),
             Action::Take(reader) => self.take(state, reader),
             Action::Finish(reader) => self.finish(state, reader),
             Action::ReaderDies(reader) => state.readers[reader] = None,

@@ -1,7 +1,7 @@
 //! Who reads takes a lock, reads a page behind the cursor, and commits what it led to together with the cursor. A cursor
 //! that is kept elsewhere is checked first: it names a tick and an event, and they must be there as they were.
 
-use super::state::{Cursor, Event, Page, Place, State, Take};
+use super::state::{Cursor, Event, Page, Place, Read, State, Take, WRITTEN};
 use super::{Action, Feed, Loss};
 
 impl Feed {
@@ -11,6 +11,7 @@ impl Feed {
         let news = !self.stands(state) || self.next(state).is_some();
         if free && !locked && news && !state.told_gone {
             actions.push(Action::Read);
+            actions.extend(self.ends(state).map(Action::ReadThrough));
         }
         for (reader, page) in state.readers.iter().enumerate() {
             match page {
@@ -77,9 +78,45 @@ impl Feed {
             return;
         }
         let Some((event, place)) = self.next(state) else { return };
-        let to = Cursor { place, tx: event.tx, tick: state.tick(place.tick) };
+        self.put_in_hand(state, &[event], event, place);
+    }
+
+    /// Ticks through which a page may go: of several it takes all, as if the snapshots between had not been noted.
+    fn ends(&self, state: &State) -> impl Iterator<Item = u8> {
+        let within = |place: Place| place.tick == state.cursor.place.tick;
+        let begins = self.design.ticks()
+            && self.stands(state)
+            && self.next(state).is_some_and(|(_, place)| !within(place) || self.design.through_from_within);
+        let last = state.ticks().last().map_or(0, |(number, _)| number);
+        (state.cursor.place.tick + 1..=last).filter(move |_| begins)
+    }
+
+    /// All behind the cursor up to the end of this tick, by subject and version.
+    pub(super) fn read_through(&self, state: &mut State, end: u8) {
+        let inside = |event: &Event| {
+            (state.cursor.place.tick + 1..=end).any(|tick| state.is_in(tick, event))
+        };
+        let mut events: Vec<Event> = state.events(&self.scope).filter(inside).collect();
+        let by_id = |event: &Event| if self.design.through_by_id { event.tx } else { 0 };
+        events.sort_by_key(|event| (by_id(event), event.subject, event.version));
+        if self.design.through_cut_short {
+            events.truncate(1);
+        }
+        let of_the_end = events.iter().filter(|event| self.design.through_cut_short || state.is_in(end, event));
+        let last = of_the_end.copied().map(|event| (self.place(end, &event), event)).max_by_key(|(place, _)| *place);
+        if let Some((place, last)) = last {
+            self.put_in_hand(state, &events, last, place);
+        }
+    }
+
+    fn put_in_hand(&self, state: &mut State, events: &[Event], last: Event, place: Place) {
+        let to = Cursor { place, tx: last.tx, tick: state.tick(place.tick) };
+        let mut in_hand = [None; WRITTEN];
+        for (slot, Event { subject, version, name, .. }) in in_hand.iter_mut().zip(events) {
+            *slot = Some(Read { subject: *subject, version: *version, name: *name });
+        }
         if let Some(free) = state.readers.iter_mut().find(|page| page.is_none()) {
-            *free = Some(Page { event: event.name, to, half: false });
+            *free = Some(Page { events: in_hand, to, half: false });
         }
     }
 
@@ -87,7 +124,7 @@ impl Feed {
     pub(super) fn take(&self, state: &mut State, reader: usize) {
         let Some(page) = state.readers[reader] else { return };
         if !self.design.cursor_before_effects {
-            Self::take_effect(state, page.event, page.to.place);
+            Self::take_effects(state, &page);
         }
         if !self.design.cursor_after_effects {
             state.cursor = page.to;
@@ -106,20 +143,24 @@ impl Feed {
     pub(super) fn finish(&self, state: &mut State, reader: usize) {
         let Some(page) = state.readers[reader].take() else { return };
         if self.design.cursor_before_effects {
-            Self::take_effect(state, page.event, page.to.place);
+            Self::take_effects(state, &page);
         } else {
             state.cursor = page.to;
         }
     }
 
-    pub(super) fn take_effect(state: &mut State, event: u8, place: Place) {
-        if state.read.has(event) {
+    pub(super) fn take_effects(state: &mut State, page: &Page) {
+        page.events.into_iter().flatten().for_each(|read| Self::take_effect(state, read));
+    }
+
+    pub(super) fn take_effect(state: &mut State, Read { subject, version, name }: Read) {
+        if state.read.has(name) {
             state.twice = true;
             return;
         }
-        state.read = state.read.with(event);
-        let newest = &mut state.versions_read[usize::from(place.subject)];
-        state.out_of_order |= place.version != *newest + 1;
-        *newest = place.version.max(*newest);
+        state.read = state.read.with(name);
+        let newest = &mut state.versions_read[usize::from(subject)];
+        state.out_of_order |= version != *newest + 1;
+        *newest = version.max(*newest);
     }
 }

@@ -11,6 +11,8 @@ pub const WRITES: usize = 2;
 pub const SUBJECTS: usize = 2;
 /// Events, where every one of them is taken in a transaction that may be lost.
 pub const EVENTS: usize = 3;
+/// Events of a scope, at most.
+pub const WRITTEN: usize = 4;
 /// Ticks: a tick is taken when something has ended since the one before.
 pub const TICKS: usize = 4;
 /// Processes that would take a tick, and as many that would read: the fewest that can get in each other's way.
@@ -149,15 +151,24 @@ pub struct Cursor {
     pub tick: Option<Tick>,
 }
 
-/// A page of one event.
+/// A page: one event, or all that several ticks hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
-    /// Which.
-    pub event: u8,
-    /// The cursor behind it.
+    /// Which, in the order in which they take effect.
+    pub events: [Option<Read>; WRITTEN],
+    /// The cursor behind them.
     pub to: Cursor,
     /// The first of two transactions is committed, where there are two.
     pub half: bool,
+}
+
+/// An event, as a reader has it in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "they are those of `Event`")]
+pub struct Read {
+    pub subject: u8,
+    pub version: u8,
+    pub name: u8,
 }
 
 /// A reader's commit.

@@ -1,7 +1,7 @@
 //! Transactions that write events. An id is taken before the subject's row is waited for, so ids may run against
 //! versions; a commit takes its transaction out of the list of those that run, and only then are its locks gone.
 
-use super::state::{Event, Place, Stage, State, Transaction, WRITES};
+use super::state::{Event, Read, Stage, State, Transaction, WRITES};
 use super::{Action, Feed};
 
 impl Feed {
@@ -57,8 +57,7 @@ impl Feed {
         let version = newest.unwrap_or(0) + 1;
         state.transactions[index].versions[write] = version;
         if self.design.handed_over {
-            let place = Place { subject, version, ..Place::default() };
-            Self::take_effect(state, Event::name(index as u8, write as u8), place);
+            Self::take_effect(state, Read { subject, version, name: Event::name(index as u8, write as u8) });
         }
     }
 

@@ -89,6 +89,9 @@ weakenings! {
     below_xmin_by_id
     tick_by_xmin
     by_id_inside_a_tick
+    through_cut_short
+    through_from_within
+    through_by_id
     tick_without_lock_and_number_apart
     snapshot_before_lock_and_number_apart
     follower_without_lock

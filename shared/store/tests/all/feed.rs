@@ -165,7 +165,9 @@ async fn sixteen_writers_that_commit_late_roll_back_and_die_are_followed_exactly
         let (mut cursor, mut seen) = (start(&mut conn, Start::Earliest).await?, Seen::default());
         let mut dice = StdRng::seed_from_u64(seed + WRITERS);
         while writing.load(Ordering::SeqCst) > 0 {
-            catch_up(&mut conn, &mut cursor, &mut seen, dice.random_range(1..8)).await?;
+            // Small pages of one tick, and large ones of many.
+            let limit = dice.random_range(1..8) * if dice.random_bool(0.5) { 16 } else { 1 };
+            catch_up(&mut conn, &mut cursor, &mut seen, limit).await?;
             if dice.random_bool(0.05) {
                 // Whoever reads dies, too, and goes on where its cursor stands.
                 conn.close_hard().await?;
@@ -279,6 +281,25 @@ async fn pages_are_bounded_and_a_cursor_names_its_place_within_a_tick() -> Resul
     let Read::Page { events, .. } = read(&mut conn, &earliest, 1).await? else { panic!("a page") };
     assert_eq!((events[0].what, events[0].amount_minor), (What::Accepted, Some(2_500)));
     assert_eq!(events[0].items.as_ref().map(Vec::len), Some(1));
+    Ok(())
+}
+
+/// Whoever is behind pays a transaction a page, and not one a tick: or the quickest follower's ticks would hold up all others.
+#[tokio::test]
+async fn several_ticks_are_one_page_as_far_as_they_fit() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let earliest = start(&mut conn, Start::Earliest).await?;
+    for _ in 0..10 {
+        confirmed(&mut conn, 2).await?;
+        assert_eq!(tick(&mut conn).await?, Ticked::Noted);
+    }
+    for (limit, pages) in [(1_000, 1), (41, 2), (20, 4), (4, 20), (1, 50)] {
+        let (mut cursor, mut seen) = (earliest, Seen::default());
+        let read = catch_up(&mut conn, &mut cursor, &mut seen, limit).await?;
+        assert_eq!((seen.events, seen.versions.len()), (60, 20));
+        assert!(read <= pages, "forty rows in ten ticks by {limit}: {read} pages");
+    }
     Ok(())
 }
 
