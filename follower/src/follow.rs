@@ -62,6 +62,8 @@ pub enum Step {
 pub struct Following<F> {
     pub(crate) session: Session,
     well: bool,
+    /// How long what it has not followed yet has been there.
+    behind: Duration,
     followed: Counter,
     gone: Counter,
     lag: Gauge,
@@ -77,6 +79,7 @@ impl<F: Follows> Following<F> {
         Self {
             session,
             well: true,
+            behind: Duration::ZERO,
             followed: metrics::counter!("follow_events_total", "follower" => F::NAME),
             gone: metrics::counter!("follow_gone_total", "follower" => F::NAME),
             lag: metrics::gauge!("follow_lag_seconds", "follower" => F::NAME),
@@ -90,14 +93,14 @@ impl<F: Follows> Following<F> {
     pub async fn run(mut self, interval: Duration, stop: Stop) -> Result<()> {
         let mut busy_until = Instant::now();
         while !stop.is_stopped() {
-            let more = match self.run_once().await {
+            let mut more = false;
+            match self.run_once().await {
                 Ok(step) => {
                     self.well = true;
-                    let more = matches!(step, Step::Followed(_) | Step::Gone);
-                    if more {
+                    if matches!(step, Step::Followed(_) | Step::Gone) {
                         busy_until = Instant::now() + BUSY_FOR;
+                        more = self.goes_on(step, interval);
                     }
-                    more
                 }
                 Err(error) => {
                     if std::mem::take(&mut self.well) {
@@ -105,9 +108,8 @@ impl<F: Follows> Following<F> {
                         tracing::warn!(follower, error = format!("{error:#}"), "cannot follow; trying on");
                     }
                     self.note(&error).await;
-                    false
                 }
-            };
+            }
             if !more {
                 let is_busy = Instant::now() < busy_until;
                 let wait = if is_busy { interval / OFTENER } else { interval };
@@ -115,6 +117,12 @@ impl<F: Follows> Following<F> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the next step is due at once. What has only just happened waits for more of its kind: a page costs a transaction, and
+    /// a tick, however few it holds.
+    pub(crate) fn goes_on(&self, step: Step, interval: Duration) -> bool {
+        step == Step::Gone || (matches!(step, Step::Followed(_)) && self.behind > interval)
     }
 
     /// Writes down what could not be done, for whoever asks where it stands. While the database is away that cannot be, either.
@@ -146,6 +154,7 @@ impl<F: Follows> Following<F> {
             Step::UpToDate | Step::Taken => {}
         }
         if step != Step::Taken {
+            self.behind = Duration::try_from_secs_f64(lag).unwrap_or_default();
             self.lag.set(lag);
             self.aside.set(aside as f64);
         }

@@ -37,6 +37,8 @@ pub struct Messages {
     teller: Option<Teller>,
     /// As whom it holds the cursor.
     me: Uuid,
+    /// How long what it has not told yet has been there.
+    behind: Duration,
     followed: Counter,
     gone: Counter,
     lag: Gauge,
@@ -57,6 +59,7 @@ impl Messages {
             exchange,
             teller: None,
             me: Uuid::now_v7(),
+            behind: Duration::ZERO,
             followed: metrics::counter!("follow_events_total", "follower" => NAME),
             gone: metrics::counter!("follow_gone_total", "follower" => NAME),
             lag: metrics::gauge!("follow_lag_seconds", "follower" => NAME),
@@ -70,8 +73,10 @@ impl Messages {
             let step = self.run_once().await;
             health.met(&step, "cannot tell the exchange");
             let wait = match step {
-                Ok(Step::Followed(_) | Step::Gone) => continue,
-                Ok(Step::UpToDate) => interval,
+                Ok(Step::Gone) => continue,
+                Ok(Step::Followed(_)) if self.behind > interval => continue,
+                // What has only just happened waits for more of its kind, as in `follow`.
+                Ok(Step::Followed(_) | Step::UpToDate) => interval,
                 Ok(Step::Taken) | Err(_) => Duration::from_secs(1),
             };
             stop.or_stopped(tokio::time::sleep(wait)).await;
@@ -97,6 +102,7 @@ impl Messages {
             Found::Page(page, lag) => (page, lag),
         };
         self.lag.set(lag);
+        self.behind = Duration::try_from_secs_f64(lag).unwrap_or_default();
         let early = runtime::chaos::sabotaged("told_before_confirmed");
         if !early {
             self.tell(&page.messages).await?;
@@ -152,7 +158,8 @@ async fn find(conn: &mut PgConnection, me: Uuid) -> sqlx::Result<Found> {
         return Ok(Found::Taken);
     };
     let read = feed::read(&mut tx, &cursor, PAGE).await?;
-    let lag = feed::lag_seconds(&mut tx, &cursor).await?;
+    let behind = if let Read::Page { next, .. } = &read { next } else { &cursor };
+    let lag = feed::lag_seconds(&mut tx, behind).await?;
     let found = match read {
         Read::UpToDate => Found::Nothing(lag),
         Read::Gone { earliest } => {

@@ -20,6 +20,9 @@ use crate::rebuild::{CLEARED, rebuild};
 use crate::sessions::session;
 use crate::today::Shown;
 
+/// Between two looks: nobody reads numbers sooner, and many events change as many rows as few.
+const EVERY: Duration = Duration::from_millis(250);
+
 /// Adds what happens to the numbers.
 #[derive(Debug)]
 pub struct RollUp;
@@ -61,6 +64,7 @@ impl Rolling {
 
     /// Follows until `stop`.
     pub async fn run(mut self, interval: Duration, stop: Stop) -> Result<()> {
+        let interval = interval.max(EVERY);
         let mut health = Health::new();
         while !stop.is_stopped() {
             let step = self.run_once().await;
@@ -69,7 +73,7 @@ impl Rolling {
                 Ok(_) => self.today.look(&mut self.following.session).await,
                 Err(error) => self.following.note(error).await,
             }
-            if !matches!(step, Ok(Step::Followed(_) | Step::Gone)) {
+            if !step.is_ok_and(|step| self.following.goes_on(step, interval)) {
                 stop.or_stopped(tokio::time::sleep(interval)).await;
             }
         }

@@ -104,7 +104,7 @@ pub(crate) async fn track(
     let customer = if let Actor::Customer(id) = &caller { Some(&**id) } else { None };
     let place = state.hub.place(customer)?;
     let watch = state.hub.watch(id);
-    let tracked = Tracked { watch, after, waiting: VecDeque::new(), _place: place };
+    let tracked = Tracked { watch, after, _place: place };
     let frames = stream::unfold(tracked, |mut tracked| async move {
         let frame = tracked.next().await?;
         Some((Ok(frame), tracked))
@@ -117,23 +117,20 @@ struct Tracked {
     watch: Watch,
     /// What it has been told.
     after: i32,
-    waiting: VecDeque<Event>,
     _place: Place,
 }
 
 impl Tracked {
     async fn next(&mut self) -> Option<Frame> {
         loop {
-            if let Some(event) = self.waiting.pop_front() {
+            let history = Arc::clone(&self.watch.history.borrow_and_update());
+            if let Some(event) = history.iter().find(|event| event.version > self.after) {
                 self.after = event.version;
                 let frame = Frame::default().id(event.version.to_string()).event(event.what.as_str());
-                return frame.json_data(TrackedEvent::of(&event)).ok();
+                return frame.json_data(TrackedEvent::of(event)).ok();
             }
-            let history = self.watch.history.borrow_and_update().clone();
-            self.waiting.extend(history.iter().filter(|event| event.version > self.after).cloned());
-            if self.waiting.is_empty() {
-                self.watch.history.changed().await.ok()?;
-            }
+            drop(history);
+            self.watch.history.changed().await.ok()?;
         }
     }
 }

@@ -55,10 +55,12 @@ async fn only_the_house_says_whose_card_pays_and_only_it_sees_the_gateways_names
     let (ada, till) = (of("customer:customer_123")?, of("service:till")?);
     let names = json!({"method": "card", "gateway_payment_method": "pm_1", "gateway_customer": "cus_of_bob"});
     let another = json!({"gateway_customer": "cus_of_bob"});
-    for payment in [&names, &another] {
+    // What nobody has paid would be cooked (CASE 22).
+    let elsewhere = json!({"method": "elsewhere"});
+    for payment in [&names, &another, &elsewhere] {
         let order = an_order_paid_by(payment);
         let refused = ask(&api, Method::POST, "/orders", &ada, Some(order)).await?;
-        assert_eq!(refused.status(), 403, "a customer names somebody who is to pay");
+        assert_eq!(refused.status(), 403, "a customer says that somebody else pays, or has paid: {payment}");
     }
     let list: Value = ask(&api, Method::GET, "/orders/me", &ada, None).await?.json().await?;
     assert_eq!(list["orders"], json!([]), "nothing came of it");

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::columns::Written;
 use super::{Accept, Accepted, described, earlier};
 use crate::stock::holds::{self, Part};
-use crate::stock::{self, Short, carts, needs, shorts};
+use crate::stock::{self, Short, TRIES, carts, needs, shorts};
 
 /// Writes all orders of `batch` for which there is enough, and answers each, in the batch's order. Running it twice with the same
 /// ids is harmless: nothing is taken twice.
@@ -42,32 +42,34 @@ pub async fn accept_stocked(
     batch.iter().map(|one| answers.remove(&one.order.id).ok_or(sqlx::Error::RowNotFound)).collect()
 }
 
-/// How often an order is cut to what there is, when each time somebody is faster. What is gone so fast is gone.
-const CUTS: u32 = 32;
-
-/// An order by itself: as it is; or, where it may be cut, cut to what there is. Each time by a look and then by the guarded take,
-/// which may find that somebody was faster: so no row is held meanwhile, and a refusal holds none at all.
+/// An order by itself: as it is; or, where it may be cut, cut to what there is. Each time by the guarded take, and by a look that may
+/// find that somebody was faster, or has given back meanwhile: so no row is held, and a refusal holds none at all.
 async fn cut_or_whole(conn: &mut PgConnection, one: &Accept, due_in: Duration) -> sqlx::Result<Accepted> {
-    let mut whole = try_alone(conn, one, due_in).await?;
-    for _ in 0..CUTS {
-        let Tried::Short { there } = whole else { break };
-        let cut = one.order.cut_to(&there);
-        let Some(order) = cut else {
-            whole = Tried::Short { there };
-            break;
+    let mut tried = try_alone(conn, one, due_in).await?;
+    for _ in 0..TRIES {
+        let there = match tried {
+            Tried::Done(accepted) => return Ok(accepted),
+            Tried::Short { there } => there,
         };
-        let cut = Accept { order, key: one.key.clone() };
-        whole = match try_alone(conn, &cut, due_in).await? {
-            Tried::Done(Accepted::New { created_at }) => {
-                Tried::Done(Accepted::Partly(Box::new(cut.order.as_accepted(created_at))))
+        let short = shorts(&one.order.takes, &there);
+        tried = if short.is_empty() {
+            try_alone(conn, one, due_in).await?
+        } else if let Some(order) = one.order.cut_to(&there) {
+            let cut = Accept { order, key: one.key.clone() };
+            match try_alone(conn, &cut, due_in).await? {
+                Tried::Done(Accepted::New { created_at }) => {
+                    Tried::Done(Accepted::Partly(Box::new(cut.order.as_accepted(created_at))))
+                }
+                other => other,
             }
-            other => other,
+        } else {
+            return Ok(Accepted::OutOfStock(short));
         };
     }
-    Ok(match whole {
-        Tried::Done(accepted) => accepted,
-        Tried::Short { there } => Accepted::OutOfStock(shorts(&one.order.takes, &there)),
-    })
+    match tried {
+        Tried::Done(accepted) => Ok(accepted),
+        Tried::Short { there } => stock::refusal(&one.order.takes, &there).map(Accepted::OutOfStock),
+    }
 }
 
 /// What one try came to.

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Short, available, needs, shorts, take};
+use super::{Short, TRIES, available, needs, shorts, take};
 
 /// A cart.
 #[derive(Debug, Clone)]
@@ -78,6 +78,17 @@ pub async fn read(conn: &mut PgConnection, owner: &str) -> sqlx::Result<Option<C
 
 /// Puts these lines in the place of those that were in it, and holds them from now on. Running it twice is harmless.
 pub async fn fill(conn: &mut PgConnection, ask: &Fill) -> sqlx::Result<Filled> {
+    for _ in 0..TRIES {
+        match try_to_fill(conn, ask).await? {
+            // It was found too little, and somebody has given back since.
+            Filled::OutOfStock(shorts) if shorts.is_empty() => {}
+            filled => return Ok(filled),
+        }
+    }
+    Err(sqlx::Error::WorkerCrashed)
+}
+
+async fn try_to_fill(conn: &mut PgConnection, ask: &Fill) -> sqlx::Result<Filled> {
     let mut tx = conn.begin().await?;
     let row = sqlx::query!(
         "INSERT INTO carts (owner, id, version, due_at, currency, lines, location)

@@ -78,6 +78,16 @@ pub(crate) fn shorts(takes: &[Take], there: &BTreeMap<Uuid, i64>) -> Vec<Short> 
     takes.iter().filter_map(short).collect()
 }
 
+/// How often it is tried again, when each time somebody is faster.
+pub(crate) const TRIES: u32 = 32;
+
+/// What there was too little of. Where that is nothing any more, nobody can say, and whoever asked asks again: a refusal without a
+/// reason would be an untruth.
+pub(crate) fn refusal(takes: &[Take], there: &BTreeMap<Uuid, i64>) -> sqlx::Result<Vec<Short>> {
+    let shorts = shorts(takes, there);
+    if shorts.is_empty() { Err(sqlx::Error::WorkerCrashed) } else { Ok(shorts) }
+}
+
 /// An item that ran out, or is there again.
 #[derive(Debug, Clone, Copy)]
 pub struct Turned {

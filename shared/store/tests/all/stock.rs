@@ -11,6 +11,7 @@ use domain::location::Locations;
 use domain::order::NewOrder;
 use domain::order::additions::NewAddition;
 use domain::order::moves::{Actor, Expected, Move, Refusal, Wanted};
+use domain::order::request::CartRef;
 use domain::order::status::OrderStatus;
 use domain::payment::AttemptOutcome;
 use serde_json::{Value, json};
@@ -479,4 +480,45 @@ async fn a_hold_that_expired_is_told_from_one_that_was_let_go() -> Result<()> {
     assert_eq!(holds::settle_due(&mut conn, &due).await?, Settled { holds: 2, expired: 1 });
     assert_eq!((stock(&mut conn, ids[0]).await?, facts(&mut conn, 100).await?.wrong), ((7, 2, 0), 0));
     Ok(())
+}
+
+/// Between a take that fails and the look at what there is, somebody gives back: nobody is told "out of stock" of what is there.
+#[tokio::test]
+async fn what_is_given_back_between_a_take_and_the_look_is_taken_after_all() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 1, 9).await?;
+    // As if it were there for the look alone: the first take finds nothing.
+    let once = "CREATE SEQUENCE takes;
+        CREATE FUNCTION but_the_first() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN IF nextval('takes') = 1 THEN RETURN NULL; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER but_the_first BEFORE UPDATE ON stock FOR EACH ROW EXECUTE FUNCTION but_the_first()";
+    sqlx::raw_sql(once).execute(&mut conn).await?;
+    let from_now_on = "SELECT setval('takes', 1, false)";
+    let mut order = shop.order(&[(ids[0], 2)]);
+    let (lines, location) = (serde_json::value::to_raw_value(&json!([]))?, "main".to_owned());
+    let owner = "customer:ann".to_owned();
+    let takes = order.takes.clone();
+    let fill = Fill { owner, id: Uuid::now_v7(), location, currency: "USD", lines, takes, keep: SOON };
+    let filled = carts::fill(&mut conn, &fill).await?;
+    let Filled::Done(cart) = filled else { panic!("{filled:?}") };
+    assert_eq!(stock(&mut conn, ids[0]).await?, (7, 2, 0));
+
+    sqlx::query("UPDATE holds SET due_at = now()").execute(&mut conn).await?;
+    holds::settle_due(&mut conn, &Due { limit: 100, ..Due::default() }).await?;
+    sqlx::query(from_now_on).execute(&mut conn).await?;
+    order.cart = Some(CartRef { id: cart.id, version: cart.version });
+    let accepted = accept_stocked(&mut conn, &[Accept { order, key: None }], SOON).await?;
+    assert_eq!(told(&accepted), "N", "of a cart whose time was over");
+    assert_eq!(stock(&mut conn, ids[0]).await?, (7, 2, 0));
+
+    let body =
+        json!({"customer_id": "c", "items": [{"product_id": ids[0], "quantity": 3}], "allow_partial": true});
+    let some = NewOrder::parse_with(&serde_json::from_str(&body.to_string())?, &Locations::default(), &shop);
+    let some = some.unwrap();
+    sqlx::query(from_now_on).execute(&mut conn).await?;
+    let accepted = accept_stocked(&mut conn, &[Accept { order: some, key: None }], SOON).await?;
+    assert_eq!(told(&accepted), "N", "whole, though it may be cut");
+    assert_eq!(stock(&mut conn, ids[0]).await?, (4, 5, 0));
+    adds_up(&database).await
 }
