@@ -93,17 +93,17 @@ impl Feed {
 
     /// All behind the cursor up to the end of this tick, by subject and version.
     pub(super) fn read_through(&self, state: &mut State, end: u8) {
-        let inside = |event: &Event| {
-            (state.cursor.place.tick + 1..=end).any(|tick| state.is_in(tick, event))
-        };
+        let inside = |event: &Event| (state.cursor.place.tick + 1..=end).any(|tick| state.is_in(tick, event));
         let mut events: Vec<Event> = state.events(&self.scope).filter(inside).collect();
         let by_id = |event: &Event| if self.design.through_by_id { event.tx } else { 0 };
         events.sort_by_key(|event| (by_id(event), event.subject, event.version));
         if self.design.through_cut_short {
             events.truncate(1);
         }
-        let of_the_end = events.iter().filter(|event| self.design.through_cut_short || state.is_in(end, event));
-        let last = of_the_end.copied().map(|event| (self.place(end, &event), event)).max_by_key(|(place, _)| *place);
+        let of_the_end =
+            events.iter().filter(|event| self.design.through_cut_short || state.is_in(end, event));
+        let last =
+            of_the_end.copied().map(|event| (self.place(end, &event), event)).max_by_key(|(place, _)| *place);
         if let Some((place, last)) = last {
             self.put_in_hand(state, &events, last, place);
         }
