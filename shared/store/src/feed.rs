@@ -226,8 +226,9 @@ pub async fn read_as(
         Some(_) => (here.checked_sub(1).and_then(|before| ticks.get(before)), ticks.get(here)),
     };
     if cursor.within.is_none()
-        && let (Some(before), Some(_)) = (before, ticks.get(here + 2))
+        && let (Some(before), Some(next), Some(_)) = (before, of, ticks.get(here + 2))
         && let Some(of) = furthest(conn, before, limit).await?
+        && of.tick > next.tick
         && let whole @ Read::Page { next: Cursor { within: None, .. }, .. } =
             page(conn, (before, &of), None, limit, lines).await?
     {
