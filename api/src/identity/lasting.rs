@@ -37,7 +37,9 @@ impl Lasting {
         let mut news = self.identity.followed.news();
         loop {
             news.borrow_and_update();
-            let left = match self.identity.who(&token, || Ok(())).await {
+            // In a place of its own: a check may fetch keys, and room for that would be kept as long as the stream lasts.
+            let who = Box::pin(self.identity.who(&token, || Ok(())));
+            let left = match who.await {
                 Ok(principal) => Duration::from_secs(principal.until.saturating_sub(now())),
                 Err(Unproven::Bad(_) | Unproven::NoRole) => return,
                 Err(Unproven::CannotTell | Unproven::TooFast(_)) => Duration::ZERO,
