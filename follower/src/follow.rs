@@ -171,7 +171,7 @@ async fn step<F: Follows>(conn: &mut PgConnection) -> sqlx::Result<(Step, f64, i
         tx.rollback().await?;
         return Ok((Step::Taken, 0.0, 0));
     };
-    let (step, cursor) = match feed::read_as(&mut tx, &cursor, F::PAGE, F::LINES).await? {
+    let (step, cursor) = match feed::read_whole(&mut tx, &cursor, F::PAGE, F::LINES).await? {
         Read::UpToDate => (Step::UpToDate, cursor),
         Read::Page { events, next } => {
             if sabotaged("cursor_before_effects") {

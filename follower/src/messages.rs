@@ -14,7 +14,7 @@ use metrics::{Counter, Gauge};
 use runtime::tasks::Stop;
 use sqlx::{Connection, PgConnection};
 use store::feed::cursors::{self, Place};
-use store::feed::{self, Cursor, Read};
+use store::feed::{self, Cursor, Lines, Read};
 use store::session::Session;
 use store::told;
 use uuid::Uuid;
@@ -157,7 +157,7 @@ async fn find(conn: &mut PgConnection, me: Uuid) -> sqlx::Result<Found> {
         tx.rollback().await?;
         return Ok(Found::Taken);
     };
-    let read = feed::read(&mut tx, &cursor, PAGE).await?;
+    let read = feed::read_whole(&mut tx, &cursor, PAGE, Lines::All).await?;
     let behind = if let Read::Page { next, .. } = &read { next } else { &cursor };
     let lag = feed::lag_seconds(&mut tx, behind).await?;
     let found = match read {

@@ -83,7 +83,7 @@ pub async fn rebuild(database: &Database) -> Result<Rebuilt> {
 
 /// Adds the next page to the second set; where it ends, and of how many events it was.
 async fn catch_up(conn: &mut PgConnection, cursor: &Cursor) -> Result<Option<(Cursor, u64)>> {
-    match feed::read_as(conn, cursor, NEWS, Lines::WithAmounts).await? {
+    match feed::read_whole(conn, cursor, NEWS, Lines::WithAmounts).await? {
         Read::UpToDate => Ok(None),
         Read::Page { events, next } => {
             anew::there(conn).await?;

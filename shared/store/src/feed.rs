@@ -44,7 +44,7 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Behind this event of the page that ends at `self`.
+    /// Behind this event of the page of one tick ([`read`]) that ends at `self`.
     #[must_use]
     pub const fn behind(self, event: &Event) -> Self {
         Self { within: Some((event.subject, event.version)), ..self }
@@ -199,7 +199,7 @@ pub async fn lag_seconds(conn: &mut PgConnection, cursor: &Cursor) -> sqlx::Resu
 /// Each page sorts what its tick holds: a tick of a tenth of a second is nothing, one of a million events is a third of a second
 /// a page. So ticks are to be noted from the day on which somebody may want to follow.
 pub async fn read(conn: &mut PgConnection, cursor: &Cursor, limit: u32) -> sqlx::Result<Read> {
-    read_as(conn, cursor, limit, Lines::All).await
+    read_within(conn, cursor, (limit, Lines::All), Ticks::One).await
 }
 
 /// Which lines of orders are read with what happened to them.
@@ -211,12 +211,29 @@ pub enum Lines {
     WithAmounts,
 }
 
-/// The same, for whoever does not need all lines: most of an order's bytes are these.
-pub async fn read_as(
+/// The same, for whoever takes a page whole or not at all: of several ticks it makes one page, as far as they fit. No cursor may stand
+/// [`behind`](Cursor::behind) one of its events. And for whoever does not need all lines: most of an order's bytes are these.
+pub async fn read_whole(
     conn: &mut PgConnection,
     cursor: &Cursor,
     limit: u32,
     lines: Lines,
+) -> sqlx::Result<Read> {
+    read_within(conn, cursor, (limit, lines), Ticks::Several).await
+}
+
+/// What a page may be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ticks {
+    One,
+    Several,
+}
+
+async fn read_within(
+    conn: &mut PgConnection,
+    cursor: &Cursor,
+    (limit, lines): (u32, Lines),
+    of_ticks: Ticks,
 ) -> sqlx::Result<Read> {
     let ticks = around(conn, cursor.tick).await?;
     let here = ticks.iter().position(|tick| tick.tick == cursor.tick && tick.at == cursor.noted_at);
@@ -225,7 +242,8 @@ pub async fn read_as(
         None => (ticks.get(here), ticks.get(here + 1)),
         Some(_) => (here.checked_sub(1).and_then(|before| ticks.get(before)), ticks.get(here)),
     };
-    if cursor.within.is_none()
+    if of_ticks == Ticks::Several
+        && cursor.within.is_none()
         && let (Some(before), Some(next), Some(_)) = (before, of, ticks.get(here + 2))
         && let Some(of) = furthest(conn, before, limit).await?
         && of.tick > next.tick

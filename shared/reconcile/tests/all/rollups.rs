@@ -23,7 +23,7 @@ async fn roll_up(conn: &mut PgConnection, rows: u32) -> Result<bool> {
     let Place::At(cursor) = cursors::lock(&mut tx, "roll_up", Start::Earliest).await? else {
         return Ok(false);
     };
-    let page = feed::read_as(&mut tx, &cursor, rows, Lines::WithAmounts).await?;
+    let page = feed::read_whole(&mut tx, &cursor, rows, Lines::WithAmounts).await?;
     if let Read::Page { events, next } = &page {
         rollups::add(&mut tx, events).await?;
         cursors::set(&mut tx, "roll_up", next).await?;

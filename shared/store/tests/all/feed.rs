@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::{Connection, Executor, PgConnection};
-use store::feed::{Cursor, Read, Start, Ticked, forget, lag_seconds, read, start, tick};
+use store::feed::{Cursor, Lines, Read, Start, Ticked, forget, lag_seconds, read, read_whole, start, tick};
 use testbed::{TestDatabase, until};
 use uuid::Uuid;
 
@@ -59,7 +59,7 @@ async fn catch_up(
 ) -> Result<usize> {
     let mut pages = 0;
     loop {
-        match read(conn, cursor, limit).await? {
+        match read_whole(conn, cursor, limit, Lines::All).await? {
             Read::Page { events, next } => {
                 ensure!(events.len() <= 2 * limit as usize, "a page of {} events", events.len());
                 seen.take(&events)?;
