@@ -57,13 +57,25 @@ pub enum Step {
     Gone,
 }
 
+impl Step {
+    /// Whether the next step is due at once, `behind` seconds after what it would follow. What has only just happened waits for more
+    /// of its kind: a page costs a transaction, and a tick, however few it holds.
+    pub(crate) fn goes_on(self, behind: f64, interval: Duration) -> bool {
+        match self {
+            Self::Followed(_) => behind > interval.as_secs_f64(),
+            Self::Gone => true,
+            Self::UpToDate | Self::Taken => false,
+        }
+    }
+}
+
 /// Somebody who follows.
 #[derive(Debug)]
 pub struct Following<F> {
     pub(crate) session: Session,
     well: bool,
-    /// How long what it has not followed yet has been there.
-    behind: Duration,
+    /// How long what it has not followed yet has been there, in seconds.
+    pub(crate) behind: f64,
     followed: Counter,
     gone: Counter,
     lag: Gauge,
@@ -79,7 +91,7 @@ impl<F: Follows> Following<F> {
         Self {
             session,
             well: true,
-            behind: Duration::ZERO,
+            behind: 0.0,
             followed: metrics::counter!("follow_events_total", "follower" => F::NAME),
             gone: metrics::counter!("follow_gone_total", "follower" => F::NAME),
             lag: metrics::gauge!("follow_lag_seconds", "follower" => F::NAME),
@@ -99,7 +111,7 @@ impl<F: Follows> Following<F> {
                     self.well = true;
                     if matches!(step, Step::Followed(_) | Step::Gone) {
                         busy_until = Instant::now() + BUSY_FOR;
-                        more = self.goes_on(step, interval);
+                        more = step.goes_on(self.behind, interval);
                     }
                 }
                 Err(error) => {
@@ -117,12 +129,6 @@ impl<F: Follows> Following<F> {
             }
         }
         Ok(())
-    }
-
-    /// Whether the next step is due at once. What has only just happened waits for more of its kind: a page costs a transaction, and
-    /// a tick, however few it holds.
-    pub(crate) fn goes_on(&self, step: Step, interval: Duration) -> bool {
-        step == Step::Gone || (matches!(step, Step::Followed(_)) && self.behind > interval)
     }
 
     /// Writes down what could not be done, for whoever asks where it stands. While the database is away that cannot be, either.
@@ -154,7 +160,7 @@ impl<F: Follows> Following<F> {
             Step::UpToDate | Step::Taken => {}
         }
         if step != Step::Taken {
-            self.behind = Duration::try_from_secs_f64(lag).unwrap_or_default();
+            self.behind = lag;
             self.lag.set(lag);
             self.aside.set(aside as f64);
         }

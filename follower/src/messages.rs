@@ -37,8 +37,8 @@ pub struct Messages {
     teller: Option<Teller>,
     /// As whom it holds the cursor.
     me: Uuid,
-    /// How long what it has not told yet has been there.
-    behind: Duration,
+    /// How long what it has not told yet has been there, in seconds.
+    behind: f64,
     followed: Counter,
     gone: Counter,
     lag: Gauge,
@@ -48,6 +48,8 @@ pub struct Messages {
 struct Page {
     messages: Vec<Message>,
     next: Cursor,
+    /// How long what comes behind it has been there, in seconds.
+    behind: f64,
     is_gone: bool,
 }
 
@@ -59,7 +61,7 @@ impl Messages {
             exchange,
             teller: None,
             me: Uuid::now_v7(),
-            behind: Duration::ZERO,
+            behind: 0.0,
             followed: metrics::counter!("follow_events_total", "follower" => NAME),
             gone: metrics::counter!("follow_gone_total", "follower" => NAME),
             lag: metrics::gauge!("follow_lag_seconds", "follower" => NAME),
@@ -73,11 +75,9 @@ impl Messages {
             let step = self.run_once().await;
             health.met(&step, "cannot tell the exchange");
             let wait = match step {
-                Ok(Step::Gone) => continue,
-                Ok(Step::Followed(_)) if self.behind > interval => continue,
-                // What has only just happened waits for more of its kind, as in `follow`.
-                Ok(Step::Followed(_) | Step::UpToDate) => interval,
+                Ok(step) if step.goes_on(self.behind, interval) => continue,
                 Ok(Step::Taken) | Err(_) => Duration::from_secs(1),
+                Ok(Step::Followed(_) | Step::UpToDate | Step::Gone) => interval,
             };
             stop.or_stopped(tokio::time::sleep(wait)).await;
         }
@@ -101,8 +101,8 @@ impl Messages {
             }
             Found::Page(page, lag) => (page, lag),
         };
+        // As long as it is not told.
         self.lag.set(lag);
-        self.behind = Duration::try_from_secs_f64(lag).unwrap_or_default();
         let early = runtime::chaos::sabotaged("told_before_confirmed");
         if !early {
             self.tell(&page.messages).await?;
@@ -117,6 +117,8 @@ impl Messages {
         if early {
             self.tell(&page.messages).await?;
         }
+        self.behind = page.behind;
+        self.lag.set(page.behind);
         self.followed.increment(page.messages.len() as u64);
         if page.is_gone {
             self.gone.increment(1);
@@ -158,19 +160,20 @@ async fn find(conn: &mut PgConnection, me: Uuid) -> sqlx::Result<Found> {
         return Ok(Found::Taken);
     };
     let read = feed::read_whole(&mut tx, &cursor, PAGE, Lines::All).await?;
-    let behind = if let Read::Page { next, .. } = &read { next } else { &cursor };
-    let lag = feed::lag_seconds(&mut tx, behind).await?;
+    let lag = feed::lag_seconds(&mut tx, &cursor).await?;
     let found = match read {
         Read::UpToDate => Found::Nothing(lag),
         Read::Gone { earliest } => {
-            Found::Page(Page { messages: Vec::new(), next: earliest, is_gone: true }, lag)
+            Found::Page(Page { messages: Vec::new(), next: earliest, behind: lag, is_gone: true }, lag)
         }
         Read::Page { events, next } => {
             let mut orders: Vec<Uuid> = events.iter().map(|event| event.subject).collect();
             orders.dedup();
             let about = told::about(&mut tx, &orders).await?;
             let messages = events.iter().filter_map(|event| message(event, about.get(&event.subject)?));
-            Found::Page(Page { messages: messages.collect(), next, is_gone: false }, lag)
+            let messages = messages.collect();
+            let behind = feed::lag_seconds(&mut tx, &next).await?;
+            Found::Page(Page { messages, next, behind, is_gone: false }, lag)
         }
     };
     tx.commit().await?;

@@ -73,7 +73,7 @@ impl Rolling {
                 Ok(_) => self.today.look(&mut self.following.session).await,
                 Err(error) => self.following.note(error).await,
             }
-            if !step.is_ok_and(|step| self.following.goes_on(step, interval)) {
+            if !step.is_ok_and(|step| step.goes_on(self.following.behind, interval)) {
                 stop.or_stopped(tokio::time::sleep(interval)).await;
             }
         }

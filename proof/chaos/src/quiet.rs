@@ -144,11 +144,10 @@ async fn behind(conn: &mut PgConnection) -> Result<i64> {
     if !cursors.is_empty() && feed::tick(conn).await? != Ticked::Nothing {
         return Ok(1);
     }
-    let mut behind = 0;
+    let (mut behind, last) = (0, feed::start(conn, Start::Latest).await?.tick);
     for (tick, noted_at, subject, version) in cursors {
         let cursor = Cursor { tick, noted_at, within: subject.zip(version) };
         if !matches!(feed::read(conn, &cursor, 1).await?, Read::UpToDate) {
-            let last = feed::start(conn, Start::Latest).await?.tick;
             behind += (last - tick).max(1);
         }
     }

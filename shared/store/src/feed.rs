@@ -4,8 +4,8 @@
 //!
 //! A position in a sequence, a time and an id are all taken before the commit, so whoever remembers the last one seen skips
 //! what commits late. Here moments are noted instead: a **tick** is a snapshot, which transactions had ended by then. What
-//! had ended by one tick and not by the one before is read together, inside it by subject and version, in pages. Whoever is
-//! several ticks behind reads them as one: the snapshots between need not have been noted.
+//! had ended by one tick and not by the one before is read together, inside it by subject and version, in pages. Whoever
+//! takes a page whole reads several ticks as one: the snapshots between need not have been noted.
 //!
 //! Two events of one order can have transaction ids against their versions: an id is taken before a lock is waited for. But
 //! who got the lock later ended later, so no snapshot has that one without the other. (That does not hold of a snapshot's
@@ -199,7 +199,8 @@ pub async fn lag_seconds(conn: &mut PgConnection, cursor: &Cursor) -> sqlx::Resu
 /// Each page sorts what its tick holds: a tick of a tenth of a second is nothing, one of a million events is a third of a second
 /// a page. So ticks are to be noted from the day on which somebody may want to follow.
 pub async fn read(conn: &mut PgConnection, cursor: &Cursor, limit: u32) -> sqlx::Result<Read> {
-    read_within(conn, cursor, (limit, Lines::All), Ticks::One).await
+    let ticks = around(conn, cursor.tick).await?;
+    read_one(conn, cursor, &ticks, limit, Lines::All).await
 }
 
 /// Which lines of orders are read with what happened to them.
@@ -219,39 +220,52 @@ pub async fn read_whole(
     limit: u32,
     lines: Lines,
 ) -> sqlx::Result<Read> {
-    read_within(conn, cursor, (limit, lines), Ticks::Several).await
+    let ticks = around(conn, cursor.tick).await?;
+    match read_several(conn, cursor, &ticks, limit, lines).await? {
+        Some(page) => Ok(page),
+        None => read_one(conn, cursor, &ticks, limit, lines).await,
+    }
 }
 
-/// What a page may be of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ticks {
-    One,
-    Several,
+/// Where the cursor's tick is among these, if it is there as it was.
+fn place_of(cursor: &Cursor, ticks: &[Tick]) -> Option<usize> {
+    ticks.iter().position(|tick| tick.tick == cursor.tick && tick.at == cursor.noted_at)
 }
 
-async fn read_within(
+/// All of several ticks; `None`: the cursor stands within one, there are not so many, or they do not fit into a page.
+async fn read_several(
     conn: &mut PgConnection,
     cursor: &Cursor,
-    (limit, lines): (u32, Lines),
-    of_ticks: Ticks,
+    ticks: &[Tick],
+    limit: u32,
+    lines: Lines,
+) -> sqlx::Result<Option<Read>> {
+    if cursor.within.is_none()
+        && let Some(here) = place_of(cursor, ticks)
+        && let [before, next, _, ..] = &ticks[here..]
+        && let Some(last) = furthest(conn, before, limit).await?
+        && last.tick > next.tick
+        && let whole @ Read::Page { next: Cursor { within: None, .. }, .. } =
+            page(conn, (before, &last), None, limit, lines).await?
+    {
+        return Ok(Some(whole));
+    }
+    Ok(None)
+}
+
+/// A page of one tick.
+async fn read_one(
+    conn: &mut PgConnection,
+    cursor: &Cursor,
+    ticks: &[Tick],
+    limit: u32,
+    lines: Lines,
 ) -> sqlx::Result<Read> {
-    let ticks = around(conn, cursor.tick).await?;
-    let here = ticks.iter().position(|tick| tick.tick == cursor.tick && tick.at == cursor.noted_at);
-    let Some(here) = here else { return gone(conn).await };
+    let Some(here) = place_of(cursor, ticks) else { return gone(conn).await };
     let (before, of) = match cursor.within {
         None => (ticks.get(here), ticks.get(here + 1)),
         Some(_) => (here.checked_sub(1).and_then(|before| ticks.get(before)), ticks.get(here)),
     };
-    if of_ticks == Ticks::Several
-        && cursor.within.is_none()
-        && let (Some(before), Some(next), Some(_)) = (before, of, ticks.get(here + 2))
-        && let Some(of) = furthest(conn, before, limit).await?
-        && of.tick > next.tick
-        && let whole @ Read::Page { next: Cursor { within: None, .. }, .. } =
-            page(conn, (before, &of), None, limit, lines).await?
-    {
-        return Ok(whole);
-    }
     match (before, of) {
         (Some(before), Some(of)) => page(conn, (before, of), cursor.within, limit, lines).await,
         (Some(_), None) => Ok(Read::UpToDate),

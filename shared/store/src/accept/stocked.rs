@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::columns::Written;
 use super::{Accept, Accepted, described, earlier};
 use crate::stock::holds::{self, Part};
-use crate::stock::{self, Short, TRIES, carts, needs, shorts};
+use crate::stock::{self, Short, TRIES, carts, needs, nobody_can_say, shorts};
 
 /// Writes all orders of `batch` for which there is enough, and answers each, in the batch's order. Running it twice with the same
 /// ids is harmless: nothing is taken twice.
@@ -66,10 +66,12 @@ async fn cut_or_whole(conn: &mut PgConnection, one: &Accept, due_in: Duration) -
             return Ok(Accepted::OutOfStock(short));
         };
     }
-    match tried {
-        Tried::Done(accepted) => Ok(accepted),
-        Tried::Short { there } => stock::refusal(&one.order.takes, &there).map(Accepted::OutOfStock),
-    }
+    let short = match tried {
+        Tried::Done(accepted) => return Ok(accepted),
+        // What is gone so fast is gone.
+        Tried::Short { there } => shorts(&one.order.takes, &there),
+    };
+    if short.is_empty() { Err(nobody_can_say()) } else { Ok(Accepted::OutOfStock(short)) }
 }
 
 /// What one try came to.

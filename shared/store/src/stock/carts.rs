@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Short, TRIES, available, needs, shorts, take};
+use super::{Short, TRIES, available, needs, nobody_can_say, shorts, take};
 
 /// A cart.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ pub async fn fill(conn: &mut PgConnection, ask: &Fill) -> sqlx::Result<Filled> {
             filled => return Ok(filled),
         }
     }
-    Err(sqlx::Error::WorkerCrashed)
+    Err(nobody_can_say())
 }
 
 async fn try_to_fill(conn: &mut PgConnection, ask: &Fill) -> sqlx::Result<Filled> {

@@ -81,11 +81,10 @@ pub(crate) fn shorts(takes: &[Take], there: &BTreeMap<Uuid, i64>) -> Vec<Short> 
 /// How often it is tried again, when each time somebody is faster.
 pub(crate) const TRIES: u32 = 32;
 
-/// What there was too little of. Where that is nothing any more, nobody can say, and whoever asked asks again: a refusal without a
-/// reason would be an untruth.
-pub(crate) fn refusal(takes: &[Take], there: &BTreeMap<Uuid, i64>) -> sqlx::Result<Vec<Short>> {
-    let shorts = shorts(takes, there);
-    if shorts.is_empty() { Err(sqlx::Error::WorkerCrashed) } else { Ok(shorts) }
+/// After so many tries: each time too little was found, and then enough. Whoever asked asks again, as where the database is away: a
+/// refusal that names nothing would be an untruth.
+pub(crate) const fn nobody_can_say() -> sqlx::Error {
+    sqlx::Error::WorkerCrashed
 }
 
 /// An item that ran out, or is there again.

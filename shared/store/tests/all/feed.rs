@@ -50,7 +50,7 @@ impl Seen {
     }
 }
 
-/// Reads all that is noted.
+/// Reads all that is noted, whole pages of as many ticks as fit.
 async fn catch_up(
     conn: &mut PgConnection,
     cursor: &mut Cursor,
@@ -59,16 +59,36 @@ async fn catch_up(
 ) -> Result<usize> {
     let mut pages = 0;
     loop {
-        match read_whole(conn, cursor, limit, Lines::All).await? {
-            Read::Page { events, next } => {
-                ensure!(events.len() <= 2 * limit as usize, "a page of {} events", events.len());
-                seen.take(&events)?;
-                *cursor = next;
-                pages += 1;
-            }
-            Read::UpToDate => return Ok(pages),
-            Read::Gone { .. } => anyhow::bail!("{cursor:?} is gone"),
+        let page = read_whole(conn, cursor, limit, Lines::All).await?;
+        if !take_page(page, cursor, seen, limit)? {
+            return Ok(pages);
         }
+        pages += 1;
+    }
+}
+
+/// The same, tick by tick, as whoever names a cursor for each event.
+async fn catch_up_tick_by_tick(
+    conn: &mut PgConnection,
+    cursor: &mut Cursor,
+    seen: &mut Seen,
+    limit: u32,
+) -> Result<()> {
+    while take_page(read(conn, cursor, limit).await?, cursor, seen, limit)? {}
+    Ok(())
+}
+
+/// Whether there was one.
+fn take_page(page: Read, cursor: &mut Cursor, seen: &mut Seen, limit: u32) -> Result<bool> {
+    match page {
+        Read::Page { events, next } => {
+            ensure!(events.len() <= 2 * limit as usize, "a page of {} events", events.len());
+            seen.take(&events)?;
+            *cursor = next;
+            Ok(true)
+        }
+        Read::UpToDate => Ok(false),
+        Read::Gone { .. } => anyhow::bail!("{cursor:?} is gone"),
     }
 }
 
@@ -167,7 +187,11 @@ async fn sixteen_writers_that_commit_late_roll_back_and_die_are_followed_exactly
         while writing.load(Ordering::SeqCst) > 0 {
             // Small pages of one tick, and large ones of many.
             let limit = dice.random_range(1..8) * if dice.random_bool(0.5) { 16 } else { 1 };
-            catch_up(&mut conn, &mut cursor, &mut seen, limit).await?;
+            if dice.random_bool(0.5) {
+                catch_up_tick_by_tick(&mut conn, &mut cursor, &mut seen, limit).await?;
+            } else {
+                catch_up(&mut conn, &mut cursor, &mut seen, limit).await?;
+            }
             if dice.random_bool(0.05) {
                 // Whoever reads dies, too, and goes on where its cursor stands.
                 conn.close_hard().await?;
