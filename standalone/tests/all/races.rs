@@ -111,13 +111,14 @@ async fn not_any_more(client: &Client, id: Uuid, statuses: &[&str]) -> Result<()
 async fn orders_cancelled_at_any_moment_keep_nothing() -> Result<()> {
     let database = TestDatabase::new().await?;
     let mut options = Options::new(Via::InProcess);
-    options.worker.gateway_timeout = Duration::from_millis(300);
+    // Charges take long enough for a cancellation of a busy machine to come meanwhile.
+    options.worker.gateway_timeout = Duration::from_secs(2);
     options.worker.circuit_breaker_failure_threshold = 1_000_000;
     let pipeline = Pipeline::start(&database, options).await?;
     let client = &pipeline.client;
     client
         .faults(
-            json!({"success_rate": 0.9, "latency_max_ms": 250, "error_rate": 0.1, "error_after_rate": 0.1,
+            json!({"success_rate": 0.9, "latency_max_ms": 1_500, "error_rate": 0.1, "error_after_rate": 0.1,
             "timeout_after_rate": 0.03, "malformed_rate": 0.05, "control_error_rate": 0.1}),
         )
         .await?;
@@ -125,7 +126,8 @@ async fn orders_cancelled_at_any_moment_keep_nothing() -> Result<()> {
     for n in 0..400_u64 {
         let client = client.clone();
         under_way.spawn(async move {
-            tokio::time::sleep(Duration::from_millis(n * 3)).await;
+            // As fast as they are cancelled: what waits in a queue comes when its charge is over.
+            tokio::time::sleep(Duration::from_millis(n * 30)).await;
             let id = client.order(&Client::an_order()).await?;
             match n % 4 {
                 0 => {}
