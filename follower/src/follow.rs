@@ -13,7 +13,7 @@ use runtime::tasks::Stop;
 use sqlx::{Connection, PgConnection};
 use store::feed::aside;
 use store::feed::cursors::{self, Place};
-use store::feed::{self, Lines, Read, Start};
+use store::feed::{self, Cursor, Lines, Read, Start};
 use store::rollups::jobs;
 use store::session::{Session, StoreError};
 use tokio::sync::Notify;
@@ -38,6 +38,11 @@ pub trait Follows: std::fmt::Debug + Send + Sync + 'static {
 
     /// Which lines it needs of orders.
     const LINES: Lines = Lines::All;
+
+    /// Before the page behind `cursor`, in its transaction: who is to be told of it.
+    fn begin<'c>(_conn: &'c mut PgConnection, _cursor: &'c Cursor) -> BoxFuture<'c, sqlx::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Writes what these events lead to, in the transaction of `conn`.
     fn take<'c>(conn: &'c mut PgConnection, events: &'c [Event]) -> BoxFuture<'c, sqlx::Result<()>>;
@@ -185,6 +190,7 @@ async fn step<F: Follows>(conn: &mut PgConnection) -> sqlx::Result<(Step, f64, i
                 tx.commit().await?;
                 tx = conn.begin().await?;
             }
+            F::begin(&mut tx, &cursor).await?;
             take::<F>(&mut tx, &events).await?;
             (Step::Followed(events.len()), next)
         }

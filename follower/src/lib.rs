@@ -5,6 +5,7 @@ pub mod config;
 pub mod deliver;
 pub mod follow;
 mod health;
+pub mod late;
 pub mod mail;
 pub mod messages;
 pub mod rebuild;
@@ -27,6 +28,7 @@ use tokio::sync::Notify;
 use crate::config::FollowerSettings;
 use crate::deliver::Delivery;
 use crate::follow::Following;
+use crate::late::Late;
 use crate::mail::Mails;
 use crate::mail::send::Sending;
 use crate::messages::Messages;
@@ -35,10 +37,10 @@ use crate::sessions::session;
 use crate::webhooks::Webhooks;
 
 impl FollowerSettings {
-    /// Connections to PostgreSQL at most: one for webhooks, one that delivers, one for numbers, one that tells the exchange, if there
-    /// is one, and two for mail, if any is sent.
+    /// Connections to PostgreSQL at most: one for webhooks, one for those that are late, one that delivers, one for numbers, one that
+    /// tells the exchange, if there is one, and two for mail, if any is sent.
     pub fn connections(&self) -> usize {
-        3 + usize::from(self.events_amqp_url.is_some()) + 2 * usize::from(self.mail.is_on())
+        4 + usize::from(self.events_amqp_url.is_some()) + 2 * usize::from(self.mail.is_on())
     }
 }
 
@@ -61,6 +63,8 @@ pub async fn run(follower: Follower, stop: Stop) -> Result<()> {
     let (secrets, news) = (Arc::new(secrets), Arc::new(Notify::new()));
     let following = Following::new(Webhooks, session(&database), Arc::clone(&news));
     crew.spawn("webhooks", following.run(settings.follow_interval, stop.clone()));
+    let late = Late::new(session(&database), Arc::clone(&news));
+    crew.spawn("late", late.run(settings.follow_interval, stop.clone()));
     crew.spawn("roll_up", Rolling::new(&database).run(settings.follow_interval, stop.clone()));
     let delivery = Delivery::new(session(&database), Arc::clone(&secrets), &settings, news)?;
     crew.spawn("deliver", delivery.run(settings.follow_interval, stop.clone()));

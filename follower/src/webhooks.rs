@@ -1,4 +1,5 @@
-//! webhooks: of what has happened, what each endpoint is to be told becomes a row. Sending them is for others (`deliver`).
+//! webhooks: of what has happened, what each endpoint is to be told becomes a row. Sending them is for others (`deliver`). An endpoint
+//! of which too much waits follows by itself (`late`).
 
 use std::collections::HashMap;
 
@@ -9,11 +10,15 @@ use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use store::deliveries::{Key, New, add};
+use store::feed::Cursor;
 use store::told;
-use store::webhooks::{self, Webhook};
+use store::webhooks::{self, Webhook, late};
 use uuid::Uuid;
 
 use crate::follow::Follows;
+
+/// Of an endpoint so many orders may wait to be told; then it follows by itself, where fewer than half of it do.
+pub(crate) const ROOM: i64 = 1_000;
 
 /// What is to be told to the endpoints.
 #[derive(Debug)]
@@ -22,25 +27,39 @@ pub struct Webhooks;
 impl Follows for Webhooks {
     const NAME: &'static str = "webhooks";
 
+    fn begin<'c>(conn: &'c mut PgConnection, cursor: &'c Cursor) -> BoxFuture<'c, sqlx::Result<()>> {
+        Box::pin(async move { late::part(conn, Self::NAME, cursor, ROOM).await.map(drop) })
+    }
+
     fn take<'c>(conn: &'c mut PgConnection, events: &'c [Event]) -> BoxFuture<'c, sqlx::Result<()>> {
         Box::pin(async move {
-            let webhooks = webhooks::list(conn, false).await?;
-            if webhooks.is_empty() {
-                return Ok(());
-            }
-            let mut orders: Vec<Uuid> = events.iter().map(|event| event.subject).collect();
-            orders.dedup();
-            let about = told::about(conn, &orders).await?;
-            let pasts = if webhooks.iter().any(|webhook| webhook.payload() != Payload::Thin) {
-                told::pasts(conn, &orders).await?
-            } else {
-                HashMap::new()
-            };
-            let mut new = new(&webhooks, events, &about, &pasts)?;
-            new.extend(back(conn, &webhooks, events, &about).await?);
-            if new.is_empty() { Ok(()) } else { add(conn, &new).await }
+            let (mut webhooks, late) = (webhooks::list(conn, false).await?, late::all(conn).await?);
+            webhooks.retain(|webhook| !late.contains(&webhook.id));
+            tell(conn, &webhooks, events).await
         })
     }
+}
+
+/// Writes down what these endpoints are to be told of these events.
+pub(crate) async fn tell(
+    conn: &mut PgConnection,
+    webhooks: &[Webhook],
+    events: &[Event],
+) -> sqlx::Result<()> {
+    if webhooks.is_empty() || events.is_empty() {
+        return Ok(());
+    }
+    let mut orders: Vec<Uuid> = events.iter().map(|event| event.subject).collect();
+    orders.dedup();
+    let about = told::about(conn, &orders).await?;
+    let pasts = if webhooks.iter().any(|webhook| webhook.payload() != Payload::Thin) {
+        told::pasts(conn, &orders).await?
+    } else {
+        HashMap::new()
+    };
+    let mut new = new(webhooks, events, &about, &pasts)?;
+    new.extend(back(conn, webhooks, events, &about).await?);
+    if new.is_empty() { Ok(()) } else { add(conn, &new).await }
 }
 
 fn new(

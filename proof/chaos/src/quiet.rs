@@ -138,9 +138,9 @@ async fn due(conn: &mut PgConnection) -> Result<i64> {
 /// By how many ticks followers have not read all there is.
 async fn behind(conn: &mut PgConnection) -> Result<i64> {
     type Row = (i64, OffsetDateTime, Option<Uuid>, Option<i32>);
-    let cursors: Vec<Row> = sqlx::query_as("SELECT tick, noted_at, subject, version FROM feed_cursors")
-        .fetch_all(&mut *conn)
-        .await?;
+    let all = "SELECT tick, noted_at, subject, version FROM feed_cursors
+               UNION ALL SELECT tick, noted_at, subject, version FROM late_webhooks";
+    let cursors: Vec<Row> = sqlx::query_as(all).fetch_all(&mut *conn).await?;
     if !cursors.is_empty() && feed::tick(conn).await? != Ticked::Nothing {
         return Ok(1);
     }

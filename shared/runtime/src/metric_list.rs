@@ -533,6 +533,12 @@ pub const ALL: &[Metric] = &[
         FOLLOWER,
         "From the database: endpoints that nothing is sent to because they are gone, or failed for days.",
     ),
+    gauge(
+        "deliver_late",
+        &[],
+        FOLLOWER,
+        "From the database: endpoints of which so much waits that they follow by themselves.",
+    ),
     // mail
     counter(
         "mail_attempts_total",

@@ -220,8 +220,20 @@ pub async fn read_whole(
     limit: u32,
     lines: Lines,
 ) -> sqlx::Result<Read> {
-    let ticks = around(conn, cursor.tick).await?;
-    match read_several(conn, cursor, &ticks, limit, lines).await? {
+    read_until(conn, cursor, i64::MAX, limit, lines).await
+}
+
+/// The same, no further than this tick.
+pub async fn read_until(
+    conn: &mut PgConnection,
+    cursor: &Cursor,
+    until: i64,
+    limit: u32,
+    lines: Lines,
+) -> sqlx::Result<Read> {
+    let mut ticks = around(conn, cursor.tick).await?;
+    ticks.retain(|tick| tick.tick <= until.max(cursor.tick));
+    match read_several(conn, cursor, &ticks, until, limit, lines).await? {
         Some(page) => Ok(page),
         None => read_one(conn, cursor, &ticks, limit, lines).await,
     }
@@ -237,13 +249,14 @@ async fn read_several(
     conn: &mut PgConnection,
     cursor: &Cursor,
     ticks: &[Tick],
+    until: i64,
     limit: u32,
     lines: Lines,
 ) -> sqlx::Result<Option<Read>> {
     if cursor.within.is_none()
         && let Some(here) = place_of(cursor, ticks)
         && let [before, next, _, ..] = &ticks[here..]
-        && let Some(last) = furthest(conn, before, limit).await?
+        && let Some(last) = furthest(conn, before, until, limit).await?
         && last.tick > next.tick
         && let whole @ Read::Page { next: Cursor { within: None, .. }, .. } =
             page(conn, (before, &last), None, limit, lines).await?
@@ -290,21 +303,27 @@ async fn around(conn: &mut PgConnection, tick: i64) -> sqlx::Result<Vec<Tick>> {
     .await
 }
 
-/// The last of the ticks that together hold hardly more than `limit` rows behind `before`. By the ids, so that what ran at
+/// The last of the ticks up to `until` that together hold hardly more than `limit` rows behind `before`. By the ids, so that what ran at
 /// `before` is not counted: a page of several ticks is kept only if it is whole, because a cursor cannot stand within several.
-async fn furthest(conn: &mut PgConnection, before: &Tick, limit: u32) -> sqlx::Result<Option<Tick>> {
+async fn furthest(
+    conn: &mut PgConnection,
+    before: &Tick,
+    until: i64,
+    limit: u32,
+) -> sqlx::Result<Option<Tick>> {
     sqlx::query_as!(
         Tick,
         r#"
         SELECT tick, at, before_tx, running FROM feed_ticks
-        WHERE tick > $1 AND tick <= $1 + $4 AND before_tx <= coalesce(
+        WHERE tick > $1 AND tick <= least($1 + $4, $5) AND before_tx <= coalesce(
             (SELECT tx FROM order_events WHERE tx >= $2 ORDER BY tx OFFSET $3 LIMIT 1), 9223372036854775807)
         ORDER BY tick DESC LIMIT 1
         "#,
         before.tick,
         before.before_tx,
         i64::from(limit) * 3 / 4,
-        TOGETHER
+        TOGETHER,
+        until
     )
     .fetch_optional(conn)
     .await

@@ -9,6 +9,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub mod late;
+
 /// An endpoint.
 #[derive(Debug, Clone)]
 pub struct Webhook {

@@ -338,6 +338,13 @@ fn follow() -> Vec<Panel> {
         )
         .ask("max(deliver_disabled)", "disabled")
         .limits(1.0, 1.0),
+        Panel::number(
+            "Late",
+            "short",
+            "Endpoints of which so much waits that they follow by themselves: slow ones, and those that do not answer.",
+        )
+        .ask("max(deliver_late)", "late")
+        .limits(1.0, 10.0),
         Panel::lines("Mail", "ops", "Mails by outcome, and those that were given up, a second.")
             .ask("sum by (outcome) (rate(mail_attempts_total[$__rate_interval]))", "{{outcome}}")
             .ask("sum(rate(mail_parked_total[$__rate_interval]))", "parked"),

@@ -3,6 +3,7 @@
 mod failing;
 mod following;
 mod lanes;
+mod late;
 mod lines;
 mod managed;
 mod payloads;

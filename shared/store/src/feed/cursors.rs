@@ -30,20 +30,25 @@ pub async fn lock(conn: &mut PgConnection, follower: &str, first: Start) -> sqlx
         return Ok(Place::Taken);
     }
     // A statement after the lock, so that it sees what whoever held it has committed.
-    let row = sqlx::query!(
-        "SELECT tick, noted_at, subject, version FROM feed_cursors WHERE follower = $1",
-        follower
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    Ok(Place::At(match row {
-        Some(row) => Cursor { tick: row.tick, noted_at: row.noted_at, within: row.subject.zip(row.version) },
+    Ok(Place::At(match at(conn, follower).await? {
+        Some(cursor) => cursor,
         None => {
             let cursor = start(conn, first).await?;
             set(conn, follower, &cursor).await?;
             cursor
         }
     }))
+}
+
+/// Where `follower` stands, whoever follows right now; `None`: it has never followed.
+pub async fn at(conn: &mut PgConnection, follower: &str) -> sqlx::Result<Option<Cursor>> {
+    let row = sqlx::query!(
+        "SELECT tick, noted_at, subject, version FROM feed_cursors WHERE follower = $1",
+        follower
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Cursor { tick: row.tick, noted_at: row.noted_at, within: row.subject.zip(row.version) }))
 }
 
 /// Where `follower` stands, held by `holder` for so long: for one that asks somebody else between a page and its cursor, when no
@@ -162,7 +167,9 @@ pub async fn forget(conn: &mut PgConnection, follower: &str, quiet: Duration) ->
         Some(false) => {}
     }
     sqlx::query!(
-        "WITH aside AS (DELETE FROM feed_aside WHERE follower = $1) DELETE FROM feed_cursors WHERE follower = $1",
+        "WITH aside AS (DELETE FROM feed_aside WHERE follower = $1),
+             late AS (DELETE FROM late_webhooks WHERE $1 = 'webhooks')
+         DELETE FROM feed_cursors WHERE follower = $1",
         follower
     )
     .execute(&mut *tx)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 /// Forgets up to `limit` ticks that are older than `keep`, oldest first, and says how many. The last one stays, and so does all
-/// that a follower in `feed_cursors` has before it, with the tick that it stands on and the one before.
+/// that a follower in `feed_cursors` or an endpoint in `late_webhooks` has before it, with the tick that it stands on and the one before.
 pub async fn forget(conn: &mut PgConnection, keep: Duration, limit: u32) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         r#"
@@ -14,7 +14,7 @@ pub async fn forget(conn: &mut PgConnection, keep: Duration, limit: u32) -> sqlx
             SELECT tick FROM feed_ticks
             WHERE at < now() - $1::bigint * interval '1 ms'
                 AND tick < (SELECT max(tick) FROM feed_ticks)
-                AND tick < coalesce((SELECT min(tick) FROM feed_cursors), 9223372036854775807) - 1
+                AND tick < least((SELECT min(tick) FROM feed_cursors), (SELECT min(tick) FROM late_webhooks), 9223372036854775807) - 1
             ORDER BY tick LIMIT $2)
         "#,
         super::super::millis(keep),

@@ -51,3 +51,32 @@ async fn a_follower_that_is_off_holds_moments_until_it_is_forgotten_and_begins_a
     assert!(matches!(read(&mut conn, &anew, 10).await?, Read::UpToDate));
     Ok(())
 }
+
+/// An endpoint that is late holds what it has not followed, too; no alert says so: it has its own.
+#[tokio::test]
+async fn an_endpoint_that_is_late_holds_moments_until_webhooks_are_switched_off_for_good() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let Place::At(_) = cursors::lock(&mut conn, "webhooks", Start::Latest).await? else {
+        anyhow::bail!("taken")
+    };
+    let late = "INSERT INTO late_webhooks (webhook, tick, noted_at)
+                SELECT gen_random_uuid(), tick, at FROM feed_ticks ORDER BY tick DESC LIMIT 1";
+    conn.execute(late).await?;
+    for _ in 0..5 {
+        accepted(&mut conn, 1).await?;
+        tick(&mut conn).await?;
+    }
+    conn.execute("UPDATE feed_ticks SET at = at - interval '2 days'").await?;
+    conn.execute(
+        "UPDATE feed_cursors SET tick = (SELECT max(tick) FROM feed_ticks), moved_at = now() - interval '2 hours'",
+    )
+    .await?;
+    assert_eq!(forget(&mut conn, HOUR, 10).await?, 0, "it has read none of them");
+    assert_eq!(unread_seconds(&mut conn).await?, 0.0);
+    assert_eq!(forget_follower(&mut conn, "mail", HOUR).await?, Forgotten::Unknown);
+    assert_eq!(forget(&mut conn, HOUR, 10).await?, 0);
+    assert_eq!(forget_follower(&mut conn, "webhooks", HOUR).await?, Forgotten::Done);
+    assert_eq!(forget(&mut conn, HOUR, 10).await?, 5, "all but the last");
+    Ok(())
+}
