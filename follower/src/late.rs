@@ -100,9 +100,9 @@ async fn step(conn: &mut PgConnection, webhook: Uuid) -> sqlx::Result<Step> {
     let mut tx = conn.begin().await?;
     let Some(cursor) = late::lock(&mut tx, webhook).await? else { return Ok(Step::Nothing) };
     let Some(others) = cursors::at(&mut tx, Webhooks::NAME).await? else { return Ok(Step::Nothing) };
-    // Of a tick that the others have not read to its end nothing: both are to meet at the same place.
-    let until = if others.within.is_none() { others.tick } else { others.tick - 1 };
-    let (events, next) = match feed::read_until(&mut tx, &cursor, until, Webhooks::PAGE, Lines::All).await? {
+    // No further than the tick that the others read: both are to meet at the same place.
+    let read = feed::read_until(&mut tx, &cursor, others.tick, Webhooks::PAGE, Lines::All);
+    let (events, next) = match read.await? {
         Read::UpToDate => (Vec::new(), cursor),
         Read::Page { events, next } => (events, next),
         // The database was restored: as the others do.
