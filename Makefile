@@ -101,6 +101,9 @@ dashboards: ## prove that every panel and every alert has data, on a Prometheus 
 # What runs in production, in chaos and in the benchmark.
 PROGRAMS := -p api -p worker -p gateway-mock
 
+# The features with which they can be told to die or to have a bug.
+CHAOS := api/chaos,worker/chaos,follower/chaos
+
 # PROFILE=dev: the programs that the tests have built already, which bear fewer orders a second.
 chaos: PROFILE := release
 chaos: ## kill, stop and cut everything while orders arrive, then prove that nothing was lost; ARGS="--seed 7 --orders 20000 --kills 60"
@@ -113,7 +116,7 @@ chaos: ## kill, stop and cut everything while orders arrive, then prove that not
 armed:
 	@scripts/install-postgres
 	@scripts/install-rabbitmq
-	cargo build $(PROGRAMS) -p follower --features api/chaos,worker/chaos,follower/chaos
+	cargo build $(PROGRAMS) -p follower --features $(CHAOS)
 	@mkdir -p $(TARGET)/armed
 	cd $(TARGET)/debug && install api worker follower gateway-mock ../armed
 	cargo build -p chaos
@@ -131,6 +134,8 @@ fmt:
 
 clippy:
 	cargo clippy --workspace --all-targets -- -D warnings
+	@# With the crash points and bugs of `make crash-points` and `make sabotage`, which no other step compiles.
+	cargo clippy $(PROGRAMS) -p follower --features $(CHAOS) -- -D warnings
 
 walls: ## fail if the gateway or the model can see our tables or our broker
 	@scripts/walls

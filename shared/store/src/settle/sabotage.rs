@@ -24,7 +24,7 @@ pub(super) async fn settle(
 ) -> sqlx::Result<Option<Vec<Settled>>> {
     if sabotaged("claim_after_call") {
         let own: Vec<Uuid> = batch.iter().filter(|one| one.is_own).map(|one| one.payment_id).collect();
-        claim::write(conn, &own, GAP).await?;
+        claim::write(conn, &own, GAP.into()).await?;
         return Ok(None);
     }
     let guarded = !sabotaged("no_epoch_guard");
