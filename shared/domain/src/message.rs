@@ -139,6 +139,9 @@ mod tests {
     #[test]
     fn a_message_comes_back_as_it_was_sent_and_nothing_else_is_one() {
         let message = PaymentsDue::new(vec![Uuid::now_v7(), Uuid::now_v7()]);
+        let [one, other] = message.payments[..] else { unreachable!("two") };
+        let text = format!(r#"{{"v":1,"payments":["{one}","{other}"]}}"#);
+        assert_eq!(String::from_utf8(message.to_bytes()), Ok(text), "names, and no amount");
         assert_eq!(message.headers(), Headers::default(), "as it was before there were any");
         assert_eq!(PaymentsDue::from_bytes(&message.to_bytes()), Ok(message));
         let of = |text: &str| PaymentsDue::from_bytes(text.as_bytes()).unwrap_err();

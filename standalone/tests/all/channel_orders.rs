@@ -166,8 +166,8 @@ async fn what_the_channel_took_is_never_charged_and_never_refunded_whatever_beco
 async fn nobody_is_named_in_any_log_metric_or_message_to_the_gateway() -> Result<()> {
     // All that is ours, and the statements; not so much that the first lines are forgotten.
     let loud = [("LOG_LEVEL", "info,api=trace,worker=trace,gateway_mock=trace,shared=trace,sqlx=trace")];
-    let processes = Processes::with(&loud, &loud, &loud).await?;
-    let client = &processes.client;
+    let mut processes = Processes::with(&loud, &loud, &loud).await?;
+    let client = &processes.client.clone();
     let order = post(client, "", &document("A-1")).await?;
     let shown = order.to_string();
     assert!(
@@ -205,11 +205,12 @@ async fn nobody_is_named_in_any_log_metric_or_message_to_the_gateway() -> Result
     }
     client.get("/api/v1/orders?channel=dishdash").await?;
     for (program, must_say) in [
-        (&processes.api, ["accepting orders at", "/api/v1/channels/{channel}/orders"]),
-        (&processes.worker, ["working", "asked the gateway"]),
-        (&processes.gateway, ["addr=", "charges"]),
+        (&mut processes.api, ["accepting orders at", "/api/v1/channels/{channel}/orders"]),
+        (&mut processes.worker, ["working", "asked the gateway"]),
+        (&mut processes.gateway, ["addr=", "charges"]),
     ] {
-        let said = program.said();
+        let metrics = program.says("metrics at ").await?;
+        let said = program.said() + &client.http.get(metrics).send().await?.text().await?;
         for must_say in must_say {
             assert!(said.contains(must_say), "{must_say} is not in {said}");
         }

@@ -19,6 +19,9 @@ async fn no_help_shows_what_the_environment_hides() -> Result<()> {
         ("AMQP_URL", format!("amqp://u:{SECRET}@mq")),
         ("GATEWAY_URL", format!("https://u:{SECRET}@gateway")),
         ("GATEWAY_TOKEN", SECRET.to_owned()),
+        ("GATEWAY_MOCK_TOKEN", SECRET.to_owned()),
+        ("SMTP_URL", format!("smtps://u:{SECRET}@mail")),
+        ("EVENTS_AMQP_URL", format!("amqps://u:{SECRET}@mq")),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://u:{SECRET}@collector")),
         ("OTEL_EXPORTER_OTLP_HEADERS", format!("key={SECRET}")),
     ];
@@ -31,6 +34,8 @@ async fn no_help_shows_what_the_environment_hides() -> Result<()> {
         &["api", "keys", "--help"],
         &["worker", "--help"],
         &["worker", "migrate", "--help"],
+        &["follower", "--help"],
+        &["follower", "migrate", "--help"],
         &["gateway-mock", "--help"],
         &["standalone", "--help"],
         &["standalone", "migrate", "--help"],
@@ -49,7 +54,10 @@ async fn no_help_shows_what_the_environment_hides() -> Result<()> {
 
 /// The same word, for as long as the program lives.
 fn name(name: &str) -> &'static str {
-    ["api", "worker", "gateway-mock", "standalone"].into_iter().find(|known| *known == name).unwrap_or("api")
+    ["api", "worker", "follower", "gateway-mock", "standalone"]
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or("api")
 }
 
 /// The password in a URL.

@@ -54,6 +54,11 @@ async fn a_server_has_to_be_the_one_that_the_url_names() -> Result<()> {
         ("the machine's authorities", format!("{}?sslmode=verify-full", server.url("comanda"))),
         ("another name", url.replace("127.0.0.1", "localhost")),
         // 0.0.0.0 is not this machine by its name, and leads to it.
+        (
+            "another name, of a trusted authority",
+            format!("{}?sslrootcert={}", server.url("comanda"), own.file().display())
+                .replace("127.0.0.1", "0.0.0.0"),
+        ),
         ("another machine", server.url("comanda").replace("127.0.0.1", "0.0.0.0")),
     ] {
         let said = refusal(&url).await?;
