@@ -350,6 +350,14 @@ async fn a_number_that_comes_again_after_its_time_is_a_new_order_and_a_late_repe
         assert_eq!(kept["refused"].as_array().map(Vec::len), Some(1), "{kept}");
 
         let mut conn = database.connect().await?;
+        for until in [
+            "SELECT until FROM names WHERE kind = 'channel_order'",
+            "SELECT named_until FROM order_details WHERE channel_order_id IS NOT NULL",
+        ] {
+            let until: time::OffsetDateTime = sqlx::query_scalar(until).fetch_one(&mut conn).await?;
+            let left = until - time::OffsetDateTime::now_utc();
+            assert_eq!(left.whole_hours(), 47, "as many days as are set");
+        }
         for table in [
             "UPDATE names SET until = now() - interval '1 s' WHERE kind = 'channel_order'",
             "UPDATE order_details SET named_until = now() - interval '1 s'",
