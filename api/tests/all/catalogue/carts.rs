@@ -67,15 +67,22 @@ async fn a_cart_holds_what_is_in_it_and_its_own_hold_is_in_nobodys_way() -> Resu
     {
         let (told, body) = fill(&api, &ann, &id, quantity).await?;
         assert_eq!((told, left(&api, &id).await?), (status, expected), "{quantity}: {body}");
+        assert!(told == 200 || body["short"][0]["available"] == 5, "{body}");
     }
-    // Looking renews nothing.
+    let mut conn = database.connect().await?;
+    // Looking renews nothing, and a change does.
+    let due = "SELECT due_at::text FROM holds";
     let before = ask(&api, &ann, Method::GET, "/cart", None).await?.json::<Value>().await?;
+    let due_before: String = sqlx::query_scalar(due).fetch_one(&mut conn).await?;
     let again = ask(&api, &ann, Method::GET, "/cart", None).await?.json::<Value>().await?;
     assert_eq!((&before["held_until"], &before["items"][0]["quantity"]), (&again["held_until"], &json!(4)));
+    assert_eq!(sqlx::query_scalar::<_, String>(due).fetch_one(&mut conn).await?, due_before);
+    let (_, changed) = fill(&api, &ann, &id, 4).await?;
+    assert!(changed["held_until"].as_str() > before["held_until"].as_str(), "{changed}");
+    assert_ne!(sqlx::query_scalar::<_, String>(due).fetch_one(&mut conn).await?, due_before);
     let nobodys = ask(&api, &eve, Method::GET, "/cart", None).await?.json::<Value>().await?;
     assert_eq!((&nobodys["items"], &nobodys["id"]), (&json!([]), &Value::Null), "eve has none");
     // Its time is over: it holds nothing, and takes it again if it is there.
-    let mut conn = database.connect().await?;
     sqlx::query("UPDATE holds SET due_at = now()").execute(&mut conn).await?;
     assert_eq!((sweep(&database).await?, sweep(&database).await?, left(&api, &id).await?), (1, 0, (5, 0)));
     assert_eq!(fill(&api, &eve, &id, 5).await?.0, 200);
@@ -105,6 +112,8 @@ async fn a_guests_cart_goes_along_when_they_log_in_and_becomes_one_order() -> Re
     let (_, cart) = fill(&api, &Who::Guest(None), &id, 2).await?;
     let token = cart["token"].as_str().unwrap().to_owned();
     let guest = Who::Guest(Some(&token));
+    let made_up = ask(&api, &Who::Guest(Some(&made_up)), Method::GET, "/cart", None).await?;
+    assert_eq!(made_up.status(), 404, "another token opens no cart, also when there is one");
     let (status, same) = fill(&api, &guest, &id, 3).await?;
     assert_eq!(
         (status, &same["id"], same.get("token"), left(&api, &id).await?),
@@ -238,6 +247,75 @@ async fn a_cart_that_holds_too_little_may_be_ordered_in_part() -> Result<()> {
     assert_eq!(left(&api, &id).await?, (0, 5));
     let gone = check_out(json!({"customer_id": "ann", "allow_partial": true})).await?;
     assert_eq!(gone.status(), 404, "the cart is no more");
+    api.stop().await
+}
+
+/// Of two things the hold of one is over, and somebody else was faster: the other one counts for its own.
+#[tokio::test]
+async fn what_a_cart_still_holds_is_ordered_though_the_rest_of_it_is_gone() -> Result<()> {
+    let (database, api) = api().await?;
+    let (donut, bagel) = (counted(&api, "Donut", 2).await?, counted(&api, "Bagel", 2).await?);
+    let (ann, eve) = (Who::Customer("ann"), Who::Customer("eve"));
+    let lines = json!([{"product_id": donut, "quantity": 2}, {"product_id": bagel, "quantity": 2}]);
+    let filled = ask(&api, &ann, Method::PUT, "/cart", Some(json!({"items": lines}))).await?;
+    assert_eq!(filled.status(), 200);
+    sqlx::query("UPDATE holds SET due_at = now() WHERE item = $1")
+        .bind(bagel.parse::<uuid::Uuid>()?)
+        .execute(&mut database.connect().await?)
+        .await?;
+    assert_eq!(sweep(&database).await?, 1);
+    assert_eq!(fill(&api, &eve, &bagel, 2).await?.0, 200);
+    let check_out = async |body: Value| ask(&api, &ann, Method::POST, "/cart/checkout", Some(body)).await;
+    let refused = check_out(json!({"customer_id": "ann"})).await?;
+    let (status, refused) = (refused.status(), refused.json::<Value>().await?);
+    assert_eq!((status.as_u16(), refused["short"].as_array().map(Vec::len)), (409, Some(1)), "{refused}");
+    let partly: Value = check_out(json!({"customer_id": "ann", "allow_partial": true})).await?.json().await?;
+    assert_eq!(
+        (&partly["items"][0]["item_id"], &partly["items"][0]["quantity"], &partly["total"]),
+        (&json!(donut), &json!(2), &json!(4.0)),
+        "{partly}"
+    );
+    assert_eq!((left(&api, &donut).await?, left(&api, &bagel).await?), ((0, 2), (0, 2)));
+    api.stop().await
+}
+
+/// Whoever takes it is always faster, and has always given it back when one looks: nobody is told that it is gone, or that they have
+/// it.
+#[tokio::test]
+async fn where_nobody_can_say_whether_it_is_there_one_is_asked_to_come_again() -> Result<()> {
+    let (database, api) = api().await?;
+    let id = counted(&api, "Donut", 5).await?;
+    let (ann, eve) = (Who::Customer("ann"), Who::Customer("eve"));
+    assert_eq!(fill(&api, &ann, &id, 2).await?.0, 200);
+    let mut conn = database.connect().await?;
+    sqlx::query("UPDATE holds SET due_at = now()").execute(&mut conn).await?;
+    sweep(&database).await?;
+    // As if it were there for each look, and never for a take.
+    sqlx::raw_sql(
+        "CREATE FUNCTION faster() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+         CREATE TRIGGER faster BEFORE UPDATE ON stock FOR EACH ROW EXECUTE FUNCTION faster()",
+    )
+    .execute(&mut conn)
+    .await?;
+    let check_out = async || {
+        let body = json!({"customer_id": "ann"});
+        anyhow::Ok(ask(&api, &ann, Method::POST, "/cart/checkout", Some(body)).await?.status())
+    };
+    let order =
+        json!({"customer_id": "ann", "allow_partial": true, "items": [{"product_id": id, "quantity": 2}]});
+    assert_eq!(fill(&api, &eve, &id, 2).await?.0, 503);
+    assert_eq!(check_out().await?, 503);
+    assert_eq!(api.client.post(&order).await?.status(), 503);
+    let (orders, holds): (i64, i64) =
+        sqlx::query_as("SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM holds)")
+            .fetch_one(&mut conn)
+            .await?;
+    assert_eq!((orders, holds, left(&api, &id).await?), (0, 0, (5, 0)), "nothing came of it");
+
+    sqlx::query("DROP TRIGGER faster ON stock").execute(&mut conn).await?;
+    assert_eq!(fill(&api, &eve, &id, 2).await?.0, 200);
+    assert_eq!(check_out().await?, 202);
+    assert_eq!((api.client.post(&order).await?.status().as_u16(), left(&api, &id).await?), (202, (0, 5)));
     api.stop().await
 }
 

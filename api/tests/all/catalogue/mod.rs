@@ -3,7 +3,7 @@ mod by_plu;
 mod carts;
 mod ordering;
 mod public;
-mod stock;
+pub(crate) mod stock;
 
 use anyhow::{Result, ensure};
 use reqwest::{Method, Response};

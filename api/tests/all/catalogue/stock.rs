@@ -13,7 +13,7 @@ use crate::api;
 use crate::people::told;
 
 /// A product of which there are so many.
-pub(super) async fn counted(api: &Pipeline, name: &str, quantity: i64) -> Result<String> {
+pub(crate) async fn counted(api: &Pipeline, name: &str, quantity: i64) -> Result<String> {
     let made = product(api, json!({"name": name, "price": 2, "tracked": true})).await?;
     let id = made["id"].as_str().context("no id")?.to_owned();
     manage(
@@ -295,6 +295,9 @@ async fn an_order_may_take_what_there_is_and_pays_for_that_alone() -> Result<()>
     let enough = json!({"customer_id": "ann", "allow_partial": true, "items": [line(&tart_id, 2)]});
     let (status, _, all) = post(&enough, "enough").await?;
     assert_eq!((status, all.get("left_out"), &all["total"]), (202, None, &json!(4.0)));
+    // Asked for again when nothing is left of it: it has its own.
+    assert_eq!(api.client.post(&order(&tart, 3)).await?.status(), 202);
+    assert_eq!(post(&enough, "enough").await?, (202, true, all));
     let water = product(&api, json!({"name": "Water", "price": 0})).await?;
     let free = json!({"customer_id": "ann", "allow_partial": true, "items": [line(&donut_id, 1), line(&water["id"], 1)]});
     let (status, _, free) = post(&free, "free").await?;

@@ -482,6 +482,34 @@ async fn a_hold_that_expired_is_told_from_one_that_was_let_go() -> Result<()> {
     Ok(())
 }
 
+/// Between the look at a cart and its order somebody puts other things in: that is not what they meant to order.
+#[tokio::test]
+async fn of_a_cart_that_was_changed_since_it_was_read_no_order_is_made() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let (shop, ids) = Shop::open(&mut conn, 1, 9).await?;
+    let mut order = shop.order(&[(ids[0], 2)]);
+    let mut versions = Vec::new();
+    for _ in 0..2 {
+        let (lines, location) = (serde_json::value::to_raw_value(&json!([]))?, "main".to_owned());
+        let (id, owner, takes) = (Uuid::now_v7(), "customer:ann".to_owned(), order.takes.clone());
+        let fill = Fill { owner, id, location, currency: "USD", lines, takes, keep: SOON };
+        let filled = carts::fill(&mut conn, &fill).await?;
+        let Filled::Done(cart) = filled else { panic!("{filled:?}") };
+        versions.push(CartRef { id: cart.id, version: cart.version });
+    }
+    assert_eq!(versions[0].id, versions[1].id, "one cart");
+    order.cart = Some(versions[0]);
+    let done = accept_stocked(&mut conn, &[Accept { order: order.clone(), key: None }], SOON).await?;
+    assert!(matches!(done[..], [Accepted::CartChanged]), "{done:?}");
+    assert!(carts::read(&mut conn, "customer:ann").await?.is_some(), "it is there still");
+    assert_eq!(stock(&mut conn, ids[0]).await?, (7, 2, 0));
+    order.cart = Some(versions[1]);
+    let done = accept_stocked(&mut conn, &[Accept { order, key: None }], SOON).await?;
+    assert_eq!((told(&done), stock(&mut conn, ids[0]).await?), ("N".to_owned(), (7, 2, 0)));
+    adds_up(&database).await
+}
+
 /// Between a take that fails and the look at what there is, somebody gives back: nobody is told "out of stock" of what is there.
 #[tokio::test]
 async fn what_is_given_back_between_a_take_and_the_look_is_taken_after_all() -> Result<()> {
