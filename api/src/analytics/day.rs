@@ -228,3 +228,48 @@ fn amounts(money: &DayMoney) -> [(&'static str, &RawValue); 18] {
         ("refunds_owed", refunds_owed),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::rolled::hour::Sum;
+    use domain::rolled::money::MoneyKind::{self, *};
+
+    use super::*;
+
+    #[test]
+    fn each_amount_stands_under_its_own_name_in_either_form() {
+        // Of each kind another power of two: no sum is that of other kinds.
+        let worth = |kind: MoneyKind| 1_u32 << kind as u32;
+        let sum = |kind| Sum { times: 1, amount: 100 * i64::from(worth(kind)) };
+        let sums = Sums(MoneyKind::ALL.into_iter().map(|(kind, _)| (kind, sum(kind))).collect());
+        let (due, refunds_owed) = (exact("USD", 100).unwrap(), exact("USD", 200).unwrap());
+        let money = DayMoney { moved: sums.shown("USD").unwrap(), due, refunds_owed };
+        let shown = serde_json::to_string(&money).unwrap();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        for (name, kinds) in [
+            ("money_in", &[Charged, Elsewhere, Collected][..]),
+            ("money_back", &[Refunded, ElsewhereBack, CollectedBack]),
+            ("charged", &[Charged]),
+            ("elsewhere", &[Elsewhere]),
+            ("collected", &[Collected]),
+            ("refunded", &[Refunded]),
+            ("elsewhere_back", &[ElsewhereBack]),
+            ("collected_back", &[CollectedBack]),
+            ("delivery_fees", &[DeliveryFee]),
+            ("service_fees", &[ServiceFee]),
+            ("bags", &[Bag]),
+            ("tips", &[Tip]),
+            ("taxes", &[Tax]),
+            ("discounts", &[Discount]),
+            ("roundings", &[Rounding]),
+            ("others", &[Other]),
+        ] {
+            let expected: u32 = kinds.iter().map(|kind| worth(*kind)).sum();
+            assert_eq!(shown[name].as_f64(), Some(f64::from(expected)), "{name}");
+        }
+        assert_eq!((&shown["payments"], &shown["refunds"]), (&3.into(), &1.into()));
+        for (name, amount) in amounts(&money) {
+            assert_eq!(shown[name].as_f64(), amount.get().parse().ok(), "{name}");
+        }
+    }
+}

@@ -176,6 +176,7 @@ async fn stays_are_where_they_began_also_where_hours_begin_at_half_past() -> Res
     ] {
         order(&mut conn, &[("CONFIRMED", since), ("CANCELLED", until)]).await?;
     }
+    conn.execute("UPDATE order_events SET reason = 'changed_mind' WHERE at = '2026-03-30T18:21:00Z'").await?;
     roll_up(&database).await?;
     let of = |rows: &Value| -> Result<Vec<(String, i64, i64)>> {
         let rows = rows["statuses"].as_array().context("no list")?.iter();
@@ -198,6 +199,14 @@ async fn stays_are_where_they_began_also_where_hours_begin_at_half_past() -> Res
     assert_eq!(of(&numbers(&api, &format!("{there}&hour=0")).await?)?, [row("2026-03-31", 2, 90_000)]);
     let part = "status-metrics?from=2026-03-30T18:15:00Z&to=2026-03-30T18:30:00Z&status=CONFIRMED";
     assert_eq!(of(&numbers(&api, part).await?)?, [row("2026-03-30", 2, 330_500)]);
+    // Why they ended: most frequent first, and of the time that was asked for alone.
+    let ended = |reason: &str, times: i64| json!({"status": "CANCELLED", "reason": reason, "times": times});
+    for (asked, expected) in [
+        ("from=2026-03-30&to=2026-03-30", json!([ended("none", 3), ended("changed_mind", 1)])),
+        ("from=2026-03-30T18:15:00Z&to=2026-03-30T18:30:00Z", json!([ended("changed_mind", 1)])),
+    ] {
+        assert_eq!(numbers(&api, &format!("order-metrics?{asked}")).await?["reasons"], expected, "{asked}");
+    }
     api.stop().await
 }
 
@@ -268,6 +277,16 @@ async fn what_cannot_be_asked_is_said_and_whose_numbers_they_are_is_looked_at() 
         let (answered, rows) = count(token, &asked).await?;
         assert_eq!((answered, sum(rows)), (status, orders), "{asked}");
     }
+    // Days are of the location that is asked for, or else of the first one, unless somebody says whose.
+    for (asked, zone, from) in [
+        ("&location=soho", "Europe/London", "2026-03-29T23:00:00.000000Z"),
+        ("", "UTC", "2026-03-30T00:00:00.000000Z"),
+        ("&location=soho&time_zone=UTC", "UTC", "2026-03-30T00:00:00.000000Z"),
+    ] {
+        let answer = ask(&api, Method::GET, &format!("/analytics/{days}{asked}"), &admin, None).await?;
+        let of: Value = answer.json().await?;
+        assert_eq!((&of["time_zone"], &of["from"]), (&json!(zone), &json!(from)), "{asked}");
+    }
     let one = |customer: &str| format!("customers/{customer}/lifetime-orders");
     assert_eq!(get(&at_soho, &one("ann")).await?.0, 200);
     assert_eq!(get(&at_soho, &one("bob")).await?.0, 404, "of other locations nobody is known");
@@ -316,6 +335,11 @@ async fn which_customers_come_again_is_listed_and_filtered() -> Result<()> {
     assert_eq!(names("?min_orders=2&max_orders=2").await?.0, "cy");
     assert_eq!(names("?last_from=2026-03-05T12:00:00Z").await?.0, "ann bob");
     assert_eq!(names("?last_from=2026-03-05T12:00:00Z&last_to=2026-03-11T12:00:00Z").await?.0, "bob");
+    assert_eq!(
+        names("?page_size=3").await?,
+        ("ann bob cy".to_owned(), Value::Null),
+        "a full page, and the last"
+    );
     assert_eq!(names("?page_size=2").await?, ("ann bob".to_owned(), json!("bob")));
     assert_eq!(names("?page_size=2&after=bob").await?, ("cy".to_owned(), Value::Null));
     api.stop().await

@@ -309,6 +309,8 @@ mod tests {
             Packed { money: cut(&one.money), ..Packed::default() },
             Packed { reasons: cut(&one.reasons), ..Packed::default() },
             Packed { orders: vec![4, 0, 0, 0, 0, 0, 0], ..Packed::default() },
+            // A number that does not end.
+            Packed { orders: [&[0; 1][..], &[0xff; 20], &[0; 6]].concat(), ..Packed::default() },
         ] {
             assert_eq!(Hour::unpack(&part), Err(NotPacked));
         }

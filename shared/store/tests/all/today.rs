@@ -6,6 +6,7 @@ use domain::rolled::cells::{Cells, Place};
 use domain::rolled::hour::{Hour, Sum, at_of};
 use domain::rolled::money::MoneyKind;
 use sqlx::{Connection, Executor, PgConnection};
+use store::rollups::read::{Which, outstanding};
 use store::rollups::today::today;
 use testbed::TestDatabase;
 use time::{Duration, OffsetDateTime};
@@ -63,4 +64,18 @@ async fn today_begins_at_midnight_where_the_first_location_is_and_is_of_all_of_t
     let stays = recent.into_iter().filter(|at| domain::rolled::quarter_of(*at) >= from).count() as i64;
     assert_eq!(seen.stays, [(OrderStatus::Ready, stays, stays * 60_000)]);
     Ok(tx.rollback().await?)
+}
+
+#[tokio::test]
+async fn what_has_gone_back_has_not_to_go_back_any_more() -> Result<()> {
+    let database = TestDatabase::new().await?;
+    let mut conn = database.connect().await?;
+    let at = OffsetDateTime::UNIX_EPOCH + Duration::WEEK;
+    happened(&mut conn, "main", at).await?;
+    happened(&mut conn, "main", at + Duration::DAY).await?;
+    let which = Which { locations: vec!["main".to_owned()], channel: None };
+    for (until, owed) in [(at + Duration::HOUR, 100), (at + Duration::WEEK, 200)] {
+        assert_eq!(outstanding(&mut conn, &which, until).await?, [("USD".to_owned(), 0, owed)]);
+    }
+    Ok(())
 }
