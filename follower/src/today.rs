@@ -81,3 +81,47 @@ impl Shown {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn each_number_is_shown_as_what_it_is_and_a_currency_of_yesterday_as_nothing() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let seen = Today {
+            orders: Orders { accepted: 6, confirmed: 5, failed: 4, rejected: 3, cancelled: 2, delivered: 1 },
+            money: [("EUR".to_owned(), (3_000, 400))].into(),
+            stays: vec![(OrderStatus::Ready, 2, 90_000), (OrderStatus::Delivered, 9, 9)],
+        };
+        let shown = metrics::with_local_recorder(&recorder, || {
+            let mut shown = Shown::new();
+            shown.show(Today { money: [("USD".to_owned(), (700, 70))].into(), ..Today::default() });
+            shown.show(seen);
+            recorder.handle().render()
+        });
+        let mut lines: Vec<&str> = shown.lines().filter(|line| line.starts_with("follow_")).collect();
+        lines.sort_unstable();
+        let expected = [
+            r#"follow_stay_seconds{status="ACCEPTED"} 0"#,
+            r#"follow_stay_seconds{status="CONFIRMED"} 0"#,
+            r#"follow_stay_seconds{status="PAYMENT_PROCESSING"} 0"#,
+            r#"follow_stay_seconds{status="PENDING"} 0"#,
+            r#"follow_stay_seconds{status="PREPARING"} 0"#,
+            r#"follow_stay_seconds{status="READY"} 45"#,
+            r#"follow_today_money_minor{currency="EUR",way="back"} 400"#,
+            r#"follow_today_money_minor{currency="EUR",way="in"} 3000"#,
+            r#"follow_today_money_minor{currency="USD",way="back"} 0"#,
+            r#"follow_today_money_minor{currency="USD",way="in"} 0"#,
+            r#"follow_today_orders{what="accepted"} 6"#,
+            r#"follow_today_orders{what="cancelled"} 2"#,
+            r#"follow_today_orders{what="confirmed"} 5"#,
+            r#"follow_today_orders{what="delivered"} 1"#,
+            r#"follow_today_orders{what="failed"} 4"#,
+            r#"follow_today_orders{what="rejected"} 3"#,
+        ];
+        assert_eq!(lines, expected);
+    }
+}
