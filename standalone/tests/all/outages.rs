@@ -168,6 +168,10 @@ async fn a_gateway_that_is_down_fails_no_order() -> Result<()> {
         .await?;
         client.orders(100, 8).await?;
         assert_eq!(count(&database, "PAYMENT_FAILED").await?, 0);
+        let untouched: i64 = sqlx::query_scalar("SELECT count(*) FROM shown_payments WHERE attempts = 0")
+            .fetch_one(&mut database.connect().await?)
+            .await?;
+        assert!(untouched >= 200, "{untouched} of 300");
         client.faults(json!({"down": false})).await?;
         until_confirmed(&database, 300).await?;
         settled(database.url(), client, Some(&pipeline.broker)).await?;

@@ -210,3 +210,42 @@ async fn none_forgotten(conn: &mut PgConnection) -> Result<Check> {
     }
     Ok(check)
 }
+
+#[cfg(test)]
+mod tests {
+    use testbed::TestDatabase;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_charge_that_is_begun_after_its_own_time_is_seen_and_a_void_is_none() -> Result<()> {
+        let database = TestDatabase::new().await?;
+        let mut conn = database.connect().await?;
+        const UNTIL: i64 = 1_700_000_000_000_000;
+        let mut answered = Vec::new();
+        for (number, tries) in [
+            (0, &[][..]),
+            (1, &[("charge", UNTIL), ("void", UNTIL + 1)]),
+            (2, &[("charge", UNTIL), ("charge", UNTIL + 1)]),
+        ] {
+            let id = Uuid::now_v7();
+            for (try_, (action, begun)) in (1..).zip(tries) {
+                sqlx::query(
+                    "INSERT INTO payment_attempts (payment_id, started_at, number, epoch, action)
+                     VALUES ($1, 'epoch'::timestamptz + $2 * interval '1 us', $3, $3, $4::attempt_action)",
+                )
+                .bind(id)
+                .bind(begun)
+                .bind(try_)
+                .bind(action)
+                .execute(&mut conn)
+                .await?;
+            }
+            answered.push(Answered { id, number, what: What::NotChargedAfter(UNTIL) });
+        }
+        let check = not_after_its_own_time(&mut conn, &answered).await?;
+        assert_eq!((check.checked, check.violated), (3, 1), "{check:?}");
+        assert!(check.examples[0].contains("(number 2)"), "{check:?}");
+        Ok(())
+    }
+}
