@@ -69,7 +69,13 @@ pub const SABOTAGES: &[&str] = &[
 ];
 
 #[cfg(feature = "chaos")]
-pub use armed::{crash_point, sabotaged};
+pub use armed::{check, crash_point, sabotaged};
+
+/// Refuses a bug that nobody knows, before anything else is done: whoever looks whether a program is armed needs no settings for it.
+/// Empty without the feature.
+#[cfg(not(feature = "chaos"))]
+#[inline(always)]
+pub fn check() {}
 
 /// Dies here, if this is the place and the time. Empty without the feature.
 #[cfg(not(feature = "chaos"))]
@@ -107,18 +113,30 @@ mod armed {
     static ORDERS: OnceLock<Orders> = OnceLock::new();
     static HITS: AtomicU64 = AtomicU64::new(0);
 
+    #[expect(clippy::disallowed_methods, reason = "test builds only; no setting of the product")]
+    fn var(name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn sabotage() -> Option<String> {
+        var("SABOTAGE")
+            .inspect(|bug| assert!(SABOTAGES.contains(&bug.as_str()), "SABOTAGE={bug} names no bug"))
+    }
+
+    /// Refuses a bug that nobody knows, before anything else is done.
+    pub fn check() {
+        sabotage();
+    }
+
     fn orders() -> &'static Orders {
         ORDERS.get_or_init(|| {
-            #[expect(clippy::disallowed_methods, reason = "test builds only; no setting of the product")]
-            let var = |name| std::env::var(name).ok();
             let crash_point = var("CRASH_POINT").map(|text| {
                 let (place, hits) = text.split_once(':').unwrap_or((&text, "1"));
                 assert!(CRASH_POINTS.contains(&place), "CRASH_POINT={text} names no crash point");
                 (place.to_owned(), hits.parse().expect("CRASH_POINT=place:hits"))
             });
-            let sabotage = var("SABOTAGE");
+            let sabotage = sabotage();
             if let Some(bug) = &sabotage {
-                assert!(SABOTAGES.contains(&bug.as_str()), "SABOTAGE={bug} names no bug");
                 tracing::error!(bug, "sabotaged: this process has a bug on purpose");
             }
             Orders { crash_point, marker: var("CRASH_MARKER"), gate: var("CRASH_GATE"), sabotage }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// And without transparent huge pages: the allocator asks for them wherever the kernel leaves that to programs, and then a
 /// thread's few live objects keep two megabytes each. Without them api and worker need a quarter less, and no more time.
 pub fn runtime() -> Result<Runtime> {
+    crate::chaos::check();
     // Best effort: it saves memory, nothing more.
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_thp_disable(true);
