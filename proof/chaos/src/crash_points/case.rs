@@ -178,6 +178,8 @@ impl Case {
         match self.aim {
             // Among the first orders nothing is paid yet; and before the first is committed there is none.
             _ if self.hits == 1 && self.place == "api.before_commit" => {}
+            // It has no order in hand, and its first page may come before the first order.
+            _ if self.is_of_follower() => {}
             Aim::Reject | Aim::Deadline if self.hits >= LATE => {
                 met.look(kitchen, || format!("nothing paid, nothing to be given back at {}", self.place));
             }
