@@ -15,7 +15,7 @@ use store::webhooks::{self, late};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::follow::Follows;
+use crate::follow::{Follows, OFTENER};
 use crate::health::Health;
 use crate::webhooks::{ROOM, Webhooks, tell};
 
@@ -60,8 +60,9 @@ impl Late {
             health.met(&went_on, "endpoints that are late cannot go on");
             if went_on.is_ok_and(|went_on| went_on > 0) {
                 busy_until = Instant::now() + BUSY_FOR;
+                continue;
             }
-            let wait = if Instant::now() < busy_until { interval } else { LOOK_EVERY };
+            let wait = if Instant::now() < busy_until { interval / OFTENER } else { LOOK_EVERY };
             stop.or_stopped(tokio::time::sleep(wait)).await;
         }
         Ok(())
