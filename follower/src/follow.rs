@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 /// After something has happened it looks for more this much oftener, for so long: who is told waits less, and an idle house costs
 /// no more.
-pub(crate) const OFTENER: u32 = 3;
+const OFTENER: u32 = 3;
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// Orders that are tried again in one go.
 const AT_ONCE: i64 = 10_000;

@@ -1,6 +1,7 @@
 //! late: endpoints that do not take what they are to be told as fast as it happens follow by themselves, each from where it was left,
 //! as far as there is room. One that has come as far as the others is told with them again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,14 +16,14 @@ use store::webhooks::{self, late};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::follow::{Follows, OFTENER};
+use crate::follow::Follows;
 use crate::health::Health;
 use crate::webhooks::{ROOM, Webhooks, tell};
 
 /// Between two looks where none has room: those that are late are slow, or dead.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// So long after one went on it may soon have room again.
-const BUSY_FOR: Duration = Duration::from_secs(1);
+/// Of one that could not go on; twice as long each time, up to that.
+const REST: Duration = Duration::from_millis(20);
 
 /// What came of an endpoint's step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,8 @@ enum Step {
 pub struct Late {
     session: Session,
     endpoints: Gauge,
+    /// Those that could not go on: how long they rest, and until when.
+    resting: HashMap<Uuid, (Duration, Instant)>,
     /// Told when there is more to be sent.
     news: Arc<Notify>,
 }
@@ -49,50 +52,70 @@ pub struct Late {
 impl Late {
     /// On a connection of its own.
     pub fn new(session: Session, news: Arc<Notify>) -> Self {
-        Self { session, endpoints: metrics::gauge!("deliver_late"), news }
+        Self { session, endpoints: metrics::gauge!("deliver_late"), resting: HashMap::new(), news }
     }
 
     /// Lets them go on until `stop`.
-    pub async fn run(mut self, interval: Duration, stop: Stop) -> Result<()> {
-        let (mut health, mut busy_until) = (Health::new(), Instant::now());
+    pub async fn run(mut self, stop: Stop) -> Result<()> {
+        let mut health = Health::new();
         while !stop.is_stopped() {
             let went_on = self.run_once().await;
             health.met(&went_on, "endpoints that are late cannot go on");
-            if went_on.is_ok_and(|went_on| went_on > 0) {
-                busy_until = Instant::now() + BUSY_FOR;
-                continue;
+            if !went_on.is_ok_and(|went_on| went_on > 0) {
+                let next = self.resting.values().map(|(_, until)| *until).min();
+                let wait = next.map_or(LOOK_EVERY, |next| next.saturating_duration_since(Instant::now()));
+                stop.or_stopped(tokio::time::sleep(wait.clamp(REST, LOOK_EVERY))).await;
             }
-            let wait = if Instant::now() < busy_until { interval / OFTENER } else { LOOK_EVERY };
-            stop.or_stopped(tokio::time::sleep(wait)).await;
         }
         Ok(())
     }
 
-    /// A page for each that has room; says how many went on.
+    /// A page for each that has room, but for those that could not go on a moment ago; says how many did.
     pub async fn run_once(&mut self) -> Result<usize> {
-        let found = self.session.run(&(), |conn, ()| {
+        let all = self.session.run(&(), |conn, ()| {
             Box::pin(async move {
-                let with_room = late::with_room(conn, ROOM / 2).await?;
-                Ok((with_room, late::all(conn).await?.len()))
+                late::clear(conn).await?;
+                late::all(conn).await
             })
         });
-        let (with_room, all) = found.await.context("cannot see who is late")?;
-        self.endpoints.set(all as f64);
-        let mut went_on = 0;
-        for webhook in with_room {
-            let step = self.session.run(&webhook, |conn, webhook| Box::pin(step(conn, *webhook)));
-            match step.await.with_context(|| format!("webhook {webhook}"))? {
-                Step::On | Step::Joined => went_on += 1,
-                Step::Nothing => {}
-                Step::HeldUp => {
-                    tracing::debug!(%webhook, "what it is to be told next is aside for all");
-                }
+        let all = all.await.context("cannot see who is late")?;
+        self.endpoints.set(all.len() as f64);
+        self.resting.retain(|webhook, _| all.contains(webhook));
+        let now = Instant::now();
+        let rests = |webhook: &Uuid| self.resting.get(webhook).is_some_and(|(_, until)| *until > now);
+        let asked: Vec<Uuid> = all.into_iter().filter(|webhook| !rests(webhook)).collect();
+        if asked.is_empty() {
+            return Ok(0);
+        }
+        let found = self.session.run(&asked, |conn, asked| Box::pin(late::with_room(conn, asked, ROOM / 2)));
+        let with_room = found.await.context("cannot see what waits for whom")?;
+        let (mut went_on, mut fault) = (0, None);
+        for webhook in asked {
+            let step = if with_room.contains(&webhook) { self.goes_on(webhook).await } else { Ok(false) };
+            if let Ok(true) = step {
+                self.resting.remove(&webhook);
+                went_on += 1;
+            } else {
+                let rest = self.resting.get(&webhook).map_or(REST, |(rest, _)| (*rest * 2).min(LOOK_EVERY));
+                self.resting.insert(webhook, (rest, now + rest));
+                // The others go on.
+                fault = fault.or(step.err());
             }
         }
         if went_on > 0 {
             self.news.notify_one();
         }
-        Ok(went_on)
+        fault.map_or(Ok(went_on), Err)
+    }
+
+    /// A page for this one; says whether there was any.
+    async fn goes_on(&mut self, webhook: Uuid) -> Result<bool> {
+        let step = self.session.run(&webhook, |conn, webhook| Box::pin(step(conn, *webhook))).await;
+        let step = step.with_context(|| format!("webhook {webhook}"))?;
+        if step == Step::HeldUp {
+            tracing::debug!(%webhook, "what it is to be told next is aside for all");
+        }
+        Ok(matches!(step, Step::On | Step::Joined))
     }
 }
 

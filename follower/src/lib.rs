@@ -64,7 +64,7 @@ pub async fn run(follower: Follower, stop: Stop) -> Result<()> {
     let following = Following::new(Webhooks, session(&database), Arc::clone(&news));
     crew.spawn("webhooks", following.run(settings.follow_interval, stop.clone()));
     let late = Late::new(session(&database), Arc::clone(&news));
-    crew.spawn("late", late.run(settings.follow_interval, stop.clone()));
+    crew.spawn("late", late.run(stop.clone()));
     crew.spawn("roll_up", Rolling::new(&database).run(settings.follow_interval, stop.clone()));
     let delivery = Delivery::new(session(&database), Arc::clone(&secrets), &settings, news)?;
     crew.spawn("deliver", delivery.run(settings.follow_interval, stop.clone()));

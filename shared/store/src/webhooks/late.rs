@@ -21,6 +21,7 @@ pub async fn part(conn: &mut PgConnection, follower: &str, from: &Cursor, room: 
         "INSERT INTO late_webhooks (webhook, tick, noted_at, subject, version)
          SELECT id, $1, $2, $3, $4 FROM webhooks w
          WHERE disabled_at IS NULL AND removed_at IS NULL
+             AND NOT EXISTS (SELECT FROM late_webhooks l WHERE l.webhook = w.id)
              AND (SELECT count(*) FROM (
                      SELECT FROM deliveries d WHERE d.webhook = w.id AND d.due_at IS NOT NULL LIMIT $5) waiting) >= $5
              AND NOT EXISTS (SELECT FROM feed_aside WHERE follower = $6)
@@ -37,19 +38,24 @@ pub async fn part(conn: &mut PgConnection, follower: &str, from: &Cursor, room: 
     Ok(done.rows_affected())
 }
 
-/// Those of which fewer than `room` orders wait, longest late first; those that are told nothing any more are no longer late.
-pub async fn with_room(conn: &mut PgConnection, room: i64) -> sqlx::Result<Vec<Uuid>> {
+/// Those that are told nothing any more are no longer late.
+pub async fn clear(conn: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM late_webhooks l WHERE NOT EXISTS (
              SELECT FROM webhooks w WHERE w.id = l.webhook AND disabled_at IS NULL AND removed_at IS NULL)"
     )
-    .execute(&mut *conn)
-    .await?;
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Of these those of which fewer than `room` orders wait.
+pub async fn with_room(conn: &mut PgConnection, webhooks: &[Uuid], room: i64) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
-        "SELECT webhook FROM late_webhooks l
-         WHERE (SELECT count(*) FROM (
-                   SELECT FROM deliveries d WHERE d.webhook = l.webhook AND d.due_at IS NOT NULL LIMIT $1) waiting) < $1
-         ORDER BY since",
+        r#"SELECT webhook AS "webhook!" FROM unnest($1::uuid[]) late(webhook)
+           WHERE (SELECT count(*) FROM (
+                     SELECT FROM deliveries d WHERE d.webhook = late.webhook AND d.due_at IS NOT NULL LIMIT $2) waiting) < $2"#,
+        webhooks,
         room
     )
     .fetch_all(conn)
