@@ -69,7 +69,8 @@ impl Access {
             return Err(Unproven::Bad("the token has expired"));
         }
         unknown()?;
-        let principal = Arc::new(self.check_anew(token).await?);
+        // Seldom, and in a place of its own: no other request has to have room for it.
+        let principal = Arc::new(Box::pin(self.check_anew(token)).await?);
         self.checked.insert(hash, Arc::clone(&principal));
         Ok(principal)
     }

@@ -165,7 +165,9 @@ impl Followed {
         unknown()?;
         // It may have been made a moment ago, at another api.
         let mut look = self.look.lock().await;
-        if look.1.is_none_or(|at| at.elapsed() >= AT_MOST_EVERY) && self.see(&mut look).await.is_err() {
+        if look.1.is_none_or(|at| at.elapsed() >= AT_MOST_EVERY)
+            && Box::pin(self.see(&mut look)).await.is_err()
+        {
             return Err(Unproven::CannotTell);
         }
         drop(look);
@@ -212,15 +214,13 @@ impl<'t> ServiceTokenText<'t> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn checksum(id: &str, secret: &str) -> String {
-    hex(&Sha256::digest(format!("{id}_{secret}"))[..CHECKSUM / 2])
+    let digest = Sha256::new().chain_update(id).chain_update("_").chain_update(secret).finalize();
+    hex(&digest[..CHECKSUM / 2])
 }
 
 fn secret_hash(secret: &str) -> Vec<u8> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 /// Forgets up to `limit` ticks that are older than `keep`, oldest first, and says how many. The last one stays, and so does all
-/// that a follower in `feed_cursors` or an endpoint in `late_webhooks` has before it, with the tick that it stands on and the one before.
+/// that a follower in `feed_cursors`, or an endpoint in `late_webhooks` that is not disabled, has before it, with the tick that it
+/// stands on and the one before.
 pub async fn forget(conn: &mut PgConnection, keep: Duration, limit: u32) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         r#"
@@ -14,7 +15,8 @@ pub async fn forget(conn: &mut PgConnection, keep: Duration, limit: u32) -> sqlx
             SELECT tick FROM feed_ticks
             WHERE at < now() - $1::bigint * interval '1 ms'
                 AND tick < (SELECT max(tick) FROM feed_ticks)
-                AND tick < least((SELECT min(tick) FROM feed_cursors), (SELECT min(tick) FROM late_webhooks), 9223372036854775807) - 1
+                AND tick < least((SELECT min(tick) FROM feed_cursors), (SELECT min(l.tick) FROM late_webhooks l JOIN webhooks w ON w.id = l.webhook
+                             WHERE w.disabled_at IS NULL AND w.removed_at IS NULL), 9223372036854775807) - 1
             ORDER BY tick LIMIT $2)
         "#,
         super::super::millis(keep),

@@ -38,11 +38,11 @@ pub async fn part(conn: &mut PgConnection, follower: &str, from: &Cursor, room: 
     Ok(done.rows_affected())
 }
 
-/// Those that are told nothing any more are no longer late.
+/// Those that were removed are no longer late. (One that is disabled goes on from here, should it be enabled again.)
 pub async fn clear(conn: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM late_webhooks l WHERE NOT EXISTS (
-             SELECT FROM webhooks w WHERE w.id = l.webhook AND disabled_at IS NULL AND removed_at IS NULL)"
+             SELECT FROM webhooks w WHERE w.id = l.webhook AND removed_at IS NULL)"
     )
     .execute(conn)
     .await

@@ -60,8 +60,12 @@ async fn an_endpoint_that_is_late_holds_moments_until_webhooks_are_switched_off_
     let Place::At(_) = cursors::lock(&mut conn, "webhooks", Start::Latest).await? else {
         anyhow::bail!("taken")
     };
-    let late = "INSERT INTO late_webhooks (webhook, tick, noted_at)
-                SELECT gen_random_uuid(), tick, at FROM feed_ticks ORDER BY tick DESC LIMIT 1";
+    let late = "WITH endpoint AS (
+                    INSERT INTO webhooks (id, url, types, locations, channels, secrets, created_by)
+                    VALUES (gen_random_uuid(), 'https://example.com', '{}', '{}', '{}', '{a}', 'a test') RETURNING id
+                )
+                INSERT INTO late_webhooks (webhook, tick, noted_at)
+                SELECT id, tick, at FROM endpoint, (SELECT tick, at FROM feed_ticks ORDER BY tick DESC LIMIT 1) last";
     conn.execute(late).await?;
     for _ in 0..5 {
         accepted(&mut conn, 1).await?;
