@@ -17,7 +17,7 @@ help: ## this list
 # By which of cargo's profiles `run` and `chaos` build, and where that lies.
 BUILT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
-# Not optimised: that builds in half the time, and bears more orders than one person makes. PROFILE=release: as in production.
+# Not optimised: the first build is sooner done. PROFILE=release: as in production.
 run: PROFILE := dev
 run: ## everything in one process, with a private PostgreSQL below .local/ (or the one that DATABASE_URL names)
 	@test -n "$$DATABASE_URL" || scripts/install-postgres

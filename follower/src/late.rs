@@ -25,19 +25,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Of one that could not go on; twice as long each time, up to that.
 const REST: Duration = Duration::from_millis(20);
 
-/// What came of an endpoint's step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// It went on.
-    On,
-    /// It is told with the others again.
-    Joined,
-    /// Nothing: another process has it in hand, or it has come as far as it may.
-    Nothing,
-    /// Of what is next something is aside: it comes when that is tried again.
-    HeldUp,
-}
-
 /// Those that are late.
 #[derive(Debug)]
 pub struct Late {
@@ -108,22 +95,21 @@ impl Late {
         fault.map_or(Ok(went_on), Err)
     }
 
-    /// A page for this one; says whether there was any.
+    /// A page for this one; says whether it went on.
     async fn goes_on(&mut self, webhook: Uuid) -> Result<bool> {
         let step = self.session.run(&webhook, |conn, webhook| Box::pin(step(conn, *webhook))).await;
-        let step = step.with_context(|| format!("webhook {webhook}"))?;
-        if step == Step::HeldUp {
-            tracing::debug!(%webhook, "what it is to be told next is aside for all");
-        }
-        Ok(matches!(step, Step::On | Step::Joined))
+        step.with_context(|| format!("webhook {webhook}"))
     }
 }
 
-/// A page for this one, and its cursor behind it.
-async fn step(conn: &mut PgConnection, webhook: Uuid) -> sqlx::Result<Step> {
+/// A page for this one, and its cursor behind it. `false`: another process has it in hand, it is disabled, it has come as far as it may,
+/// or of what is next something is aside, and comes when that is tried again.
+async fn step(conn: &mut PgConnection, webhook: Uuid) -> sqlx::Result<bool> {
     let mut tx = conn.begin().await?;
-    let Some(cursor) = late::lock(&mut tx, webhook).await? else { return Ok(Step::Nothing) };
-    let Some(others) = cursors::at(&mut tx, Webhooks::NAME).await? else { return Ok(Step::Nothing) };
+    let Some(cursor) = late::lock(&mut tx, webhook).await? else { return Ok(false) };
+    let told = webhooks::list(&mut tx, false).await?.into_iter().find(|told| told.id == webhook);
+    let Some(endpoint) = told else { return Ok(false) };
+    let Some(others) = cursors::at(&mut tx, Webhooks::NAME).await? else { return Ok(false) };
     // No further than the tick that the others read: both are to meet at the same place.
     let read = feed::read_until(&mut tx, &cursor, others.tick, Webhooks::PAGE, Lines::All);
     let (events, next) = match read.await? {
@@ -135,23 +121,17 @@ async fn step(conn: &mut PgConnection, webhook: Uuid) -> sqlx::Result<Step> {
     let mut orders: Vec<Uuid> = events.iter().map(|event| event.subject).collect();
     orders.dedup();
     if !aside::among(&mut tx, Webhooks::NAME, &orders).await?.is_empty() {
-        return Ok(Step::HeldUp);
-    }
-    let Some(endpoint) = webhooks::find(&mut tx, webhook).await? else { return Ok(Step::Nothing) };
-    if endpoint.disabled_at.is_some() {
-        return Ok(Step::Nothing);
+        return Ok(false);
     }
     tell(&mut tx, &[endpoint], &events).await?;
     // A look after the lock: until then the others may have gone on.
-    let joins =
-        next == others && cursors::lock(&mut tx, Webhooks::NAME, Start::Latest).await? == Place::At(others);
-    if joins {
+    if next == others && cursors::lock(&mut tx, Webhooks::NAME, Start::Latest).await? == Place::At(others) {
         late::join(&mut tx, webhook).await?;
     } else if next == cursor {
-        return Ok(Step::Nothing);
+        return Ok(false);
     } else {
         late::set(&mut tx, webhook, &next).await?;
     }
     tx.commit().await?;
-    Ok(if joins { Step::Joined } else { Step::On })
+    Ok(true)
 }

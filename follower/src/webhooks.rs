@@ -28,7 +28,7 @@ impl Follows for Webhooks {
     const NAME: &'static str = "webhooks";
 
     fn begin<'c>(conn: &'c mut PgConnection, cursor: &'c Cursor) -> BoxFuture<'c, sqlx::Result<()>> {
-        Box::pin(async move { late::part(conn, Self::NAME, cursor, ROOM).await.map(drop) })
+        Box::pin(late::part(conn, Self::NAME, cursor, ROOM))
     }
 
     fn take<'c>(conn: &'c mut PgConnection, events: &'c [Event]) -> BoxFuture<'c, sqlx::Result<()>> {

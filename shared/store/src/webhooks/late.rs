@@ -16,8 +16,8 @@ pub async fn all(conn: &mut PgConnection) -> sqlx::Result<Vec<Uuid>> {
 
 /// Of those that are told with the others, each of which `room` orders wait follows by itself from here on. None does while something
 /// that the others follow is aside: it is to be told to whoever was there when it was put aside.
-pub async fn part(conn: &mut PgConnection, follower: &str, from: &Cursor, room: i64) -> sqlx::Result<u64> {
-    let done = sqlx::query!(
+pub async fn part(conn: &mut PgConnection, follower: &str, from: &Cursor, room: i64) -> sqlx::Result<()> {
+    sqlx::query!(
         "INSERT INTO late_webhooks (webhook, tick, noted_at, subject, version)
          SELECT id, $1, $2, $3, $4 FROM webhooks w
          WHERE disabled_at IS NULL AND removed_at IS NULL
@@ -34,8 +34,8 @@ pub async fn part(conn: &mut PgConnection, follower: &str, from: &Cursor, room: 
         follower
     )
     .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
+    .await
+    .map(drop)
 }
 
 /// Those that were removed are no longer late. (One that is disabled goes on from here, should it be enabled again.)
