@@ -35,6 +35,7 @@ use crate::http::parameters::KeyHeader;
 use crate::http::problems::{BadBody, Faults, TokenNeeded};
 use crate::http::work::to_the_end;
 use crate::identity::caller::{Orderer, shown_or_counted};
+use crate::identity::followed::hex;
 use crate::identity::key_file::random;
 use crate::orders::accept::{place, read_order, unacceptable};
 use crate::orders::body::{AdjustmentBody, ItemBody, LineBody, PaymentMethodBody};
@@ -98,10 +99,6 @@ impl FromRequestParts<AppState> for Shopper {
 /// Kept hashed: whoever reads the database opens no cart.
 fn of_guest(token: &[u8]) -> String {
     format!("{GUEST}{}", hex(&Sha256::digest(token)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What is in a cart.

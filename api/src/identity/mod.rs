@@ -7,7 +7,7 @@ pub mod bootstrap;
 pub(crate) mod caller;
 mod crypto;
 mod embedded;
-mod followed;
+pub(crate) mod followed;
 mod guests;
 mod issuers;
 pub mod key_file;
