@@ -297,13 +297,7 @@ async fn told(arguments: &BenchArguments, stack: &Stack, run: u32, runs: &mut Ru
     }
     if arguments.only.contains(&Part::Analytics) {
         let (of, anew) = (arguments.rolled_orders, arguments.rolled_events);
-        let done = numbers::measure(stack, (rate, seconds), of, anew).await.context("analytics")?;
-        eprintln!("run {run}: at {rate}/s an order is shown {}", done.fresh);
-        for (name, took) in &done.pages {
-            eprintln!("run {run}: {name}: {took}");
-        }
-        eprintln!("run {run}: of {} events anew in {:.0} s", done.events, done.anew_seconds);
-        runs.numbers.push(done);
+        runs.numbers.push(numbers::measure(stack, (rate, seconds), of, anew).await.context("analytics")?);
     }
     Ok(())
 }

@@ -158,8 +158,8 @@ impl Stack {
     }
 
     /// A token of somebody who sees to what is sold on this ground.
-    pub(crate) fn manager(&self, ground: &Ground) -> Result<String> {
-        let machine = Machine { name: "shop", role: "manager", channels: &[] };
+    pub(crate) fn operator(&self, ground: &Ground, role: &str) -> Result<String> {
+        let machine = Machine { name: "shop", role, channels: &[] };
         Operator::of(&self.programs).make_token(&ground.database_url, &machine)
     }
 

@@ -47,8 +47,11 @@ pub(super) async fn measure(
     events: u64,
 ) -> Result<NumbersRun> {
     let fresh = fresh::watch(stack, rate, time).await.context("how soon they are shown")?;
+    eprintln!("at {rate}/s an order is shown {fresh}");
     let (kept, pages) = pages::read(stack, orders).await.context("a month of them")?;
+    pages.iter().for_each(|(name, took)| eprintln!("{name}: {took}"));
     let (events, anew) = anew::make(stack, events).await.context("making them anew")?;
+    eprintln!("of {events} events anew in {:.0} s", anew.as_secs_f64());
     Ok(NumbersRun {
         rate,
         fresh,

@@ -135,7 +135,7 @@ pub(super) struct TwoApis {
 pub(super) async fn two_apis(stack: &Stack) -> Result<TwoApis> {
     let ground = stack.ground().await?;
     // Before they start: a token that is made later is known only once an api has looked again.
-    let manager = stack.manager(&ground)?;
+    let manager = stack.operator(&ground, "manager")?;
     let mut one = stack.start_on(ground, Shape::ApiOnly, &[])?;
     one.warm_up(Shape::ApiOnly).await?;
     // The other's start makes another one, which the first would not know at once.

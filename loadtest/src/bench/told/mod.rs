@@ -26,7 +26,7 @@ const BEGUN_WITHIN: Duration = Duration::from_secs(30);
 /// Programs over a ground of their own, and a manager's token. Made before: an api that runs would hear of it a moment later.
 pub(super) async fn start(stack: &Stack, shape: Shape) -> Result<(Services, String)> {
     let ground = stack.ground().await?;
-    let manager = stack.manager(&ground)?;
+    let manager = stack.operator(&ground, "manager")?;
     let mut services = stack.start_on(ground, shape, &[("SECRETS_KEY_FILE", stack.secrets()?)])?;
     services.until_ready().await?;
     Ok((services, manager))
