@@ -138,6 +138,10 @@ pub(super) async fn as_of(conn: &mut PgConnection) -> Found<OffsetDateTime> {
     Ok(standing.now - Duration::milliseconds(standing.lag_ms))
 }
 
+/// Hours are added up as they come. PostgreSQL takes them for few, would sort whole rows of them, and on disk: a month of ten
+/// locations took 28 ms there instead of 14.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL work_mem = '32MB'; SET LOCAL enable_sort = off";
+
 /// Reads numbers that belong together: in one snapshot.
 pub(super) async fn numbers<T: Send + 'static>(
     state: AppState,
@@ -148,7 +152,7 @@ pub(super) async fn numbers<T: Send + 'static>(
         let read = state.reads.show(move |conn| {
             let work = Arc::clone(&work);
             Box::pin(async move {
-                let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+                let mut tx = conn.begin_with(SNAPSHOT).await?;
                 let done = match work(&mut tx).await {
                     Ok(found) => Ok(found),
                     Err(Stopped::Refused(refused)) => Err(refused),

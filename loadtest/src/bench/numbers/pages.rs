@@ -13,7 +13,7 @@ use super::cells::fill;
 use crate::latency::Percentiles;
 
 /// Screens that are open.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 1;
 /// Requests of each kind.
 const REQUESTS: u64 = 500;
 /// And before those are counted.
