@@ -68,7 +68,7 @@ contract: ## schemathesis holds every answer against openapi.json, once a role, 
 	@scripts/install-rabbitmq
 	@scripts/install-schemathesis >/dev/null
 	@# testbed: as for smoke
-	cargo build -p servers $(PROGRAMS) -p testbed
+	cargo build -p servers $(PROGRAMS) -p follower -p testbed
 	SHORT=$(SHORT) $(TARGET)/debug/with-servers -- scripts/contract
 
 client: ## a client in Python that openapi-generator writes after openapi.json places an order and reads it

@@ -11,11 +11,13 @@ trap 'kill "${pids[@]}" 2>/dev/null; wait; rm -rf "$work"' EXIT
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 json() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
 
-# What is answered with a 2xx. ask PATH [JSON]
+# What is answered with a 2xx, to whoever has the token `TOKEN`, where there is one. ask PATH [JSON]
 ask() {
-    python3 -c 'import sys; from urllib.request import Request, urlopen
+    python3 -c 'import os, sys; from urllib.request import Request, urlopen
 body = sys.argv[2].encode() if sys.argv[2:] else None
-print(urlopen(Request(sys.argv[1], body, {"Content-Type": "application/json"})).read().decode())' "$base$1" "${@:2}"
+headers = {"Content-Type": "application/json"}
+if os.environ.get("TOKEN"): headers["Authorization"] = "Bearer " + os.environ["TOKEN"]
+print(urlopen(Request(sys.argv[1], body, headers)).read().decode())' "$base$1" "${@:2}"
 }
 
 # All of it is on this machine, whatever proxy leads to others.
@@ -29,10 +31,11 @@ export PAYMENT_MOCK_SUCCESS_RATE=${PAYMENT_MOCK_SUCCESS_RATE:-1}
 
 "$BIN/api" keys make "$IDENTITY_KEY_FILE" >/dev/null
 "$BIN/api" migrate >/dev/null
-for program in gateway-mock worker api; do
-    "$BIN/$program" >"$OUT/$program.log" 2>&1 &
+start() {
+    "$BIN/$1" >"$OUT/$1.log" 2>&1 &
     pids+=($!)
-done
+}
+for program in gateway-mock worker api; do start "$program"; done
 base=http://$API_ADDR
 for _ in $(seq 150); do ask /ready >/dev/null 2>&1 && break; sleep 0.2; done
 ask /openapi.json >"$OUT/openapi.json"
@@ -48,4 +51,4 @@ token_of_customer() {
 token_of() { "$BIN/api" token "judge-$1" --role "$1" | tail -n 1; }
 
 # Fails for a fault of ours that no answer showed.
-logs_are_clean() { ! grep -h "ERROR\|panicked" "$OUT"/{api,worker}.log; }
+logs_are_clean() { ! cat "$OUT"/{api,worker,follower}.log 2>/dev/null | grep "ERROR\|panicked"; }

@@ -98,10 +98,10 @@ pub(crate) struct CustomersQuery {
     #[param(pattern = "^[a-z0-9_-]{1,50}$")]
     location: Option<String>,
     /// Who ordered so often or more
-    #[param(value_type = Option<i64>, minimum = 1)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 2_147_483_647)]
     min_orders: Option<String>,
     /// Who ordered so often or less
-    #[param(value_type = Option<i64>, minimum = 1)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 2_147_483_647)]
     max_orders: Option<String>,
     /// Whose last order came in at this time or later (RFC 3339)
     #[param(value_type = Option<OffsetDateTime>)]
@@ -160,7 +160,7 @@ pub(crate) async fn one(
     responses(
         (status = 200, description = "A page, by their ids", body = CustomerPage),
         (status = 404, description = "There is no such location", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter is not valid", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid. What its schema cannot say: a time is none (`no_time`), or `after` no answer's `next` (`invalid`)", body = ProblemBody, content_type = "application/problem+json"),
         ManagersOnly, Faults,
     ),
     security(("token" = []))

@@ -93,7 +93,7 @@ pub(crate) struct DayReport {
     responses(
         (status = 200, description = "The report", content((DayReport = "application/json"), (String = "text/csv"))),
         (status = 404, description = "There is no such location", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter is not valid, or several locations are yours and none is named (`required`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid, or several locations are yours and none is named (`required`). What its schema cannot say: there is no such day (`no_date`) or time zone (`unknown_time_zone`)", body = ProblemBody, content_type = "application/problem+json"),
         ManagersOnly, Faults,
     ),
     security(("token" = []))

@@ -55,7 +55,7 @@ pub(crate) struct StatusMetrics {
     responses(
         (status = 200, description = "By period and status", body = StatusMetrics),
         (status = 404, description = "There is no such location", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter is not valid, or `from` is after `to`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not valid. What its schema cannot say: a time is none (`no_time`), `to` is not after `from` (`from_after_to`) or too long after it (`too_far_apart`); there is no such time zone (`unknown_time_zone`); a channel has what nobody sees (`invisible_character`, `control_character`), nothing (`empty`), or too much of it (`too_long`)", body = ProblemBody, content_type = "application/problem+json"),
         ManagersOnly, Faults,
     ),
     security(("token" = []))

@@ -201,7 +201,7 @@ async fn in_turn(state: &AppState) -> Result<MutexGuard<'_, Session>, ApiError> 
     responses(
         (status = 200, description = "They are in it, and held", body = CartView),
         (status = 409, description = "`out_of_stock`, with what there is, what the cart holds itself among it; `price_mismatch`. What was in it is in it still", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A line is not valid. What its schema cannot say: a line comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`); an id has what nobody sees (`invisible_character`); a product is none of the catalogue (`unknown_product`), has its price in another currency (`other_currency`), is not sold there (`not_sold_here`), lacks its variation (`required`) or has no such one (`unknown_variation`), or more or less is chosen than it wants (`unknown_option`, `repeated`, `too_few`, `too_many`). Or a guest wants to hold more than a guest may (`too_many`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A line is not valid. What its schema cannot say: there is no such location, or it is closed (`unknown_location`); a line comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`); an id has what nobody sees (`invisible_character`); a product is none of the catalogue (`unknown_product`), has its price in another currency (`other_currency`), is not sold there (`not_sold_here`), lacks its variation (`required`) or has no such one (`unknown_variation`), or more or less is chosen than it wants (`unknown_option`, `repeated`, `too_few`, `too_many`). Or a guest wants to hold more than a guest may (`too_many`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
     security((), ("token" = []))
@@ -298,7 +298,7 @@ pub(crate) async fn release(State(state): State<AppState>, shopper: Shopper) -> 
         (status = 202, description = "Accepted, durable", body = OrderView, headers(("Location" = String, description = "The order"))),
         (status = 404, description = "There is no cart", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`out_of_stock`, `price_mismatch`; `cart_changed`: it is not as it was read, or was ordered already", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The order is not valid, as with `POST /orders`, or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The order is not valid, as with `POST /orders`. What its schema cannot say: it comes to less than nothing (`below_zero`), an amount has the wrong sign for its kind (`wrong_sign`), more places than its currency (`too_precise`) or more than 13 digits (`too_large`), it all does not come to the `total` (`total_mismatch`); there is no such address (`unknown_address`); what goes together is not there together (`required`, `conflict`); a telephone number has fewer than three digits (`no_phone_number`); a time is none (`no_time`), has passed (`in_the_past`) or is too far away (`too_far`); an id has what nobody sees (`invisible_character`); a name in `metadata` is none (`empty`, `control_character`, `too_long`), or there is too much of it (`too_many`, `too_long`). Or the `Idempotency-Key` was used before, for another request (`key_reused`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, TokenNeeded, Faults,
     ),
     security(("token" = []))
@@ -316,11 +316,11 @@ pub(crate) async fn check_out(
     let body = body::read(&parts.headers, body, &state.room).await?;
     let Shopper::Known(owner) = shopper else { return Err(no_cart()) };
     let by = orderer.actor();
-    let key = key.with_body(&body).by(&by, &state);
+    let key = key.with_body(&body).by(by, &state);
     let kept = find(&state, &owner).await?;
     if let (None, Some(key)) = (&kept, &key) {
         // It may have become an order under this very key.
-        return earlier::accepted(&state, Some(key.clone()), &by, no_cart()).await;
+        return earlier::accepted(&state, Some(key.clone()), by, no_cart()).await;
     }
     let kept = kept.ok_or_else(no_cart)?;
     let raw = |text: &str| serde_json::value::to_raw_value(text).map_err(|error| ApiError::internal(&error));
@@ -330,7 +330,7 @@ pub(crate) async fn check_out(
     let mut order = match read_order(&asked, &state).await {
         Ok(order) => order,
         // The first one under this key may have been made of another cart.
-        Err(refusal) => return earlier::accepted(&state, key, &by, refusal).await,
+        Err(refusal) => return earlier::accepted(&state, key, by, refusal).await,
     };
     order.cart = Some(CartRef { id: kept.id, version: kept.version });
     place(&state, arrival, &orderer, order, key, body.into_held()).await

@@ -102,7 +102,7 @@ impl Fields {
 
     /// A whole number that may be left out.
     pub(crate) fn number(&mut self, name: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
-        let number = self.fields.remove(name)?.as_i64().filter(|number| range.contains(number));
+        let number = whole(&self.fields.remove(name)?).filter(|number| range.contains(number));
         if number.is_none() {
             let detail = format!("must be a whole number from {} to {}", range.start(), range.end());
             self.add(name, "out_of_range", detail);
@@ -213,6 +213,11 @@ impl<'de> Deserialize<'de> for Once {
     }
 }
 
+/// A whole number, also one that is written as `2.0`.
+fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_f64()?.to_string().parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +232,19 @@ mod tests {
         assert!(told.contains("\"x\"") && !told.contains("\"y\""), "null, and unknown all the same: {told}");
         assert!(Fields::read(br#"{"email":"a","email":"b"}"#).is_err());
         assert!(Fields::read(b"[]").is_err());
+        for (written, read) in [
+            ("2", Some(2)),
+            ("2.0", Some(2)),
+            ("2e0", Some(2)),
+            ("2.5", None),
+            ("1e300", None),
+            ("6", None),
+            (r#""2""#, None),
+        ] {
+            let mut fields = Fields::read(format!(r#"{{"n":{written}}}"#).as_bytes()).unwrap();
+            assert_eq!(fields.number("n", 1..=5), read, "{written}");
+            assert_eq!(fields.finish().is_err(), read.is_none(), "{written}");
+        }
         let mut fields = Fields::read(br#"{"l":["a",1],"f":"true"}"#).unwrap();
         assert_eq!((fields.texts("l", 5, 5), fields.flag("f")), (Some(vec!["a".to_owned()]), None));
         assert_eq!(fields.secret("p"), None);

@@ -134,17 +134,20 @@ pub(crate) struct Anyone(pub(crate) Actor);
 
 /// Whoever may order: the same as [`Anyone`].
 #[derive(Debug, Clone)]
-pub(crate) struct Orderer(Option<Arc<Principal>>);
+pub(crate) struct Orderer {
+    by: Option<Arc<Principal>>,
+    actor: Actor,
+}
 
 impl Orderer {
     /// The same as they deal with orders otherwise.
-    pub(crate) fn actor(&self) -> Actor {
-        self.0.as_deref().map_or(Actor::Unnamed, named)
+    pub(crate) const fn actor(&self) -> &Actor {
+        &self.actor
     }
 
     /// Whether they may order at this location.
     pub(crate) fn expect_at(&self, location: &str) -> Result<(), ApiError> {
-        if self.actor().may_act_at(location) {
+        if self.actor.may_act_at(location) {
             Ok(())
         } else {
             Err(ApiError::forbidden("the token is for another location"))
@@ -155,7 +158,7 @@ impl Orderer {
     /// more, so it is for the restaurant, and for machines that are named for the channel.
     pub(crate) fn expect(&self, channel: &ChannelName) -> Result<(), ApiError> {
         let may = |by: &Arc<Principal>| by.role.includes(Role::Staff) || by.is_named_for(channel);
-        if self.0.as_ref().is_some_and(may) {
+        if self.by.as_ref().is_some_and(may) {
             Ok(())
         } else {
             Err(ApiError::forbidden("the token is not named for this channel"))
@@ -257,7 +260,8 @@ impl FromRequestParts<AppState> for Orderer {
         if by.is_none() && !state.identity.lets_in_guests(parts) {
             return Err(ApiError::unauthenticated());
         }
-        Ok(Self(by))
+        let actor = by.as_deref().map_or(Actor::Unnamed, named);
+        Ok(Self { by, actor })
     }
 }
 

@@ -77,10 +77,10 @@ pub(crate) async fn accept_order(
     let body = body::read(&parts.headers, body, &state.room).await?;
     drop(parts);
     let asked = parse(&body, &state).await;
-    let key = key.with_body(&body).by(&by, &state);
+    let key = key.with_body(&body).by(by, &state);
     match asked {
         Ok(order) => place(&state, arrival, &orderer, order, key, body.into_held()).await,
-        Err(refusal) => earlier::accepted(&state, key, &by, refusal).await,
+        Err(refusal) => earlier::accepted(&state, key, by, refusal).await,
     }
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn place(
 ) -> Result<Response, ApiError> {
     let order = match checked(order, orderer, state).await {
         Ok(order) => order,
-        Err(refusal) => return earlier::accepted(state, key, &orderer.actor(), refusal).await,
+        Err(refusal) => return earlier::accepted(state, key, orderer.actor(), refusal).await,
     };
     if let Some(passed) = order.has_passed(OffsetDateTime::now_utc()) {
         // What came before under its name is answered as it was then. (What has been forgotten since is called off at once.)
@@ -114,7 +114,7 @@ pub(crate) async fn place(
             return Err(ApiError::out_of_stock(&order.takes, &gone));
         }
     }
-    commit(state, arrival, &orderer.actor(), order, key, held).await
+    commit(state, arrival, orderer.actor(), order, key, held).await
 }
 
 /// The order, if whoever asks may have it made.
