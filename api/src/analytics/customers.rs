@@ -194,11 +194,11 @@ pub(crate) async fn list(
         time.flatten()
     };
     let (last_from, last_to) = (time("last_from", last_from), time("last_to", last_to));
-    let after = after.unwrap_or_default();
-    if after.contains('\0') {
+    if after.as_deref().is_some_and(|after| text_problem(after, MAX_ID_CHARS).is_some()) {
         faulty.add("after", "invalid", "must be the next of an earlier answer");
     }
     faulty.finish()?;
+    let after = after.unwrap_or_default();
     let chosen = Chosen { locations: Vec::new(), min_orders, max_orders, last_from, last_to, after };
     let found = numbers(state, move |conn| {
         let (scope, mut chosen) = (scope.clone(), chosen.clone());

@@ -76,7 +76,7 @@ pub(crate) struct NewServiceTokenView {
     responses(
         (status = 201, description = "Made. The token is shown this once", body = NewServiceTokenView),
         (status = 409, description = "`too_many`: 10,000 are good already", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known; or no machine has this role (`unknown_role`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known; or no machine has this role (`unknown_role`). What its schema cannot say: a name has what nobody sees, or spaces at its ends (`invisible_character`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, AdminsOnly, Faults,
     ),
     security(("token" = []))

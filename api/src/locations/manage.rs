@@ -115,7 +115,7 @@ pub(crate) async fn read(
     responses(
         (status = 201, description = "Open", body = LocationView),
         (status = 409, description = "`location_taken`: there is one of this id, perhaps a closed one", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known. What its schema cannot say: there is no such time zone (`unknown_time_zone`) or currency (`unknown_currency`)", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "The token is missing or not good", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "Only admins may do this", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, Faults,
@@ -153,7 +153,7 @@ pub(crate) async fn open(
     responses(
         (status = 200, description = "Set", body = LocationView),
         (status = 404, description = "There is no such location", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known. What its schema cannot say: there is no such time zone (`unknown_time_zone`) or currency (`unknown_currency`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
     security(("token" = []))

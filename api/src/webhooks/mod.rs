@@ -50,7 +50,7 @@ const TRIES: usize = 5;
     responses(
         (status = 201, description = "Made", body = WebhookWithSecret),
         (status = 409, description = "`too_many`: there are 1,000", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, not valid or not known. What its schema cannot say: `url` is no address, or one with a name, a password or a # (`no_url`); nothing of that type happens (`unknown_type`); there is no such payload (`unknown_payload`); a location is none of the caller's (`unknown_location`); or there is no key that secrets could be sealed with (`no_key`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, not valid or not known. What its schema cannot say: `url` is no address, or one with a name, a password or a # (`no_url`); nothing of that type happens (`unknown_type`); a location is none of the caller's (`unknown_location`); a name has what nobody sees, or spaces at its ends (`invisible_character`); or there is no key that secrets could be sealed with (`no_key`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
     security(("token" = []))
@@ -152,7 +152,7 @@ pub(crate) async fn read(
         (status = 200, description = "As it is now", body = WebhookView),
         (status = 404, description = "There is no such webhook, or it is another location's", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "`set_with_channel`: it is a channel's platform", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not valid or not known. What its schema cannot say: `url` is no address, or one with a name, a password or a # (`no_url`); nothing of that type happens (`unknown_type`); there is no such payload (`unknown_payload`); a location is none of the caller's (`unknown_location`)", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not valid or not known. What its schema cannot say: `url` is no address, or one with a name, a password or a # (`no_url`); nothing of that type happens (`unknown_type`); a location is none of the caller's (`unknown_location`); a name has what nobody sees, or spaces at its ends (`invisible_character`)", body = ProblemBody, content_type = "application/problem+json"),
         BadBody, ManagersOnly, Faults,
     ),
     security(("token" = []))

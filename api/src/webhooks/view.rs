@@ -187,7 +187,7 @@ pub(crate) struct NewWebhookBody {
     #[schema(max_items = 100)]
     channels: Option<Vec<String>>,
     /// `thin` where nothing is named, `order` or `full`.
-    #[schema(example = "thin")]
+    #[schema(example = "thin", pattern = "^(thin|order|full)$")]
     payload: Option<String>,
 }
 
@@ -204,6 +204,7 @@ pub(crate) struct WebhookBody {
     locations: Option<Vec<String>>,
     #[schema(max_items = 100)]
     channels: Option<Vec<String>>,
+    #[schema(pattern = "^(thin|order|full)$")]
     payload: Option<String>,
     /// Nothing is sent to it; or again, after it was.
     disabled: Option<bool>,
