@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use runtime::batch::Held;
@@ -85,15 +85,18 @@ impl Drop for Taken {
 /// A body, or as much of it as has come. Its room is taken for as long as a handler holds it.
 #[derive(Debug)]
 pub(crate) struct Whole<'r> {
-    bytes: Vec<u8>,
+    /// As it came, where it came in one piece: most do.
+    first: Bytes,
+    /// What came in several, all of it.
+    joined: Vec<u8>,
     room: &'r Room,
     /// Of one that is not small.
     taken: Option<Taken>,
 }
 
 impl Whole<'_> {
-    fn add(&mut self, data: &[u8]) -> Result<(), ApiError> {
-        let length = self.bytes.len() + data.len();
+    fn add(&mut self, data: Bytes) -> Result<(), ApiError> {
+        let length = self.len() + data.len();
         if length > self.room.largest {
             return Err(ApiError::too_large(self.room.largest));
         }
@@ -104,7 +107,12 @@ impl Whole<'_> {
             let taken = self.taken.get_or_insert_with(new);
             taken.add(needed - taken.bytes)?;
         }
-        self.bytes.extend_from_slice(data);
+        if self.is_empty() {
+            self.first = data;
+        } else {
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+            self.joined.extend_from_slice(&data);
+        }
         Ok(())
     }
 
@@ -118,7 +126,7 @@ impl Deref for Whole<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        if self.joined.is_empty() { &self.first } else { &self.joined }
     }
 }
 
@@ -134,11 +142,11 @@ pub(crate) async fn read<'r>(
         return Err(ApiError::too_large(room.largest));
     }
     let whole = async {
-        let mut whole = Whole { bytes: Vec::new(), room, taken: None };
+        let mut whole = Whole { first: Bytes::new(), joined: Vec::new(), room, taken: None };
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| ApiError::malformed("the body broke off"))?;
             // What is no data are trailers, which say nothing.
-            whole.add(&frame.into_data().unwrap_or_default())?;
+            whole.add(frame.into_data().unwrap_or_default())?;
         }
         Ok(whole)
     };

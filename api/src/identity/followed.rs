@@ -3,7 +3,7 @@
 //! [`LOOK_EVERY`] and a moment.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -28,11 +28,21 @@ struct Looked {
     services: HashMap<String, Service>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Service {
     secret_hash: Vec<u8>,
     principal: Arc<Principal>,
+    /// Of its token, once that was shown.
+    checksum: OnceLock<Checksum>,
 }
+
+impl PartialEq for Service {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.secret_hash, &self.principal) == (&other.secret_hash, &other.principal)
+    }
+}
+
+impl Eq for Service {}
 
 /// What was seen at the last look.
 #[derive(Debug)]
@@ -115,7 +125,7 @@ impl Followed {
                 session: None,
                 until,
             });
-            (token.id, Service { secret_hash: token.secret_hash, principal })
+            (token.id, Service { secret_hash: token.secret_hash, principal, checksum: OnceLock::new() })
         });
         let looked = Looked { ended: ended.into_iter().collect(), services: services.collect() };
         let looked = Some(Arc::new(looked));
@@ -155,12 +165,15 @@ impl Followed {
         token: &str,
         unknown: impl FnOnce() -> Result<(), Unproven>,
     ) -> Result<Arc<Principal>, Unproven> {
-        let shown = ServiceTokenText::parse(token).ok_or(Unproven::Bad("that is no token"))?;
+        let shown = ServiceTokenText::parse(token).ok_or(NO_TOKEN)?;
         let seen = self.seen();
         if let Some(seen) = &seen
             && seen.services.contains_key(shown.id)
         {
             return shown.among(seen);
+        }
+        if !shown.is_whole() {
+            return Err(NO_TOKEN);
         }
         unknown()?;
         // It may have been made a moment ago, at another api.
@@ -181,30 +194,50 @@ impl Followed {
 struct ServiceTokenText<'t> {
     id: &'t str,
     secret: &'t str,
+    checksum: Checksum,
 }
+
+const NO_TOKEN: Unproven = Unproven::Bad("that is no token");
 
 /// What a service token begins with.
 pub(crate) const SERVICE_PREFIX: &str = "cmd_";
 const SECRET: usize = 64;
 const CHECKSUM: usize = 8;
+type Checksum = [u8; CHECKSUM];
 
 impl<'t> ServiceTokenText<'t> {
+    /// By its form alone.
     fn parse(token: &'t str) -> Option<Self> {
         let (id, rest) = token.strip_prefix(SERVICE_PREFIX)?.split_once('_')?;
         let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if id.len() != 16 || rest.len() != SECRET + CHECKSUM || !is_hex(id) || !is_hex(rest) {
             return None;
         }
-        let (secret, sum) = rest.split_at(SECRET);
-        (checksum(id, secret) == sum).then_some(Self { id, secret })
+        let (secret, checksum) = rest.split_at(SECRET);
+        Some(Self { id, secret, checksum: checksum.as_bytes().try_into().ok()? })
+    }
+
+    /// Whether nothing of it was mistyped.
+    fn is_whole(&self) -> bool {
+        checksum(self.id, self.secret).as_bytes() == self.checksum
     }
 
     fn among(&self, looked: &Looked) -> Result<Arc<Principal>, Unproven> {
         let service =
             looked.services.get(self.id).ok_or(Unproven::Bad("there is no such token, or no longer"))?;
         // Hashes are compared, so how long that takes tells nothing about the secret.
-        if service.secret_hash != secret_hash(self.secret) {
-            return Err(Unproven::Bad("that is no token"));
+        if service.secret_hash[..] != Sha256::digest(self.secret)[..] {
+            return Err(NO_TOKEN);
+        }
+        // It is made of what is known to be right, and so it is made once.
+        let is_whole = match service.checksum.get() {
+            Some(right) => *right == self.checksum,
+            None => self.is_whole(),
+        };
+        if is_whole {
+            let _ = service.checksum.set(self.checksum);
+        } else {
+            return Err(NO_TOKEN);
         }
         if service.principal.until <= now() {
             return Err(Unproven::Bad("the token has expired"));
@@ -250,12 +283,31 @@ mod tests {
     fn a_token_is_read_back_and_a_mistyped_one_is_not() {
         let (id, token, hash) = new_service_token().unwrap();
         let shown = ServiceTokenText::parse(&token).unwrap();
-        assert_eq!((shown.id, secret_hash(shown.secret)), (id.as_str(), hash));
-        for place in 0..token.len() {
+        assert_eq!((shown.id, secret_hash(shown.secret)), (id.as_str(), hash.clone()));
+        let principal = Arc::new(Principal {
+            id: "service:shop".to_owned(),
+            role: Role::Service,
+            locations: Arc::from([]),
+            channels: Vec::new(),
+            session: None,
+            until: u64::MAX,
+        });
+        let service = Service { secret_hash: hash, principal, checksum: OnceLock::new() };
+        let looked = Looked { services: HashMap::from([(id, service)]), ..Looked::default() };
+        let mistyped = |place: usize| {
             let other = if token.as_bytes()[place] == b'0' { "1" } else { "0" };
             let mut mistyped = token.clone();
             mistyped.replace_range(place..=place, other);
-            assert!(ServiceTokenText::parse(&mistyped).is_none(), "{mistyped}");
+            mistyped
+        };
+        // As long as it was not shown, and then once more.
+        for _ in 0..2 {
+            for mistyped in (0..token.len()).map(mistyped) {
+                let shown = ServiceTokenText::parse(&mistyped);
+                assert!(shown.as_ref().is_none_or(|shown| !shown.is_whole()), "{mistyped}");
+                assert!(shown.is_none_or(|shown| shown.among(&looked).is_err()), "{mistyped}");
+            }
+            assert!(shown.is_whole() && shown.among(&looked).is_ok());
         }
     }
 }

@@ -182,7 +182,6 @@ pub(crate) async fn write(
     held: Held,
 ) -> Result<(NewOrder, Accepted), ApiError> {
     let order = of_request(order, arrival.id, arrival.trace);
-    let command = Accept { order: order.clone(), key };
     // Its own share of a group commit, and the wait for it.
     let mut wait = Span::begin("commit", Kind::Internal, arrival.trace);
     wait.note_with("order_id", || order.id.to_string());
@@ -190,11 +189,11 @@ pub(crate) async fn write(
     // The writer, not this future, does the writing: it is dropped when the client hangs up.
     let is_plain = order.takes.is_empty() && order.cart.is_none();
     let desk = if is_plain { &state.accept } else { &state.accept_stocked };
-    let answer = desk.ask(command, held, ANSWER_TIMEOUT).await;
+    let answer = desk.ask(Accept { order, key }, held, ANSWER_TIMEOUT).await;
     wait.note("outcome", outcome(&answer));
     drop(wait);
-    match answer.map_err(Fault::from).flatten() {
-        Ok(accepted) => Ok((order, accepted)),
+    match answer.map_err(Fault::from).and_then(|(order, became)| Ok((order, became?))) {
+        Ok(done) => Ok(done),
         Err(Fault::Internal) => Err(ApiError::internal(&"the writer could not store the order")),
         Err(Fault::Full) => Err(ApiError::unavailable("too many orders are waiting to be stored")),
         Err(Fault::Unavailable) => Err(ApiError::unavailable("orders cannot be stored right now")),
@@ -229,11 +228,11 @@ pub(crate) fn answer(
 
 const fn outcome(answer: &Result<Answer, NotTaken>) -> &'static str {
     match answer {
-        Ok(Ok(Accepted::New { .. } | Accepted::Partly(_))) => "accepted",
-        Ok(Ok(Accepted::Replay(_))) => "replayed",
-        Ok(Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_))) => "key_reused",
-        Ok(Ok(Accepted::OutOfStock(_) | Accepted::CartChanged)) => "out_of_stock",
-        Ok(Err(_)) => "failed",
+        Ok((_, Ok(Accepted::New { .. } | Accepted::Partly(_)))) => "accepted",
+        Ok((_, Ok(Accepted::Replay(_)))) => "replayed",
+        Ok((_, Ok(Accepted::KeyReused | Accepted::ChannelIdReused(_)))) => "key_reused",
+        Ok((_, Ok(Accepted::OutOfStock(_) | Accepted::CartChanged))) => "out_of_stock",
+        Ok((_, Err(_))) => "failed",
         Err(NotTaken::Late) => "unanswered",
         Err(NotTaken::Full | NotTaken::Stopped) => "refused",
     }

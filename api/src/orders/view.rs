@@ -163,7 +163,12 @@ impl OrderView {
         let details = order.details.as_ref();
         let is_due = details.is_some_and(|details| details.payment.method == PaymentMethod::OnDelivery);
         let due = is_due.then(|| order.total.to_json());
-        Self { expires_at, due, payment_attempts: Some(Vec::new()), ..Self::in_list(order) }
+        // Written in place: a view is a kilobyte.
+        let mut view = Self::in_list(order);
+        view.expires_at = expires_at;
+        view.due = due;
+        view.payment_attempts = Some(Vec::new());
+        view
     }
 
     /// As it is sent, in one piece of memory for all but the longest: [`axum::Json`] would begin with too little, and append

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use domain::message::PaymentsDue;
+use domain::order::NewOrder;
 use domain::order::status::OrderStatus;
 use domain::origin::Origins;
 use futures_util::future::BoxFuture;
@@ -19,8 +20,10 @@ use tracing::field::display;
 
 use crate::orders::fault::{Fault, Outage};
 
-/// What a handler gets back for its order.
-pub type Answer = Result<Accepted, Fault>;
+/// What became of an order.
+pub type Became = Result<Accepted, Fault>;
+/// What a handler gets back: its order, and what became of it.
+pub type Answer = (NewOrder, Became);
 /// Where handlers hand in orders.
 pub type AcceptDesk = Desk<Accept, Answer>;
 /// Where a writer takes its batches from.
@@ -150,14 +153,14 @@ impl Writer {
         }
     }
 
-    fn answer(&self, batch: Batch<Accept, Answer>, answers: Vec<Answer>) {
+    fn answer(&self, batch: Batch<Accept, Answer>, answers: Vec<Became>) {
         crash_point("api.after_commit");
         self.publish(&batch, &answers);
         crash_point("api.after_handover");
-        batch.answer(answers);
+        batch.answer_with(answers, |command, became| (command.order, became));
     }
 
-    async fn write_alone(&mut self, order: &Accept) -> Answer {
+    async fn write_alone(&mut self, order: &Accept) -> Became {
         let (how, grace) = (self.how, self.publish_grace);
         crash_point("api.before_commit");
         let started = Instant::now();
@@ -180,7 +183,7 @@ impl Writer {
     }
 
     /// What came of an order of which there is nothing to hand on.
-    fn count(&self, answer: &Answer) {
+    fn count(&self, answer: &Became) {
         match answer {
             Ok(Accepted::New { .. } | Accepted::Partly(_)) => {}
             Ok(Accepted::Replay(_)) => self.metrics.replayed.increment(1),
@@ -192,7 +195,7 @@ impl Writer {
 
     /// Hands on the names of what is new. Never waits: a full publisher means a slow broker, and the sweep finds
     /// what is not published.
-    fn publish(&self, batch: &Batch<Accept, Answer>, answers: &[Answer]) {
+    fn publish(&self, batch: &Batch<Accept, Answer>, answers: &[Became]) {
         let mut fresh = Vec::with_capacity(answers.len());
         // (What is held is let go by a sweep.)
         let (mut of_channels, mut uncharged, mut elsewhere, mut held) = (0, 0, 0, 0);

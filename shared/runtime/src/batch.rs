@@ -168,10 +168,15 @@ impl<C, A> Batch<C, A> {
 
     /// Gives each caller its answer, in the order of the commands.
     pub fn answer(self, answers: Vec<A>) {
-        debug_assert_eq!(answers.len(), self.callers.len(), "an answer for each command");
-        for (caller, answer) in self.callers.into_iter().zip(answers) {
+        self.answer_with(answers, |_, answer| answer);
+    }
+
+    /// The same, each made of its command and of what became of it.
+    pub fn answer_with<B>(self, became: Vec<B>, answer: impl Fn(C, B) -> A) {
+        debug_assert_eq!(became.len(), self.callers.len(), "an answer for each command");
+        for ((command, caller), became) in self.commands.into_iter().zip(self.callers).zip(became) {
             // A caller that is gone needs no answer.
-            let _ = caller.answer.send(answer);
+            let _ = caller.answer.send(answer(command, became));
         }
     }
 }

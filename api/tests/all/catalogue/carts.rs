@@ -214,7 +214,7 @@ async fn each_cart_of_a_batch_is_answered_for_itself_however_slow_the_others_are
     }
     assert_eq!(writer.run_once().await, Some(CARTS as usize), "one batch");
     for (order_id, caller) in callers {
-        let answer = caller.await?;
+        let (_, answer) = caller.await?;
         let durable: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM orders WHERE id = $1)")
             .bind(order_id)
             .fetch_one(&mut conn)

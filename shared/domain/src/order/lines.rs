@@ -299,32 +299,19 @@ pub(crate) fn priced(
     let chosen = ModifierReader::new(currency);
     let mut reader =
         LineReader { chosen, menu, from_catalogue: false, takes: Vec::new(), counted: Vec::new() };
-    let priced = lines
-        .iter()
-        .enumerate()
-        .filter_map(|(index, line)| line.parse(&at.entry(index), &mut reader, problems))
-        .collect();
-    let (items, sum) = sum(problems, priced, currency);
-    let LineReader { from_catalogue, takes, counted, .. } = reader;
-    Priced { items, sum, from_catalogue, takes, counted }
-}
-
-/// Lines that are priced each, and the sum over them, or none with the problem noted.
-pub(crate) fn sum(
-    problems: &mut Problems,
-    priced: Vec<(Item, Money)>,
-    currency: Currency,
-) -> (Vec<Item>, Option<Money>) {
-    let mut total = Some(Money::from_minor(0, currency));
-    let mut items = Vec::with_capacity(priced.len());
-    for (item, sum) in priced {
-        items.push(item);
-        total = total.and_then(|total| total.checked_add(sum));
+    let mut items = Vec::with_capacity(lines.len());
+    let mut sum = Some(Money::from_minor(0, currency));
+    for (index, line) in lines.iter().enumerate() {
+        if let Some((item, of_item)) = line.parse(&at.entry(index), &mut reader, problems) {
+            items.push(item);
+            sum = sum.and_then(|sum| sum.checked_add(of_item));
+        }
     }
-    if total.is_none() {
+    if sum.is_none() {
         problems.add("items", "too_large", "the total is too large");
     }
-    (items, total)
+    let LineReader { from_catalogue, takes, counted, .. } = reader;
+    Priced { items, sum, from_catalogue, takes, counted }
 }
 
 /// The lines, still raw; none where something is wrong with the list as a whole.
