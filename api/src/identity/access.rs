@@ -6,6 +6,8 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::issuers::IssuerConfig;
@@ -17,6 +19,9 @@ use super::principal::{OWN_MACHINE, Principal, Unproven, now};
 const MAX_TOKEN: usize = 8 * 1024;
 /// Tokens that are remembered, some 300 bytes each.
 const REMEMBERED: usize = 50_000;
+/// Signatures that are checked at once, beside what serves requests. A check is half as dear as an order: whoever sends thousands of
+/// tokens that nobody knows waits for a turn, and nobody else waits for them.
+const TURNS: usize = 1;
 /// How far clocks may be apart.
 const LEEWAY: u64 = 5;
 /// Longest id: it is shown in histories and written beside orders.
@@ -44,11 +49,12 @@ impl Issuer {
 pub(crate) struct Access {
     pub(crate) issuers: Vec<Issuer>,
     checked: Cache<[u8; 32], Arc<Principal>>,
+    turns: Arc<Semaphore>,
 }
 
 impl Access {
     pub(crate) fn new(issuers: Vec<Issuer>) -> Self {
-        Self { issuers, checked: Cache::new(REMEMBERED) }
+        Self { issuers, checked: Cache::new(REMEMBERED), turns: Arc::new(Semaphore::new(TURNS)) }
     }
 
     /// Whose token it is. `unknown` is asked before a signature is checked.
@@ -91,17 +97,22 @@ impl Access {
         }
         let issued_at = unproven.get("iat").and_then(Value::as_u64);
         let key = issuer.keys.find(header.kid.as_deref(), header.alg, issued_at).await?;
-        let claims = jsonwebtoken::decode::<Value>(token, &key.key, &issuer.rules(key.algorithm)).map_err(
-            |error| {
-                use jsonwebtoken::errors::ErrorKind;
-                Unproven::Bad(match error.kind() {
-                    ErrorKind::ExpiredSignature => "the token has expired",
-                    ErrorKind::ImmatureSignature => "the token is not good yet",
-                    ErrorKind::InvalidAudience => "the token is for somebody else",
-                    _ => "the token is not good",
-                })
-            },
-        )?;
+        let (token, rules) = (token.to_owned(), issuer.rules(key.algorithm));
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Unproven::CannotTell)?;
+        let checked = spawn_blocking(move || {
+            let claims = jsonwebtoken::decode::<Value>(&token, &key.key, &rules);
+            drop(turn);
+            claims
+        });
+        let claims = checked.await.map_err(|_| Unproven::CannotTell)?.map_err(|error| {
+            use jsonwebtoken::errors::ErrorKind;
+            Unproven::Bad(match error.kind() {
+                ErrorKind::ExpiredSignature => "the token has expired",
+                ErrorKind::ImmatureSignature => "the token is not good yet",
+                ErrorKind::InvalidAudience => "the token is for somebody else",
+                _ => "the token is not good",
+            })
+        })?;
         // Whoever shows it would have to prove that they have a key, too (RFC 7800), and nobody asks them here.
         if claims.claims.get("cnf").is_some() {
             return Err(Unproven::Bad("the token is bound to a key; only bearer tokens are taken"));
