@@ -138,8 +138,11 @@ async fn keep_sending(
 ) -> Result<u64> {
     let from = IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 1, 1).to_bits() + from));
     let mut connection = Connection::open_from(from, api).await?;
-    let mut tick = tokio::time::interval(Duration::from_secs(1) * CONNECTIONS / RATE);
     let (begun, mut refused, mut next) = (Instant::now(), 0, first);
+    // Each at its own moment: together they would come in gusts of as many as there are.
+    let apart = Duration::from_secs(1) / RATE * u32::try_from(first)?;
+    let mut tick =
+        tokio::time::interval_at((begun + apart).into(), Duration::from_secs(1) * CONNECTIONS / RATE);
     while begun.elapsed() < time {
         tick.tick().await;
         let request = &requests[next % requests.len()];
