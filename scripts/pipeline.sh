@@ -31,6 +31,7 @@ export PAYMENT_MOCK_SUCCESS_RATE=${PAYMENT_MOCK_SUCCESS_RATE:-1}
 
 "$BIN/api" keys make "$IDENTITY_KEY_FILE" >/dev/null
 "$BIN/api" migrate >/dev/null
+# One of the programs, until the script ends. start PROGRAM
 start() {
     "$BIN/$1" >"$OUT/$1.log" 2>&1 &
     pids+=($!)

@@ -153,13 +153,12 @@ impl Stack {
 
     /// A token for the kitchen of this ground.
     pub(crate) fn kitchen(&self, ground: &Ground) -> Result<String> {
-        let machine = Machine { name: "kitchen", role: "staff", channels: &[] };
-        Operator::of(&self.programs).make_token(&ground.database_url, &machine)
+        self.operator(ground, "staff")
     }
 
-    /// A token of somebody who sees to what is sold on this ground.
+    /// A token of somebody with this role on this ground.
     pub(crate) fn operator(&self, ground: &Ground, role: &str) -> Result<String> {
-        let machine = Machine { name: "shop", role, channels: &[] };
+        let machine = Machine { name: role, role, channels: &[] };
         Operator::of(&self.programs).make_token(&ground.database_url, &machine)
     }
 

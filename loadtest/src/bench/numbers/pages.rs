@@ -34,7 +34,7 @@ type Pages = Vec<(&'static str, Percentiles)>;
 pub(super) async fn read(stack: &Stack, orders: u64) -> Result<(Kept, Pages)> {
     let ground = stack.ground().await?;
     // Whoever sees to all ten locations.
-    let manager = stack.operator(&ground, "admin")?;
+    let admin = stack.operator(&ground, "admin")?;
     fill(&ground.database_url, i64::try_from(orders)?).await?;
     let kept = kept(&ground.database_url).await?;
     let mut services = stack.start_on(ground, Shape::ApiOnly, &[])?;
@@ -42,7 +42,7 @@ pub(super) async fn read(stack: &Stack, orders: u64) -> Result<(Kept, Pages)> {
     let addr = services.api_addr;
     let mut pages = Vec::new();
     for (name, path) in paths() {
-        let token = manager.clone();
+        let token = admin.clone();
         let request = move |_: u64, addr: SocketAddr| (get(&path, addr, &token), 200);
         drive(&[addr], CONNECTIONS, WARM_UP, request.clone()).await.context(name)?;
         pages.push((name, drive(&[addr], CONNECTIONS, REQUESTS, request).await.context(name)?.latencies));
